@@ -1,0 +1,173 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+)
+
+// The server's API queue drops all that waits in it when it overflows, so only
+// so many calls are made at a time (jetstream.md, section 2).
+const ensureParallel = 8
+
+// Ensure creates what is missing of the platform: the streams that exist once,
+// the event logs of domains, the retry shards, the buckets and the consumers. It
+// may be called again and again, by several processes at once. What exists keeps
+// its limits, so that an operator's own survive; an existing stream that could
+// not work is an error.
+func (l Layout) Ensure(ctx context.Context, js jetstream.JetStream, domains []string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(ensureParallel)
+	for _, cfg := range l.platformStreams() {
+		g.Go(func() error { return ensureStream(ctx, js, cfg) })
+	}
+	for _, cfg := range l.buckets() {
+		g.Go(func() error { return ensureBucket(ctx, js, cfg) })
+	}
+	for _, shard := range l.RetryShards() {
+		g.Go(func() error {
+			if err := ensureStream(ctx, js, l.RetryStreamConfig(shard)); err != nil {
+				return err
+			}
+			return ensureConsumer(ctx, js, l.RetryStream(shard), l.RetryConsumerConfig(shard))
+		})
+	}
+	for _, domain := range domains {
+		g.Go(func() error { return l.EnsureEventLog(ctx, js, domain) })
+	}
+	return g.Wait()
+}
+
+// EnsureEventLog creates the event log of a domain and the routers' consumer on it.
+func (l Layout) EnsureEventLog(ctx context.Context, js jetstream.JetStream, domain string) error {
+	if !ValidDomain(domain) {
+		return fmt.Errorf("domain %q: use 1 to 63 lower-case letters, digits, dashes and underscores, a letter first", domain)
+	}
+	if err := ensureStream(ctx, js, l.EventLogConfig(domain)); err != nil {
+		return err
+	}
+	return ensureConsumer(ctx, js, l.EventLog(domain), l.RouterConsumerConfig())
+}
+
+// EnsureQueue creates the queue of a subscription and the senders' consumer on
+// it, or changes how many deliveries may be in flight. It has to be called
+// before the subscription is made known, or its first deliveries have no home.
+func (l Layout) EnsureQueue(ctx context.Context, js jetstream.JetStream, subscription string, q Queue, inFlight int) error {
+	if err := ensureStream(ctx, js, l.QueueConfig(subscription, q)); err != nil {
+		return err
+	}
+	return ensureConsumer(ctx, js, q.Stream, l.SenderConsumerConfig(inFlight))
+}
+
+// DeleteQueue removes a subscription's queue with all that waits in it. A queue
+// that does not exist is not an error.
+func (l Layout) DeleteQueue(ctx context.Context, js jetstream.JetStream, q Queue) error {
+	err := retryBusy(ctx, func(ctx context.Context) error { return js.DeleteStream(ctx, q.Stream) })
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("delete stream %s: %w", q.Stream, err)
+	}
+	return nil
+}
+
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	err := retryBusy(ctx, func(ctx context.Context) error {
+		_, err := js.CreateStream(ctx, want)
+		return err
+	})
+	if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		if err != nil {
+			return fmt.Errorf("create stream %s: %w", want.Name, err)
+		}
+		return nil
+	}
+	existing, err := js.Stream(ctx, want.Name)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", want.Name, err)
+	}
+	if problem := incompatible(existing.CachedInfo().Config, want); problem != "" {
+		return fmt.Errorf("stream %s exists with %s: move it away, or use another --prefix", want.Name, problem)
+	}
+	return nil
+}
+
+// incompatible compares what jetpost's guarantees rest on. Limits are left alone.
+func incompatible(have, want jetstream.StreamConfig) string {
+	switch {
+	case have.Retention != want.Retention:
+		return fmt.Sprintf("retention %s where jetpost needs %s", have.Retention, want.Retention)
+	case have.Discard != want.Discard:
+		return fmt.Sprintf("discard policy %s where jetpost needs %s", have.Discard, want.Discard)
+	case !slices.Equal(have.Subjects, want.Subjects):
+		return fmt.Sprintf("subjects %v where jetpost needs %v", have.Subjects, want.Subjects)
+	case have.AllowMsgSchedules != want.AllowMsgSchedules:
+		return "the wrong setting for message schedules"
+	case have.Storage != want.Storage:
+		return fmt.Sprintf("%s storage", have.Storage)
+	}
+	return ""
+}
+
+func ensureConsumer(ctx context.Context, js jetstream.JetStream, name string, want jetstream.ConsumerConfig) error {
+	err := retryBusy(ctx, func(ctx context.Context) error {
+		_, err := js.CreateOrUpdateConsumer(ctx, name, want)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create consumer %s on stream %s: %w", want.Durable, name, err)
+	}
+	return nil
+}
+
+func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
+	err := retryBusy(ctx, func(ctx context.Context) error {
+		_, err := js.CreateKeyValue(ctx, want)
+		return err
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+		return fmt.Errorf("create bucket %s: %w", want.Bucket, err)
+	}
+	return nil
+}
+
+// retryBusy repeats a call that the server was not ready for: a cluster that is
+// still electing, a queue of API calls that was full.
+func retryBusy(ctx context.Context, call func(context.Context) error) error {
+	const attempts = 8
+	var err error
+	for n := range attempts {
+		callCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err = call(callCtx)
+		cancel()
+		if !isBusy(err) {
+			return err
+		}
+		wait := time.Duration(50<<n)*time.Millisecond + rand.N(50*time.Millisecond) //nolint:gosec // jitter
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(wait):
+		}
+	}
+	return err
+}
+
+func isBusy(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return true
+	}
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
+		return false
+	}
+	switch api.ErrorCode {
+	case codeNotAvailable, codeTooManyRequests, codeInsufficientResources:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,46 @@
+package stream
+
+import (
+	"errors"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Error codes of the JetStream API that jetpost tells apart. The client library
+// names only some.
+const (
+	codeNotAvailable          jetstream.ErrorCode = 10008 // no meta leader
+	codeInsufficientResources jetstream.ErrorCode = 10023
+	codeMaximumMessages       jetstream.ErrorCode = 10077 // also maximum bytes
+	codeTooManyRequests       jetstream.ErrorCode = 10167
+	codeStreamNotFound        jetstream.ErrorCode = 10059
+	codeWrongExpectedStream   jetstream.ErrorCode = 10060
+)
+
+// A PublishFailure says what an unsuccessful publish to a stream means.
+type PublishFailure int
+
+// What a failed publish means for the publisher (jetstream.md, section 4).
+const (
+	Unknown PublishFailure = iota // stored or not: publish again under the same id
+	Full                          // refused: the stream is at its limit
+	Missing                       // refused: there is no such stream
+)
+
+// ClassifyPublish says what err, returned by a publish, means.
+func ClassifyPublish(err error) PublishFailure {
+	if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrStreamNotFound) {
+		return Missing
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		switch api.ErrorCode {
+		case codeMaximumMessages:
+			return Full
+		case codeStreamNotFound, codeWrongExpectedStream:
+			return Missing
+		}
+	}
+	return Unknown
+}

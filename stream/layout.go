@@ -1,0 +1,284 @@
+// Package stream owns everything that jetpost keeps in NATS JetStream: the name
+// of every stream, subject, consumer, bucket and header, their configuration,
+// the form of a CloudEvent as a NATS message, and reading history.
+//
+// No other package spells a name out (docs/invariants.md, 8).
+package stream
+
+import (
+	"fmt"
+	"hash/fnv"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Consumer names are fixed, so that permissions can be written for streams that
+// do not exist yet.
+const (
+	RouterConsumer = "router" // on every event log, shared by all routers
+	SenderConsumer = "sender" // on every queue and retry shard, shared by all senders
+)
+
+// Limits of what travels through jetpost, in bytes.
+const (
+	MaxEventSize = 256 << 10           // one event, attributes and data
+	maxQueued    = MaxEventSize + 44<<10 // and the headers a delivery carries
+	maxKept      = MaxEventSize + 64<<10 // and what a retry or a dead letter adds
+)
+
+// Dedupe is how long a stream remembers the ids of what was published to it.
+const Dedupe = 5 * time.Minute
+
+// InvalidLetters is the token under which the dead letter stream keeps what no
+// router could read. It cannot be a subscription id: those start with a letter.
+const InvalidLetters = "_invalid"
+
+var tokenPattern = regexp.MustCompile(`^[a-z]([a-z0-9_-]{0,61}[a-z0-9])?$`)
+
+// A Layout says how jetpost's streams are named and stored in one installation.
+// The zero value is not usable: make one with NewLayout.
+type Layout struct {
+	prefix      string
+	replicas    int
+	retryShards int
+}
+
+// LayoutConfig are the choices an installation has.
+type LayoutConfig struct {
+	// Prefix goes before every name, so that two installations can share a NATS
+	// account. Lower-case letters, digits and dashes. Default: none.
+	Prefix string
+	// Replicas of every stream and bucket: 1 on a single server, 3 on a cluster.
+	// Default: 1.
+	Replicas int
+	// RetryShards is the number of streams that hold retry timers, 1 to 32. It
+	// may be raised later, never lowered. Default: 8.
+	RetryShards int
+}
+
+// NewLayout checks cfg and fills in its defaults.
+func NewLayout(cfg LayoutConfig) (Layout, error) {
+	l := Layout{prefix: cfg.Prefix, replicas: cfg.Replicas, retryShards: cfg.RetryShards}
+	if l.replicas == 0 {
+		l.replicas = 1
+	}
+	if l.retryShards == 0 {
+		l.retryShards = 8
+	}
+	if l.prefix != "" && !tokenPattern.MatchString(l.prefix) {
+		return Layout{}, fmt.Errorf("name prefix %q: use 1 to 63 lower-case letters, digits and dashes, a letter first", l.prefix)
+	}
+	if l.replicas < 1 || l.replicas > 5 {
+		return Layout{}, fmt.Errorf("replicas %d: use 1 to 5", l.replicas)
+	}
+	if l.retryShards < 1 || l.retryShards > 32 {
+		return Layout{}, fmt.Errorf("retry shards %d: use 1 to 32", l.retryShards)
+	}
+	return l, nil
+}
+
+func (l Layout) stream(name string) string {
+	if l.prefix == "" {
+		return name
+	}
+	return l.prefix + "_" + name
+}
+
+func (l Layout) subject(tokens ...string) string {
+	s := strings.Join(tokens, ".")
+	if l.prefix == "" {
+		return s
+	}
+	return l.prefix + "." + s
+}
+
+// ValidDomain reports whether name can be a domain: it becomes part of a stream
+// name and a subject token as it is.
+func ValidDomain(name string) bool { return tokenPattern.MatchString(name) }
+
+// EventLog is the name of the stream that keeps a domain's events.
+func (l Layout) EventLog(domain string) string { return l.stream("EVENTS_" + domain) }
+
+// EventSubject is where an event of a domain is published. event may have
+// several tokens, separated by dots.
+func (l Layout) EventSubject(domain, event string) string {
+	return l.subject("events", domain, event)
+}
+
+// EventLogConfig is the event log of a domain.
+func (l Layout) EventLogConfig(domain string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: l.EventLog(domain), Subjects: []string{l.subject("events", domain, ">")},
+		Description: "jetpost: event log of " + domain,
+		Retention:   jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
+		Replicas: l.replicas, MaxAge: 30 * 24 * time.Hour, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: MaxEventSize,
+		Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 200,
+		Metadata: map[string]string{"jetpost.domain": domain},
+	}
+}
+
+// RouterConsumerConfig is the durable consumer that all routers share on an
+// event log.
+func (l Layout) RouterConsumerConfig() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: RouterConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+		MaxDeliver: -1, MaxAckPending: 8192, MaxWaiting: 512,
+	}
+}
+
+// A Queue says where the deliveries of one subscription wait. It is stored with
+// the subscription, and routers and senders use only these fields, so that a
+// queue can be moved.
+type Queue struct {
+	Stream     string `json:"stream"`
+	Subject    string `json:"subject"`
+	Consumer   string `json:"consumer"`
+	RetryShard string `json:"retry_shard"` // token of the stream that holds its retry timers
+}
+
+// QueueFor is the place of a new subscription's queue.
+func (l Layout) QueueFor(subscription string) Queue {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(subscription)) // never fails
+	return Queue{
+		Stream:     l.stream("DELIVERIES_" + subscription),
+		Subject:    l.subject("deliveries", subscription),
+		Consumer:   SenderConsumer,
+		RetryShard: shardToken(int(h.Sum32() % uint32(l.retryShards))), //nolint:gosec // 1 to 32
+	}
+}
+
+// QueueConfig is the work queue of one subscription. Its quota is a number of
+// messages: bytes would be reserved up front (jetstream.md, fact 9).
+func (l Layout) QueueConfig(subscription string, q Queue) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: q.Stream, Subjects: []string{q.Subject}, // one literal subject
+		Description: "jetpost: deliveries of " + subscription,
+		Retention:   jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
+		Replicas: l.replicas, MaxMsgs: MaxQueued, MaxBytes: -1, MaxMsgSize: maxQueued,
+		Duplicates: Dedupe, MaxConsumers: 2,
+		Metadata: map[string]string{"jetpost.subscription": subscription},
+	}
+}
+
+// MaxQueued is how many deliveries of one subscription may wait.
+const MaxQueued = 200_000
+
+// SenderAckWait is how long a sender may hold a delivery before the server
+// offers it to another one. It is longer than the longest request.
+const SenderAckWait = 60 * time.Second
+
+// SenderConsumerConfig is the durable consumer that all senders share on a
+// queue. inFlight bounds the requests under way to the endpoint, over all
+// senders together.
+func (l Layout) SenderConsumerConfig(inFlight int) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: SenderConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: SenderAckWait,
+		MaxDeliver: -1, MaxAckPending: inFlight, MaxWaiting: 64, // never BackOff: jetstream.md, fact 5
+	}
+}
+
+func shardToken(n int) string { return fmt.Sprintf("%02d", n) }
+
+// RetryShards are the tokens of all streams that hold retry timers.
+func (l Layout) RetryShards() []string {
+	shards := make([]string, l.retryShards)
+	for n := range shards {
+		shards[n] = shardToken(n)
+	}
+	return shards
+}
+
+// RetryStream is the stream that holds the retry timers of a shard.
+func (l Layout) RetryStream(shard string) string { return l.stream("RETRIES_" + shard) }
+
+// RetryAt is the subject that holds one delivery's retry timer. key must be the
+// same for every retry of the delivery: a new timer replaces the old one.
+func (l Layout) RetryAt(shard, subscription, key string) string {
+	return l.subject("retries", shard, "at", subscription, key)
+}
+
+// RetryDue is the subject to which a subscription's timers fire.
+func (l Layout) RetryDue(shard, subscription string) string {
+	return l.subject("retries", shard, "due", subscription)
+}
+
+// RetryStreamConfig is one shard of the retry timers. DiscardOld and the missing
+// limits are not a choice: schedules exclude DiscardNew, and a limit would
+// delete timers silently (jetstream.md, facts 3 and section 5).
+func (l Layout) RetryStreamConfig(shard string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: l.RetryStream(shard), Subjects: []string{l.subject("retries", shard, ">")},
+		Description: "jetpost: retry timers, shard " + shard,
+		Retention:   jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
+		Replicas: l.replicas, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: maxKept, Duplicates: Dedupe,
+		AllowMsgSchedules: true, AllowMsgTTL: true, AllowRollup: true, MaxConsumers: 4,
+	}
+}
+
+// RetryConsumerConfig is the durable consumer that takes what has fired. It must
+// not cover the timers themselves.
+func (l Layout) RetryConsumerConfig(shard string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: SenderConsumer, FilterSubject: l.subject("retries", shard, "due", ">"),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 5000,
+	}
+}
+
+// Attempts is the stream that records every request.
+func (l Layout) Attempts() string { return l.stream("ATTEMPTS") }
+
+// AttemptSubject is where the attempts of one subscription are recorded.
+func (l Layout) AttemptSubject(subscription string) string { return l.subject("attempts", subscription) }
+
+// DeadLetters is the stream that keeps the deliveries jetpost gave up.
+func (l Layout) DeadLetters() string { return l.stream("DEADLETTERS") }
+
+// DeadLetterSubject is where the dead letters of one subscription are kept, or
+// with InvalidLetters what no router could read.
+func (l Layout) DeadLetterSubject(subscription string) string {
+	return l.subject("deadletters", subscription)
+}
+
+// SubscriptionsBucket is the key-value bucket that holds the subscriptions.
+func (l Layout) SubscriptionsBucket() string { return l.stream("subscriptions") }
+
+// SubscriptionsStream is the stream under the subscriptions bucket.
+func (l Layout) SubscriptionsStream() string { return "KV_" + l.SubscriptionsBucket() }
+
+// platformStreams are those that exist once.
+func (l Layout) platformStreams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
+		{
+			Name: l.DeadLetters(), Subjects: []string{l.subject("deadletters", "*")},
+			Description: "jetpost: deliveries given up",
+			Retention:   jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
+			Replicas: l.replicas, MaxAge: 90 * 24 * time.Hour, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: 100_000,
+			MaxMsgSize: maxKept, Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 1000,
+		},
+		{
+			Name: l.Attempts(), Subjects: []string{l.subject("attempts", "*")},
+			Description: "jetpost: every request made",
+			Retention:   jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
+			Replicas: l.replicas, MaxAge: 30 * 24 * time.Hour, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: 50_000,
+			MaxMsgSize: 64 << 10, Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 1000,
+		},
+		{
+			Name: l.stream("AUDIT"), Subjects: []string{l.subject("audit", ">")},
+			Description: "jetpost: who changed what",
+			Retention:   jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
+			Replicas: l.replicas, MaxAge: 400 * 24 * time.Hour, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: maxKept,
+			Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 100,
+			DenyDelete: true, DenyPurge: true,
+		},
+	}
+}
+
+func (l Layout) buckets() []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{
+		{Bucket: l.SubscriptionsBucket(), Description: "jetpost: subscriptions", History: 5, Replicas: l.replicas, Storage: jetstream.FileStorage},
+	}
+}

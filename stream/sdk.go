@@ -1,0 +1,73 @@
+package stream
+
+import (
+	"fmt"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
+)
+
+// FromCloudEvent takes an event of the CloudEvents SDK. Its attributes are
+// turned into their canonical strings, its data stays as it is.
+func FromCloudEvent(in event.Event) (*Event, error) {
+	if err := in.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidEvent, err)
+	}
+	e := &Event{
+		ID: in.ID(), Source: in.Source(), Type: in.Type(), Subject: in.Subject(),
+		DataContentType: in.DataContentType(), DataSchema: in.DataSchema(), Data: in.Data(),
+	}
+	if in.SpecVersion() != SpecVersion {
+		return nil, fmt.Errorf("%w: specversion is %q, jetpost carries %q", ErrInvalidEvent, in.SpecVersion(), SpecVersion)
+	}
+	if at := in.Time(); !at.IsZero() {
+		e.Time = types.FormatTime(at)
+	}
+	for name, value := range in.Extensions() {
+		text, err := types.Format(value)
+		if err != nil {
+			return nil, fmt.Errorf("%w: attribute %s: %w", ErrInvalidEvent, name, err)
+		}
+		if err := e.addExtension(name, text); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// CloudEvent turns e into an event of the CloudEvents SDK. Extension attributes
+// become strings: their type is not known on the wire.
+func (e *Event) CloudEvent() (event.Event, error) {
+	out := event.New(SpecVersion)
+	out.SetID(e.ID)
+	out.SetSource(e.Source)
+	out.SetType(e.Type)
+	if e.Subject != "" {
+		out.SetSubject(e.Subject)
+	}
+	if e.Time != "" {
+		at, err := types.ParseTime(e.Time)
+		if err != nil {
+			return event.Event{}, fmt.Errorf("%w: attribute time: %w", ErrInvalidEvent, err)
+		}
+		out.SetTime(at)
+	}
+	if e.DataContentType != "" {
+		out.SetDataContentType(e.DataContentType)
+	}
+	if e.DataSchema != "" {
+		out.SetDataSchema(e.DataSchema)
+	}
+	for _, a := range e.Extensions {
+		out.SetExtension(a.Name, a.Value)
+	}
+	out.DataEncoded = e.Data
+	out.DataBase64 = e.Data != nil && !IsJSON(e.DataContentType)
+	if err := out.Validate(); err != nil {
+		return event.Event{}, fmt.Errorf("%w: %w", ErrInvalidEvent, err)
+	}
+	return out, nil
+}
