@@ -1,0 +1,57 @@
+package embedded
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// serverLog passes on what the server reports. Its notices are details to the
+// process around it; a warning that it repeats, one for each request perhaps, is
+// written a few times only.
+type serverLog struct {
+	log   *zap.Logger
+	fatal atomic.Pointer[string] // the first reason why the server gave up
+}
+
+const (
+	sampleWindow = 10 * time.Second
+	sampleFirst  = 5     // of the same text in a window are written
+	sampleEvery  = 1_000 // and one of so many after that
+)
+
+func newServerLog(log *zap.Logger) *serverLog {
+	sample := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, sampleWindow, sampleFirst, sampleEvery)
+	})
+	return &serverLog{log: log.Named("nats").WithOptions(sample)}
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.write(zapcore.DebugLevel, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.write(zapcore.WarnLevel, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.write(zapcore.ErrorLevel, format, v) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.write(zapcore.DebugLevel, format, v) }
+func (l *serverLog) Tracef(string, ...any)           {}
+
+// Fatalf keeps the reason for Start, and does not end the process as the
+// server's own logger would.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	if !l.fatal.CompareAndSwap(nil, &text) {
+		l.log.Error(text)
+	}
+}
+
+func (l *serverLog) write(level zapcore.Level, format string, v []any) {
+	if !l.log.Core().Enabled(level) {
+		return
+	}
+	// Sampled by the format, so that the values in it do not make each one new.
+	if entry := l.log.Check(level, format); entry != nil {
+		entry.Message = fmt.Sprintf(format, v...)
+		entry.Write()
+	}
+}
