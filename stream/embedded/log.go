@@ -10,8 +10,8 @@ import (
 )
 
 // serverLog passes on what the server reports. Its notices are details to the
-// process around it; a warning that it repeats, one for each request perhaps, is
-// written a few times only.
+// process around it. Of its warnings and errors, which may come with every request
+// of a client, only the first in a while are written.
 type serverLog struct {
 	log   *zap.Logger
 	fatal atomic.Pointer[string] // the first reason why the server gave up
@@ -19,7 +19,7 @@ type serverLog struct {
 
 const (
 	sampleWindow = 10 * time.Second
-	sampleFirst  = 5     // of the same text in a window are written
+	sampleFirst  = 10    // lines of one level in a window are written
 	sampleEvery  = 1_000 // and one of so many after that
 )
 
@@ -49,8 +49,9 @@ func (l *serverLog) write(level zapcore.Level, format string, v []any) {
 	if !l.log.Core().Enabled(level) {
 		return
 	}
-	// Sampled by the format, so that the values in it do not make each one new.
-	if entry := l.log.Check(level, format); entry != nil {
+	// Sampled by level, not by text: the server puts the client's address into it,
+	// so that no two are the same.
+	if entry := l.log.Check(level, "nats"); entry != nil {
 		entry.Message = fmt.Sprintf(format, v...)
 		entry.Write()
 	}

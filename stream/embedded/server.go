@@ -72,13 +72,13 @@ func (s *Server) start() error {
 	}
 	logger := newServerLog(s.log)
 	s.nats.SetLoggerV2(logger, false, false, false)
-	s.nats.Start() // reports what is fatal to its logger only
-	ready := s.nats.ReadyForConnections(startTimeout)
-	if fatal := logger.fatal.Load(); fatal != nil {
+	s.nats.Start()
+	switch fatal := logger.fatal.Load(); { // the server tells its logger only
+	case fatal != nil:
 		err = errors.New(*fatal)
-	} else if !ready {
+	case !s.nats.ReadyForConnections(startTimeout):
 		err = fmt.Errorf("no listener after %v", startTimeout)
-	} else {
+	default:
 		err = s.announce()
 	}
 	if err != nil {

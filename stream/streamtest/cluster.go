@@ -43,12 +43,12 @@ type node struct {
 
 // NewCluster starts three servers and returns when JetStream answers on them. The
 // test's cleanup stops them.
-func NewCluster(t testing.TB) *Cluster {
-	t.Helper()
-	c := &Cluster{t: t, Layout: newLayout(t, clusterSize)}
-	log := failureLog(t)
-	dir := t.TempDir()
-	clients, routes := freePorts(t), freePorts(t)
+func NewCluster(tb testing.TB) *Cluster {
+	tb.Helper()
+	c := &Cluster{t: tb, Layout: newLayout(tb, clusterSize)}
+	log := failureLog(tb)
+	dir := tb.TempDir()
+	clients, routes := freePorts(tb), freePorts(tb)
 	var targets, urls []string
 	for _, port := range routes {
 		targets = append(targets, fmt.Sprintf("nats://127.0.0.1:%d", port))
@@ -66,25 +66,25 @@ func NewCluster(t testing.TB) *Cluster {
 		urls = append(urls, fmt.Sprintf("nats://test-token@127.0.0.1:%d", clients[i]))
 	}
 	c.URL = strings.Join(urls, ",")
-	t.Cleanup(c.close)
+	tb.Cleanup(c.close)
 	for i := range c.nodes {
 		c.startNode(i)
 	}
-	c.conn = connect(t, c.URL)
+	c.conn = connect(tb, c.URL)
 	c.awaitAPI()
 	return c
 }
 
 // freePorts finds ports that nobody listens on. Somebody may take one before the
 // server does: the test then fails at its start and says so.
-func freePorts(t testing.TB) [clusterSize]int {
-	t.Helper()
+func freePorts(tb testing.TB) [clusterSize]int {
+	tb.Helper()
 	var ports [clusterSize]int
 	for i := range ports {
 		var lc net.ListenConfig
-		l, err := lc.Listen(t.Context(), "tcp4", "127.0.0.1:0")
+		l, err := lc.Listen(tb.Context(), "tcp4", "127.0.0.1:0")
 		if err != nil {
-			t.Fatalf("find a free port: %v", err)
+			tb.Fatalf("find a free port: %v", err)
 		}
 		defer func() { _ = l.Close() }() // together, so that they differ
 		ports[i] = l.Addr().(*net.TCPAddr).Port

@@ -45,52 +45,52 @@ type Server struct {
 
 // New starts a server with an empty store, and stops it when the test ends. No
 // streams are made: use stream.Layout.Ensure.
-func New(t testing.TB) *Server {
-	t.Helper()
-	return newServer(t, embedded.Config{Dir: filepath.Join(t.TempDir(), "data"), MaxStore: 4 << 30})
+func New(tb testing.TB) *Server {
+	tb.Helper()
+	return newServer(tb, embedded.Config{Dir: filepath.Join(tb.TempDir(), "data"), MaxStore: 4 << 30})
 }
 
 // NewWith is New with settings of the test's own. Dir, when empty, becomes a
 // temporary folder.
-func NewWith(t testing.TB, cfg embedded.Config) *Server {
-	t.Helper()
+func NewWith(tb testing.TB, cfg embedded.Config) *Server {
+	tb.Helper()
 	if cfg.Dir == "" {
-		cfg.Dir = filepath.Join(t.TempDir(), "data")
+		cfg.Dir = filepath.Join(tb.TempDir(), "data")
 	}
-	return newServer(t, cfg)
+	return newServer(tb, cfg)
 }
 
-func newServer(t testing.TB, cfg embedded.Config) *Server {
-	t.Helper()
+func newServer(tb testing.TB, cfg embedded.Config) *Server {
+	tb.Helper()
 	if cfg.Token == "" {
 		cfg.Token = "test-token"
 	}
-	s := &Server{Dir: cfg.Dir, Layout: newLayout(t, 1), t: t, cfg: cfg, log: failureLog(t)}
-	t.Cleanup(s.close)
+	s := &Server{Dir: cfg.Dir, Layout: newLayout(tb, 1), t: tb, cfg: cfg, log: failureLog(tb)}
+	tb.Cleanup(s.close)
 	s.Start()
 	return s
 }
 
-func newLayout(t testing.TB, replicas int) stream.Layout {
-	t.Helper()
+func newLayout(tb testing.TB, replicas int) stream.Layout {
+	tb.Helper()
 	layout, err := stream.NewLayout(stream.LayoutConfig{Replicas: replicas, RetryShards: 2})
 	if err != nil {
-		t.Fatalf("make layout: %v", err)
+		tb.Fatalf("make layout: %v", err)
 	}
 	return layout
 }
 
 // failureLog keeps what the servers report and prints it when the test fails.
 // Servers log from goroutines that may outlive the test, so t.Log is not for them.
-func failureLog(t testing.TB) *zap.Logger {
-	t.Helper()
+func failureLog(tb testing.TB) *zap.Logger {
+	tb.Helper()
 	core, logs := observer.New(zapcore.WarnLevel)
-	t.Cleanup(func() {
-		if !t.Failed() {
+	tb.Cleanup(func() {
+		if !tb.Failed() {
 			return
 		}
 		for _, entry := range logs.All() {
-			t.Logf("nats: %s: %s", entry.Level, entry.Message)
+			tb.Logf("nats: %s: %s", entry.Level, entry.Message)
 		}
 	})
 	return zap.New(core)
@@ -180,8 +180,8 @@ func (s *Server) close() {
 	s.stop()
 }
 
-func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
-	t.Helper()
+func connect(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
+	tb.Helper()
 	quick := []nats.Option{
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(20 * time.Millisecond),
@@ -190,17 +190,17 @@ func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	}
 	nc, err := nats.Connect(url, append(quick, opts...)...)
 	if err != nil {
-		t.Fatalf("connect to test server: %v", err)
+		tb.Fatalf("connect to test server: %v", err)
 	}
-	t.Cleanup(nc.Close)
+	tb.Cleanup(nc.Close)
 	return nc
 }
 
-func newJS(t testing.TB, nc *nats.Conn) jetstream.JetStream {
-	t.Helper()
+func newJS(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
+	tb.Helper()
 	js, err := jetstream.New(nc)
 	if err != nil {
-		t.Fatalf("open JetStream: %v", err)
+		tb.Fatalf("open JetStream: %v", err)
 	}
 	return js
 }
