@@ -57,30 +57,36 @@ func (e *Event) SetHeader(h nats.Header) {
 // so. The data of a binary message is the given slice itself.
 func FromMessage(h nats.Header, data []byte) (*Event, error) {
 	e := &Event{Data: data}
-	seen, contentType := false, ""
+	if len(data) == 0 {
+		e.Data = nil // an empty payload and no data are the same in binary mode
+	}
+	seen, typed, contentType := false, false, ""
 	for name, values := range h {
 		lower := name
 		if hasUpper(name) {
 			lower = strings.ToLower(name)
-			if _, both := h[lower]; both && strings.HasPrefix(lower, attributePrefix) {
-				return nil, fmt.Errorf("%w: header %s is given in two spellings", ErrInvalidEvent, lower)
-			}
 		}
-		if lower == contentTypeHeader && len(values) > 0 {
-			contentType = values[0]
+		attribute, isAttribute := strings.CutPrefix(lower, attributePrefix)
+		isType := lower == contentTypeHeader
+		if !isAttribute && !isType {
 			continue
 		}
-		if !strings.HasPrefix(lower, attributePrefix) {
-			continue
+		// Headers come in no order: the answer must not depend on which spelling is first.
+		_, both := h[lower]
+		if lower != name && both || isType && typed || attribute == "specversion" && seen {
+			return nil, fmt.Errorf("%w: header %s is given in two spellings", ErrInvalidEvent, lower)
 		}
 		if len(values) != 1 {
 			return nil, fmt.Errorf("%w: header %s has %d values", ErrInvalidEvent, lower, len(values))
+		}
+		if isType {
+			contentType, typed = values[0], true
+			continue
 		}
 		value, err := DecodeHeaderValue(values[0])
 		if err != nil {
 			return nil, headerError(lower, err)
 		}
-		attribute := lower[len(attributePrefix):]
 		if err := e.setAttribute(attribute, value); err != nil {
 			return nil, err
 		}
@@ -129,5 +135,9 @@ func hasUpper(s string) bool {
 // event and travels with it from stream to stream: its attributes and the trace.
 // Nats-… headers never do (jetstream.md, fact 14).
 func IsAttributeHeader(name string) bool {
+	switch strings.ToLower(name) {
+	case "traceparent", "tracestate":
+		return true
+	}
 	return len(name) > len(attributePrefix) && strings.EqualFold(name[:len(attributePrefix)], attributePrefix)
 }

@@ -71,8 +71,11 @@ func (e *Event) Attribute(name string) (string, bool) {
 }
 
 // setAttribute is the inverse of Attribute. It reports a name that is not an
-// attribute name and a second value for one name.
+// attribute name, an empty value and a second value for one name.
 func (e *Event) setAttribute(name, value string) error {
+	if value == "" {
+		return fmt.Errorf("%w: attribute %q is empty", ErrInvalidEvent, name)
+	}
 	var field *string
 	switch name {
 	case "specversion":
@@ -143,10 +146,8 @@ func (e *Event) Validate() error {
 			problems = append(problems, "attribute "+required.name+" is missing")
 		}
 	}
-	if e.Time != "" {
-		if _, err := time.Parse(time.RFC3339Nano, e.Time); err != nil {
-			problems = append(problems, fmt.Sprintf("attribute time %q is not an RFC 3339 time", e.Time))
-		}
+	if e.Time != "" && !validTime(e.Time) {
+		problems = append(problems, fmt.Sprintf("attribute time %q is not an RFC 3339 time", e.Time))
 	}
 	check := func(name, value string) {
 		if problem := textProblem(value); problem != "" {
@@ -158,15 +159,57 @@ func (e *Event) Validate() error {
 		check(name, value)
 	}
 	for i := range e.Extensions {
-		check(e.Extensions[i].Name, e.Extensions[i].Value)
-		if !validAttributeName(e.Extensions[i].Name) {
-			problems = append(problems, fmt.Sprintf("%q is not an attribute name", e.Extensions[i].Name))
+		name, value := e.Extensions[i].Name, e.Extensions[i].Value
+		check(name, value)
+		switch {
+		case !validAttributeName(name):
+			problems = append(problems, fmt.Sprintf("%q is not an attribute name", name))
+		case isContextAttribute(name): // it would replace the attribute of that name on the wire
+			problems = append(problems, "attribute "+name+" is no extension")
+		case value == "":
+			problems = append(problems, "attribute "+name+" is empty")
 		}
+	}
+	if name, ok := e.repeatedExtension(); ok {
+		problems = append(problems, "attribute "+name+" is given twice")
 	}
 	if len(problems) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrInvalidEvent, strings.Join(problems, "; "))
+}
+
+// validTime is stricter than the time package, which takes a comma for the point
+// of the fraction, and hours of one digit.
+func validTime(value string) bool {
+	_, err := time.Parse(time.RFC3339Nano, value)
+	return err == nil && value[len("2006-01-02T1")] != ':' && !strings.Contains(value, ",")
+}
+
+// isContextAttribute reports whether every CloudEvent can have an attribute of
+// that name.
+func isContextAttribute(name string) bool {
+	switch name {
+	case "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema":
+		return true
+	}
+	return false
+}
+
+// repeatedExtension finds an extension that is given twice. Parsed events have
+// theirs in order, so that a look at the neighbours will do.
+func (e *Event) repeatedExtension() (string, bool) {
+	byName := func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) }
+	sorted := e.Extensions
+	if !slices.IsSortedFunc(sorted, byName) {
+		sorted = slices.SortedFunc(slices.Values(sorted), byName)
+	}
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i].Name == sorted[i-1].Name {
+			return sorted[i].Name, true
+		}
+	}
+	return "", false
 }
 
 // textProblem says why value is not a CloudEvents String: the type excludes
