@@ -1,0 +1,80 @@
+# Plain `make` explains the targets. Everything a target needs beyond Go and git it
+# fetches by itself, at a pinned version.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+COMPOSE := VERSION="$(VERSION)" docker compose
+
+# For each fuzz target, and for all tests of a package.
+FUZZTIME ?= 5m
+TIMEOUT ?= 15m
+
+.PHONY: help build run test race fuzz bench lint fmt golden up down
+
+help: ## Print this text
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/jetpost
+	go build -ldflags '-X main.version=$(VERSION)' -o bin/jetpost ./cmd/jetpost
+
+run: build ## Run everything in one process on 127.0.0.1:8080, data in ./data
+	@echo 'Deliveries to this machine (127.0.0.0/8 and ::1) are allowed; jetpost serve by itself refuses them.'
+	bin/jetpost serve --data ./data --http 127.0.0.1:8080 --allow-target 127.0.0.0/8 --allow-target ::1/128
+
+test: ## Run all tests (TIMEOUT=15m)
+	@command -v git >/dev/null || { echo 'The tests push to git repositories of their own: install git.' >&2; exit 1; }
+	go mod download
+	go test -timeout $(TIMEOUT) ./...
+
+race: ## Run all tests with the race detector (needs a C compiler)
+	@command -v "$$(go env CC)" >/dev/null || { echo 'The race detector is linked by a C compiler: install gcc.' >&2; exit 1; }
+	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) ./...
+
+# Each new input is minimised for a minute by default, which is where short runs
+# would spend all of their time.
+fuzz: ## Run every fuzz target of every package (FUZZTIME=5m each)
+	@listed="$$(go test -list '^Fuzz' ./...)"; \
+	targets="$$(awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }' <<<"$$listed")"; \
+	[[ -n "$$targets" ]] || { echo 'There is no fuzz target.' >&2; exit 1; }; \
+	while read -r package target; do \
+		echo "go test -fuzz $$target $$package"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" </dev/null; \
+	done <<<"$$targets"
+
+bench: build ## Measure throughput and latency beside the machine's own limits, then run the Go benchmarks
+	bin/jetpost bench
+	go test -run '^$$' -bench . -benchmem -timeout 1h ./...
+
+# vet goes first: it compiles what the linters then find compiled.
+lint: ## Check the code with go vet, gofmt, golangci-lint and go mod
+	go vet ./...
+	@unformatted="$$(go list -f '{{.Dir}}' ./... | xargs gofmt -l)"; \
+	[[ -z "$$unformatted" ]] || { printf 'Run make fmt, these are not formatted:\n%s\n' "$$unformatted" >&2; exit 1; }
+	$(GOLANGCI_LINT) run ./...
+	go mod verify
+	go mod tidy -diff
+
+fmt: ## Format the code and tidy go.mod
+	$(GOLANGCI_LINT) fmt ./...
+	go mod tidy
+
+# A package has golden files when its tests define the flag -update.
+golden: ## Rewrite the golden files; review the diff like code
+	@packages="$$(grep -rl --include='*_test.go' 'flag\.Bool("update"' . | xargs -r -n 1 dirname | sort -u)"; \
+	[[ -n "$$packages" ]] || { echo 'No package has golden files.'; exit 0; }; \
+	go test -count=1 -timeout $(TIMEOUT) $$packages -args -update; \
+	git status --short -- '*/testdata/*'
+
+up: .env ## Run NATS, a router, two senders, admin and a receiver with docker compose
+	$(COMPOSE) up --build --detach
+
+down: .env ## Stop what make up has started; the data stays
+	$(COMPOSE) down
+
+.env:
+	@umask 077; printf '# Written by make up.\nJETPOST_ADMIN_TOKEN=%s\n' "$$(od -An -N 32 -t x1 /dev/urandom | tr -d ' \n')" >.env
+	@echo 'A new admin token for the containers is in .env.'
