@@ -137,8 +137,9 @@ func validAttributeName(name string) bool {
 }
 
 // Validate reports all that keeps e from being a CloudEvent 1.0, in one error
-// that wraps ErrInvalidEvent. A nil error means that e survives every codec of
-// this package unchanged.
+// that wraps ErrInvalidEvent. A nil error means that e survives SetHeader and
+// FromMessage unchanged, and AppendStructured and ParseStructured but for the white
+// space around JSON data and an implied content type.
 func (e *Event) Validate() error {
 	var problems []string
 	for _, required := range [...]struct{ name, value string }{{"id", e.ID}, {"source", e.Source}, {"type", e.Type}} {

@@ -1,8 +1,10 @@
 package stream_test
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
-	"maps"
 	"strings"
 	"testing"
 
@@ -136,18 +138,22 @@ func TestEventValidate(t *testing.T) {
 }
 
 // checkCodecs is the promise of Validate: the same event comes back from a NATS
-// message, from the JSON format and from the SDK's model.
+// message and from the JSON format.
 func checkCodecs(t *testing.T, e *stream.Event) {
 	t.Helper()
 	h := nats.Header{}
 	e.SetHeader(h)
-	before := maps.Clone(h)
 	got, err := stream.FromMessage(h, e.Data)
 	wantEvent(t, "as a NATS message", got, err, e)
-	if len(before) != len(h) {
-		t.Errorf("FromMessage changed the headers")
-	}
 
 	got, err = stream.ParseStructured(e.AppendStructured(nil))
-	wantEvent(t, "in the JSON format", got, err, e)
+	want := *e
+	if stream.IsJSON(e.DataContentType) && json.Valid(e.Data) {
+		want.DataContentType = cmp.Or(e.DataContentType, "application/json")
+		want.Data = bytes.Trim(e.Data, " \t\r\n")
+		if err == nil {
+			got.Data = bytes.Trim(got.Data, " \t\r\n") // base64 keeps it
+		}
+	}
+	wantEvent(t, "in the JSON format", got, err, &want)
 }

@@ -2,6 +2,8 @@ package stream
 
 import (
 	"fmt"
+	"mime"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
@@ -64,10 +66,27 @@ func (e *Event) CloudEvent() (event.Event, error) {
 	for _, a := range e.Extensions {
 		out.SetExtension(a.Name, a.Value)
 	}
-	out.DataEncoded = e.Data
-	out.DataBase64 = e.Data != nil && !IsJSON(e.DataContentType)
+	if len(e.Data) > 0 {
+		out.DataEncoded = e.Data
+		out.DataBase64 = e.base64InSDK()
+	}
 	if err := out.Validate(); err != nil {
 		return event.Event{}, fmt.Errorf("%w: %w", ErrInvalidEvent, err)
 	}
 	return out, nil
+}
+
+// base64InSDK reports whether the SDK has to write the data as base64. Otherwise
+// it writes it as it is or, where it does not know the type for JSON, such as any
+// that ends in +json, as a string, which other readers take for JSON.
+func (e *Event) base64InSDK() bool {
+	if !IsJSON(e.DataContentType) {
+		return !utf8.Valid(e.Data)
+	}
+	mediaType, _, _ := mime.ParseMediaType(e.DataContentType) // IsJSON has parsed it
+	switch mediaType {
+	case "", "application/json", "text/json":
+		return !embeddable(e.Data)
+	}
+	return true
 }

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -18,12 +19,9 @@ import (
 // ParseStructured reads one event in the JSON event format (CloudEvents 1.0.2,
 // "JSON Event Format"). JSON data keeps its bytes: key order, white space inside,
 // escapes, integers of any size. It refuses what other readers accept and
-// understand differently: a member given twice, text that is not UTF-8, both
+// understand differently: a member given twice, text that is not Unicode, both
 // data and data_base64.
 func ParseStructured(b []byte) (*Event, error) {
-	if !utf8.Valid(b) {
-		return nil, fmt.Errorf("%w: the body is not valid UTF-8", ErrInvalidEvent)
-	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	e, err := parseObject(dec)
 	if err != nil {
@@ -38,9 +36,6 @@ func ParseStructured(b []byte) (*Event, error) {
 // ParseBatch reads a JSON array of events (CloudEvents 1.0.2, "JSON Batch
 // Format"). The error names the index of the event that is wrong.
 func ParseBatch(b []byte) ([]*Event, error) {
-	if !utf8.Valid(b) {
-		return nil, fmt.Errorf("%w: the body is not valid UTF-8", ErrInvalidEvent)
-	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if token, err := dec.Token(); err != nil || token != json.Delim('[') {
 		return nil, fmt.Errorf("%w: a batch is a JSON array of events", ErrInvalidEvent)
@@ -114,6 +109,9 @@ func (m *members) next(dec *json.Decoder) error {
 	if err := dec.Decode(&raw); err != nil {
 		return fmt.Errorf("%w: %s", ErrInvalidEvent, jsonProblem(err))
 	}
+	if !utf8.Valid(raw) {
+		return fmt.Errorf("%w: member %q is not valid UTF-8", ErrInvalidEvent, name)
+	}
 	switch {
 	case name == "data":
 		m.data = raw
@@ -136,12 +134,7 @@ func (m *members) next(dec *json.Decoder) error {
 func canonical(raw json.RawMessage) (string, error) {
 	switch raw[0] {
 	case '"':
-		var s string
-		err := json.Unmarshal(raw, &s)
-		if err == nil && s == "" {
-			err = errors.New("is empty")
-		}
-		return s, err
+		return unquote(raw)
 	case 't', 'f':
 		return string(raw), nil
 	case '{', '[':
@@ -154,15 +147,59 @@ func canonical(raw json.RawMessage) (string, error) {
 	return strconv.FormatInt(n, 10), nil
 }
 
+// unquote reads a JSON string. The decoder turns each half of a surrogate pair
+// into U+FFFD: two different ids would become one.
+func unquote(raw json.RawMessage) (string, error) {
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", errors.New("is not a string")
+	}
+	if strings.ContainsRune(s, utf8.RuneError) && hasLoneSurrogate(raw) {
+		return "", errors.New("contains half of a surrogate pair")
+	}
+	return s, nil
+}
+
+// hasLoneSurrogate looks at the escapes of a JSON string, which must be valid.
+func hasLoneSurrogate(raw []byte) bool {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		r := escapedRune(raw[i:])
+		i++ // the character behind the backslash cannot begin an escape
+		if !utf16.IsSurrogate(r) {
+			continue
+		}
+		if utf16.DecodeRune(r, escapedRune(raw[i+5:])) == utf8.RuneError {
+			return true
+		}
+		i += 10
+	}
+	return false
+}
+
+// escapedRune is the rune of the \uXXXX that s begins with, -1 of anything else.
+func escapedRune(s []byte) rune {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return -1
+	}
+	r, err := strconv.ParseUint(string(s[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(r)
+}
+
 func (m *members) setData() error {
 	e := m.event
 	switch {
 	case m.data != nil && m.encoded != nil:
 		return fmt.Errorf("%w: both data and data_base64 are given", ErrInvalidEvent)
 	case m.encoded != nil:
-		var text string
-		if err := json.Unmarshal(m.encoded, &text); err != nil {
-			return fmt.Errorf("%w: data_base64 is not a string", ErrInvalidEvent)
+		text, err := unquote(m.encoded)
+		if err != nil {
+			return fmt.Errorf("%w: data_base64 %w", ErrInvalidEvent, err)
 		}
 		data, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
@@ -177,9 +214,9 @@ func (m *members) setData() error {
 		e.Data = m.data
 	case string(m.data) == "null":
 	case m.data[0] == '"':
-		var text string
-		if err := json.Unmarshal(m.data, &text); err != nil {
-			return fmt.Errorf("%w: data: %s", ErrInvalidEvent, jsonProblem(err))
+		text, err := unquote(m.data)
+		if err != nil {
+			return fmt.Errorf("%w: data %w", ErrInvalidEvent, err)
 		}
 		e.Data = []byte(text)
 	default:
@@ -205,7 +242,8 @@ func IsJSON(contentType string) bool {
 // AppendStructured appends e in the JSON event format to dst. JSON data is
 // embedded byte for byte, other text becomes a string, anything else
 // data_base64. Data that claims to be JSON and is not travels as base64 too, so
-// that one broken event cannot break its envelope.
+// that one broken event cannot break its envelope. White space around JSON data
+// is written as well, but to a reader it is the envelope's.
 func (e *Event) AppendStructured(dst []byte) []byte {
 	dst = append(dst, `{"specversion":"1.0"`...)
 	member := func(name, value string) {
@@ -226,8 +264,8 @@ func (e *Event) AppendStructured(dst []byte) []byte {
 		member(e.Extensions[i].Name, e.Extensions[i].Value)
 	}
 	switch {
-	case e.Data == nil:
-	case IsJSON(e.DataContentType) && utf8.Valid(e.Data) && gjson.ValidBytes(e.Data):
+	case len(e.Data) == 0:
+	case IsJSON(e.DataContentType) && embeddable(e.Data):
 		dst = append(append(dst, `,"data":`...), e.Data...)
 	case !IsJSON(e.DataContentType) && utf8.Valid(e.Data):
 		dst = AppendJSONString(append(dst, `,"data":`...), string(e.Data))
@@ -236,6 +274,21 @@ func (e *Event) AppendStructured(dst []byte) []byte {
 		dst = append(base64.StdEncoding.AppendEncode(dst, e.Data), '"')
 	}
 	return append(dst, '}')
+}
+
+// manyLevels is near the depth of nesting beyond which decoders give up: 10,000 in
+// encoding/json and in the SDK.
+const manyLevels = 9_000
+
+// embeddable reports whether data is JSON that a reader of the envelope can read.
+func embeddable(data []byte) bool {
+	if bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > manyLevels {
+		inside := append(append([]byte("["), data...), ']')
+		if !json.Valid(inside) { // too deep, or not JSON anyway
+			return false
+		}
+	}
+	return utf8.Valid(data) && gjson.ValidBytes(data)
 }
 
 // AppendJSONString appends s as a JSON string. s must be valid UTF-8.
