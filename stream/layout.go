@@ -206,6 +206,11 @@ func (l Layout) RetryDue(shard, subscription string) string {
 	return l.subject("retries", shard, "due", subscription)
 }
 
+// RetrySubscription is the inverse of RetryDue: the last token.
+func (l Layout) RetrySubscription(due string) string {
+	return due[strings.LastIndexByte(due, '.')+1:]
+}
+
 // RetryStreamConfig is one shard of the retry timers. DiscardOld and the missing
 // limits are not a choice: schedules exclude DiscardNew, and a limit would
 // delete timers silently (jetstream.md, facts 3 and section 5).

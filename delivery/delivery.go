@@ -1,0 +1,178 @@
+// Package delivery is one event on its way to one subscription: its id, its form
+// on a queue, the record of every attempt, and the dead letter that is left when
+// jetpost gives up.
+//
+// The package reads and writes the messages of the queues, of the attempt log and
+// of the dead letter stream, so that no other package knows their form.
+package delivery
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/jetpost/jetpost/stream"
+)
+
+// A Delivery is one event for one subscription.
+type Delivery struct {
+	ID             string // webhook-id: the same on every attempt and replay
+	SubscriptionID string
+	Event          *stream.Event
+	// Origin is the id of the first publish to the queue:
+	// <event log>:<sequence>:<subscription>.
+	Origin string
+	// Accepted is when the event log stored the event.
+	Accepted time.Time
+	// Attempt is the number of the next attempt, from 1.
+	Attempt int
+	// FirstAttempt is when attempt 1 began; zero before.
+	FirstAttempt time.Time
+}
+
+var idEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+// ID is the delivery id of an event for a subscription: "dlv_" and the first 26
+// characters of lower-case base32hex of SHA-256 over subscription, source and id,
+// separated by NUL (design, section 7). A retry, a crash and a replay all yield
+// the same, so receivers can recognise repeats by it.
+func ID(subscription, source, id string) string {
+	b := make([]byte, 0, 256)
+	b = append(append(b, subscription...), 0)
+	b = append(append(b, source...), 0)
+	b = append(b, id...)
+	sum := sha256.Sum256(b)
+	var text [52]byte
+	idEncoding.Encode(text[:], sum[:])
+	return "dlv_" + strings.ToLower(string(text[:26]))
+}
+
+// TimerKey names the retry timer of a delivery: one delivery has one.
+func (d *Delivery) TimerKey() string { return strings.TrimPrefix(d.ID, "dlv_") }
+
+// Origin is the message id under which a router publishes the event at sequence
+// of an event log to a subscription's queue. It is made of the sequence and not
+// of the event's id, because producers reuse ids (jetstream.md, section 4).
+func Origin(eventLog string, sequence uint64, subscription string) string {
+	b := make([]byte, 0, len(eventLog)+len(subscription)+22)
+	b = append(append(b, eventLog...), ':')
+	b = append(strconv.AppendUint(b, sequence, 10), ':')
+	return string(append(b, subscription...))
+}
+
+// ParseOrigin is the inverse of Origin.
+func ParseOrigin(origin string) (eventLog string, sequence uint64, subscription string, err error) {
+	parts := strings.Split(origin, ":")
+	if len(parts) == 3 {
+		if sequence, err = strconv.ParseUint(parts[1], 10, 64); err == nil {
+			return parts[0], sequence, parts[2], nil
+		}
+	}
+	return "", 0, "", fmt.Errorf("%q is not the origin of a delivery", origin)
+}
+
+// ErrUnreadable is wrapped by errors about messages on a queue that are not
+// deliveries. They become dead letters.
+var ErrUnreadable = errors.New("not a readable delivery")
+
+// Queued is the message of a delivery on its queue, before its first attempt.
+// origin names it, expected is the stream it must reach.
+func Queued(e *stream.Event, subject, expected, origin string, accepted time.Time) *nats.Msg {
+	h := make(nats.Header, 16)
+	e.SetHeader(h)
+	values := []string{origin, expected, strconv.FormatInt(accepted.UnixNano(), 10)}
+	h[stream.HeaderMessageID] = values[0:1:1]
+	h[stream.HeaderOrigin] = values[0:1:1]
+	h[stream.HeaderExpectedStream] = values[1:2:2]
+	h[stream.HeaderAccepted] = values[2:3:3]
+	return &nats.Msg{Subject: subject, Header: h, Data: e.Data}
+}
+
+// FromMessage reads a delivery of a subscription off its queue.
+func FromMessage(subscription string, h nats.Header, data []byte) (*Delivery, error) {
+	e, err := stream.FromMessage(h, data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	d := &Delivery{
+		ID: ID(subscription, e.Source, e.ID), SubscriptionID: subscription, Event: e,
+		Origin: header(h, stream.HeaderOrigin), Attempt: 1,
+	}
+	if d.Origin == "" {
+		return nil, fmt.Errorf("%w: header %s is missing", ErrUnreadable, stream.HeaderOrigin)
+	}
+	if d.Accepted, err = timeHeader(h, stream.HeaderAccepted); err != nil {
+		return nil, err
+	}
+	if d.FirstAttempt, err = timeHeader(h, stream.HeaderFirstAttempt); err != nil {
+		return nil, err
+	}
+	if text := header(h, stream.HeaderAttempt); text != "" {
+		if d.Attempt, err = strconv.Atoi(text); err != nil || d.Attempt < 1 {
+			return nil, fmt.Errorf("%w: header %s is %q", ErrUnreadable, stream.HeaderAttempt, text)
+		}
+	}
+	return d, nil
+}
+
+// setHeader writes the event and what is known of the delivery into h.
+func (d *Delivery) setHeader(h nats.Header) {
+	d.Event.SetHeader(h)
+	h[stream.HeaderOrigin] = []string{d.Origin}
+	h[stream.HeaderAttempt] = []string{strconv.Itoa(d.Attempt)}
+	if !d.Accepted.IsZero() {
+		h[stream.HeaderAccepted] = []string{strconv.FormatInt(d.Accepted.UnixNano(), 10)}
+	}
+	if !d.FirstAttempt.IsZero() {
+		h[stream.HeaderFirstAttempt] = []string{strconv.FormatInt(d.FirstAttempt.UnixNano(), 10)}
+	}
+}
+
+// Timer is the message that makes d come back at a time: published to at, it
+// fires to due. The header names are the server's message schedules; the time is
+// written with nanoseconds, because the client library would cut it to seconds.
+func (d *Delivery) Timer(at, due string, when time.Time) *nats.Msg {
+	h := make(nats.Header, 16)
+	d.setHeader(h)
+	h[stream.HeaderMessageID] = []string{d.attemptID()}
+	h[stream.HeaderSchedule] = []string{"@at " + when.UTC().Format(time.RFC3339Nano)}
+	h[stream.HeaderScheduleTarget] = []string{due}
+	return &nats.Msg{Subject: at, Header: h, Data: d.Event.Data}
+}
+
+// Requeued is the message that puts d back on its queue, once for each attempt.
+func (d *Delivery) Requeued(subject, expected string) *nats.Msg {
+	h := make(nats.Header, 16)
+	d.setHeader(h)
+	h[stream.HeaderMessageID] = []string{d.attemptID()}
+	h[stream.HeaderExpectedStream] = []string{expected}
+	return &nats.Msg{Subject: subject, Header: h, Data: d.Event.Data}
+}
+
+// attemptID names an attempt of a delivery among the messages of a stream.
+func (d *Delivery) attemptID() string { return d.Origin + ":a" + strconv.Itoa(d.Attempt) }
+
+func header(h nats.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+func timeHeader(h nats.Header, name string) (time.Time, error) {
+	text := header(h, name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	ns, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w: header %s is %q", ErrUnreadable, name, text)
+	}
+	return time.Unix(0, ns), nil
+}

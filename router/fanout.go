@@ -1,0 +1,150 @@
+package router
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// domainRoute is one domain being routed.
+type domainRoute struct {
+	*Router
+	domain    string
+	log       *zap.Logger
+	settleCtx context.Context //nolint:containedctx // lives as long as the route: settling outlasts the pull's context
+	batches   chan []routed
+	troubled  sync.WaitGroup
+}
+
+// routed is one event whose deliveries are on their way to their queues.
+type routed struct {
+	msg     *stream.Message
+	event   *stream.Event
+	invalid error // why the message is not an event
+	targets []target
+}
+
+// target is one delivery on its way.
+type target struct {
+	subscription *subscription.Subscription
+	future       jetstream.PubAckFuture
+	stored       bool
+	err          error // why the publish failed
+}
+
+// handle matches a batch and sends its deliveries. It is the only place where
+// the view is read, and it reads it after the events have arrived: a subscription
+// whose creation was answered before an event was published is in it (design,
+// section 5, "Read your writes").
+func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
+	snapshot, err := d.view.Sync(ctx)
+	if err != nil {
+		// Fail closed: an older view could miss a subscription for good.
+		if ctx.Err() == nil {
+			d.log.Warn("cannot bring subscriptions up to date, events wait", zap.Int("events", len(msgs)), zap.Error(err))
+		}
+		for _, m := range msgs {
+			d.nak(m, time.Second)
+		}
+		return
+	}
+	batch := make([]routed, len(msgs))
+	var matched []*subscription.Subscription
+	for i, m := range msgs {
+		batch[i].msg = m
+		event, err := stream.FromMessage(m.Header, m.Data)
+		if err != nil {
+			batch[i].invalid = err
+			continue
+		}
+		batch[i].event = event
+		matched = snapshot.Match(d.domain, event, matched[:0])
+		if len(matched) == 0 {
+			continue
+		}
+		batch[i].targets = make([]target, len(matched))
+		for n, s := range matched {
+			batch[i].targets[n] = d.send(&batch[i], s)
+		}
+	}
+	d.batches <- batch
+}
+
+// send publishes one delivery without waiting. The message id is the same
+// whenever the same event is routed again, so the queue stores it once.
+func (d *domainRoute) send(r *routed, s *subscription.Subscription) target {
+	origin := delivery.Origin(r.msg.Stream, r.msg.Sequence, s.ID)
+	msg := delivery.Queued(r.event, s.Queue.Subject, s.Queue.Stream, origin, r.msg.Stored)
+	future, err := d.js.PublishMsgAsync(msg, publishOptions...)
+	return target{subscription: s, future: future, err: err}
+}
+
+// A missing stream is told apart from a slow one by the router itself, so the
+// client library need not try again.
+var publishOptions = []jetstream.PublishOpt{jetstream.WithStallWait(5 * time.Second), jetstream.WithRetryAttempts(0)}
+
+// patience is how long a batch waits for its stores before the events that are
+// not done are settled apart from it.
+const patience = time.Second
+
+// settleBatches acknowledges events whose deliveries are all stored. The last
+// ack of a batch is confirmed by the server, and with it the ones before: acks of
+// one consumer are processed in the order in which they arrive.
+func (d *domainRoute) settleBatches() {
+	for batch := range d.batches {
+		timeUp, cancel := context.WithTimeout(d.settleCtx, patience)
+		var last *stream.Message
+		for i := range batch {
+			r := &batch[i]
+			if r.invalid != nil || !r.awaitAll(timeUp.Done()) {
+				d.troubled.Go(func() { d.settleTroubled(r) })
+				continue
+			}
+			d.metrics.routed(d.domain, len(r.targets))
+			if last != nil {
+				d.ack(last)
+			}
+			last = r.msg
+		}
+		cancel()
+		if last != nil {
+			d.ackSync(last)
+		}
+	}
+}
+
+func (r *routed) awaitAll(timeUp <-chan struct{}) bool {
+	all := true
+	for n := range r.targets {
+		all = r.targets[n].await(timeUp) && all
+	}
+	return all
+}
+
+// await waits until the delivery is stored, its publish failed, or time is up.
+func (t *target) await(timeUp <-chan struct{}) bool {
+	if t.stored || t.err != nil {
+		return t.stored
+	}
+	select {
+	case <-t.future.Ok():
+		t.stored = true
+		return true
+	default: // what is stored must not lose against a time that is up
+	}
+	select {
+	case <-t.future.Ok():
+		t.stored = true
+	case err := <-t.future.Err():
+		t.err = err
+	case <-timeUp:
+	}
+	return t.stored
+}

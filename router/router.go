@@ -1,0 +1,131 @@
+// Package router turns events into deliveries.
+//
+// It reads the event logs and the subscriptions bucket and writes one delivery
+// for each subscription that matches. It acknowledges an event only when all of
+// its deliveries are stored: after a crash a delivery may be written twice, under
+// the same delivery id, but none is missing.
+//
+//	EVENTS_<domain> ─► pull ─► sync view ─► match ─► publish to each queue ─┐
+//	        ▲                                                               ▼
+//	        └──────────────────── ack, when every publish is acknowledged ◄─┘
+//
+// Any number of routers share the work.
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// Config of a router.
+type Config struct {
+	// Domains whose event logs are routed. The logs and the routers' consumers on
+	// them must exist; until they do, the router waits. Required.
+	Domains []string
+	// Grace is how long events in work may take to be settled after Run's context
+	// has ended. What is not settled by then is routed again by another router.
+	// Default: 10 s.
+	Grace time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Grace == 0 {
+		c.Grace = 10 * time.Second
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if len(c.Domains) == 0 {
+		return errors.New("router: no domains to route")
+	}
+	return nil
+}
+
+// A Router copies events to the queues of the subscriptions that want them.
+type Router struct {
+	cfg     Config
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	layout  stream.Layout
+	view    *subscription.View
+	letters *delivery.DeadLetters
+	log     *zap.Logger
+	metrics *metrics
+}
+
+// New returns a router. view must be kept running by the caller; its secrets may
+// stay sealed.
+func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.View, log *zap.Logger, reg prometheus.Registerer) (*Router, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	js, err := stream.JetStream(nc)
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := newMetrics(reg)
+	if err != nil {
+		return nil, fmt.Errorf("router: %w", err)
+	}
+	return &Router{
+		cfg: cfg, nc: nc, js: js, layout: layout, view: view,
+		letters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
+	}, nil
+}
+
+// Run routes until ctx ends, and returns nil when what was in work is settled.
+func (r *Router) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, domain := range r.cfg.Domains {
+		g.Go(func() error { return r.route(ctx, domain) })
+	}
+	return g.Wait()
+}
+
+// batchesInWork bounds how far matching may run ahead of acknowledging.
+const batchesInWork = 64
+
+// route runs one domain: two pull slots match and publish, one goroutine waits
+// for the stores and acknowledges, and events that meet trouble get a goroutine
+// of their own, so that one bad queue does not hold up the others.
+func (r *Router) route(ctx context.Context, domain string) error {
+	// Settling outlives ctx by the grace period.
+	settle, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stopped := context.AfterFunc(ctx, func() { time.AfterFunc(r.cfg.Grace, cancel) })
+	defer stopped()
+
+	log := r.log.With(zap.String("domain", domain))
+	d := &domainRoute{
+		Router: r, domain: domain, log: log, settleCtx: settle,
+		batches: make(chan []routed, batchesInWork),
+	}
+	var work sync.WaitGroup
+	work.Go(d.settleBatches)
+	pull := stream.Pull{
+		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle,
+		OnError: func(err error) {
+			log.Warn("cannot pull events, will go on trying", zap.String("stream", r.layout.EventLog(domain)), zap.Error(err))
+		},
+	}
+	err := pull.Run(ctx, r.nc)
+	close(d.batches)
+	work.Wait()
+	d.troubled.Wait()
+	return err
+}

@@ -1,0 +1,83 @@
+package sender
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// endpoint is one revision of a subscription, made ready for requests. It is
+// never changed: the next revision gets its own, so that no request can mix two.
+type endpoint struct {
+	sub     *subscription.Subscription
+	profile profile.Profile
+	url     *url.URL // with the secret query
+	shown   string   // without it
+	header  http.Header
+	timeout time.Duration
+}
+
+// Headers that jetpost adds to every request beside the profile's.
+const (
+	headerSubscription = "Jetpost-Subscription"
+	headerAttempt      = "Jetpost-Attempt"
+)
+
+func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, error) {
+	p, ok := profile.Lookup(sub.Profile)
+	if !ok {
+		return nil, fmt.Errorf("profile %q is not known to this sender", sub.Profile)
+	}
+	target, err := url.Parse(sub.Endpoint.RequestURL())
+	if err != nil {
+		return nil, errors.New("its endpoint is not a URL") // the error would quote it
+	}
+	h := make(http.Header, 16)
+	h.Set("User-Agent", userAgent)
+	h.Set(headerSubscription, sub.ID)
+	for name, value := range sub.Endpoint.Headers {
+		h.Set(name, value)
+	}
+	for name, value := range sub.Endpoint.SecretHeaders {
+		h.Set(name, value.Reveal())
+	}
+	return &endpoint{
+		sub: sub, profile: p, url: target, shown: sub.Endpoint.RedactedURL(), header: h,
+		timeout: time.Duration(sub.Endpoint.Timeout),
+	}, nil
+}
+
+// expired reports whether d has waited longer than the subscription allows.
+func (e *endpoint) expired(d *delivery.Delivery, now time.Time) bool {
+	maxAge := time.Duration(e.sub.Delivery.MaxAge)
+	return maxAge > 0 && !d.Accepted.IsZero() && now.Sub(d.Accepted) > maxAge
+}
+
+// render makes the request for d. body is what was signed, and what must be sent.
+func (e *endpoint) render(d *delivery.Delivery, now time.Time) (request *http.Request, body []byte, err error) {
+	h := make(http.Header, len(e.header)+8)
+	for name, values := range e.header {
+		h[name] = values
+	}
+	h[headerAttempt] = []string{strconv.Itoa(d.Attempt)}
+	keys := e.sub.ActiveSecrets(now)
+	secrets := make([]string, len(keys))
+	for i := range keys {
+		secrets[i] = keys[i].Secret.Reveal()
+	}
+	body, err = e.profile.Render(h, d, secrets, now)
+	if err != nil {
+		return nil, nil, fmt.Errorf("render: %w", err)
+	}
+	return &http.Request{
+		Method: e.sub.Endpoint.Method, URL: e.url, Header: h, Host: e.url.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}, body, nil
+}

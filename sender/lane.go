@@ -1,0 +1,148 @@
+package sender
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// A lane takes the deliveries of one subscription. How many are under way at a
+// time is bounded by the server, over all senders together: the consumer hands
+// out no more than the subscription's limit until one is settled. So nothing
+// waits in a lane, and no lane waits for another.
+type lane struct {
+	*Sender
+	id    string
+	queue stream.Queue
+	batch int
+	stop  context.CancelFunc
+
+	mu       sync.Mutex
+	next     map[uint64]int // by queue sequence: the attempt that a nak of this lane will bring
+	endpoint *endpoint      // of the latest revision seen
+}
+
+// serves reports whether l does what sub asks for now. Everything but these
+// fields is read again for each batch.
+func (l *lane) serves(sub *subscription.Subscription) bool {
+	return sub.State == subscription.Active && sub.Queue == l.queue && sub.Delivery.MaxInFlight == l.batch
+}
+
+// run pulls until ctx ends; requests under way go on until work ends.
+func (l *lane) run(ctx, work context.Context) {
+	var requests sync.WaitGroup
+	defer requests.Wait()
+	pull := stream.Pull{
+		Stream: l.queue.Stream, Consumer: l.queue.Consumer, Batch: min(l.batch, 256),
+		Handle: func(ctx context.Context, msgs []*stream.Message) { l.handle(ctx, work, &requests, msgs) },
+		OnError: func(err error) {
+			l.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", l.id), zap.Error(err))
+		},
+	}
+	if err := pull.Run(ctx, l.nc); err != nil && ctx.Err() == nil {
+		l.log.Error("stopped pulling deliveries", zap.String("subscription_id", l.id), zap.Error(err))
+	}
+}
+
+// handle starts a request for each delivery. The subscription is looked up after
+// the deliveries have arrived, in a view that holds every change answered by
+// then: a rotated secret or a new URL is used from the next attempt on.
+func (l *lane) handle(ctx, work context.Context, requests *sync.WaitGroup, msgs []*stream.Message) {
+	snapshot, err := l.view.Sync(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.log.Warn("cannot bring subscription up to date, deliveries wait", zap.String("subscription_id", l.id), zap.Error(err))
+		}
+		l.handBack(msgs)
+		return
+	}
+	sub, ok := snapshot.Get(l.id)
+	if !ok || sub.State != subscription.Active {
+		l.handBack(msgs) // the lane is about to be stopped
+		return
+	}
+	e, err := l.endpointFor(sub)
+	if err != nil {
+		l.log.Error("subscription cannot be served, its deliveries wait", zap.String("subscription_id", l.id), zap.Error(err))
+		l.handBack(msgs)
+		return
+	}
+	for _, m := range msgs {
+		requests.Go(func() { l.deliver(work, e, m) })
+	}
+}
+
+func (l *lane) handBack(msgs []*stream.Message) {
+	for _, m := range msgs {
+		l.nak(m, time.Second)
+	}
+}
+
+// deliver takes one delivery through its attempt. Each step is a method; what
+// cannot be settled now is handed back.
+func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
+	ctx, cancel := context.WithTimeout(ctx, settleBy)
+	defer cancel()
+	d, err := delivery.FromMessage(l.id, m.Header, m.Data)
+	if err != nil {
+		l.settleUnreadable(ctx, m, err)
+		return
+	}
+	if next, known := l.expected(m); known {
+		d.Attempt = next
+	}
+	if e.expired(d, time.Now()) {
+		l.giveUp(ctx, m, d, delivery.ReasonExpired, d.Attempt-1, nil)
+		return
+	}
+	request, body, err := e.render(d, time.Now())
+	if err != nil {
+		unsent := &delivery.Attempt{Error: err.Error()}
+		l.giveUp(ctx, m, d, delivery.ReasonRejected, d.Attempt-1, unsent)
+		return
+	}
+	a, wait := l.attempt(ctx, e, d, request, body)
+	if !l.record(ctx, e, m, d, a, wait) {
+		return
+	}
+	l.settle(ctx, m, d, a)
+}
+
+// expected is the attempt number that this lane gave the message when it handed
+// it back. Other senders do not know it: the attempt log corrects the number.
+func (l *lane) expected(m *stream.Message) (attempt int, known bool) {
+	if m.Delivered == 1 {
+		return 0, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	attempt, known = l.next[m.Sequence]
+	delete(l.next, m.Sequence)
+	return attempt, known
+}
+
+func (l *lane) expect(m *stream.Message, attempt int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next[m.Sequence] = attempt
+}
+
+func (l *lane) endpointFor(sub *subscription.Subscription) (*endpoint, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.endpoint != nil && l.endpoint.sub == sub {
+		return l.endpoint, nil
+	}
+	e, err := newEndpoint(sub, l.cfg.UserAgent)
+	if err != nil {
+		return nil, err
+	}
+	l.endpoint = e
+	return e, nil
+}

@@ -1,0 +1,62 @@
+package sender
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/jetpost/jetpost/delivery"
+)
+
+type metrics struct {
+	attempts    *prometheus.CounterVec
+	byOutcome   map[delivery.Outcome]prometheus.Counter
+	seconds     prometheus.Histogram
+	endToEnd    prometheus.Histogram
+	deadLetters *prometheus.CounterVec
+	lanes       prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jetpost_sender_attempts_total", Help: "Requests made, by how they were judged.",
+		}, []string{"outcome"}),
+		byOutcome: make(map[delivery.Outcome]prometheus.Counter),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "jetpost_sender_attempt_seconds", Help: "How long requests took, to the end of the answer.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
+		}),
+		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "jetpost_sender_first_delivery_seconds", Help: "From the event being stored to the answer of a first attempt that delivered it.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 14),
+		}),
+		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jetpost_sender_dead_letters_total", Help: "Deliveries given up, by reason.",
+		}, []string{"reason"}),
+		lanes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "jetpost_sender_subscriptions", Help: "Subscriptions whose queues this sender pulls from.",
+		}),
+	}
+	for _, o := range delivery.Outcomes() {
+		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
+	}
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) attempt(a *delivery.Attempt, d *delivery.Delivery) {
+	m.byOutcome[a.Outcome].Inc()
+	m.seconds.Observe(time.Duration(a.Duration).Seconds())
+	if a.Outcome == delivery.Delivered && a.Attempt == 1 && !d.Accepted.IsZero() {
+		m.endToEnd.Observe(time.Since(d.Accepted).Seconds())
+	}
+}
+
+func (m *metrics) deadLetter(reason delivery.Reason) {
+	m.deadLetters.WithLabelValues(string(reason)).Inc()
+}

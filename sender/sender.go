@@ -1,0 +1,155 @@
+// Package sender turns deliveries into HTTP requests.
+//
+// It reads the queues of all active subscriptions and the retry timers that have
+// fired. It writes a record of every request to the attempt log, a timer for every
+// delivery that has to wait long, and a dead letter for every delivery it gives
+// up. A delivery leaves its queue only after these are stored: after a crash a
+// request may be made again, under the same delivery id, but none is missing.
+//
+//	DELIVERIES_<id> ─► pull ─► sync view ─► render, sign ─► request ─► judge
+//	      ▲                                                             │
+//	      │ nak (up to 10 s)                                            ▼
+//	      ├───────────────────────────────────── settle ◄─── record in ATTEMPTS
+//	      │                                        ├─► DEADLETTERS
+//	      └── pump ◄── RETRIES_<nn> (timers) ◄─────┘
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// Config of a sender.
+type Config struct {
+	// Egress decides which addresses may be called. Required.
+	Egress *subscription.Egress
+	// UserAgent of every request. Default: "jetpost".
+	UserAgent string
+	// Grace is how long requests under way may take to end, and to be recorded,
+	// after Run's context has ended. Requests that take longer are broken off and
+	// made again by another sender. Default: 45 s, the longest request and 15 s.
+	Grace time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.UserAgent == "" {
+		c.UserAgent = "jetpost"
+	}
+	if c.Grace == 0 {
+		c.Grace = 45 * time.Second
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if c.Egress == nil {
+		return errors.New("sender: no egress rules: which addresses may be called must be decided")
+	}
+	return nil
+}
+
+// A Sender makes the requests of all active subscriptions.
+type Sender struct {
+	cfg     Config
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	layout  stream.Layout
+	view    *subscription.View
+	store   *subscription.Store
+	log     *zap.Logger
+	metrics *metrics
+
+	client   *retryablehttp.Client
+	attempts *delivery.Log
+	letters  *delivery.DeadLetters
+}
+
+// New returns a sender. view must be kept running by the caller and open its
+// secrets; store is where a subscription is disabled whose receiver is gone.
+func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.View, store *subscription.Store, log *zap.Logger, reg prometheus.Registerer) (*Sender, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	js, err := stream.JetStream(nc)
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := newMetrics(reg)
+	if err != nil {
+		return nil, fmt.Errorf("sender: %w", err)
+	}
+	return &Sender{
+		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
+		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
+	}, nil
+}
+
+// Run sends until ctx ends. It returns nil when the requests under way have
+// ended and are settled, or the grace period is over.
+func (s *Sender) Run(ctx context.Context) error {
+	// Requests and their settling outlive ctx by the grace period.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer s.client.HTTPClient.CloseIdleConnections()
+
+	var running sync.WaitGroup
+	for _, shard := range s.layout.RetryShards() {
+		running.Go(func() { s.pump(ctx, work, shard) })
+	}
+	running.Go(func() { s.runLanes(ctx, work) })
+
+	<-ctx.Done()
+	grace := time.AfterFunc(s.cfg.Grace, cancel)
+	defer grace.Stop()
+	running.Wait()
+	return nil
+}
+
+// runLanes keeps one lane running for each active subscription.
+func (s *Sender) runLanes(ctx, work context.Context) {
+	lanes := make(map[string]*lane)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		changed := s.view.Changed()
+		snapshot := s.view.Snapshot()
+		for id, l := range lanes {
+			if sub, ok := snapshot.Get(id); !ok || !l.serves(sub) {
+				l.stop()
+				delete(lanes, id)
+			}
+		}
+		for _, sub := range snapshot.All() {
+			if lanes[sub.ID] != nil || sub.State != subscription.Active {
+				continue
+			}
+			laneCtx, stop := context.WithCancel(ctx)
+			l := &lane{Sender: s, id: sub.ID, queue: sub.Queue, batch: sub.Delivery.MaxInFlight, stop: stop, next: make(map[uint64]int)}
+			lanes[sub.ID] = l
+			running.Go(func() { l.run(laneCtx, work) })
+		}
+		s.metrics.lanes.Set(float64(len(lanes)))
+		select {
+		case <-ctx.Done():
+			for _, l := range lanes {
+				l.stop()
+			}
+			return
+		case <-changed:
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// shortDelay is the longest wait for which a delivery stays in its queue, handed
+// back with a delay. It counts as in flight meanwhile, so longer waits become
+// timers (jetstream.md, section 5).
+const shortDelay = 10 * time.Second
+
+// settle ends what this sender has to do with a delivery, after its attempt was
+// recorded. Whatever has to outlive it (a timer, a dead letter) is stored first.
+func (l *lane) settle(ctx context.Context, m *stream.Message, d *delivery.Delivery, a *delivery.Attempt) {
+	if d.FirstAttempt.IsZero() {
+		d.FirstAttempt = a.At
+	}
+	switch a.Outcome {
+	case delivery.Delivered:
+		l.ack(m, d)
+	case delivery.Retry:
+		l.retryLater(ctx, m, d, a)
+	case delivery.Gone:
+		if err := l.disable(ctx, "receiver answered 410 Gone"); err != nil {
+			l.log.Error("cannot disable subscription whose receiver is gone", zap.String("subscription_id", l.id), zap.Error(err))
+			l.nak(m, time.Second)
+			return
+		}
+		l.giveUp(ctx, m, d, delivery.ReasonGone, a.Attempt, a)
+	case delivery.Rejected:
+		l.giveUp(ctx, m, d, delivery.ReasonRejected, a.Attempt, a)
+	case delivery.Exhausted:
+		l.giveUp(ctx, m, d, delivery.ReasonExhausted, a.Attempt, a)
+	}
+}
+
+func (l *lane) retryLater(ctx context.Context, m *stream.Message, d *delivery.Delivery, a *delivery.Attempt) {
+	delay := time.Until(*a.NextAttempt)
+	if delay <= shortDelay {
+		l.expect(m, a.Attempt+1)
+		l.nak(m, delay)
+		return
+	}
+	d.Attempt = a.Attempt + 1
+	shard := l.queue.RetryShard
+	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), *a.NextAttempt)
+	if _, err := l.js.PublishMsg(ctx, timer); err != nil {
+		l.log.Warn("cannot store retry timer, delivery will be attempted again",
+			zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
+		l.nak(m, shortDelay)
+		return
+	}
+	l.ack(m, d)
+}
+
+// giveUp makes d a dead letter and settles it. last is its last attempt, if any.
+func (l *lane) giveUp(ctx context.Context, m *stream.Message, d *delivery.Delivery, reason delivery.Reason, attempts int, last *delivery.Attempt) {
+	if err := l.letters.GiveUp(ctx, d, reason, attempts, last); err != nil {
+		l.log.Warn("cannot store dead letter, delivery stays queued",
+			zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
+		l.nak(m, time.Second)
+		return
+	}
+	l.metrics.deadLetter(reason)
+	l.log.Warn("delivery given up", zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID),
+		zap.String("event_id", d.Event.ID), zap.String("event_type", d.Event.Type), zap.Int("attempt", attempts), zap.String("reason", string(reason)))
+	l.ack(m, d)
+}
+
+func (l *lane) settleUnreadable(ctx context.Context, m *stream.Message, cause error) {
+	if err := l.letters.KeepUnreadable(ctx, m, cause); err != nil {
+		l.log.Warn("cannot keep unreadable delivery, it stays queued", zap.String("subscription_id", l.id), zap.Uint64("seq", m.Sequence), zap.Error(err))
+		l.nak(m, time.Second)
+		return
+	}
+	l.metrics.deadLetter(delivery.ReasonUnreadable)
+	l.log.Error("delivery cannot be read, kept as dead letter", zap.String("subscription_id", l.id), zap.Uint64("seq", m.Sequence), zap.Error(cause))
+	if err := m.Ack(); err != nil {
+		l.log.Warn("cannot ack", zap.String("subscription_id", l.id), zap.Uint64("seq", m.Sequence), zap.Error(err))
+	}
+}
+
+// disable sets the subscription's state, unless somebody has by now.
+func (l *lane) disable(ctx context.Context, reason string) error {
+	for {
+		sub, err := l.store.Get(ctx, l.id)
+		if errors.Is(err, subscription.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if sub.State == subscription.Disabled {
+			return nil
+		}
+		sub.State, sub.StateReason = subscription.Disabled, reason
+		_, err = l.store.Update(ctx, sub)
+		if errors.Is(err, subscription.ErrConflict) {
+			continue
+		}
+		if err == nil {
+			l.log.Warn("subscription disabled", zap.String("subscription_id", l.id), zap.String("reason", reason))
+		}
+		return err
+	}
+}
+
+func (l *lane) ack(m *stream.Message, d *delivery.Delivery) {
+	if err := m.Ack(); err != nil {
+		l.log.Warn("cannot ack delivery, it will be attempted again",
+			zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
+	}
+}
+
+func (l *lane) nak(m *stream.Message, delay time.Duration) {
+	if err := m.Nak(delay); err != nil {
+		l.log.Warn("cannot hand delivery back, it returns after the ack wait", zap.String("subscription_id", l.id), zap.Uint64("seq", m.Sequence), zap.Error(err))
+	}
+}
+
+// pump puts the deliveries whose timers have fired back on their queues, so that
+// every request passes the limits of its subscription.
+func (s *Sender) pump(ctx, work context.Context, shard string) {
+	pull := stream.Pull{
+		Stream: s.layout.RetryStream(shard), Consumer: stream.SenderConsumer,
+		Handle: func(ctx context.Context, msgs []*stream.Message) { s.requeue(ctx, work, msgs) },
+		OnError: func(err error) {
+			s.log.Warn("cannot pull retries, will go on trying", zap.String("stream", s.layout.RetryStream(shard)), zap.Error(err))
+		},
+	}
+	if err := pull.Run(ctx, s.nc); err != nil && ctx.Err() == nil {
+		s.log.Error("stopped pulling retries", zap.String("stream", s.layout.RetryStream(shard)), zap.Error(err))
+	}
+}
+
+func (s *Sender) requeue(ctx, work context.Context, msgs []*stream.Message) {
+	snapshot, err := s.view.Sync(ctx)
+	if err != nil {
+		for _, m := range msgs {
+			_ = m.Nak(time.Second)
+		}
+		return
+	}
+	type pending struct {
+		m      *stream.Message
+		future jetstream.PubAckFuture
+		err    error
+	}
+	sent := make([]pending, 0, len(msgs))
+	for _, m := range msgs {
+		id := s.layout.RetrySubscription(m.Subject)
+		sub, exists := snapshot.Get(id)
+		if !exists {
+			sent = append(sent, pending{m: m}) // deleted: its retries go with it
+			continue
+		}
+		d, err := delivery.FromMessage(id, m.Header, m.Data)
+		if err != nil {
+			if err = s.letters.KeepUnreadable(work, m, err); err == nil {
+				sent = append(sent, pending{m: m})
+				continue
+			}
+			sent = append(sent, pending{m: m, err: err})
+			continue
+		}
+		future, err := s.js.PublishMsgAsync(d.Requeued(sub.Queue.Subject, sub.Queue.Stream), requeueOptions...)
+		sent = append(sent, pending{m: m, future: future, err: err})
+	}
+	for _, p := range sent {
+		if p.future != nil && p.err == nil {
+			select {
+			case <-p.future.Ok():
+			case p.err = <-p.future.Err():
+			case <-work.Done():
+				p.err = work.Err()
+			}
+		}
+		if p.err == nil {
+			_ = p.m.Ack() // not acked is put back again under the same id
+			continue
+		}
+		delay := time.Second
+		if stream.ClassifyPublish(p.err) == stream.Full {
+			delay = 30 * time.Second // the queue has to drain first
+		}
+		s.log.Warn("cannot put retry back on its queue, will try again", zap.String("subject", p.m.Subject), zap.Error(p.err))
+		_ = p.m.Nak(delay)
+	}
+}
+
+var requeueOptions = []jetstream.PublishOpt{jetstream.WithStallWait(5 * time.Second), jetstream.WithRetryAttempts(0)}

@@ -1,0 +1,335 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+)
+
+// Pull takes messages from a durable consumer for as long as ctx lives.
+//
+// It keeps up to two pull requests open, each on a subscription of its own that
+// lives as long as Pull:
+//
+//	slot 0   request ──► messages ──► request ──► …
+//	slot 1        request ──► messages ──► request ──► …     (only while slot 0 is busy)
+//
+// so that one is waiting at the server while the other is being worked off. A
+// request that ends (its batch is full, it expired, the server answered with a
+// status, heartbeats stopped, the connection came back) is followed by the next
+// one; no count is kept that could drift and stall. This is the Fetch loop of
+// jetstream.md, fact 15, without its gap: a Fetch that is abandoned loses what was
+// on the way to it until AckWait has passed, here it is handed back at once.
+type Pull struct {
+	Stream   string
+	Consumer string
+	// Batch is the most messages a request asks for. Default: 256.
+	Batch int
+	// Handle gets what has arrived, at least one message, oldest first, in a slice
+	// that is reused. It is called from two goroutines. While it runs nothing more
+	// is taken from its slot, so it may block to slow things down. Every message
+	// must be settled.
+	Handle func(context.Context, []*Message)
+	// OnError is told why a request failed, once per kind of failure until one
+	// succeeds again. Optional.
+	OnError func(error)
+}
+
+const (
+	pullExpiry     = 30 * time.Second // of slot 0
+	pullBusyExpiry = 5 * time.Second  // of slot 1, which rests when nothing came
+	pullHeartbeat  = 10 * time.Second // an idle consumer costs one message in this time
+	pullMaxBytes   = 8 << 20          // larger answers trip the server's slow consumer limits
+)
+
+// ErrConsumerMissing is given to OnError while the consumer does not exist.
+var ErrConsumerMissing = errors.New("the stream or its consumer does not exist")
+
+// Run pulls until ctx ends. What arrived by then and was not handled is handed
+// back to the server. The error is nil unless the connection is closed.
+func (p Pull) Run(ctx context.Context, nc *nats.Conn) error {
+	if p.Batch == 0 {
+		p.Batch = 256
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	busy := make(chan struct{}, 1)
+	g.Go(func() error { return p.slot(ctx, nc, busy, false) })
+	g.Go(func() error { return p.slot(ctx, nc, busy, true) })
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("pull from consumer %s of stream %s: %w", p.Consumer, p.Stream, err)
+	}
+	return nil
+}
+
+type pullRequest struct {
+	Expires   time.Duration `json:"expires"`
+	Batch     int           `json:"batch"`
+	MaxBytes  int           `json:"max_bytes"`
+	Heartbeat time.Duration `json:"idle_heartbeat,omitempty"`
+}
+
+// slot runs one of the two loops. The helper asks only after the other slot has
+// said through busy that a whole batch came, and rests again when nothing comes.
+func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helper bool) error {
+	arrivals := make(chan *nats.Msg, 2*p.Batch+64) // all of two requests: the client drops what does not fit
+	sub, err := nc.ChanSubscribe(nc.NewInbox(), arrivals)
+	if err != nil {
+		return err
+	}
+	defer handBack(nc, sub, arrivals)
+	reconnected := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(reconnected)
+
+	ask := pullRequest{Expires: pullExpiry, Batch: p.Batch, MaxBytes: pullMaxBytes, Heartbeat: pullHeartbeat}
+	patience := 2*pullHeartbeat + time.Second
+	if helper {
+		ask.Expires, ask.Heartbeat = pullBusyExpiry, 0
+		patience = pullBusyExpiry + time.Second
+	}
+	request, err := json.Marshal(ask)
+	if err != nil {
+		return err
+	}
+	subject := "$JS.API.CONSUMER.MSG.NEXT." + p.Stream + "." + p.Consumer
+	silence := time.NewTimer(patience) // fires when the request must be taken for lost
+	defer silence.Stop()
+	wait := newBackoff(p.OnError)
+	batch := make([]*Message, 0, p.Batch)
+	for idle := helper; ; {
+		if idle {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-busy:
+			}
+		}
+		if err := nc.PublishRequest(subject, sub.Subject, request); err != nil && nc.IsClosed() {
+			return err
+		} // any other failure ends in silence, and then another request
+		silence.Reset(patience)
+		received := 0
+		var ended error
+		for ended == nil && received < p.Batch {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-reconnected:
+				ended = errExpired
+			case <-silence.C:
+				ended = errExpired
+			case m := <-arrivals:
+				batch, ended = p.collect(nc, m, arrivals, batch[:0])
+				if len(batch) > 0 {
+					received += len(batch)
+					p.Handle(ctx, batch)
+				}
+				silence.Reset(patience)
+			}
+		}
+		if received > 0 {
+			wait.reset()
+		}
+		if received >= p.Batch && !helper {
+			select {
+			case busy <- struct{}{}:
+			default:
+			}
+		}
+		idle = helper && received == 0
+		if ended != nil && !wait.pause(ctx, ended) {
+			return nil
+		}
+	}
+}
+
+// collect takes m and all that has arrived behind it. ended is non-nil when a
+// status says that the request is over.
+func (p Pull) collect(nc *nats.Conn, m *nats.Msg, arrivals <-chan *nats.Msg, batch []*Message) (messages []*Message, ended error) {
+	for {
+		switch status, isStatus := statusOf(m); {
+		case !isStatus:
+			batch = append(batch, newMessage(nc, m))
+		case status != nil:
+			return batch, status
+		}
+		if len(batch) >= p.Batch {
+			return batch, nil
+		}
+		select {
+		case next, ok := <-arrivals:
+			if !ok {
+				return batch, nil
+			}
+			m = next
+		default:
+			return batch, nil
+		}
+	}
+}
+
+// errExpired ends a request in the ordinary way.
+var errExpired = errors.New("pull request ended")
+
+// statusOf tells a status of the server from a message. A nil status is a
+// heartbeat.
+func statusOf(m *nats.Msg) (status error, isStatus bool) {
+	if len(m.Data) > 0 || strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		return nil, false
+	}
+	switch code := m.Header.Get("Status"); code {
+	case "":
+		return nil, false
+	case "100": // heartbeat, or flow control that pull consumers do not have
+		return nil, true
+	case "404", "408": // nothing there, expired
+		return errExpired, true
+	case "409":
+		description := m.Header.Get("Description")
+		if strings.Contains(description, "Consumer Deleted") {
+			return ErrConsumerMissing, true
+		}
+		if strings.Contains(description, "MaxBytes") { // the rest comes with the next request
+			return errExpired, true
+		}
+		return fmt.Errorf("server: 409 %s", description), true
+	case "503":
+		return ErrConsumerMissing, true
+	default:
+		return fmt.Errorf("server: %s %s", code, m.Header.Get("Description")), true
+	}
+}
+
+// handBack ends a slot: it gives up the subscription and returns to the server
+// what was already on its way.
+func handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *nats.Msg) {
+	closed := sub.StatusChanged(nats.SubscriptionClosed)
+	if err := sub.Drain(); err != nil {
+		return // the connection is gone, and with it the deliveries: AckWait brings them back
+	}
+	back := func(m *nats.Msg) {
+		if _, isStatus := statusOf(m); !isStatus {
+			_ = newMessage(nc, m).Nak(0) // not settled is not lost
+		}
+	}
+	timeout := time.NewTimer(5 * time.Second)
+	defer timeout.Stop()
+	for open := true; open; {
+		select {
+		case m := <-arrivals:
+			back(m)
+		case <-closed:
+			open = false
+		case <-timeout.C:
+			open = false
+		}
+	}
+	for {
+		select {
+		case m := <-arrivals:
+			back(m)
+		default:
+			return
+		}
+	}
+}
+
+// backoff spaces out requests that fail, and reports a failure once.
+type backoff struct {
+	delay   time.Duration
+	last    string
+	onError func(error)
+}
+
+func newBackoff(onError func(error)) *backoff { return &backoff{onError: onError} }
+
+func (b *backoff) reset() { b.delay, b.last = 0, "" }
+
+// pause reports whether to go on.
+func (b *backoff) pause(ctx context.Context, err error) bool {
+	if errors.Is(err, errExpired) {
+		b.reset()
+		return true
+	}
+	if text := err.Error(); text != b.last && b.onError != nil {
+		b.last = text
+		b.onError(err)
+	}
+	b.delay = min(max(2*b.delay, 100*time.Millisecond), 2*time.Second)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(b.delay):
+		return true
+	}
+}
+
+// A Message is one message of a consumer, to be settled exactly once.
+type Message struct {
+	*nats.Msg
+	nc        *nats.Conn
+	Stream    string
+	Sequence  uint64    // in the stream
+	Delivered int       // how often the consumer has handed it out, from 1
+	Stored    time.Time // when the stream stored it
+	Pending   uint64    // how many the consumer had waiting behind it
+}
+
+// newMessage reads the reply subject of a delivered message:
+//
+//	$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
+//	$JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.…            (version 2)
+func newMessage(nc *nats.Conn, m *nats.Msg) *Message {
+	message := &Message{Msg: m, nc: nc}
+	var tokens [12]string
+	n := 0
+	for token := range strings.SplitSeq(m.Reply, ".") {
+		if n == len(tokens) {
+			break
+		}
+		tokens[n] = token
+		n++
+	}
+	first := 2
+	if n > 9 {
+		first = 4
+	}
+	if n < first+7 {
+		return message
+	}
+	message.Stream = tokens[first]
+	message.Delivered, _ = strconv.Atoi(tokens[first+2])
+	message.Sequence, _ = strconv.ParseUint(tokens[first+3], 10, 64)
+	stored, _ := strconv.ParseInt(tokens[first+5], 10, 64)
+	message.Stored = time.Unix(0, stored)
+	message.Pending, _ = strconv.ParseUint(tokens[first+6], 10, 64)
+	return message
+}
+
+// Ack settles the message: it is done. The server processes the acks of one
+// consumer in the order in which a connection sends them.
+func (m *Message) Ack() error { return m.nc.Publish(m.Reply, []byte("+ACK")) }
+
+// AckSync settles the message and waits until the server has taken note of it,
+// and with it of every ack that was sent before on the same connection.
+func (m *Message) AckSync(ctx context.Context) error {
+	_, err := m.nc.RequestWithContext(ctx, m.Reply, []byte("+ACK"))
+	return err
+}
+
+// Nak hands the message back, to be delivered again after delay.
+func (m *Message) Nak(delay time.Duration) error {
+	if delay <= 0 {
+		return m.nc.Publish(m.Reply, []byte("-NAK"))
+	}
+	return m.nc.Publish(m.Reply, fmt.Appendf(nil, `-NAK {"delay": %d}`, delay.Nanoseconds()))
+}
+
+// InProgress asks the server for another AckWait.
+func (m *Message) InProgress() error { return m.nc.Publish(m.Reply, []byte("+WPI")) }
