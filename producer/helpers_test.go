@@ -1,0 +1,147 @@
+package producer_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/producer"
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/streamtest"
+)
+
+// domains are one that enforces its schema, one that only warns and one that
+// takes any event.
+func domains() fstest.MapFS {
+	schema := &fstest.MapFile{Data: []byte(`{
+		"type": "object", "required": ["total"],
+		"properties": {"total": {"type": "integer"}}}`)}
+	example := &fstest.MapFile{Data: []byte(`{"total": 1}`)}
+	return fstest.MapFS{
+		"orders/domain.json":          {Data: []byte(`{"name": "orders", "type_prefix": "com.example.orders."}`)},
+		"orders/created.schema.json":  schema,
+		"orders/created.example.json": example,
+		"lax/domain.json":             {Data: []byte(`{"name": "lax", "validation": "warn"}`)},
+		"lax/created.schema.json":     schema,
+		"lax/created.example.json":    example,
+		"notes/domain.json":           {Data: []byte(`{"name": "notes", "open": true}`)},
+	}
+}
+
+// A fixture is a producer on a server of its own, with event logs for domains.
+type fixture struct {
+	server *streamtest.Server
+	js     jetstream.JetStream
+	layout stream.Layout
+	reg    *prometheus.Registry
+	*producer.Producer
+}
+
+func newFixture(t *testing.T, cfg producer.Config) *fixture {
+	t.Helper()
+	server := streamtest.New(t)
+	f := &fixture{server: server, layout: server.Layout}
+	f.connect(t, cfg, server.Connect(nats.ReconnectBufSize(-1)))
+	for _, domain := range []string{"orders", "lax", "notes"} {
+		if err := f.layout.EnsureEventLog(t.Context(), f.js, domain); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// connect makes the producer.
+func (f *fixture) connect(t *testing.T, cfg producer.Config, nc *nats.Conn) {
+	t.Helper()
+	js, err := stream.JetStream(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalogue, err := schemas.Load(domains())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.js, f.reg = js, prometheus.NewRegistry()
+	f.Producer, err = producer.New(cfg, js, f.layout, catalogue, zap.NewNop(), f.reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// order is a valid event.
+func order(id string) *stream.Event {
+	return &stream.Event{
+		ID: id, Source: "/shop", Type: "com.example.orders.created",
+		DataContentType: "application/json", Data: []byte(`{"total": 12}`),
+	}
+}
+
+// stored returns the messages of a domain's event log, oldest first.
+func (f *fixture) stored(t *testing.T, domain string) []*jetstream.RawStreamMsg {
+	t.Helper()
+	log, err := f.js.Stream(t.Context(), f.layout.EventLog(domain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var messages []*jetstream.RawStreamMsg
+	for seq := uint64(1); seq <= log.CachedInfo().State.LastSeq; seq++ {
+		msg, err := log.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatalf("get message %d: %v", seq, err)
+		}
+		messages = append(messages, msg)
+	}
+	return messages
+}
+
+// limit changes the limits of a domain's event log.
+func (f *fixture) limit(t *testing.T, domain string, change func(*jetstream.StreamConfig)) {
+	t.Helper()
+	cfg := f.layout.EventLogConfig(domain)
+	change(&cfg)
+	if _, err := f.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// count reads jetpost_producer_events_total.
+func (f *fixture) count(t *testing.T, domain, outcome string) int {
+	t.Helper()
+	families, err := f.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "jetpost_producer_events_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, label := range m.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			if labels["domain"] == domain && labels["outcome"] == outcome {
+				return int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return 0
+}
+
+// within bounds what must not hang.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func id(n int) string { return fmt.Sprintf("order-%05d", n) }

@@ -1,0 +1,93 @@
+package producer
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/jetpost/jetpost/schemas"
+)
+
+// maxListed is how many problems a document lists.
+const maxListed = 20
+
+// A problem is why a request was not done, as RFC 9457 writes it.
+type problem struct {
+	Title  string         `json:"title"`
+	Status int            `json:"status"`
+	Detail string         `json:"detail"`
+	Errors []fieldProblem `json:"errors,omitempty"`
+	Stored []receiptJSON  `json:"stored,omitempty"` // events of a batch that are stored nevertheless
+}
+
+// A fieldProblem is one thing that is wrong. Field is a JSON pointer into the
+// event in structured form, or into the batch.
+type fieldProblem struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+func newProblem(status int, detail string) *problem {
+	return &problem{Title: http.StatusText(status), Status: status, Detail: detail}
+}
+
+func (p *problem) with(field, message string) *problem {
+	p.Errors = append(p.Errors, fieldProblem{field, message})
+	return p
+}
+
+func (p *problem) withStored(receipts []receiptJSON) *problem {
+	p.Stored = receipts
+	return p
+}
+
+// join adds the problems of another event. The first one gives the detail; an
+// event that is too large outweighs one that is wrong.
+func (p *problem) join(other *problem) *problem {
+	if p == nil {
+		return other
+	}
+	if other.Status > p.Status {
+		p.Title, p.Status, p.Detail = other.Title, other.Status, other.Detail
+	}
+	p.Errors = append(p.Errors, other.Errors[:min(len(other.Errors), maxListed-len(p.Errors))]...)
+	return p
+}
+
+// outcome is the metric's word for a problem.
+func (p *problem) outcome() string {
+	if p.Status == http.StatusRequestEntityTooLarge {
+		return outcomeTooLarge
+	}
+	return outcomeInvalid
+}
+
+// eventProblem puts the error about one event into a document. at is the JSON
+// pointer to the event.
+func eventProblem(err error, at string) *problem {
+	status := http.StatusBadRequest
+	if errors.Is(err, ErrTooLarge) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	detail := err.Error()
+	if at != "" {
+		detail = "event " + strings.TrimPrefix(at, "/") + ": " + detail
+	}
+	p := newProblem(status, detail)
+	var invalid *schemas.ValidationError
+	switch {
+	case errors.As(err, &invalid):
+		for _, broken := range invalid.Problems[:min(len(invalid.Problems), maxListed)] {
+			p = p.with(at+broken.Field, broken.Message)
+		}
+	case errors.Is(err, schemas.ErrUnknownType):
+		p = p.with(at+"/type", err.Error())
+	case at != "":
+		p = p.with(at, err.Error())
+	}
+	return p
+}
+
+func writeProblem(w http.ResponseWriter, p *problem) {
+	writeJSON(w, p.Status, "application/problem+json", p)
+}

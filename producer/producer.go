@@ -1,0 +1,207 @@
+package producer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+)
+
+// MaxAttributes is how many bytes the attributes of an event may take as header
+// lines, percent-encoded. The server allows 64 KiB of headers, and a delivery,
+// a retry timer or a dead letter carries others beside them.
+const MaxAttributes = 32 << 10
+
+// ErrTooLarge is wrapped by the error for an event of more than
+// stream.MaxEventSize bytes, data and attributes together, or with more than
+// MaxAttributes bytes of attributes.
+var ErrTooLarge = errors.New("event is too large")
+
+// ErrUnavailable is wrapped by the error for an event that is not known to be
+// stored: the server could not be reached, had no leader, or refused because it
+// is full. Publishing the same event again is safe.
+var ErrUnavailable = errors.New("event log does not accept events now")
+
+// A Producer publishes events. It is safe for concurrent use.
+type Producer struct {
+	cfg       Config
+	js        jetstream.JetStream
+	layout    stream.Layout
+	catalogue *schemas.Catalogue
+	log       *zap.Logger
+	warnings  *zap.Logger // the same, sampled
+	metrics   *metrics
+}
+
+// New returns a Producer on a connection's JetStream, best made by
+// stream.JetStream on a connection with stream.ConnectOptions("producer").
+func New(cfg Config, js jetstream.JetStream, layout stream.Layout, catalogue *schemas.Catalogue,
+	log *zap.Logger, reg prometheus.Registerer,
+) (*Producer, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("configure producer: %w", err)
+	}
+	m, err := newMetrics(reg)
+	if err != nil {
+		return nil, fmt.Errorf("register producer metrics: %w", err)
+	}
+	log = log.Named("producer")
+	return &Producer{
+		cfg: cfg, js: js, layout: layout, catalogue: catalogue, log: log, metrics: m,
+		// One source that breaks its schema must not fill the disk with warnings.
+		warnings: log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 10_000)
+		})),
+	}, nil
+}
+
+// A Receipt says where an event is stored.
+type Receipt struct {
+	// Stream is the name of the event log.
+	Stream string
+	// Sequence is the event's place in it, from 1.
+	Sequence uint64
+	// Duplicate is true when an event with the same source and id was stored
+	// there before, within stream.Dedupe. Sequence is then the place of that one.
+	Duplicate bool
+}
+
+// Publish stores e and returns its receipt. The error wraps stream.ErrInvalidEvent,
+// ErrTooLarge, schemas.ErrUnknownType, or is a *schemas.ValidationError, when e
+// cannot be stored at all; it wraps ErrUnavailable when it may be published again.
+func (p *Producer) Publish(ctx context.Context, e *stream.Event) (Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	pending, err := p.PublishAsync(ctx, e)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return pending.Wait(ctx)
+}
+
+// PublishEvent is Publish for an event of the CloudEvents SDK. Its data bytes are
+// stored as they are.
+func (p *Producer) PublishEvent(ctx context.Context, e cloudevents.Event) (Receipt, error) {
+	converted, err := stream.FromCloudEvent(e)
+	if err != nil {
+		p.metrics.rejected("", outcomeInvalid)
+		return Receipt{}, fmt.Errorf("publish event: %w", err)
+	}
+	return p.Publish(ctx, converted)
+}
+
+// PublishAsync hands e to the server and returns without waiting for the receipt.
+// It blocks while too many events are under way. An error means that e was not
+// sent; it is one of those of Publish. Events of one goroutine are stored in the
+// order of their PublishAsync, except for those that had to be tried again.
+//
+// The caller must call Wait on every Pending, and must not change e or its data
+// before that has returned.
+func (p *Producer) PublishAsync(ctx context.Context, e *stream.Event) (*Pending, error) {
+	ready, err := p.prepare(e)
+	if err != nil {
+		return nil, fmt.Errorf("publish %s: %w", naming(e), err)
+	}
+	return p.send(ctx, ready)
+}
+
+// A prepared event has passed all checks and is ready to be sent.
+type prepared struct {
+	event  *stream.Event
+	domain string
+	msg    *nats.Msg
+}
+
+// prepare checks e and builds its message. It counts what it refuses.
+func (p *Producer) prepare(e *stream.Event) (prepared, error) {
+	if err := e.Validate(); err != nil {
+		p.metrics.rejected("", outcomeInvalid)
+		return prepared{}, err
+	}
+	header := make(nats.Header, 10+len(e.Extensions))
+	e.SetHeader(header)
+	if err := checkSize(header, e.Data); err != nil { // before the data is looked at
+		p.metrics.rejected("", outcomeTooLarge)
+		return prepared{}, err
+	}
+	verdict, err := p.catalogue.Check(e)
+	if err != nil {
+		if _, ok := errors.AsType[*schemas.ValidationError](err); ok {
+			p.metrics.rejected(p.domainOf(e), outcomeInvalid)
+		} else {
+			p.metrics.rejected("", outcomeUnknownType)
+		}
+		return prepared{}, err
+	}
+	t := verdict.Type
+	if verdict.Warning != nil {
+		p.metrics.warnings.WithLabelValues(t.Domain).Inc()
+		p.warnings.Warn("event stored although its data breaks its schema", zap.String("domain", t.Domain),
+			zap.String("event_type", e.Type), zap.String("event_id", e.ID), zap.Error(verdict.Warning))
+	}
+	header[stream.HeaderMessageID] = []string{messageID(e)}
+	header[stream.HeaderExpectedStream] = []string{p.layout.EventLog(t.Domain)}
+	return prepared{event: e, domain: t.Domain, msg: &nats.Msg{
+		Subject: p.layout.EventSubject(t.Domain, t.Event), Header: header, Data: e.Data,
+	}}, nil
+}
+
+// domainOf is the domain of an event whose type is known.
+func (p *Producer) domainOf(e *stream.Event) string {
+	t, err := p.catalogue.Resolve(e.Type)
+	if err != nil {
+		return ""
+	}
+	return t.Domain
+}
+
+// checkSize measures an event as the event log does: a header line for each
+// attribute and the data.
+func checkSize(attributes nats.Header, data []byte) error {
+	size := ownHeaders
+	for name, values := range attributes {
+		size += len(name) + len(": ") + len(values[0]) + len("\r\n")
+	}
+	if size > MaxAttributes {
+		return fmt.Errorf("%w: its attributes take %d bytes, at most %d are allowed", ErrTooLarge, size, MaxAttributes)
+	}
+	if size += len(data); size > stream.MaxEventSize {
+		return fmt.Errorf("%w: it takes %d bytes, at most %d are allowed", ErrTooLarge, size, stream.MaxEventSize)
+	}
+	return nil
+}
+
+// ownHeaders is more than the header lines take that prepare adds to an event's.
+const ownHeaders = 256
+
+// messageID is by what the event log recognises a duplicate: the same for two
+// events exactly when source and id are (CloudEvents 1.0.2, "id"). A hash, because
+// neither is safe as a header value or bounded, and NUL is in neither.
+func messageID(e *stream.Event) string {
+	b := make([]byte, 0, 256)
+	b = append(append(append(b, e.Source...), 0), e.ID...)
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// naming names an event in an error, by what it has and not at any length.
+func naming(e *stream.Event) string {
+	const most = 100
+	if len(e.Type) > most || len(e.ID) > most {
+		return "event"
+	}
+	return fmt.Sprintf("event %q of type %q", e.ID, e.Type)
+}
