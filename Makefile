@@ -67,7 +67,7 @@ golden: ## Rewrite the golden files; review the diff like code
 	@packages="$$(grep -rl --include='*_test.go' 'flag\.Bool("update"' . | xargs -r -n 1 dirname | sort -u)"; \
 	[[ -n "$$packages" ]] || { echo 'No package has golden files.'; exit 0; }; \
 	go test -count=1 -timeout $(TIMEOUT) $$packages -args -update; \
-	git status --short -- '*/testdata/*'
+	git status --short -- '*/testdata/*' 2>/dev/null || true
 
 up: .env ## Run NATS, a router, two senders, admin and a receiver with docker compose
 	$(COMPOSE) up --build --detach
