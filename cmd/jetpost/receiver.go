@@ -121,6 +121,7 @@ type receiver struct {
 func newReceiver(c *receiverCmd, stdout io.Writer) (*receiver, error) {
 	r := &receiver{
 		faults: newFaults(c),
+		ids:    ids{perShard: idsPerShard},
 		out:    &receiverOutput{w: stdout, json: c.JSON, verbose: c.Verbose},
 		quiet:  c.Quiet,
 		bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }},

@@ -82,12 +82,13 @@ const (
 )
 
 // ids counts how often each webhook-id has arrived. It keeps a hash of each, and
-// forgets the oldest once two to four million are kept: a receiver may run for
-// weeks. Two ids with one hash count as one; with that many ids the odds are one
-// in a few million.
+// forgets the oldest once between one and two times its limit are kept: a receiver
+// may run for weeks. Two ids with one hash count as one; with millions of ids the
+// odds are one in a few million.
 type ids struct {
-	unnamed atomic.Int64
-	shards  [idShards]idShard
+	perShard int // the limit, divided by idShards
+	unnamed  atomic.Int64
+	shards   [idShards]idShard
 }
 
 type idShard struct {
@@ -108,7 +109,7 @@ func (s *ids) arrive(id string) int {
 	n, known := shard.recent[h]
 	if !known {
 		n = shard.older[h]
-		if len(shard.recent) >= idsPerShard || shard.recent == nil {
+		if len(shard.recent) >= s.perShard || shard.recent == nil {
 			shard.older, shard.recent = shard.recent, make(map[uint64]int32)
 		}
 	}

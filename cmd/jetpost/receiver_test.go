@@ -339,6 +339,9 @@ func TestReceiverWritesJSON(t *testing.T) {
 			t.Errorf("%s", line)
 		}
 		record.Time, record.Headers = time.Time{}, nil
+		if record.EventProblem != "" {
+			record.EventProblem = "there is one" // the words are not the receiver's
+		}
 		got = append(got, record)
 	}
 	want := requestRecord{
@@ -348,7 +351,7 @@ func TestReceiverWritesJSON(t *testing.T) {
 	}
 	again := want
 	again.Arrival, again.Size, again.Events, again.Body, again.BodyBase64 = 2, 1, nil, "", []byte("\xff")
-	again.EventProblem = "not a valid CloudEvent: the body is not valid UTF-8"
+	again.EventProblem = "there is one"
 	if diff := cmp.Diff([]requestRecord{want, again, {Kind: "summary"}}, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -399,8 +402,8 @@ func TestReceiverPrintsASummaryWhileItCounts(t *testing.T) {
 
 func TestIDsForgetTheOldest(t *testing.T) {
 	t.Parallel()
-	var seen ids
-	const n = 3 * idShards * idsPerShard
+	seen := ids{perShard: 100}
+	n := 10 * idShards * seen.perShard
 	for i := range n {
 		if got := seen.arrive(strconv.Itoa(i)); got != 1 {
 			t.Fatalf("id %d has arrived %d times", i, got)
@@ -413,7 +416,7 @@ func TestIDsForgetTheOldest(t *testing.T) {
 	for i := range seen.shards {
 		kept += len(seen.shards[i].recent) + len(seen.shards[i].older)
 	}
-	if kept > 2*idShards*idsPerShard {
+	if kept > 2*idShards*seen.perShard {
 		t.Errorf("%d ids are kept", kept)
 	}
 }
