@@ -1,0 +1,121 @@
+package schemas
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Load reads the shipped domains and those of the extra folders. A folder holds
+// one folder per domain, or is itself the folder of one domain. The error is a
+// *LoadError with everything that is wrong in all folders; nothing of a broken
+// folder is used.
+//
+// A domain of an extra folder can't take the name or the types of another one,
+// shipped or not.
+func Load(extra ...fs.FS) (*Catalogue, error) {
+	var found problems
+	domains := readFolder(shipped, "", &found)
+	for _, d := range domains {
+		d.Shipped = true
+	}
+	for _, fsys := range extra {
+		label := ""
+		if named, ok := fsys.(folder); ok {
+			label = named.path
+		}
+		domains = append(domains, readFolder(fsys, label, &found)...)
+	}
+	c := assemble(domains, &found)
+	if len(found) > 0 {
+		return nil, &LoadError{Problems: found}
+	}
+	return c, nil
+}
+
+// Dir is the folder at path, for Load. It differs from os.DirFS in that errors
+// name files by their whole path.
+func Dir(path string) fs.FS { return folder{os.DirFS(path), path} }
+
+type folder struct {
+	fs.FS
+
+	path string
+}
+
+// A FileProblem is what is wrong with one file or folder.
+type FileProblem struct {
+	File    string // its path; "." is the extra folder itself
+	Message string // continues the path, and says what to do
+}
+
+// A LoadError lists everything that keeps a catalogue from being loaded.
+type LoadError struct {
+	Problems []FileProblem
+}
+
+// Error puts each problem on a line of its own.
+func (e *LoadError) Error() string {
+	var b strings.Builder
+	b.WriteString("load schemas:")
+	for _, p := range e.Problems {
+		separator := " "
+		if len(e.Problems) > 1 {
+			separator = "\n  "
+		}
+		b.WriteString(separator + printable(p.File) + ": " + p.Message)
+	}
+	return b.String()
+}
+
+// problems collects, so that a person can mend everything in one go.
+type problems []FileProblem
+
+func (p *problems) add(file, format string, args ...any) {
+	*p = append(*p, FileProblem{File: file, Message: fmt.Sprintf(format, args...)})
+}
+
+// A loaded is a domain and the file that defines it.
+type loaded struct {
+	Domain
+
+	file string
+}
+
+// assemble makes the index over all domains and reports where they collide.
+func assemble(domains []*loaded, found *problems) *Catalogue {
+	c := &Catalogue{types: map[string]*Type{}}
+	files := map[string]string{} // of each domain
+	for _, d := range domains {
+		if other, taken := files[d.Name]; taken {
+			found.add(d.file, "the domain %s is already defined by %s: choose another name", d.Name, other)
+			continue
+		}
+		files[d.Name] = d.file
+		if d.Shipped {
+			files[d.Name] = "jetpost itself"
+		}
+		if i := slices.IndexFunc(c.domains, func(o *Domain) bool { return o.TypePrefix == d.TypePrefix }); i >= 0 {
+			found.add(d.file, "the type_prefix %s already belongs to the domain %s: choose another one", d.TypePrefix, c.domains[i].Name)
+			continue
+		}
+		c.domains = append(c.domains, &d.Domain)
+	}
+	slices.SortFunc(c.domains, func(a, b *Domain) int { return strings.Compare(a.Name, b.Name) })
+	for _, d := range c.domains {
+		for i := range d.Types {
+			t := &d.Types[i]
+			// Without this check a domain could take over another one's types by
+			// a longer prefix.
+			if owner := c.owner(t.Name); owner != d {
+				found.add(files[d.Name], "the type %s would belong to the domain %s, whose type_prefix %s is longer: change one of the prefixes",
+					t.Name, owner.Name, owner.TypePrefix)
+				continue
+			}
+			c.types[t.Name] = t
+		}
+	}
+	return c
+}
