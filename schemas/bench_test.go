@@ -13,7 +13,7 @@ func BenchmarkCheck(b *testing.B) {
 	for _, of := range []struct{ name, eventType, example string }{
 		{"artifact", "artifact.deployed", ""},
 		{"push_1KiB", "git.push", "minimal"},
-		{"push_6KiB", "git.push", ""},
+		{"push_3KiB", "git.push", ""},
 	} {
 		data := example(b, c, of.eventType, of.example)
 		e := &stream.Event{ID: "1", Source: "/bench", Type: of.eventType, DataContentType: "application/json", Data: data}
