@@ -129,8 +129,19 @@ func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.Ke
 		_, err := js.CreateKeyValue(ctx, want)
 		return err
 	})
-	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-		return fmt.Errorf("create bucket %s: %w", want.Bucket, err)
+	if !errors.Is(err, jetstream.ErrBucketExists) {
+		if err != nil {
+			return fmt.Errorf("create bucket %s: %w", want.Bucket, err)
+		}
+		return nil
+	}
+	name := "KV_" + want.Bucket
+	existing, err := js.Stream(ctx, name)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	if have := existing.CachedInfo().Config.Storage; have != want.Storage {
+		return fmt.Errorf("stream %s exists with %s storage: move it away, or use another --prefix", name, have)
 	}
 	return nil
 }
@@ -165,9 +176,6 @@ func isBusy(err error) bool {
 	if !ok {
 		return false
 	}
-	switch api.ErrorCode {
-	case codeNotAvailable, codeTooManyRequests, codeInsufficientResources:
-		return true
-	}
-	return false
+	code := api.ErrorCode
+	return code == codeNotAvailable || code == codeTooManyRequests || code == codeInsufficientResources
 }

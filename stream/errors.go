@@ -35,10 +35,10 @@ func ClassifyPublish(err error) PublishFailure {
 		return Missing
 	}
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		switch api.ErrorCode {
-		case codeMaximumMessages:
+		if api.ErrorCode == codeMaximumMessages {
 			return Full
-		case codeStreamNotFound, codeWrongExpectedStream:
+		}
+		if api.ErrorCode == codeStreamNotFound || api.ErrorCode == codeWrongExpectedStream {
 			return Missing
 		}
 	}

@@ -24,7 +24,7 @@ const (
 
 // Limits of what travels through jetpost, in bytes.
 const (
-	MaxEventSize = 256 << 10           // one event, attributes and data
+	MaxEventSize = 256 << 10             // one event, attributes and data
 	maxQueued    = MaxEventSize + 44<<10 // and the headers a delivery carries
 	maxKept      = MaxEventSize + 64<<10 // and what a retry or a dead letter adds
 )
@@ -49,7 +49,7 @@ type Layout struct {
 // LayoutConfig are the choices an installation has.
 type LayoutConfig struct {
 	// Prefix goes before every name, so that two installations can share a NATS
-	// account. Lower-case letters, digits and dashes. Default: none.
+	// account. Lower-case letters, digits, dashes and underscores. Default: none.
 	Prefix string
 	// Replicas of every stream and bucket: 1 on a single server, 3 on a cluster.
 	// Default: 1.
@@ -69,7 +69,7 @@ func NewLayout(cfg LayoutConfig) (Layout, error) {
 		l.retryShards = 8
 	}
 	if l.prefix != "" && !tokenPattern.MatchString(l.prefix) {
-		return Layout{}, fmt.Errorf("name prefix %q: use 1 to 63 lower-case letters, digits and dashes, a letter first", l.prefix)
+		return Layout{}, fmt.Errorf("name prefix %q: use 1 to 63 lower-case letters, digits, dashes and underscores, a letter first", l.prefix)
 	}
 	if l.replicas < 1 || l.replicas > 5 {
 		return Layout{}, fmt.Errorf("replicas %d: use 1 to 5", l.replicas)
@@ -237,7 +237,9 @@ func (l Layout) RetryConsumerConfig(shard string) jetstream.ConsumerConfig {
 func (l Layout) Attempts() string { return l.stream("ATTEMPTS") }
 
 // AttemptSubject is where the attempts of one subscription are recorded.
-func (l Layout) AttemptSubject(subscription string) string { return l.subject("attempts", subscription) }
+func (l Layout) AttemptSubject(subscription string) string {
+	return l.subject("attempts", subscription)
+}
 
 // DeadLetters is the stream that keeps the deliveries jetpost gave up.
 func (l Layout) DeadLetters() string { return l.stream("DEADLETTERS") }
