@@ -1,12 +1,14 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -86,21 +88,52 @@ func (m *Millis) UnmarshalJSON(b []byte) error {
 // MaxStoredBody is how much of an answer a record keeps, in bytes.
 const MaxStoredBody = 4 << 10
 
-// StoredBody is what a record keeps of an answer: its beginning, as text.
+// StoredBody is what a record keeps of an answer: its beginning, as text. Bytes
+// that are not UTF-8 become U+FFFD.
 func StoredBody(body []byte) string {
-	if len(body) > MaxStoredBody {
-		body = body[:MaxStoredBody]
+	text := string(beginning(body, MaxStoredBody))
+	if utf8.ValidString(text) {
+		return text
 	}
-	if utf8.Valid(body) {
-		return string(body)
+	return beginning(strings.ToValidUTF8(text, "\ufffd"), MaxStoredBody) // the replacements made it longer
+}
+
+// beginning is s, cut to n bytes at most and not inside a rune.
+func beginning[T string | []byte](s T, n int) T {
+	if len(s) <= n {
+		return s
 	}
-	clean := make([]byte, 0, len(body))
-	for len(body) > 0 {
-		r, n := utf8.DecodeRune(body)
-		clean = utf8.AppendRune(clean, r)
-		body = body[n:]
+	for at := n; at > n-utf8.UTFMax; at-- {
+		if utf8.RuneStart(s[at]) {
+			return s[:at]
+		}
 	}
-	return string(clean[:min(len(clean), MaxStoredBody)])
+	return s[:n]
+}
+
+// What a record keeps, at most, of texts that others choose. A record that the
+// stream would refuse for its size could never be stored, and its delivery never
+// be settled.
+const (
+	maxRefText   = 512
+	maxErrorText = 1 << 10
+)
+
+// clip cuts s to n bytes, and shows that it did.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return beginning(s, n-len("…")) + "…"
+}
+
+// fit makes a small enough to be stored, whatever is in it.
+func (a *Attempt) fit() {
+	for _, text := range []*string{&a.Event.ID, &a.Event.Source, &a.Event.Type, &a.Event.Subject} {
+		*text = clip(*text, maxRefText)
+	}
+	a.Error = clip(a.Error, maxErrorText)
+	a.ResponseBody = beginning(a.ResponseBody, MaxStoredBody)
 }
 
 // A Log is the attempt log: every request that was made, one record each.
@@ -124,6 +157,7 @@ func NewLog(js jetstream.JetStream, layout stream.Layout) *Log {
 // which sets what depends on the number.
 func (l *Log) Record(ctx context.Context, a *Attempt, origin string, outcome func(*Attempt)) error {
 	subject := l.layout.AttemptSubject(a.SubscriptionID)
+	a.fit()
 	for {
 		outcome(a)
 		record, err := json.Marshal(a)
@@ -155,10 +189,13 @@ func (l *Log) publish(ctx context.Context, subject, id string, record []byte) (*
 		if err == nil {
 			select {
 			case ack := <-future.Ok():
-				if lastErr != nil {
-					ack.Duplicate = false // the earlier try of this very record
+				if lastErr == nil || !ack.Duplicate {
+					return ack, nil
 				}
-				return ack, nil
+				// Was it this very record that an earlier try has stored?
+				if ack.Duplicate, err = l.isOther(ctx, ack.Sequence, record); err == nil {
+					return ack, nil
+				}
 			case err = <-future.Err():
 			case <-ctx.Done():
 				return nil, errors.Join(ctx.Err(), lastErr)
@@ -171,6 +208,15 @@ func (l *Log) publish(ctx context.Context, subject, id string, record []byte) (*
 			return nil, errors.Join(ctx.Err(), lastErr)
 		}
 	}
+}
+
+// isOther reports whether the record at sequence is another one than record.
+func (l *Log) isOther(ctx context.Context, sequence uint64, record []byte) (bool, error) {
+	existing, err := stream.Get(ctx, l.js, l.layout.Attempts(), sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return true, nil // erased, so it is not the one that was just written
+	}
+	return !bytes.Equal(existing.Data, record), err
 }
 
 // Latest returns up to limit attempts of a subscription, newest first, older

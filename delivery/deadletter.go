@@ -94,6 +94,7 @@ func (l *DeadLetters) KeepUnreadable(ctx context.Context, m *stream.Message, cau
 }
 
 func (l *DeadLetters) store(ctx context.Context, subscription, id string, h nats.Header, data []byte, v verdict) error {
+	v.Error = clip(v.Error, maxErrorText)
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode dead letter %s: %w", id, err)

@@ -1,0 +1,237 @@
+package delivery_test
+
+import (
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+)
+
+// The wanted ids come from another implementation (Python's hashlib and base64).
+// Receivers recognise repeats by them: they must never change.
+func TestID(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ subscription, source, id, want string }{
+		{"hook", "/git/widgets", "85c7e78e", "dlv_jsiurt7p3ev8og1g5luc2ucv52"},
+		{"a", "b", "c", "dlv_hemts467c3kre0muvd5ls8itsu"},
+		{"a", "b\x00c", "", "dlv_2fh2gljug94vpp9j6vp5qubgro"},
+		{"orders-hook", "https://example.com/größe", "id with . and \x00 nul", "dlv_ro494kfce77tjt1mjvm0i7f8ed"},
+		{"", "", "", "dlv_iqh9dkh4ua2scuveif1gv2hgi5"},
+	} {
+		if got := delivery.ID(tt.subscription, tt.source, tt.id); got != tt.want {
+			t.Errorf("id of %q, %q, %q: got %s, want %s", tt.subscription, tt.source, tt.id, got, tt.want)
+		}
+	}
+}
+
+// A delivery id is signed between dots, and its key is a subject token.
+func TestIDAlphabet(t *testing.T) {
+	t.Parallel()
+	form := regexp.MustCompile(`^dlv_[0-9a-v]{26}$`)
+	seen := make(map[string]bool)
+	for n := range 2000 {
+		d := delivery.Delivery{ID: delivery.ID("hook", "https://example.com/a.b", strconv.Itoa(n))}
+		if !form.MatchString(d.ID) {
+			t.Fatalf("id %q is not dlv_ and 26 characters of base32hex", d.ID)
+		}
+		if got, want := d.TimerKey(), d.ID[4:]; got != want {
+			t.Fatalf("timer key of %s: got %q, want %q", d.ID, got, want)
+		}
+		if seen[d.ID] {
+			t.Fatalf("id %s is of two events", d.ID)
+		}
+		seen[d.ID] = true
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	t.Parallel()
+	const greatest = 1<<64 - 1
+	for _, tt := range []struct {
+		log          string
+		sequence     uint64
+		subscription string
+		want         string
+	}{
+		{"EVENTS_git", 7, "hook", "EVENTS_git:7:hook"},
+		{"eu_EVENTS_a-b", greatest, "a", "eu_EVENTS_a-b:18446744073709551615:a"},
+	} {
+		origin := delivery.Origin(tt.log, tt.sequence, tt.subscription)
+		if origin != tt.want {
+			t.Errorf("got origin %q, want %q", origin, tt.want)
+		}
+		log, sequence, subscription, err := delivery.ParseOrigin(origin)
+		if err != nil || log != tt.log || sequence != tt.sequence || subscription != tt.subscription {
+			t.Errorf("parse %q: got %q, %d, %q, %v", origin, log, sequence, subscription, err)
+		}
+	}
+	for _, wrong := range []string{"", ":", "::", "EVENTS_git:7", "EVENTS_git:x:hook", "EVENTS_git:-1:hook", "EVENTS_git:18446744073709551616:hook", "EVENTS_git:7:hook:redrive:1"} {
+		if log, sequence, subscription, err := delivery.ParseOrigin(wrong); err == nil {
+			t.Errorf("parse %q: got %q, %d, %q, want an error", wrong, log, sequence, subscription)
+		}
+	}
+}
+
+func TestQueueMessage(t *testing.T) {
+	t.Parallel()
+	want := pushDelivery()
+	m := delivery.Queued(want.Event, "deliveries.hook", "DELIVERIES_hook", want.Origin, want.Accepted)
+	if m.Subject != "deliveries.hook" || m.Reply != "" {
+		t.Errorf("got subject %q and reply %q, want deliveries.hook and none", m.Subject, m.Reply)
+	}
+	wantHeader(t, m.Header, map[string]string{
+		"Nats-Msg-Id": "EVENTS_git:7:hook", "Nats-Expected-Stream": "DELIVERIES_hook",
+		"jetpost-origin": "EVENTS_git:7:hook", "jetpost-accepted": "1772364600123456789",
+	})
+	wantDelivery(t, m, want)
+}
+
+func TestRequeuedMessage(t *testing.T) {
+	t.Parallel()
+	want := retried()
+	m := want.Requeued("deliveries.hook", "DELIVERIES_hook")
+	if m.Subject != "deliveries.hook" {
+		t.Errorf("got subject %q, want deliveries.hook", m.Subject)
+	}
+	wantHeader(t, m.Header, map[string]string{
+		"Nats-Msg-Id": "EVENTS_git:7:hook:a3", "Nats-Expected-Stream": "DELIVERIES_hook",
+		"jetpost-origin": "EVENTS_git:7:hook", "jetpost-accepted": "1772364600123456789",
+		"jetpost-attempt": "3", "jetpost-first-attempt": "1772364601987654321",
+	})
+	wantDelivery(t, m, want)
+}
+
+func TestTimerMessage(t *testing.T) {
+	t.Parallel()
+	want := retried()
+	m := want.Timer("retries.00.at.hook.key", "retries.00.due.hook", time.Date(2026, 3, 1, 13, 0, 0, 12_000_000, time.FixedZone("", 3600)))
+	if m.Subject != "retries.00.at.hook.key" {
+		t.Errorf("got subject %q, want retries.00.at.hook.key", m.Subject)
+	}
+	wantHeader(t, m.Header, map[string]string{
+		"Nats-Msg-Id": "EVENTS_git:7:hook:a3", "Nats-Schedule": "@at 2026-03-01T12:00:00.012Z",
+		"Nats-Schedule-Target": "retries.00.due.hook",
+		"jetpost-origin":       "EVENTS_git:7:hook", "jetpost-accepted": "1772364600123456789",
+		"jetpost-attempt": "3", "jetpost-first-attempt": "1772364601987654321",
+	})
+	wantDelivery(t, m, want)
+}
+
+// What was accepted before a field was added has no such header.
+func TestRequeuedWithoutTimes(t *testing.T) {
+	t.Parallel()
+	want := pushDelivery()
+	want.Accepted = time.Time{}
+	m := want.Requeued("deliveries.hook", "DELIVERIES_hook")
+	wantHeader(t, m.Header, map[string]string{
+		"Nats-Msg-Id": "EVENTS_git:7:hook:a1", "Nats-Expected-Stream": "DELIVERIES_hook",
+		"jetpost-origin": "EVENTS_git:7:hook", "jetpost-attempt": "1",
+	})
+	wantDelivery(t, m, want)
+}
+
+// A timer that has fired is the delivery that was put away.
+func TestTimerFires(t *testing.T) {
+	t.Parallel()
+	server, js := platform(t)
+	want, layout := retried(), server.Layout
+	due := time.Now().Add(700 * time.Millisecond)
+	timer := want.Timer(layout.RetryAt("00", "hook", want.TimerKey()), layout.RetryDue("00", "hook"), due)
+	if _, err := js.PublishMsg(t.Context(), timer); err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.Consumer(t.Context(), layout.RetryStream("00"), stream.SenderConsumer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fired, err := consumer.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if early := time.Until(due); early > 0 {
+		t.Errorf("the timer fired %s early", early)
+	}
+	if got := layout.RetrySubscription(fired.Subject()); got != "hook" {
+		t.Errorf("it fired for subscription %q, want hook", got)
+	}
+	wantDelivery(t, &nats.Msg{Header: fired.Headers(), Data: fired.Data()}, want)
+}
+
+func TestFromMessageUnreadable(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*nats.Msg)
+		want   string // in the error
+	}{
+		{"no header at all", func(m *nats.Msg) { m.Header = nil }, "not a valid CloudEvent"},
+		{"no event", func(m *nats.Msg) { delete(m.Header, "ce-id") }, "id is missing"},
+		{"a badly encoded attribute", func(m *nats.Msg) { m.Header["ce-subject"] = []string{"%C0%A0"} }, "ce-subject"},
+		{"no origin", func(m *nats.Msg) { delete(m.Header, stream.HeaderOrigin) }, "jetpost-origin is missing"},
+		{"an empty origin header", func(m *nats.Msg) { m.Header[stream.HeaderOrigin] = nil }, "jetpost-origin is missing"},
+		{"a time that is none", func(m *nats.Msg) { m.Header.Set(stream.HeaderAccepted, "today") }, `jetpost-accepted is "today"`},
+		{"a time beyond reach", func(m *nats.Msg) { m.Header[stream.HeaderFirstAttempt] = []string{"9223372036854775808"} }, "jetpost-first-attempt"},
+		{"attempt nought", func(m *nats.Msg) { m.Header[stream.HeaderAttempt] = []string{"0"} }, `jetpost-attempt is "0"`},
+		{"a negative attempt", func(m *nats.Msg) { m.Header[stream.HeaderAttempt] = []string{"-1"} }, "jetpost-attempt"},
+		{"an attempt in words", func(m *nats.Msg) { m.Header[stream.HeaderAttempt] = []string{"two"} }, "jetpost-attempt"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := delivery.Queued(pushEvent(), "deliveries.hook", "DELIVERIES_hook", "EVENTS_git:7:hook", time.Now())
+			m.Header[stream.HeaderAccepted] = []string{"1"}
+			tt.change(m)
+			d, err := delivery.FromMessage("hook", m.Header, m.Data)
+			if !errors.Is(err, delivery.ErrUnreadable) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %+v and error %v, want one that wraps ErrUnreadable with %q in it", d, err, tt.want)
+			}
+		})
+	}
+}
+
+// retried is a delivery that waits for its third attempt.
+func retried() *delivery.Delivery {
+	d := pushDelivery()
+	d.Attempt, d.FirstAttempt = 3, time.Unix(1772364601, 987654321)
+	return d
+}
+
+// wantHeader compares all headers but those of the event.
+func wantHeader(t *testing.T, got nats.Header, want map[string]string) {
+	t.Helper()
+	have := make(map[string]string)
+	for name, values := range got {
+		if !stream.IsAttributeHeader(name) {
+			have[name] = strings.Join(values, "|")
+		}
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("headers differ (-want +got):\n%s", diff)
+	}
+	events := slices.Sorted(maps.Keys(got))
+	if !slices.Contains(events, "ce-id") || !slices.Contains(events, "ce-subject") {
+		t.Errorf("got headers %v, want those of the event among them", events)
+	}
+}
+
+// wantDelivery reads m and compares it with the delivery it was made of.
+func wantDelivery(t *testing.T, m *nats.Msg, want *delivery.Delivery) {
+	t.Helper()
+	got, err := delivery.FromMessage(want.SubscriptionID, m.Header, m.Data)
+	if err != nil {
+		t.Errorf("read the message: %v", err)
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("another delivery is read than was written (-want +got):\n%s", diff)
+	}
+}
