@@ -25,6 +25,10 @@ const (
 const (
 	firstPause = 25 * time.Millisecond // between two tries, doubling
 	longPause  = time.Second
+	// How long an answer is waited for before the event is sent again, doubling.
+	// Longer than a busy server takes; shorter than a caller likes to wait when
+	// the answer was lost with a leader.
+	firstPatience = time.Second
 )
 
 // A Pending is an event that was sent and whose receipt is not here yet. It is
@@ -32,9 +36,10 @@ const (
 type Pending struct {
 	producer *Producer
 	prepared
-	future jetstream.PubAckFuture
-	began  time.Time // the first try
-	sent   time.Time // the last one
+	future  jetstream.PubAckFuture
+	earlier jetstream.PubAckFuture // one that was not answered in time, or nil
+	began   time.Time              // the first try
+	sent    time.Time              // the last one
 
 	settled bool // receipt and err are final
 	receipt Receipt
@@ -86,8 +91,9 @@ func (w *Pending) Wait(ctx context.Context) (Receipt, error) {
 	}
 	retryCtx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
-		ack, err := w.await(ctx)
+	patience, pause := firstPatience, firstPause
+	for ; ; patience, pause = 2*patience, min(2*pause, longPause) {
+		ack, err := w.await(ctx, min(patience, w.producer.cfg.Timeout/3))
 		if err == nil {
 			w.settle(Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil)
 			return w.receipt, nil
@@ -109,21 +115,26 @@ func (w *Pending) Wait(ctx context.Context) (Receipt, error) {
 	}
 }
 
-// errNoAnswer is our own limit on waiting for an acknowledgement: the client
-// library may have none.
 var errNoAnswer = errors.New("no answer from the server")
 
-// await waits for the answer to the last try.
-func (w *Pending) await(ctx context.Context) (*jetstream.PubAck, error) {
-	// A third of the time, so that a lost answer leaves room for another try.
-	patience := time.NewTimer(w.producer.cfg.Timeout / 3)
-	defer patience.Stop()
+// await waits for the answer to the last try. That to an earlier one, if it comes
+// after all, is as good and does not call the event a duplicate of itself.
+func (w *Pending) await(ctx context.Context, patience time.Duration) (*jetstream.PubAck, error) {
+	var late <-chan *jetstream.PubAck
+	if w.earlier != nil {
+		late = w.earlier.Ok()
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	select {
 	case ack := <-w.future.Ok():
 		return ack, nil
+	case ack := <-late:
+		return ack, nil
 	case err := <-w.future.Err():
 		return nil, err
-	case <-patience.C:
+	case <-timer.C:
+		w.earlier = w.future
 		return nil, errNoAnswer
 	case <-ctx.Done():
 		return nil, ctx.Err()

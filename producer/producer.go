@@ -76,6 +76,7 @@ type Receipt struct {
 	Sequence uint64
 	// Duplicate is true when an event with the same source and id was stored
 	// there before, within stream.Dedupe. Sequence is then the place of that one.
+	// An event whose first answer was lost can be a duplicate of itself.
 	Duplicate bool
 }
 

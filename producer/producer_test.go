@@ -438,6 +438,39 @@ func TestPublishWithoutEventLog(t *testing.T) {
 	}
 }
 
+func TestPublishAgainWhenNoAnswerComes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, producer.Config{})
+	if err := f.js.DeleteStream(t.Context(), f.layout.EventLog("orders")); err != nil {
+		t.Fatal(err)
+	}
+	// Somebody who listens and does not answer, as a leader that just died.
+	heard := make(chan *nats.Msg, 10)
+	nc := f.server.Connect()
+	if _, err := nc.ChanSubscribe("events.orders.>", heard); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	pending, err := f.PublishAsync(t.Context(), order("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := <-heard
+	if err := f.layout.EnsureEventLog(t.Context(), f.js, "orders"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := pending.Wait(t.Context())
+	if want := (producer.Receipt{Stream: "EVENTS_orders", Sequence: 1}); err != nil || got != want {
+		t.Errorf("receipt = %+v, %v, want %+v", got, err, want)
+	}
+	again := <-heard
+	if diff := cmp.Diff(first.Header, again.Header); diff != "" {
+		t.Errorf("second try differs (-first +second):\n%s", diff)
+	}
+}
+
 func TestWaitMayBeCalledAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, producer.Config{})
