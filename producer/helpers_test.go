@@ -45,34 +45,34 @@ type fixture struct {
 	*producer.Producer
 }
 
-func newFixture(t *testing.T, cfg producer.Config) *fixture {
-	t.Helper()
-	server := streamtest.New(t)
+func newFixture(tb testing.TB, cfg producer.Config) *fixture {
+	tb.Helper()
+	server := streamtest.New(tb)
 	f := &fixture{server: server, layout: server.Layout}
-	f.connect(t, cfg, server.Connect(nats.ReconnectBufSize(-1)))
+	f.connect(tb, cfg, server.Connect(nats.ReconnectBufSize(-1)))
 	for _, domain := range []string{"orders", "lax", "notes"} {
-		if err := f.layout.EnsureEventLog(t.Context(), f.js, domain); err != nil {
-			t.Fatal(err)
+		if err := f.layout.EnsureEventLog(tb.Context(), f.js, domain); err != nil {
+			tb.Fatal(err)
 		}
 	}
 	return f
 }
 
 // connect makes the producer.
-func (f *fixture) connect(t *testing.T, cfg producer.Config, nc *nats.Conn) {
-	t.Helper()
+func (f *fixture) connect(tb testing.TB, cfg producer.Config, nc *nats.Conn) {
+	tb.Helper()
 	js, err := stream.JetStream(nc)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	catalogue, err := schemas.Load(domains())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	f.js, f.reg = js, prometheus.NewRegistry()
 	f.Producer, err = producer.New(cfg, js, f.layout, catalogue, zap.NewNop(), f.reg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
