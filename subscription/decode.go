@@ -1,0 +1,265 @@
+package subscription
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// MaxSize is the most bytes that Decode reads.
+const MaxSize = 256 << 10
+
+// Decode reads a subscription as a user wrote it. An error is a *ValidationError
+// that names each field which is unknown, given twice or of the wrong type, and
+// each filter that cannot be evaluated.
+//
+// Beside the fields of Subscription there is "secret": a signing secret to use
+// instead of one that is made (a placeholder is ignored, it stands for the one in
+// use). Fields that jetpost sets are accepted, so that what was read can be sent
+// back, and are overruled by Store and Inherit. Defaults are not filled in, except
+// for delivery.retry, where a jitter of 0 must be told from none: see SetDefaults.
+func Decode(b []byte) (*Subscription, error) {
+	var found problems
+	if len(b) > MaxSize {
+		found.add("", "is larger than %d bytes", MaxSize)
+		return nil, found.err()
+	}
+	var in struct {
+		Subscription
+		Secret Secret `json:"secret"`
+	}
+	in.Delivery.Retry, in.Delivery.Jitter = DefaultSchedule(), DefaultJitter
+	decodeStrict(b, reflect.ValueOf(&in).Elem(), "", &found)
+	if !in.Secret.IsZero() && !in.Secret.IsPlaceholder() {
+		if len(in.Secrets) > 0 {
+			found.add("secret", "is given together with secrets: give one of them, and to change the secret of a subscription rotate it")
+		}
+		in.Secrets = []SigningKey{{Secret: in.Secret}}
+	}
+	if err := found.err(); err != nil {
+		return nil, err
+	}
+	return &in.Subscription, nil
+}
+
+// decodeStrict is json.Unmarshal without its leniency: names are compared by
+// case, and a name that is not a field, or comes twice, is a problem. v can be set.
+func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *problems) {
+	if field != "" && kindOf(raw) == "null" {
+		return // as if it were not there
+	}
+	if f, ok := reflect.TypeAssert[*Filter](v.Addr()); ok {
+		*f = parseFilter(raw, field, 1, found)
+		f.check(field, 1, found)
+		return
+	}
+	if _, ok := reflect.TypeAssert[json.Unmarshaler](v.Addr()); ok {
+		decodeLeaf(raw, v, field, found)
+		return
+	}
+	switch v.Kind() { //nolint:exhaustive // the others are leaves
+	case reflect.Struct:
+		decodeStruct(raw, v, field, found)
+	case reflect.Slice:
+		elements, err := arrayElements(raw)
+		if err != nil {
+			found.add(field, "%s", err)
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
+		for i, element := range elements {
+			decodeStrict(element, v.Index(i), index(field, i), found)
+		}
+	case reflect.Map:
+		members, err := objectMembers(raw)
+		if err != nil {
+			found.add(field, "%s", err)
+			return
+		}
+		v.Set(reflect.MakeMapWithSize(v.Type(), len(members)))
+		for _, m := range members {
+			value := reflect.New(v.Type().Elem()).Elem()
+			decodeStrict(m.value, value, join(field, m.name), found)
+			v.SetMapIndex(reflect.ValueOf(m.name), value)
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		decodeStrict(raw, v.Elem(), field, found)
+	default:
+		decodeLeaf(raw, v, field, found)
+	}
+}
+
+func decodeStruct(raw json.RawMessage, v reflect.Value, field string, found *problems) {
+	members, err := objectMembers(raw)
+	if err != nil {
+		found.add(field, "%s", err)
+		return
+	}
+	fields := structFields(v)
+	for _, m := range members {
+		i := slices.IndexFunc(fields, func(f structField) bool { return f.name == m.name })
+		if i < 0 {
+			names := make([]string, len(fields))
+			for i := range fields {
+				names[i] = fields[i].name
+			}
+			found.add(join(field, m.name), "is not a field: use %s", strings.Join(names, ", "))
+			continue
+		}
+		decodeStrict(m.value, fields[i].value, join(field, m.name), found)
+	}
+}
+
+type structField struct {
+	name  string
+	value reflect.Value
+}
+
+// structFields are the fields of a struct by their names in JSON, those of an
+// embedded struct without a name included.
+func structFields(v reflect.Value) []structField {
+	var fields []structField
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if name == "" {
+			fields = append(fields, structFields(v.Field(i))...)
+			continue
+		}
+		fields = append(fields, structField{name, v.Field(i)})
+	}
+	return fields
+}
+
+func decodeLeaf(raw json.RawMessage, v reflect.Value, field string, found *problems) {
+	err := json.Unmarshal(raw, v.Addr().Interface())
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+	case errors.As(err, &wrongType):
+		found.add(field, "must be %s, not %s", describe(v.Kind()), kindOf(raw))
+	case v.Type().PkgPath() == "time":
+		found.add(field, "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
+	default:
+		found.add(field, "%s", err)
+	}
+}
+
+func describe(kind reflect.Kind) string {
+	switch kind { //nolint:exhaustive // the others are not used in a subscription
+	case reflect.String:
+		return "a string"
+	case reflect.Int, reflect.Uint64:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	default:
+		return "a " + kind.String()
+	}
+}
+
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+// objectMembers are the members of a JSON object, in their order. A name that
+// comes twice is an error, since readers disagree about which one counts.
+func objectMembers(raw json.RawMessage) ([]member, error) {
+	var members []member
+	seen := make(map[string]bool)
+	err := walk(raw, '{', "an object", func(dec *json.Decoder) error {
+		name, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		m := member{name: name.(string)} // a key is nothing else
+		if seen[m.name] {
+			return fmt.Errorf("has %q twice", m.name)
+		}
+		seen[m.name] = true
+		if err := dec.Decode(&m.value); err != nil {
+			return err
+		}
+		members = append(members, m)
+		return nil
+	})
+	return members, err
+}
+
+// arrayElements are the elements of a JSON array.
+func arrayElements(raw json.RawMessage) ([]json.RawMessage, error) {
+	var elements []json.RawMessage
+	err := walk(raw, '[', "an array", func(dec *json.Decoder) error {
+		var element json.RawMessage
+		if err := dec.Decode(&element); err != nil {
+			return err
+		}
+		elements = append(elements, element)
+		return nil
+	})
+	return elements, err
+}
+
+// walk calls each for everything in an object or array.
+func walk(raw json.RawMessage, open json.Delim, want string, each func(*json.Decoder) error) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	token, err := dec.Token()
+	if err != nil {
+		return syntaxError(err)
+	}
+	if token != open {
+		return fmt.Errorf("must be %s, not %s", want, kindOf(raw))
+	}
+	for dec.More() {
+		if err := each(dec); err != nil {
+			return syntaxError(err)
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return syntaxError(err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("has something after its end")
+	}
+	return nil
+}
+
+func syntaxError(err error) error {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("is not valid JSON: %w at byte %d", err, syntax.Offset)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("is not valid JSON: it ends too early")
+	default:
+		return err
+	}
+}
+
+// kindOf names the kind of a JSON value by its beginning.
+func kindOf(raw json.RawMessage) string {
+	raw = bytes.TrimLeft(raw, " \t\r\n")
+	if len(raw) == 0 {
+		return "nothing"
+	}
+	switch raw[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	default:
+		return "a number"
+	}
+}

@@ -1,0 +1,314 @@
+package subscription
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/stream"
+)
+
+// What a Store answers when it cannot do what it is asked.
+var (
+	ErrNotFound = errors.New("subscription not found")
+	ErrExists   = errors.New("subscription exists already")
+	ErrConflict = errors.New("subscription was changed by somebody else")
+)
+
+// A Store keeps subscriptions in the key-value bucket, their secrets sealed. Every
+// change names the revision that it changes, so that of two at the same time one
+// fails. It is safe for concurrent use.
+type Store struct {
+	js      jetstream.JetStream
+	name    string
+	layout  stream.Layout
+	keyring *Keyring
+	log     *zap.Logger
+
+	mu sync.Mutex
+	kv jetstream.KeyValue // once it was found
+}
+
+// NewStore makes a store. The bucket is looked up when it is first needed; it is
+// made by stream.Layout.Ensure.
+func NewStore(js jetstream.JetStream, layout stream.Layout, keyring *Keyring, log *zap.Logger) *Store {
+	return &Store{js: js, name: layout.SubscriptionsBucket(), layout: layout, keyring: keyring, log: log.Named("subscription")}
+}
+
+func (s *Store) bucket(ctx context.Context) (jetstream.KeyValue, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kv == nil {
+		kv, err := s.js.KeyValue(ctx, s.name)
+		if err != nil {
+			return nil, fmt.Errorf("open bucket %s: %w", s.name, err)
+		}
+		s.kv = kv
+	}
+	return s.kv, nil
+}
+
+// Create stores a new subscription, with its defaults filled in, and returns it as
+// it is stored. Its queue must exist already (Layout.QueueFor, EnsureQueue), or
+// its first deliveries have no home. ErrExists; a *ValidationError when it could
+// not work.
+func (s *Store) Create(ctx context.Context, sub *Subscription) (*Subscription, error) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	created := sub.Clone()
+	created.SetDefaults(now)
+	created.CreatedAt, created.UpdatedAt = now, now
+	if created.Queue == (stream.Queue{}) {
+		created.Queue = s.layout.QueueFor(created.ID)
+	}
+	if err := created.Validate(Rules{}); err != nil {
+		return nil, fmt.Errorf("create subscription %s: %w", clip(created.ID), err)
+	}
+	kv, value, err := s.prepare(ctx, created)
+	if err != nil {
+		return nil, fmt.Errorf("create subscription %s: %w", created.ID, err)
+	}
+	revision, err := kv.Create(ctx, created.ID, value)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		err = ErrExists
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create subscription %s: %w", created.ID, err)
+	}
+	created.Revision = revision
+	s.log.Info("subscription created", zap.String("subscription_id", created.ID), zap.Uint64("revision", revision))
+	return created, nil
+}
+
+func (s *Store) prepare(ctx context.Context, sub *Subscription) (jetstream.KeyValue, []byte, error) {
+	kv, err := s.bucket(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	value, err := encodeRecord(sub, s.keyring)
+	return kv, value, err
+}
+
+// Get returns a subscription, which is the caller's to change. ErrNotFound. On a
+// cluster it may be a moment old; the revision that a change needs tells.
+func (s *Store) Get(ctx context.Context, id string) (*Subscription, error) {
+	if !ValidID(id) {
+		return nil, fmt.Errorf("get subscription %q: %w", clip(id), ErrNotFound)
+	}
+	kv, err := s.bucket(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("get subscription %s: %w", id, err)
+	}
+	e, err := kv.Get(ctx, id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get subscription %s: %w", id, err)
+	}
+	return decodeRecord(id, e.Revision(), e.Value(), s.keyring)
+}
+
+// Update stores sub, a changed copy of what Get or a Snapshot returned, provided
+// that the record still has sub.Revision. It returns what is stored. ErrConflict
+// when it has another one, ErrNotFound when it was deleted, a *ValidationError
+// when sub could not work.
+func (s *Store) Update(ctx context.Context, sub *Subscription) (*Subscription, error) {
+	updated := sub.Clone()
+	updated.SetDefaults(time.Now())
+	updated.UpdatedAt = time.Now().UTC().Truncate(time.Millisecond)
+	if err := updated.Validate(Rules{}); err != nil {
+		return nil, fmt.Errorf("update subscription %s: %w", clip(sub.ID), err)
+	}
+	if sub.Revision == 0 || sub.Queue == (stream.Queue{}) { // revision 0 would create
+		return nil, fmt.Errorf("update subscription %s: it was not read from the store", sub.ID)
+	}
+	kv, value, err := s.prepare(ctx, updated)
+	if err != nil {
+		return nil, fmt.Errorf("update subscription %s: %w", sub.ID, err)
+	}
+	revision, err := kv.Update(ctx, sub.ID, value, sub.Revision)
+	if err != nil {
+		return nil, fmt.Errorf("update subscription %s: %w", sub.ID, s.conflict(ctx, kv, sub.ID, err))
+	}
+	updated.Revision = revision
+	s.log.Info("subscription updated", zap.String("subscription_id", sub.ID), zap.Uint64("revision", revision), zap.String("state", string(updated.State)))
+	return updated, nil
+}
+
+// conflict turns the error of a compare-and-set into ErrConflict or ErrNotFound.
+func (s *Store) conflict(ctx context.Context, kv jetstream.KeyValue, id string, err error) error {
+	if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		return err
+	}
+	if _, err := kv.Get(ctx, id); errors.Is(err, jetstream.ErrKeyNotFound) {
+		return ErrNotFound
+	}
+	return ErrConflict
+}
+
+// Change reads a subscription, lets change work on it and stores it, again from
+// the start while others change it at the same time. An error of change ends it
+// and is returned as it is.
+func (s *Store) Change(ctx context.Context, id string, change func(*Subscription) error) (*Subscription, error) {
+	for try := 1; ; try++ {
+		sub, err := s.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := change(sub); err != nil {
+			return nil, err
+		}
+		updated, err := s.Update(ctx, sub)
+		if !errors.Is(err, ErrConflict) || try == changeTries {
+			return updated, err
+		}
+		// What Get returns may be a moment old on a cluster: wait for it to
+		// catch up, and out of step with the others.
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("change subscription %s: %w", id, ctx.Err())
+		case <-time.After(rand.N(time.Duration(try) * 5 * time.Millisecond)): //nolint:gosec // jitter
+		}
+	}
+}
+
+const changeTries = 50
+
+// Delete removes a subscription and the history of its record, provided that it
+// still has that revision; 0 stands for any. ErrNotFound, ErrConflict. Its queue
+// is for the caller to delete.
+func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
+	if !ValidID(id) {
+		return fmt.Errorf("delete subscription %q: %w", clip(id), ErrNotFound)
+	}
+	kv, err := s.bucket(ctx)
+	if err != nil {
+		return fmt.Errorf("delete subscription %s: %w", id, err)
+	}
+	if _, err := kv.Get(ctx, id); errors.Is(err, jetstream.ErrKeyNotFound) {
+		return fmt.Errorf("delete subscription %s: %w", id, ErrNotFound)
+	} else if err != nil {
+		return fmt.Errorf("delete subscription %s: %w", id, err)
+	}
+	var opts []jetstream.KVDeleteOpt
+	if revision != 0 {
+		opts = append(opts, jetstream.LastRevision(revision))
+	}
+	// Purge, since the records before this one hold the secrets too.
+	if err := kv.Purge(ctx, id, opts...); err != nil {
+		return fmt.Errorf("delete subscription %s: %w", id, s.conflict(ctx, kv, id, err))
+	}
+	s.log.Info("subscription deleted", zap.String("subscription_id", id))
+	return nil
+}
+
+// A Page is a part of all subscriptions, in the order of their ids.
+type Page struct {
+	Subscriptions []*Subscription
+	// Broken are the records in this part that cannot be read.
+	Broken []Broken
+	// Next is the cursor of the next page. Empty: this is the last one.
+	Next string
+}
+
+// Broken is a stored record that cannot be used. No event matches it, and nothing
+// of it is delivered.
+type Broken struct {
+	ID       string
+	Revision uint64
+	Err      error
+}
+
+// MaxPage is the most subscriptions in a page.
+const MaxPage = 500
+
+// List returns the page after cursor, the Next of the page before it; empty for
+// the first. limit is 1 to MaxPage, 0 for 100.
+func (s *Store) List(ctx context.Context, cursor string, limit int) (Page, error) {
+	if limit <= 0 {
+		limit = 100
+	}
+	limit = min(limit, MaxPage)
+	kv, err := s.bucket(ctx)
+	if err != nil {
+		return Page{}, fmt.Errorf("list subscriptions: %w", err)
+	}
+	ids, err := listIDs(ctx, kv)
+	if err != nil {
+		return Page{}, fmt.Errorf("list subscriptions: %w", err)
+	}
+	from, found := slices.BinarySearch(ids, cursor)
+	if found {
+		from++
+	}
+	var page Page
+	for _, id := range ids[from:] {
+		if len(page.Subscriptions)+len(page.Broken) == limit {
+			page.Next = lastID(page)
+			break
+		}
+		e, err := kv.Get(ctx, id)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return Page{}, fmt.Errorf("list subscriptions: get %s: %w", id, err)
+		}
+		sub, err := decodeRecord(id, e.Revision(), e.Value(), s.keyring)
+		if err != nil {
+			page.Broken = append(page.Broken, Broken{id, e.Revision(), err})
+			continue
+		}
+		page.Subscriptions = append(page.Subscriptions, sub)
+	}
+	return page, nil
+}
+
+func lastID(p Page) string {
+	var last string
+	if n := len(p.Subscriptions); n > 0 {
+		last = p.Subscriptions[n-1].ID
+	}
+	if n := len(p.Broken); n > 0 {
+		last = max(last, p.Broken[n-1].ID)
+	}
+	return last
+}
+
+// listIDs returns the ids of all records, sorted. Not kv.ListKeys: that ends as
+// if it were complete when the connection breaks.
+func listIDs(ctx context.Context, kv jetstream.KeyValue) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	if err != nil {
+		return nil, err
+	}
+	defer abandon(watcher)
+	var ids []string
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case e, ok := <-watcher.Updates():
+			switch {
+			case !ok:
+				return nil, errWatchClosed
+			case e == nil:
+				slices.Sort(ids)
+				return slices.Compact(ids), nil
+			default:
+				ids = append(ids, e.Key())
+			}
+		}
+	}
+}
+
+const listTimeout = 30 * time.Second

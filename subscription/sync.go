@@ -1,0 +1,186 @@
+package subscription
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// A question is one request for the last revision of the bucket, and all who wait
+// for its answer. It is sent after the last of them has come.
+type question struct {
+	answered chan struct{} // closed when revision is there
+	revision uint64
+}
+
+// Sync returns a snapshot that has every change which was acknowledged before the
+// call: it asks the bucket's leader for the last revision, and waits until the
+// watch has brought it. Calls share requests, so it may be called for every event.
+// While the server does not answer it waits, until ctx ends or Run does
+// (ErrStopped).
+func (v *View) Sync(ctx context.Context) (*Snapshot, error) {
+	q := v.join()
+	select {
+	case <-q.answered:
+	case <-v.stopped:
+		return nil, ErrStopped
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ask for the last revision of subscriptions: %w", context.Cause(ctx))
+	}
+	patience := time.NewTimer(v.cfg.Patience)
+	defer patience.Stop()
+	for {
+		snapshot, progress := v.reached(q.revision)
+		if snapshot != nil {
+			return snapshot, nil
+		}
+		select {
+		case <-progress:
+		case <-patience.C:
+			v.openAgain() // a watch may stand still and not know it
+			patience.Reset(v.cfg.Patience)
+		case <-v.stopped:
+			return nil, ErrStopped
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for revision %d of subscriptions: %w", q.revision, context.Cause(ctx))
+		}
+	}
+}
+
+// join returns the question that will be sent next.
+func (v *View) join() *question {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.next == nil {
+		v.next = &question{answered: make(chan struct{})}
+		select {
+		case v.wake <- struct{}{}:
+		default:
+		}
+	}
+	return v.next
+}
+
+// reached returns the snapshot if it has everything up to revision, otherwise a
+// channel that is closed when it is worth asking again.
+func (v *View) reached(revision uint64) (*Snapshot, <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.loaded && v.settled && v.applied >= revision {
+		return v.snapshot.Load(), nil
+	}
+	return nil, v.progress
+}
+
+// ask sends one question at a time.
+func (v *View) ask(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.wake:
+		}
+		v.mu.Lock()
+		q, loaded, applied, created := v.next, v.loaded, v.applied, v.created
+		v.next = nil
+		v.mu.Unlock()
+
+		started := time.Now()
+		head, err := v.headUntilAnswered(ctx)
+		if err != nil {
+			return // ctx has ended
+		}
+		if loaded && (head.Last < applied || !head.Created.Equal(created)) {
+			v.startOver(head)
+		}
+		q.revision = head.Last
+		close(q.answered)
+
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(v.cfg.SyncInterval - time.Since(started)):
+		}
+	}
+}
+
+// startOver has everything read again because the bucket is behind what was read
+// from it: it was made anew, or its server lost writes.
+func (v *View) startOver(head head) {
+	v.mu.Lock()
+	v.log.Warn("the bucket of subscriptions was replaced or has lost changes, reading it again",
+		zap.Uint64("seq", head.Last), zap.Uint64("applied", v.applied))
+	v.epoch++
+	v.loaded = false // so that nobody is given the old snapshot for the new revision
+	v.mu.Unlock()
+	v.openAgain()
+}
+
+// headUntilAnswered repeats the request until there is an answer or ctx ends.
+func (v *View) headUntilAnswered(ctx context.Context) (head, error) {
+	const minPause, maxPause = 20 * time.Millisecond, time.Second
+	for pause, failures := minPause, 0; ; pause = min(2*pause, maxPause) {
+		h, err := v.head(ctx)
+		if err == nil {
+			return h, nil
+		}
+		if failures++; failures == 1 && ctx.Err() == nil {
+			v.log.Warn("cannot ask for the last revision of subscriptions, will keep trying", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return head{}, ctx.Err()
+		case <-time.After(pause/2 + rand.N(pause/2)): //nolint:gosec // jitter
+		}
+	}
+}
+
+// head is where a bucket's stream ends.
+type head struct {
+	Last     uint64 // sequence of the last message there ever was: it may be erased
+	Created  time.Time
+	Replicas int
+}
+
+// headTimeout bounds one request for a head.
+const headTimeout = 2 * time.Second
+
+// head asks the leader of the bucket's stream, by a request of its own since the
+// client library's decodes and caches the whole configuration.
+func (v *View) head(ctx context.Context) (head, error) {
+	ctx, cancel := context.WithTimeout(ctx, headTimeout)
+	defer cancel()
+	prefix := jetstream.DefaultAPIPrefix
+	if options := v.js.Options(); options.APIPrefix != "" {
+		prefix = options.APIPrefix
+	} else if options.Domain != "" {
+		prefix = "$JS." + options.Domain + ".API."
+	}
+	name := v.layout.SubscriptionsStream()
+	m, err := v.js.Conn().RequestWithContext(ctx, prefix+"STREAM.INFO."+name, nil)
+	if err != nil {
+		return head{}, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	var info struct {
+		Error   *jetstream.APIError `json:"error"`
+		Created time.Time           `json:"created"`
+		Config  struct {
+			Replicas int `json:"num_replicas"`
+		} `json:"config"`
+		State struct {
+			Last uint64 `json:"last_seq"`
+		} `json:"state"`
+	}
+	if err := json.Unmarshal(m.Data, &info); err != nil {
+		return head{}, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	if info.Error != nil {
+		return head{}, fmt.Errorf("look up stream %s: %w", name, info.Error)
+	}
+	return head{Last: info.State.Last, Created: info.Created, Replicas: info.Config.Replicas}, nil
+}

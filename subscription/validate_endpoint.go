@@ -1,0 +1,239 @@
+package subscription
+
+import (
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits of an endpoint, in bytes.
+const (
+	maxURL         = 2048
+	maxQuery       = 4096
+	maxHeaders     = 50
+	maxHeaderName  = 128
+	maxHeaderValue = 4096
+	maxHeaderBytes = 32 << 10 // all names and values
+)
+
+// reservedHeaders are set by jetpost or belong to the connection. A name that
+// ends in a dash reserves all that start with it.
+var reservedHeaders = []string{
+	"Host", "Content-Length", "Content-Type", "Content-Encoding", "Connection", "Keep-Alive", "Transfer-Encoding",
+	"Te", "Trailer", "Upgrade", "Expect", "Proxy-", "Webhook-", "Ce-", "Jetpost-",
+}
+
+// secretHeaderNames are never right in plain headers.
+var secretHeaderNames = []string{"Authorization", "Cookie"}
+
+func (e *Endpoint) validate(found *problems) {
+	e.validateURL(found)
+	switch e.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+	default:
+		found.add("endpoint.method", "%q: use POST, PUT or PATCH, in capitals", clip(e.Method))
+	}
+	if t := time.Duration(e.Timeout); t < minTimeout || t > maxTimeout {
+		found.add("endpoint.timeout", "is %s: use %s to %s", e.Timeout, Duration(minTimeout), Duration(maxTimeout))
+	}
+	e.validateHeaders(found)
+}
+
+// validateURL shows nothing of the URL: it may have a password where none is
+// allowed.
+func (e *Endpoint) validateURL(found *problems) {
+	const field = "endpoint.url"
+	for _, problem := range urlProblems(e.URL) {
+		found.add(field, "%s", problem)
+	}
+	query := e.Query.Reveal()
+	switch {
+	case e.Query.IsPlaceholder():
+		found.add("endpoint.query", "%s stands for a stored secret, and there is none: leave it out, or give the query", Placeholder)
+	case len(query) > maxQuery:
+		found.add("endpoint.query", "is longer than %d bytes", maxQuery)
+	case strings.IndexFunc(query, func(r rune) bool { return r <= ' ' || r == '#' || r >= 0x7f }) >= 0:
+		found.add("endpoint.query", "has a space, a control character, a # or a character outside ASCII: percent-encode it")
+	}
+}
+
+// urlProblems says why raw cannot be an endpoint's URL. Which addresses may be
+// called is for Egress to say.
+func urlProblems(raw string) []string {
+	switch {
+	case raw == "":
+		return []string{"is missing: give the https:// address that receives the events"}
+	case len(raw) > maxURL:
+		return []string{"is longer than " + strconv.Itoa(maxURL) + " bytes"}
+	case strings.IndexFunc(raw, func(r rune) bool { return r <= ' ' || r == '\\' || r >= 0x7f }) >= 0:
+		return []string{"has a space, a control character, a backslash or a character outside ASCII: percent-encode it in the path, and write a host name in its punycode form (xn--…)"}
+	}
+	u, err := url.Parse(raw)
+	if err != nil { // not shown: it quotes the URL
+		return []string{"is not a URL: write https://host/path, with percent-encoding where it is needed"}
+	}
+	var problems []string
+	if u.Scheme != "http" && u.Scheme != "https" {
+		problems = append(problems, "must start with https:// or http://")
+	}
+	if u.User != nil {
+		problems = append(problems, "must not have a user name or password: put credentials into secret_headers, as in \"authorization\": \"Basic …\"")
+	}
+	if u.Fragment != "" || strings.Contains(raw, "#") {
+		problems = append(problems, "must not have a fragment (#…): it is never sent")
+	}
+	if u.RawQuery != "" || u.ForceQuery {
+		problems = append(problems, "has a query as well as endpoint.query: give it in one of them")
+	}
+	if problem := hostProblem(u); problem != "" {
+		problems = append(problems, problem)
+	}
+	return problems
+}
+
+// hostProblem says why the host of an absolute URL cannot be called, whatever it
+// resolves to.
+func hostProblem(u *url.URL) string {
+	host := u.Hostname()
+	if host == "" || u.Opaque != "" {
+		return "has no host: write https://host/path"
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "has a port that is not 1 to 65535"
+		}
+	} else if strings.HasSuffix(u.Host, ":") {
+		return "has a colon without a port: remove it"
+	}
+	if strings.HasPrefix(u.Host, "[") {
+		addr, err := netip.ParseAddr(host)
+		if err != nil || !addr.Is6() {
+			return "has a host in brackets that is not an IPv6 address"
+		}
+		if addr.Zone() != "" {
+			return "has an address with a zone, which means something on one machine only"
+		}
+		return ""
+	}
+	return hostNameProblem(host)
+}
+
+// hostNameProblem says why host is neither an IPv4 address nor a DNS name. Forms
+// of addresses that only some resolvers take (2130706433, 0x7f.1, 0177.0.0.1) are
+// neither: what is checked and what is called must be the same.
+func hostNameProblem(host string) string {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return ""
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 {
+			return "has a host with a part that is empty or longer than 63 characters"
+		}
+		for i := range len(label) {
+			if c := label[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
+				return "has a host that is neither a name nor an address: use letters, digits, - and dots"
+			}
+		}
+	}
+	if last := labels[len(labels)-1]; isNumber(last) {
+		return "has a host that ends in a number and is not an address: write an IPv4 address as four decimal numbers, as in 192.0.2.1"
+	}
+	if len(host) > 253 {
+		return "has a host name longer than 253 characters"
+	}
+	return ""
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// isNumber reports whether a resolver may take label for a number: decimal,
+// octal, or hexadecimal after 0x (URL Standard, "ends in a number").
+func isNumber(label string) bool {
+	if hex, ok := strings.CutPrefix(strings.ToLower(label), "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(label, "0123456789") == ""
+}
+
+func (e *Endpoint) validateHeaders(found *problems) {
+	if n := len(e.Headers) + len(e.SecretHeaders); n > maxHeaders {
+		found.add("endpoint.headers", "and secret_headers have %d entries, at most %d are allowed", n, maxHeaders)
+		return
+	}
+	var size int
+	seen := make(map[string]string) // canonical name to field
+	check := func(group, name, value string) {
+		field := join(group, clip(name))
+		size += len(name) + len(value)
+		if problem := headerProblem(name); problem != "" {
+			found.add(field, "%s", problem)
+		}
+		if problem := headerValueProblem(value); problem != "" {
+			found.add(field, "%s", problem)
+		}
+		canonical := textproto.CanonicalMIMEHeaderKey(name)
+		if first, ok := seen[canonical]; ok {
+			found.add(field, "is the same header as %s: remove one", first)
+		}
+		seen[canonical] = field
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
+		check("endpoint.headers", name, e.Headers[name])
+		if slices.Contains(secretHeaderNames, textproto.CanonicalMIMEHeaderKey(name)) {
+			found.add(join("endpoint.headers", name), "holds a secret: put it into secret_headers, whose values are never shown")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.SecretHeaders)) {
+		value := e.SecretHeaders[name]
+		if value.IsPlaceholder() {
+			found.add(join("endpoint.secret_headers", clip(name)), "%s stands for a stored secret, and there is none: leave it out, or give the value", Placeholder)
+		}
+		check("endpoint.secret_headers", name, value.Reveal())
+	}
+	if size > maxHeaderBytes {
+		found.add("endpoint.headers", "and secret_headers have %d bytes in all, at most %d are allowed", size, maxHeaderBytes)
+	}
+}
+
+func headerProblem(name string) string {
+	if name == "" || len(name) > maxHeaderName {
+		return "is not a header name: use 1 to " + strconv.Itoa(maxHeaderName) + " characters"
+	}
+	for i := range len(name) { // a token of RFC 9110, section 5.6.2
+		if c := name[i]; !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return "is not a header name: use letters, digits and dashes"
+		}
+	}
+	canonical := textproto.CanonicalMIMEHeaderKey(name)
+	for _, reserved := range reservedHeaders {
+		if canonical == reserved || strings.HasSuffix(reserved, "-") && strings.HasPrefix(canonical, reserved) {
+			return "is set by jetpost itself or belongs to the connection: choose another name"
+		}
+	}
+	return ""
+}
+
+// headerValueProblem does not quote value.
+func headerValueProblem(value string) string {
+	if len(value) > maxHeaderValue {
+		return "is longer than " + strconv.Itoa(maxHeaderValue) + " bytes"
+	}
+	if value != strings.Trim(value, " \t") {
+		return "has a space at its beginning or end"
+	}
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c >= 0x7f {
+			return "has a control character or one outside ASCII"
+		}
+	}
+	return ""
+}
