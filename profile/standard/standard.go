@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 
@@ -28,7 +29,7 @@ func (Webhook) Render(h http.Header, d *delivery.Delivery, secrets []string, now
 	if len(data) == 0 {
 		data = []byte("null")
 	}
-	if !stream.IsJSON(e.DataContentType) || !gjson.ValidBytes(data) {
+	if !stream.IsJSON(e.DataContentType) || !gjson.ValidBytes(data) || !utf8.Valid(data) {
 		return nil, ErrNotJSON
 	}
 	at := e.Time
