@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -71,6 +72,25 @@ func wantInvalid(t *testing.T, got any, err error, texts ...string) {
 	for _, text := range texts {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("got error %q, want %q in it", err, text)
+		}
+	}
+}
+
+// eventually waits for what the server does in its own time.
+func eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	patience := time.After(20 * time.Second)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-patience:
+			t.Fatalf("wait for %s: %v", what, err)
 		}
 	}
 }

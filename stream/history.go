@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -47,8 +48,7 @@ func read(ctx context.Context, js jetstream.JetStream, name string, r Range, yie
 	if err != nil {
 		return err
 	}
-	last := s.CachedInfo().State.LastSeq
-	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: time.Minute}
+	cfg := jetstream.OrderedConsumerConfig{}
 	if r.Subject != "" {
 		cfg.FilterSubjects = []string{r.Subject}
 	}
@@ -58,53 +58,151 @@ func read(ctx context.Context, js jetstream.JetStream, name string, r Range, yie
 	case r.FromSequence > 0:
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.FromSequence
 	}
+	last := s.CachedInfo().State.LastSeq
+	if r.Follow {
+		last = math.MaxUint64
+	}
+	return scan(ctx, s, cfg, last, yield)
+}
+
+// How often the server says that it is there while it has nothing to send, and
+// how long a reader that is not to wait for new records waits before it asks
+// whether there are more. Longer than two missed heartbeats: those come first.
+const (
+	readHeartbeat = time.Second
+	readPatience  = 2500 * time.Millisecond
+)
+
+// scan yields the records of a consumer up to sequence last. It ends when there
+// are no more of them, unless last is beyond reach: then it waits for new ones. At
+// the end of ctx it ends without an error.
+func scan(ctx context.Context, s jetstream.Stream, cfg jetstream.OrderedConsumerConfig, last uint64, yield func(Record) bool) error {
+	follow := last == math.MaxUint64
+	cfg.InactiveThreshold = time.Minute // should it be left behind
+	var wait []jetstream.NextOpt
+	if !follow {
+		cfg.MaxResetAttempts = 4 // 1, 2 and 4 s apart
+		wait = append(wait, jetstream.NextMaxWait(readPatience))
+	}
 	consumer, err := s.OrderedConsumer(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	if !r.Follow {
-		info, err := consumer.Info(ctx)
-		if err != nil {
+	in := &reader{stream: s, consumer: consumer}
+	if !follow {
+		if info, err := consumer.Info(ctx); err != nil || info.NumPending == 0 {
+			in.discard()
 			return err
 		}
-		if info.NumPending == 0 {
-			return nil
-		}
 	}
-	messages, err := consumer.Messages(jetstream.PullHeartbeat(2*time.Second), jetstream.PullExpiry(10*time.Second))
+	readCtx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the reader
+	arrivals, err := in.start(readCtx, wait)
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, messages.Stop)
-	defer stop()
-	defer messages.Stop()
+	seen := &jetstream.MsgMetadata{}
 	for {
-		msg, err := messages.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+		var next arrival
+		select {
+		case <-ctx.Done():
 			return nil
+		case next = <-arrivals:
 		}
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(next.err, nats.ErrTimeout):
+			if over, err := exhausted(ctx, consumer, seen); err != nil || over {
+				return err
+			}
+			continue
+		case next.err != nil:
+			return next.err
+		}
+		if seen, err = next.msg.Metadata(); err != nil {
 			return err
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		if !r.Follow && meta.Sequence.Stream > last {
+		if seen.Sequence.Stream > last || !yield(record(next.msg, seen)) {
 			return nil
 		}
-		if !yield(record(name, msg, meta)) {
-			return nil
-		}
-		if !r.Follow && (meta.NumPending == 0 || meta.Sequence.Stream == last) {
+		if !follow && (seen.NumPending == 0 || seen.Sequence.Stream == last) {
 			return nil
 		}
 	}
 }
 
-func record(name string, msg jetstream.Msg, meta *jetstream.MsgMetadata) Record {
+// A reader takes messages from the client library in a goroutine of its own: while
+// the server is away the library does not listen to any context, for 10 s at a time.
+//
+//	library ──► reader ──► arrivals ──► scan ──► yield
+type reader struct {
+	stream   jetstream.Stream
+	consumer jetstream.Consumer
+}
+
+type arrival struct {
+	msg jetstream.Msg
+	err error
+}
+
+// start returns the channel of what arrives until ctx ends. An error other than a
+// timeout is the last thing in it.
+func (r *reader) start(ctx context.Context, wait []jetstream.NextOpt) (<-chan arrival, error) {
+	messages, err := r.consumer.Messages(jetstream.PullMaxMessages(256),
+		jetstream.PullHeartbeat(readHeartbeat), jetstream.PullExpiry(10*time.Second))
+	if err != nil {
+		r.discard()
+		return nil, err
+	}
+	arrivals := make(chan arrival, 16)
+	context.AfterFunc(ctx, messages.Stop)
+	go func() {
+		defer r.discard()
+		defer messages.Stop()
+		for {
+			msg, err := messages.Next(wait...)
+			select {
+			case arrivals <- arrival{msg, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil && !errors.Is(err, nats.ErrTimeout) {
+				return
+			}
+		}
+	}()
+	return arrivals, nil
+}
+
+// discard deletes the consumer. A stream admits a limited number of them, and the
+// server would keep this one for its InactiveThreshold.
+func (r *reader) discard() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = r.stream.DeleteConsumer(ctx, r.consumer.CachedInfo().Name) // or it goes by itself
+}
+
+// exhausted reports whether nothing will come behind what was seen, though the
+// server had announced more: they were erased, or expired.
+func exhausted(ctx context.Context, consumer jetstream.Consumer, seen *jetstream.MsgMetadata) (bool, error) {
+	info, err := consumer.Info(ctx)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return false, nil // the server has started anew, and so will the consumer
+	}
+	if err != nil {
+		return false, err
+	}
+	// What the server has sent and we have not seen is still on its way. Only the
+	// consumer's own count tells: its place in the stream jumps when records go.
+	sent := info.Delivered.Consumer
+	arrived := sent == 0 || info.Name == seen.Consumer && sent <= seen.Sequence.Consumer
+	return info.NumPending == 0 && arrived, nil
+}
+
+func record(msg jetstream.Msg, meta *jetstream.MsgMetadata) Record {
 	return Record{
-		Stream: name, Subject: msg.Subject(), Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
+		Stream: meta.Stream, Subject: msg.Subject(), Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
 		Header: msg.Headers(), Data: msg.Data(),
 	}
 }
@@ -118,6 +216,11 @@ func Get(ctx context.Context, js jetstream.JetStream, name string, sequence uint
 	raw, err := s.GetMsg(ctx, sequence)
 	if err != nil {
 		return Record{}, fmt.Errorf("read record %d of stream %s: %w", sequence, name, err)
+	}
+	for _, added := range [...]string{
+		jetstream.StreamHeader, jetstream.SequenceHeader, jetstream.SubjectHeader, jetstream.TimeStampHeaer,
+	} {
+		delete(raw.Header, added) // the answer to a direct read says in them where it is from
 	}
 	return Record{
 		Stream: name, Subject: raw.Subject, Sequence: raw.Sequence, Time: raw.Time,
@@ -172,42 +275,19 @@ func Latest(ctx context.Context, js jetstream.JetStream, name, subject string, b
 
 // window reads the last limit records of a subject with start <= sequence < before.
 func window(ctx context.Context, s jetstream.Stream, subject string, start, before uint64, limit int) ([]Record, error) {
-	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
-		InactiveThreshold: time.Minute,
-	})
-	if err != nil {
-		return nil, err
-	}
 	var records []Record
-	for ctx.Err() == nil {
-		batch, err := consumer.FetchNoWait(256)
-		if err != nil {
-			return nil, err
-		}
-		n := 0
-		for msg := range batch.Messages() {
-			n++
-			meta, err := msg.Metadata()
-			if err != nil {
-				return nil, err
-			}
-			if meta.Sequence.Stream < before {
-				records = append(records, record(meta.Stream, msg, meta))
-			}
-			if len(records) >= 2*limit { // a dense stretch must not fill the memory
-				records = append(records[:0], records[len(records)-limit:]...)
-			}
-			if meta.NumPending == 0 || meta.Sequence.Stream+1 >= before {
-				return records, nil
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			return records, nil
-		}
+	cfg := jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
 	}
-	return nil, ctx.Err()
+	err := scan(ctx, s, cfg, before-1, func(rec Record) bool {
+		if len(records) >= 2*limit { // a dense stretch must not fill the memory
+			records = slices.Delete(records, 0, len(records)-limit)
+		}
+		records = append(records, rec)
+		return true
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return records, err
 }
