@@ -90,6 +90,9 @@ func TestNamesNeverCollide(t *testing.T) {
 			q := l.QueueFor(id)
 			claim("subscription "+id, q.Stream, q.Subject, l.RetryAt(q.RetryShard, id, "k"), l.RetryDue(q.RetryShard, id),
 				l.AttemptSubject(id), l.DeadLetterSubject(id))
+			if got := l.RetrySubscription(l.RetryDue(q.RetryShard, id)); got != id {
+				t.Errorf("prefix %q: what is due for %s is read as %s", prefix, id, got)
+			}
 			claim("domain "+id, l.EventLog(id), l.EventSubject(id, "x"))
 		}
 		claim("invalid letters", l.DeadLetterSubject(stream.InvalidLetters))
