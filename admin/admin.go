@@ -1,0 +1,154 @@
+// Package admin is the API with which people and programs look after jetpost:
+// subscriptions, the attempts and dead letters of their deliveries, the events
+// that were stored, and whether a process is healthy.
+//
+// It reads and writes the subscriptions bucket, makes and deletes queues, and
+// reads the event logs, the attempt log and the dead letters. It makes no requests
+// to endpoints: a test event is put on the subscription's queue, and travels like
+// every other delivery.
+//
+// It promises that after a change was answered every event published later is
+// matched with it, wherever the router runs; that a subscription which is known
+// has a queue; and that no answer shows a secret, but for the ones whose purpose
+// it is (creating, rotating, and GET …/secret).
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// Config of the API. The zero value is usable.
+type Config struct {
+	// Version is shown in the OpenAPI document. Default: "dev".
+	Version string
+	// Timeout is how long the work for one request may take before it is answered
+	// with 503; following a log is not bounded. Default: 30 s.
+	Timeout time.Duration
+	// BodyTimeout is how long a client may take to send a body. Default: 10 s.
+	BodyTimeout time.Duration
+	// Heartbeat is how often an empty line is written to a client that follows a
+	// log in which nothing happens, so that both sides notice when the other is
+	// gone. Default: 15 s.
+	Heartbeat time.Duration
+	// MaxFollowers is how many clients may follow a log at one time; each costs a
+	// consumer in NATS. Default: 100.
+	MaxFollowers int
+	// Stopping, when closed, ends the answers to those who follow, which end by
+	// nothing else. Default: they end with their connections.
+	Stopping <-chan struct{}
+}
+
+func (c Config) withDefaults() Config {
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.BodyTimeout == 0 {
+		c.BodyTimeout = 10 * time.Second
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = 15 * time.Second
+	}
+	if c.MaxFollowers == 0 {
+		c.MaxFollowers = 100
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if c.Timeout < 0 || c.BodyTimeout < 0 || c.Heartbeat < 0 || c.MaxFollowers < 0 {
+		return errors.New("timeout, body timeout, heartbeat and followers must be positive")
+	}
+	return nil
+}
+
+// Admin answers the requests of the native API.
+type Admin struct {
+	cfg       Config
+	js        jetstream.JetStream
+	layout    stream.Layout
+	store     *subscription.Store
+	view      *subscription.View
+	egress    *subscription.Egress
+	catalogue *schemas.Catalogue
+	attempts  *delivery.Log
+	letters   *delivery.DeadLetters
+	log       *zap.Logger
+	metrics   *metrics
+	handler   http.Handler
+
+	changing  locks         // one change of a subscription at a time
+	followers chan struct{} // a token for each client that follows
+}
+
+// New returns the API. view must be kept running by the caller, and open its
+// secrets: they are what GET …/secret answers.
+func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscription.Store, view *subscription.View,
+	egress *subscription.Egress, catalogue *schemas.Catalogue, log *zap.Logger, reg prometheus.Registerer,
+) (*Admin, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("configure admin: %w", err)
+	}
+	m, err := newMetrics(reg)
+	if err != nil {
+		return nil, fmt.Errorf("register admin metrics: %w", err)
+	}
+	a := &Admin{
+		cfg: cfg, js: js, layout: layout, store: store, view: view, egress: egress, catalogue: catalogue,
+		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
+		log: log.Named("admin"), metrics: m,
+		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),
+	}
+	if a.handler, err = a.routes(); err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	return a, nil
+}
+
+// Handler answers everything below /v1/, and /openapi.json. It does not ask who is
+// calling: see RequireToken.
+func (a *Admin) Handler() http.Handler { return a.handler }
+
+// locks let one goroutine of this process at a time change the subscription of an
+// id. Changes are safe without them, by revisions, but creating and deleting take
+// several steps.
+type locks struct {
+	seed  maphash.Seed
+	slots []chan struct{}
+}
+
+func newLocks() locks {
+	l := locks{seed: maphash.MakeSeed(), slots: make([]chan struct{}, 64)}
+	for i := range l.slots {
+		l.slots[i] = make(chan struct{}, 1)
+	}
+	return l
+}
+
+// lock waits for its turn, or until ctx ends.
+func (l locks) lock(ctx context.Context, id string) (unlock func(), err error) {
+	slot := l.slots[maphash.String(l.seed, id)%uint64(len(l.slots))]
+	select {
+	case slot <- struct{}{}:
+		return func() { <-slot }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another change of subscription %s: %w", id, ctx.Err())
+	}
+}

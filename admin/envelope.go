@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// maxBody is how many bytes a body may have: as many as a subscription.
+const maxBody = 256 << 10
+
+// headerRequestID carries the name of a request, from the client or back to it.
+const headerRequestID = "X-Request-Id"
+
+type requestIDKey struct{}
+
+// requestID is the name of the request that ctx belongs to.
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// envelope is around every request:
+//
+//	name it ─► read the body ─► route ─► answer ─► count, log
+//	                              └─ panic ─► 500, logged once
+func (a *Admin) envelope(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		id := r.Header.Get(headerRequestID)
+		if !usableID(id) {
+			id = rand.Text()
+		}
+		answer := &answer{ResponseWriter: w}
+		h := answer.Header()
+		h.Set(headerRequestID, id)
+		h.Set("Cache-Control", "no-store") // some answers are secrets
+		h.Set("X-Content-Type-Options", "nosniff")
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		defer func() {
+			cause := recover()
+			if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // it is compared with what was thrown
+				a.log.Error("request failed by a panic", zap.String("request_id", id), zap.String("route", r.Pattern),
+					zap.Any("error", cause), zap.ByteString("stack", debug.Stack()))
+				if answer.status == 0 {
+					p := newProblem(http.StatusInternalServerError, "this should not happen; the server's log has more")
+					p.RequestID = id
+					writeProblem(answer, p)
+					cause = nil
+				}
+			}
+			took := time.Since(started)
+			a.metrics.request(r.Pattern, answer.status, took, answer.followed)
+			a.log.Debug("request", zap.String("request_id", id), zap.String("method", r.Method), zap.String("route", r.Pattern),
+				zap.Int("status", answer.status), zap.Duration("latency", took))
+			if cause != nil {
+				panic(http.ErrAbortHandler) // the client must see that the answer is not whole
+			}
+		}()
+		if p := a.readBody(answer, r); p != nil {
+			writeProblem(answer, p)
+			return
+		}
+		if p := unrouted(mux, answer.Header(), r); p != nil {
+			writeProblem(answer, p)
+			return
+		}
+		mux.ServeHTTP(answer, r)
+	})
+}
+
+// answer knows what was answered.
+type answer struct {
+	http.ResponseWriter
+
+	status   int
+	followed bool // it is a log that was followed
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// usableID refuses names that would disturb a log or a header.
+func usableID(id string) bool {
+	if id == "" || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// readBody reads the whole body before anything is done, so that a slow client
+// holds nothing but its connection, and a large one no memory.
+func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) *problem {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	if r.ContentLength > maxBody {
+		w.Header().Set("Connection", "close") // it is not worth reading
+		return bodyTooLarge()
+	}
+	controller := http.NewResponseController(w)
+	// Without support for deadlines, as in a test recorder, the body is at hand.
+	_ = controller.SetReadDeadline(time.Now().Add(a.cfg.BodyTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	_ = controller.SetReadDeadline(time.Time{})
+	if err != nil {
+		w.Header().Set("Connection", "close") // what follows on it cannot be trusted
+		_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+		switch {
+		case tooLarge:
+			return bodyTooLarge()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return newProblem(http.StatusRequestTimeout, "the body did not arrive in time")
+		default:
+			return newProblem(http.StatusBadRequest, "the body ends before its length")
+		}
+	}
+	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
+		return newProblem(http.StatusUnsupportedMediaType, "send JSON, with the header Content-Type: application/json")
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}
+
+func bodyTooLarge() *problem {
+	return newProblem(http.StatusRequestEntityTooLarge, "the body may have at most "+strconv.Itoa(maxBody)+" bytes")
+}
+
+// isJSON accepts what API clients call JSON. No content type means JSON.
+func isJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (mediaType == "application/json" || mediaType == "application/merge-patch+json")
+}
+
+// unrouted is the problem of a request that no route takes. The mux would answer
+// it in plain text.
+func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *problem {
+	handler, pattern := mux.Handler(r)
+	if pattern != "" {
+		return nil
+	}
+	plain := refusal{header: http.Header{}}
+	handler.ServeHTTP(&plain, r)
+	if plain.status == http.StatusMethodNotAllowed {
+		allow := plain.header.Get("Allow")
+		h.Set("Allow", allow)
+		return newProblem(plain.status, "this path takes "+allow)
+	}
+	return newProblem(http.StatusNotFound, "there is nothing at this path: /openapi.json describes the API")
+}
+
+// A refusal is what the mux would have answered.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (r *refusal) Header() http.Header         { return r.header }
+func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }
+func (r *refusal) WriteHeader(status int)      { r.status = status }

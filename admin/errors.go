@@ -1,0 +1,186 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// retryAfter is what a client is told to wait when NATS does not answer, in seconds.
+const retryAfter = 2
+
+var (
+	errPrecondition = errors.New("the subscription has another revision than If-Match asks for")
+	errDisabled     = errors.New("the subscription is disabled, so nothing is delivered")
+	errQueueFull    = errors.New("the subscription's queue is full")
+	errFollowers    = errors.New("too many clients follow a log already")
+)
+
+// A problem is why a request was not done (RFC 9457).
+type problem struct {
+	Title     string         `json:"title" doc:"The status in words."`
+	Status    int            `json:"status" doc:"The HTTP status."`
+	Detail    string         `json:"detail" doc:"What is wrong, and what to do about it."`
+	Errors    []fieldProblem `json:"errors,omitempty" doc:"Everything that is wrong with what was sent, so that it can be mended in one go."`
+	RequestID string         `json:"request_id,omitempty" doc:"Under which the server's log has more, for errors that are not the client's."`
+}
+
+// A fieldProblem is one thing that is wrong with a request.
+type fieldProblem struct {
+	Field   string `json:"field" doc:"Where: a path into the body such as filters[0].exact.subject, or the name of a parameter. Empty: the whole."`
+	Message string `json:"message" doc:"What is wrong there. It never shows a secret."`
+}
+
+// Error is the detail.
+func (p *problem) Error() string { return p.Detail }
+
+// GetStatus makes a problem an answer for huma.
+func (p *problem) GetStatus() int { return p.Status }
+
+// ContentType is the media type of RFC 9457.
+func (p *problem) ContentType(string) string { return "application/problem+json" }
+
+func newProblem(status int, detail string, fields ...fieldProblem) *problem {
+	return &problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}
+}
+
+// invalid is a problem with one part of what was sent.
+func invalid(field, message string) *problem {
+	detail := message
+	if field != "" {
+		detail = field + ": " + message
+	}
+	return newProblem(http.StatusUnprocessableEntity, detail, fieldProblem{field, message})
+}
+
+// A meaning says how an error is answered.
+type meaning struct {
+	err    error
+	status int
+	advice string
+}
+
+// meanings is the only place where errors become statuses. The first that fits
+// counts.
+func meanings() []meaning {
+	return []meaning{
+		{subscription.ErrNotFound, http.StatusNotFound, ""},
+		{subscription.ErrExists, http.StatusConflict, "change it with PUT or PATCH, or choose another id"},
+		{subscription.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
+		{errPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"},
+		{errDisabled, http.StatusConflict, "resume it first"},
+		{errQueueFull, http.StatusConflict, "wait until deliveries have been made"},
+		{errFollowers, http.StatusServiceUnavailable, ""},
+		{jetstream.ErrConsumerNotFound, http.StatusServiceUnavailable, ""},
+		{jetstream.ErrStreamNotFound, http.StatusServiceUnavailable, ""},
+		{jetstream.ErrBucketNotFound, http.StatusServiceUnavailable, ""},
+		{jetstream.ErrNoStreamResponse, http.StatusServiceUnavailable, ""},
+		{jetstream.ErrNoHeartbeat, http.StatusServiceUnavailable, ""},
+		{subscription.ErrStopped, http.StatusServiceUnavailable, ""},
+		{context.DeadlineExceeded, http.StatusServiceUnavailable, ""},
+		{context.Canceled, http.StatusServiceUnavailable, ""},
+		{nats.ErrNoResponders, http.StatusServiceUnavailable, ""},
+		{nats.ErrTimeout, http.StatusServiceUnavailable, ""},
+		{nats.ErrDisconnected, http.StatusServiceUnavailable, ""},
+		{nats.ErrConnectionClosed, http.StatusServiceUnavailable, ""},
+		{nats.ErrConnectionDraining, http.StatusServiceUnavailable, ""},
+		{nats.ErrReconnectBufExceeded, http.StatusServiceUnavailable, ""},
+		{subscription.ErrKeyring, http.StatusInternalServerError, ""},
+	}
+}
+
+// problemOf turns any error into the answer, and logs what is not the client's
+// doing. Errors never hold secrets, so their text is shown, except for those that
+// nobody has thought of.
+func (a *Admin) problemOf(ctx context.Context, err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	if found, ok := errors.AsType[*subscription.ValidationError](err); ok {
+		return validationProblem(found)
+	}
+	status, detail := http.StatusInternalServerError, "this should not happen; the server's log has more"
+	for _, m := range meanings() {
+		if errors.Is(err, m.err) {
+			status, detail = m.status, err.Error()
+			if m.advice != "" {
+				detail += ": " + m.advice
+			}
+			break
+		}
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && status == http.StatusInternalServerError {
+		status, detail = http.StatusServiceUnavailable, "NATS refuses: "+api.Description
+	}
+	p := newProblem(status, detail)
+	id := requestID(ctx)
+	switch {
+	case ctx.Err() != nil: // the client has gone away, and that is all
+		a.log.Debug("request was given up by its client", zap.String("request_id", id), zap.Error(err))
+	case status == http.StatusServiceUnavailable:
+		p.RequestID = id
+		a.log.Warn("request failed because of NATS, the client may repeat it", zap.String("request_id", id), zap.Error(err))
+	case status >= http.StatusInternalServerError:
+		p.RequestID = id
+		a.log.Error("request failed", zap.String("request_id", id), zap.Error(err))
+	}
+	return p
+}
+
+func validationProblem(found *subscription.ValidationError) *problem {
+	fields := make([]fieldProblem, len(found.Problems))
+	for i, one := range found.Problems {
+		fields[i] = fieldProblem{one.Field, one.Message}
+	}
+	detail := strconv.Itoa(len(fields)) + " things are wrong with the subscription"
+	if len(fields) == 1 {
+		detail = found.Error()
+	}
+	return newProblem(http.StatusUnprocessableEntity, detail, fields...)
+}
+
+// conform gives every error the same form, those of the HTTP library as well. It
+// drops the values that those would send back: they may be secrets.
+func conform(ctx huma.Context, _ string, v any) (any, error) {
+	if model, ok := v.(*huma.ErrorModel); ok {
+		p := newProblem(model.Status, model.Detail)
+		for _, e := range model.Errors {
+			p.Errors = append(p.Errors, fieldProblem{e.Location, e.Message})
+		}
+		if len(p.Errors) == 1 {
+			p.Detail = p.Errors[0].Field + ": " + p.Errors[0].Message
+		}
+		v = p
+	}
+	if p, ok := v.(*problem); ok && p.Status == http.StatusServiceUnavailable {
+		ctx.SetHeader("Retry-After", strconv.Itoa(retryAfter))
+	}
+	return v, nil
+}
+
+func writeProblem(w http.ResponseWriter, p *problem) {
+	writeJSON(w, p.Status, p.ContentType(""), p)
+}
+
+// writeJSON answers outside of huma. A client that has gone away is not our problem.
+func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(body) // strings and numbers always can
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(text.Bytes())
+}

@@ -1,0 +1,143 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/stream"
+)
+
+type eventsRequest struct {
+	Paged
+	Domain   string    `query:"domain" maxLength:"63" doc:"Only events of this domain." example:"git"`
+	Type     string    `query:"type" maxLength:"255" doc:"Only events of this type, or of a domain as <domain>.*" example:"git.push"`
+	FromSeq  uint64    `query:"from_seq" doc:"From this sequence on; needs domain or type, since every domain counts by itself."`
+	FromTime time.Time `query:"from_time" doc:"From what was stored at this time on."`
+	Follow   bool      `query:"follow" doc:"Answer with events as they are stored, one JSON object per line (application/x-ndjson), without end: from now on, or from from_seq or from_time. Empty lines show that the connection lives."`
+}
+
+// storedEvent is an event and where it is kept.
+type storedEvent struct {
+	Domain   string          `json:"domain"`
+	Stream   string          `json:"stream" doc:"The domain's event log."`
+	Sequence uint64          `json:"sequence" doc:"Its place there."`
+	StoredAt time.Time       `json:"stored_at" doc:"When the event log stored it."`
+	Event    json.RawMessage `json:"event,omitempty" doc:"The event in CloudEvents' JSON format."`
+	Error    string          `json:"error,omitempty" doc:"Why there is no event: the message cannot be read."`
+}
+
+// eventRoutes are those of the event logs and the catalogue.
+func (a *Admin) eventRoutes(api huma.API) {
+	register(a, api, followed[storedEvent](api, huma.Operation{
+		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"},
+		Summary:     "List or follow the events that were published",
+		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing.",
+	}), a.listEvents)
+	register(a, api, huma.Operation{
+		OperationID: "list-event-types", Method: http.MethodGet, Path: "/v1/event-types", Tags: []string{"Events"},
+		Summary: "List the event types that there are", Description: "With an example of the data of each.",
+	}, a.listEventTypes)
+}
+
+// A source is one event log, or one type in it.
+type source struct {
+	domain  string
+	log     string
+	subject string
+}
+
+// sources are what a request is about.
+func (a *Admin) sources(in *eventsRequest) ([]source, error) {
+	domain, event := in.Domain, ">"
+	if wildcard, ok := strings.CutSuffix(in.Type, ".*"); ok {
+		if domain != "" && domain != wildcard {
+			return nil, invalid("type", "is not of the domain "+domain)
+		}
+		domain = wildcard
+	} else if in.Type != "" {
+		t, err := a.catalogue.Resolve(in.Type)
+		if err != nil {
+			return nil, invalid("type", err.Error())
+		}
+		if domain != "" && domain != t.Domain {
+			return nil, invalid("type", "is not of the domain "+domain)
+		}
+		domain, event = t.Domain, t.Event
+	}
+	var found []source
+	for _, d := range a.catalogue.Domains() {
+		if domain == "" || domain == d.Name {
+			found = append(found, source{d.Name, a.layout.EventLog(d.Name), a.layout.EventSubject(d.Name, event)})
+		}
+	}
+	if len(found) == 0 {
+		return nil, invalid("domain", a.typeProblem(domain+".*"))
+	}
+	if in.FromSeq > 0 && len(found) > 1 {
+		return nil, invalid("from_seq", "needs domain or type: every domain counts by itself")
+	}
+	if in.FromSeq > 0 && !in.FromTime.IsZero() {
+		return nil, invalid("from_seq", "and from_time are given: give one of them")
+	}
+	return found, nil
+}
+
+func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*streamed, error) {
+	sources, err := a.sources(in)
+	if err != nil {
+		return nil, err
+	}
+	if in.Follow {
+		return a.followEvents(ctx, sources, in)
+	}
+	found, err := a.history(ctx, sources, in)
+	if err != nil {
+		return nil, err
+	}
+	return jsonAnswer(found), nil
+}
+
+// followEvents begins, unless told otherwise, with what is stored after the
+// request came in.
+func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRequest) (*streamed, error) {
+	feeds := make([]feed, len(sources))
+	for i, s := range sources {
+		r := stream.Range{Subject: s.subject, FromSequence: in.FromSeq, FromTime: in.FromTime, Follow: true}
+		if in.FromSeq == 0 && in.FromTime.IsZero() {
+			next, err := a.nextSequence(ctx, s.log)
+			if err != nil {
+				return nil, err
+			}
+			r.FromSequence = next
+		}
+		feeds[i] = func(ctx context.Context, emit func(any) bool) error {
+			for record, err := range stream.Read(ctx, a.js, s.log, r) {
+				if err != nil {
+					return err
+				}
+				if !emit(s.show(&record)) {
+					return nil
+				}
+			}
+			return nil
+		}
+	}
+	return a.follow(feeds...)
+}
+
+// show never fails: what cannot be read is shown as that.
+func (s source) show(r *stream.Record) storedEvent {
+	out := storedEvent{Domain: s.domain, Stream: r.Stream, Sequence: r.Sequence, StoredAt: r.Time}
+	e, err := stream.FromMessage(r.Header, r.Data)
+	if err != nil {
+		out.Error = err.Error()
+		return out
+	}
+	out.Event = e.AppendStructured(nil)
+	return out
+}

@@ -1,0 +1,131 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+// writeTimeout is how long a client that follows may take to accept what is
+// written: one that has stopped reading is given up.
+const writeTimeout = 30 * time.Second
+
+const ndjson = "application/x-ndjson"
+
+// A feed emits records as they are stored, until ctx ends or emit reports that
+// nobody wants more.
+type feed func(ctx context.Context, emit func(any) bool) error
+
+// followed describes the two answers of a route whose list can be followed.
+func followed[T any](api huma.API, op huma.Operation) huma.Operation {
+	schemas := api.OpenAPI().Components.Schemas
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "A page or, with follow=true, a line for each record.",
+		Content: map[string]*huma.MediaType{
+			"application/json": {Schema: schemas.Schema(reflect.TypeFor[page[T]](), true, "")},
+			ndjson:             {Schema: schemas.Schema(reflect.TypeFor[T](), true, "")},
+		},
+	}}
+	return op
+}
+
+// jsonAnswer is an answer that is not followed.
+func jsonAnswer(body any) *streamed {
+	return &streamed{Body: func(ctx huma.Context) {
+		ctx.SetHeader("Content-Type", "application/json")
+		ctx.SetStatus(http.StatusOK)
+		encoder := json.NewEncoder(ctx.BodyWriter())
+		encoder.SetEscapeHTML(false)
+		_ = encoder.Encode(body) // a client that has gone away is not our problem
+	}}
+}
+
+// follow answers with the records of feeds as they come.
+func (a *Admin) follow(feeds ...feed) (*streamed, error) {
+	select {
+	case a.followers <- struct{}{}:
+	default:
+		return nil, errFollowers
+	}
+	return &streamed{Body: func(ctx huma.Context) {
+		a.metrics.followers.Inc()
+		defer func() {
+			a.metrics.followers.Dec()
+			<-a.followers
+		}()
+		a.serveFeeds(ctx, feeds)
+	}}, nil
+}
+
+func (a *Admin) serveFeeds(hc huma.Context, feeds []feed) {
+	_, w := humago.Unwrap(hc)
+	if answered, ok := w.(*answer); ok {
+		answered.followed = true
+	}
+	ctx, cancel := context.WithCancel(hc.Context())
+	defer cancel()
+	records := make(chan any, 64)
+	running, ctx := errgroup.WithContext(ctx)
+	for _, f := range feeds {
+		running.Go(func() error {
+			return f(ctx, func(record any) bool {
+				select {
+				case records <- record:
+					return true
+				case <-ctx.Done():
+					return false
+				}
+			})
+		})
+	}
+	hc.SetHeader("Content-Type", ndjson)
+	hc.SetHeader("X-Accel-Buffering", "no") // for proxies that would collect lines
+	hc.SetStatus(http.StatusOK)
+	a.writeLines(ctx, w, records)
+	cancel()
+	if err := running.Wait(); err != nil {
+		a.log.Warn("followed log broke off", zap.String("request_id", requestID(hc.Context())), zap.Error(err))
+		panic(http.ErrAbortHandler) // so that the client does not take it for the end
+	}
+}
+
+// writeLines writes until ctx ends, which is also when a feed fails, the client is
+// gone, or the process stops.
+func (a *Admin) writeLines(ctx context.Context, w http.ResponseWriter, records <-chan any) {
+	controller := http.NewResponseController(w)
+	buffered := bufio.NewWriterSize(w, 32<<10)
+	encoder := json.NewEncoder(buffered)
+	encoder.SetEscapeHTML(false)
+	flush := func() bool {
+		_ = controller.SetWriteDeadline(time.Now().Add(writeTimeout)) // not in a test recorder
+		return buffered.Flush() == nil && controller.Flush() == nil
+	}
+	heartbeat := time.NewTicker(a.cfg.Heartbeat)
+	defer heartbeat.Stop()
+	for alive := flush(); alive; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.cfg.Stopping:
+			return
+		case <-heartbeat.C:
+			_ = buffered.WriteByte('\n') // flush tells
+			alive = flush()
+		case record := <-records:
+			if err := encoder.Encode(record); err != nil {
+				return
+			}
+			if len(records) == 0 {
+				alive = flush()
+			}
+		}
+	}
+}

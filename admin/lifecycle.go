@@ -1,0 +1,201 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+type action struct {
+	Named
+	RawJSON
+}
+
+// pauseOptions is the body of pause.
+type pauseOptions struct {
+	Reason string `json:"reason" maxLength:"1000" doc:"Why, shown as state_reason."`
+}
+
+// rotateOptions is the body of rotate-secret.
+type rotateOptions struct {
+	Overlap *subscription.Duration `json:"overlap" doc:"How long deliveries carry signatures by the old secrets as well: 0s to 168h. Default: 24h." example:"24h"`
+	Secret  subscription.Secret    `json:"secret" doc:"The new secret: whsec_ and the base64 of 24 to 64 bytes. Default: one is made."`
+}
+
+type rotated struct {
+	Body struct {
+		Secret        string    `json:"secret" doc:"The new secret. This answer is the only one that shows it."`
+		OldValidUntil time.Time `json:"old_valid_until" doc:"Until when the old secrets sign as well."`
+	}
+}
+
+type secrets struct {
+	Body struct {
+		Secrets []string `json:"secrets" doc:"The secrets that sign deliveries now, the newest first."`
+	}
+}
+
+// lifecycleRoutes are what is done to a subscription beside changing its fields.
+func (a *Admin) lifecycleRoutes(api huma.API) {
+	registerBody[pauseOptions](a, api, huma.Operation{
+		OperationID: "pause-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/pause", Tags: []string{"Subscriptions"},
+		Summary: "Pause a subscription", Description: "Events go on being matched, and their deliveries wait until it is resumed.",
+	}, false, a.pause)
+	register(a, api, huma.Operation{
+		OperationID: "resume-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/resume", Tags: []string{"Subscriptions"},
+		Summary:     "Resume a subscription",
+		Description: "A paused one, whose waiting deliveries are made now, or a disabled one, which has missed the events in between.",
+	}, a.resume)
+	registerBody[rotateOptions](a, api, huma.Operation{
+		OperationID: "rotate-secret", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/rotate-secret", Tags: []string{"Subscriptions"},
+		Summary: "Give a subscription a new signing secret", Description: "The next attempt is signed by the new secret and, during the overlap, by the old ones too.",
+	}, false, a.rotate)
+	register(a, api, huma.Operation{
+		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"},
+		Summary: "Show the signing secrets of a subscription", Description: "For a receiver to verify signatures with.",
+	}, a.secrets)
+	registerBody[testOptions](a, api, huma.Operation{
+		OperationID: "test-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/test", Tags: []string{"Subscriptions"},
+		Summary: "Send a test event", DefaultStatus: http.StatusAccepted,
+		Description: "An example of an event goes to this subscription only, whatever its filters say. It is signed, retried and recorded like any " +
+			"other, and is not stored in an event log: the attempts with the delivery_id of the answer say what became of it.",
+	}, false, a.test)
+}
+
+func (a *Admin) pause(ctx context.Context, in *action) (*oneSubscription, error) {
+	var options pauseOptions
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	return a.setState(ctx, in.ID, subscription.Paused, options.Reason)
+}
+
+// resume makes sure of the queue first: a subscription may have lost it in a
+// deletion that was broken off.
+func (a *Admin) resume(ctx context.Context, in *Named) (*oneSubscription, error) {
+	sub, err := a.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.ensureQueue(ctx, sub); err != nil {
+		return nil, err
+	}
+	return a.setState(ctx, in.ID, subscription.Active, "")
+}
+
+func (a *Admin) setState(ctx context.Context, id string, state subscription.State, reason string) (*oneSubscription, error) {
+	unlock, err := a.changing.lock(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
+		sub.State, sub.StateReason = state, reason
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(updated), nil
+}
+
+func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
+	var options rotateOptions
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	overlap := subscription.DefaultOverlap
+	if options.Overlap != nil {
+		overlap = time.Duration(*options.Overlap)
+	}
+	now := time.Now()
+	// Made once, so that a repeated change has the same.
+	secret := options.Secret
+	if secret.IsZero() {
+		secret = subscription.NewSigningKey(subscription.Secret{}, now).Secret
+	}
+	if problem := rotateProblem(overlap, secret); problem != nil {
+		return nil, problem
+	}
+	_, err := a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
+		_, err := sub.Rotate(now, overlap, secret)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &rotated{}
+	out.Body.Secret, out.Body.OldValidUntil = secret.Reveal(), now.Add(overlap).UTC()
+	return out, nil
+}
+
+func rotateProblem(overlap time.Duration, secret subscription.Secret) error {
+	if overlap < 0 || overlap > subscription.MaxOverlap {
+		return invalid("overlap", fmt.Sprintf("is %s: use 0s to %s", subscription.Duration(overlap), subscription.Duration(subscription.MaxOverlap)))
+	}
+	if secret.IsPlaceholder() {
+		return invalid("secret", subscription.Placeholder+" stands for a secret: leave it out to have one made")
+	}
+	if _, err := (subscription.SigningKey{Secret: secret}).Bytes(); err != nil {
+		return invalid("secret", err.Error())
+	}
+	return nil
+}
+
+func (a *Admin) secrets(ctx context.Context, in *Named) (*secrets, error) {
+	sub, err := a.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &secrets{}
+	out.Body.Secrets = []string{}
+	for _, key := range sub.ActiveSecrets(time.Now()) {
+		out.Body.Secrets = append(out.Body.Secrets, key.Secret.Reveal())
+	}
+	return out, nil
+}
+
+// drop deletes a queue, and the retry timers of the subscription, which would
+// otherwise fire into the queue of a later one with the same id. It returns how
+// many deliveries that were.
+func (a *Admin) drop(ctx context.Context, id string, queue stream.Queue) (uint64, error) {
+	var dropped uint64
+	s, err := a.js.Stream(ctx, queue.Stream)
+	switch {
+	case err == nil:
+		dropped = s.CachedInfo().State.Msgs
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return 0, fmt.Errorf("look up stream %s: %w", queue.Stream, err)
+	}
+	if err := a.layout.DeleteQueue(ctx, a.js, queue); err != nil {
+		return 0, err
+	}
+	retries, err := a.js.Stream(ctx, a.layout.RetryStream(queue.RetryShard))
+	if err != nil {
+		return 0, fmt.Errorf("look up retry timers of subscription %s: %w", id, err)
+	}
+	for _, subject := range [...]string{a.layout.RetryAt(queue.RetryShard, id, "*"), a.layout.RetryDue(queue.RetryShard, id)} {
+		info, err := retries.Info(ctx, jetstream.WithSubjectFilter(subject))
+		if err != nil {
+			return 0, fmt.Errorf("count retry timers of subscription %s: %w", id, err)
+		}
+		for _, n := range info.State.Subjects {
+			dropped += n
+		}
+		if len(info.State.Subjects) == 0 {
+			continue
+		}
+		if err := retries.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+			return 0, fmt.Errorf("purge retry timers of subscription %s: %w", id, err)
+		}
+	}
+	return dropped, nil
+}

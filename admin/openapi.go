@@ -1,0 +1,156 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// filterSchema stands for subscription.Filter in the description of the API.
+type filterSchema struct{}
+
+// Schema is one key, the dialect, and what stands behind it.
+func (filterSchema) Schema(r huma.Registry) *huma.Schema {
+	const name = "Filter"
+	ref := &huma.Schema{Ref: "#/components/schemas/" + name}
+	if _, known := r.Map()[name]; known {
+		return ref
+	}
+	one := 1
+	entries := func(doc string) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeObject, Description: doc, AdditionalProperties: &huma.Schema{Type: huma.TypeString}}
+	}
+	r.Map()[name] = &huma.Schema{
+		Type: huma.TypeObject, MinProperties: &one, MaxProperties: &one, AdditionalProperties: false,
+		Description: "A condition, by one dialect of the CloudEvents Subscriptions API. Names are attributes, or data.<path> for a value in JSON data.",
+		Properties: map[string]*huma.Schema{
+			"exact":  entries("Each attribute is exactly this."),
+			"prefix": entries("Each attribute begins with this."),
+			"suffix": entries("Each attribute ends with this."),
+			"all":    {Type: huma.TypeArray, Items: ref, MinItems: &one, Description: "Every filter matches."},
+			"any":    {Type: huma.TypeArray, Items: ref, MinItems: &one, Description: "One filter matches."},
+			"not":    {Ref: ref.Ref},
+		},
+		Examples: []any{map[string]any{"exact": map[string]any{"subject": "main"}}},
+	}
+	return ref
+}
+
+// descriptions are those of the fields whose Go types are not ours to tag, by
+// schema and field.
+func descriptions() map[string]map[string]string {
+	return map[string]map[string]string{
+		"Subscription": {
+			"id":           "1 to 63 lower-case letters, digits and dashes, a letter first and no dash last. Never changes. Default: one is made.",
+			"description":  "Free text, up to 1000 characters.",
+			"types":        "The event types wanted, 1 to 200: exact, or <domain>.* for all of a domain.",
+			"filters":      "All must match an event. Default: every event of the types.",
+			"endpoint":     "Where deliveries go.",
+			"profile":      "How a delivery looks to the receiver: cloudevents, cloudevents-binary or standard. Default: cloudevents.",
+			"secrets":      "The keys that sign deliveries, the newest first. Their values are never shown.",
+			"secret":       "The signing secret, whsec_ and base64. In a request: the one to use instead of one that is made. In answers: only in that to the request that created the subscription.",
+			"delivery":     "How hard to try.",
+			"state":        "active; paused: events match and wait; disabled: events do not match. Default: active.",
+			"state_reason": "Why the state is what it is.",
+			"labels":       "Your own, up to 32.",
+			"queue":        "Where its deliveries wait in JetStream.",
+			"created_at":   "When it was created.",
+			"updated_at":   "When it was changed last.",
+			"revision":     "Changes with every change; the ETag.",
+		},
+		"Endpoint": {
+			"url":            "https, without user name and fragment. A query is kept as a secret, in query.",
+			"query":          "The query string. A secret: shown as " + subscription.Placeholder + ".",
+			"method":         "POST, PUT or PATCH. Default: POST.",
+			"headers":        "Sent with every request.",
+			"secret_headers": "As well, but their values are never shown.",
+			"timeout":        "For one request, to the end of the answer: 1s to 30s. Default: 15s.",
+		},
+		"SigningKey": {
+			"id":         "Tells keys apart without showing them.",
+			"secret":     "Shown as " + subscription.Placeholder + ".",
+			"created_at": "When it became the first key.",
+			"expires_at": "When it stops signing; missing for the current key.",
+		},
+		"Delivery": {
+			"max_in_flight": "Requests under way to the endpoint at one time: 1 to 1000. Default: 64.",
+			"retry":         "When a delivery is tried again.",
+			"max_age":       "How long after its event was stored a delivery is given up, even when attempts are left. Default: 120h, or as long as the schedule needs.",
+		},
+		"Retrying": {
+			"schedule": "The delay before each attempt; the first is 0s. Default: 0s, 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h.",
+			"jitter":   "The share of a delay by which it may come out longer or shorter: 0 to 1. Default: 0.2.",
+		},
+		"Queue": {
+			"stream": "Its stream.", "subject": "The subject that it listens on.", "consumer": "The consumer that senders share.",
+			"retry_shard": "Which stream of retry timers holds its later attempts.",
+		},
+		"Attempt": {
+			"delivery_id":     "The webhook-id: the same on every attempt.",
+			"subscription_id": "Whose delivery it is.",
+			"event":           "What was delivered.",
+			"attempt":         "Its number, from 1.",
+			"at":              "When the request began.",
+			"duration_ms":     "How long it took, in milliseconds.",
+			"outcome":         "delivered, retry, gone, rejected or exhausted.",
+			"method":          "Of the request.",
+			"url":             "Of the request; a query is shown as ?…",
+			"status":          "Of the answer; missing when there was none.",
+			"error":           "Why there was no answer, or what was wrong with it.",
+			"response_body":   "The beginning of the answer, at most 4 KiB.",
+			"request_bytes":   "Size of the body that was sent.",
+			"next_attempt":    "When the next attempt is due; missing when there is none.",
+			"redelivered":     "A crash may have repeated this request.",
+			"sequence":        "Its place in the attempt log.",
+		},
+		"DeadLetter": {
+			"delivery_id":     "The webhook-id. Missing when the message could not be read.",
+			"subscription_id": "Whose delivery it was.",
+			"event":           "What was to be delivered.",
+			"reason":          "exhausted, rejected, gone, expired, overflow or unreadable.",
+			"attempts":        "Requests that were made.",
+			"status":          "Of the last answer.",
+			"error":           "Of the last attempt, or why it was unreadable.",
+			"at":              "When it was given up.",
+			"sequence":        "Its place in the dead letter stream.",
+		},
+		"EventRef": {
+			"id": "The event's id.", "source": "Its source.", "type": "Its type.", "subject": "Its subject.",
+			"stream": "The event log that has it; " + testLog + " for a test event, which none has.", "sequence": "Its place there.",
+		},
+	}
+}
+
+// describe completes what huma has made of the Go types and returns the document.
+func describe(api huma.API) ([]byte, error) {
+	document := api.OpenAPI()
+	schemas := document.Components.Schemas.Map()
+	delete(schemas, "ErrorModel") // errors have another form, see conform
+	delete(schemas, "ErrorDetail")
+	property := func(schema, field string, change func(*huma.Schema)) {
+		if s := schemas[schema]; s != nil && s.Properties[field] != nil {
+			change(s.Properties[field])
+		}
+	}
+	for schema, fields := range descriptions() {
+		for field, text := range fields {
+			property(schema, field, func(s *huma.Schema) { s.Description = text })
+		}
+	}
+	for _, field := range []string{"queue", "created_at", "updated_at", "revision", "state_reason"} {
+		property("Subscription", field, func(s *huma.Schema) { s.ReadOnly = true })
+	}
+	property("Subscription", "state", func(s *huma.Schema) {
+		s.Enum = []any{subscription.Active, subscription.Paused, subscription.Disabled}
+	})
+	schemas["Subscription"].Required = []string{"types", "endpoint"}
+	schemas["Endpoint"].Required = []string{"url"}
+	text, err := json.Marshal(document)
+	if err != nil {
+		return nil, fmt.Errorf("encode the OpenAPI document: %w", err)
+	}
+	return text, nil
+}

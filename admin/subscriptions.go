@@ -1,0 +1,365 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// shown is a subscription as answers show it.
+type shown struct {
+	subscription.Subscription
+
+	// Secret is set in one answer only: that to the request that made it.
+	Secret string `json:"secret,omitempty"`
+}
+
+// oneSubscription is an answer with a subscription.
+type oneSubscription struct {
+	ETag     string `header:"ETag" doc:"The revision, for If-Match."`
+	Location string `header:"Location" doc:"Where the new subscription is."`
+	Body     shown
+}
+
+func answerWith(sub *subscription.Subscription) *oneSubscription {
+	return &oneSubscription{ETag: etag(sub), Body: shown{Subscription: *sub}}
+}
+
+// A Named is a request about one subscription. Like the other parts of requests it
+// is exported because huma looks only into embedded types that are.
+type Named struct {
+	ID string `path:"id" doc:"The id of the subscription."`
+}
+
+// Conditional is a request that is to be done only while the subscription has not
+// changed.
+type Conditional struct {
+	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the subscription still has this ETag; otherwise 412."`
+}
+
+type putRequest struct {
+	Named
+	Conditional
+	RawJSON
+}
+
+type deleteRequest struct {
+	Named
+	Conditional
+}
+
+type deleted struct {
+	Body struct {
+		Dropped uint64 `json:"dropped" doc:"How many deliveries waited, in the queue or for their next attempt, and will not be made."`
+	}
+}
+
+// subscriptionRoutes are those that keep subscriptions.
+func (a *Admin) subscriptionRoutes(api huma.API) {
+	registerBody[shown](a, api, huma.Operation{
+		OperationID: "create-subscription", Method: http.MethodPost, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
+		Summary: "Create a subscription", DefaultStatus: http.StatusCreated,
+		Description: "When this is answered, every event published afterwards is matched with the new subscription. " +
+			"The answer has its signing secret, this once.",
+	}, true, a.create)
+	register(a, api, huma.Operation{
+		OperationID: "list-subscriptions", Method: http.MethodGet, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
+		Summary: "List subscriptions", Description: "In the order of their ids. Pages do not shift when subscriptions come and go.",
+	}, a.list)
+	register(a, api, huma.Operation{
+		OperationID: "get-subscription", Method: http.MethodGet, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
+		Summary: "Get a subscription",
+	}, a.get)
+	registerBody[shown](a, api, huma.Operation{
+		OperationID: "replace-subscription", Method: http.MethodPut, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
+		Summary: "Replace a subscription",
+		Description: "What is left out gets its default, the state included; secrets stay as they are when they are left out " +
+			"or shown as \"" + subscription.Placeholder + "\". Takes effect on the next attempt.",
+	}, true, a.replace)
+	registerBody[shown](a, api, huma.Operation{
+		OperationID: "change-subscription", Method: http.MethodPatch, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
+		Summary: "Change a subscription",
+		Description: "A JSON merge patch (RFC 7396): what is left out stays as it is, null removes, and lists are replaced. " +
+			"A new endpoint.url takes the place of the whole URL, its secret query included. Takes effect on the next attempt.",
+	}, true, a.patch)
+	register(a, api, huma.Operation{
+		OperationID: "delete-subscription", Method: http.MethodDelete, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
+		Summary: "Delete a subscription", Description: "And the deliveries that wait. Its attempts and dead letters stay readable for as long as they are kept.",
+	}, a.remove)
+}
+
+// create makes the queue before the subscription is known, so that its first
+// delivery has a home (jetstream.md, section 2).
+func (a *Admin) create(ctx context.Context, in *RawJSON) (*oneSubscription, error) {
+	sub, err := subscription.Decode(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	sub.SetDefaults(time.Now())
+	sub.Queue, sub.StateReason = a.layout.QueueFor(sub.ID), ""
+	if err := a.check(ctx, sub, nil); err != nil {
+		return nil, err
+	}
+	unlock, err := a.changing.lock(ctx, sub.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	// Of a subscription that exists not even the queue may be touched.
+	if _, err := a.store.Get(ctx, sub.ID); err == nil {
+		return nil, fmt.Errorf("create subscription %s: %w", sub.ID, subscription.ErrExists)
+	} else if !errors.Is(err, subscription.ErrNotFound) {
+		return nil, err
+	}
+	if err := a.ensureQueue(ctx, sub); err != nil {
+		return nil, err
+	}
+	created, err := a.store.Create(ctx, sub)
+	if errors.Is(err, subscription.ErrExists) { // another process was faster, and the queue is its own
+		if winner, getErr := a.store.Get(ctx, sub.ID); getErr == nil {
+			err = errors.Join(err, a.ensureQueue(ctx, winner))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	// Another process may have been deleting a subscription of this id, and its
+	// queue, in between.
+	if err := a.ensureQueue(ctx, created); err != nil {
+		return nil, err
+	}
+	out := answerWith(created)
+	out.Location = "/v1/subscriptions/" + created.ID
+	out.Body.Secret = created.Secrets[0].Secret.Reveal()
+	return out, nil
+}
+
+func (a *Admin) ensureQueue(ctx context.Context, sub *subscription.Subscription) error {
+	return a.layout.EnsureQueue(ctx, a.js, sub.ID, sub.Queue, sub.Delivery.MaxInFlight)
+}
+
+// find returns a subscription with every change that was answered before. It is
+// shared and must not be changed.
+func (a *Admin) find(ctx context.Context, id string) (*subscription.Subscription, error) {
+	snapshot, err := a.view.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if sub, ok := snapshot.Get(id); ok {
+		return sub, nil
+	}
+	// Not there, or there and unreadable: the store says which.
+	return a.store.Get(ctx, id)
+}
+
+func (a *Admin) get(ctx context.Context, in *Named) (*oneSubscription, error) {
+	sub, err := a.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(sub), nil
+}
+
+func (a *Admin) replace(ctx context.Context, in *putRequest) (*oneSubscription, error) {
+	wanted, err := subscription.Decode(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	return a.change(ctx, in.ID, in.IfMatch, func(*subscription.Subscription) (*subscription.Subscription, error) {
+		return wanted.Clone(), nil
+	})
+}
+
+func (a *Admin) patch(ctx context.Context, in *putRequest) (*oneSubscription, error) {
+	patch, err := parsePatch(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	return a.change(ctx, in.ID, in.IfMatch, patch.apply)
+}
+
+// change stores what next makes of the subscription. next is called again when
+// somebody else was faster; what it returns inherits what cannot be changed.
+func (a *Admin) change(ctx context.Context, id, ifMatch string,
+	next func(*subscription.Subscription) (*subscription.Subscription, error),
+) (*oneSubscription, error) {
+	unlock, err := a.changing.lock(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
+		if err := matches(sub, ifMatch); err != nil {
+			return err
+		}
+		changed, err := next(sub)
+		if err != nil {
+			return err
+		}
+		if changed.ID != "" && changed.ID != id {
+			return invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
+		}
+		old := sub.Clone()
+		changed.Inherit(old)
+		changed.SetDefaults(time.Now())
+		if err := a.check(ctx, changed, old); err != nil {
+			return err
+		}
+		*sub = *changed
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Always, and not only for another max_in_flight: when this step fails, the
+	// client's next try has to do it.
+	if err := a.ensureQueue(ctx, updated); err != nil {
+		return nil, fmt.Errorf("subscription %s is changed, but not its queue: %w", id, err)
+	}
+	return answerWith(updated), nil
+}
+
+// remove stops the matching first, so that nothing is put on the queue any more,
+// and takes the record away last: what fails in between can be repeated, and a
+// queue without a subscription, which a later one of the same id would inherit
+// with all that is in it, is never left over.
+func (a *Admin) remove(ctx context.Context, in *deleteRequest) (*deleted, error) {
+	unlock, err := a.changing.lock(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	queue, err := a.retire(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	out := &deleted{}
+	if out.Body.Dropped, err = a.drop(ctx, in.ID, queue); err != nil {
+		return nil, err
+	}
+	if err := a.store.Delete(ctx, in.ID, 0); err != nil && !errors.Is(err, subscription.ErrNotFound) {
+		return nil, err
+	}
+	return out, nil
+}
+
+// retire disables a subscription and returns its queue. A record that cannot be
+// read, because its keyring is lost, must still be deletable.
+func (a *Admin) retire(ctx context.Context, in *deleteRequest) (stream.Queue, error) {
+	snapshot, err := a.view.Sync(ctx)
+	if err != nil {
+		return stream.Queue{}, err
+	}
+	for _, broken := range snapshot.Broken() {
+		if broken.ID == in.ID {
+			return a.layout.QueueFor(in.ID), nil
+		}
+	}
+	retired, err := a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
+		if err := matches(sub, in.IfMatch); err != nil {
+			return err
+		}
+		sub.State, sub.StateReason = subscription.Disabled, "is being deleted"
+		return nil
+	})
+	if err != nil {
+		return stream.Queue{}, err
+	}
+	return retired.Queue, nil
+}
+
+// check reports everything that is wrong with sub at once: with the fields, with
+// the types as the catalogue knows them, with the endpoint as the egress rules
+// allow it. old is what it replaces, or nil: an endpoint that was accepted once is
+// not looked up again for another change.
+func (a *Admin) check(ctx context.Context, sub, old *subscription.Subscription) error {
+	var found []subscription.Problem
+	unknown := make(map[string]string)
+	rules := subscription.Rules{Profiles: profile.Names(), Types: func(eventType string) bool {
+		if problem := a.typeProblem(eventType); problem != "" {
+			unknown[eventType] = problem
+		}
+		return true // reported below, with more to say
+	}}
+	if invalid, ok := errors.AsType[*subscription.ValidationError](sub.Validate(rules)); ok {
+		found = invalid.Problems
+	}
+	for i, eventType := range sub.Types {
+		if problem, ok := unknown[eventType]; ok {
+			found = append(found, subscription.Problem{Field: "types[" + strconv.Itoa(i) + "]", Message: problem})
+		}
+	}
+	badURL := false
+	for _, p := range found {
+		badURL = badURL || p.Field == "endpoint.url"
+	}
+	if !badURL && (old == nil || old.Endpoint.URL != sub.Endpoint.URL) {
+		if problem := a.endpointProblem(ctx, sub.Endpoint.URL); problem != "" {
+			found = append(found, subscription.Problem{Field: "endpoint.url", Message: problem})
+		}
+	}
+	if len(found) > 0 {
+		return &subscription.ValidationError{Problems: found}
+	}
+	return nil
+}
+
+// typeProblem says why no event can have a type.
+func (a *Admin) typeProblem(eventType string) string {
+	const seeTypes = "; GET /v1/event-types lists them"
+	if domain, ok := strings.CutSuffix(eventType, ".*"); ok {
+		if _, known := a.catalogue.Domain(domain); known {
+			return ""
+		}
+		var names []string
+		for _, d := range a.catalogue.Domains() {
+			names = append(names, d.Name)
+		}
+		return "there is no domain " + strconv.Quote(domain) + ": the domains are " + strings.Join(names, ", ") + seeTypes
+	}
+	if _, err := a.catalogue.Resolve(eventType); err != nil {
+		return err.Error() + seeTypes
+	}
+	return ""
+}
+
+func (a *Admin) endpointProblem(ctx context.Context, text string) string {
+	u, err := url.Parse(text)
+	if err != nil { // Validate has parsed it
+		return "is not a URL"
+	}
+	if err := a.egress.CheckURL(ctx, u); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// etag is the revision in the form of HTTP.
+func etag(sub *subscription.Subscription) string {
+	return `"` + strconv.FormatUint(sub.Revision, 10) + `"`
+}
+
+// matches applies If-Match (RFC 9110, section 13.1.1). A form that is not ours
+// matches nothing.
+func matches(sub *subscription.Subscription, ifMatch string) error {
+	if ifMatch == "" {
+		return nil
+	}
+	for candidate := range strings.SplitSeq(ifMatch, ",") {
+		if candidate = strings.TrimSpace(candidate); candidate == "*" || candidate == etag(sub) {
+			return nil
+		}
+	}
+	return fmt.Errorf("subscription %s has revision %d: %w", sub.ID, sub.Revision, errPrecondition)
+}

@@ -1,0 +1,111 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+const (
+	// testSource is the source of test events, so that receivers can tell them.
+	testSource = "/jetpost/test"
+	// testLog stands in the origin of their deliveries where others have the
+	// event log: there is no such stream, as names of streams are not in lower case.
+	testLog = "test"
+)
+
+// testOptions is the body of test.
+type testOptions struct {
+	Type string `json:"type" maxLength:"255" doc:"Which of the subscription's types to send an example of. Default: the first." example:"git.push"`
+}
+
+type tested struct {
+	Body struct {
+		DeliveryID string `json:"delivery_id" doc:"Of the delivery: the webhook-id that the receiver gets."`
+		EventID    string `json:"event_id"`
+		EventType  string `json:"event_type"`
+		State      string `json:"state" doc:"Of the subscription: while it is paused, the delivery waits."`
+	}
+}
+
+// test puts an example event on the subscription's queue, past router and event
+// log, so that no other subscription gets it.
+func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
+	var options testOptions
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	sub, err := a.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if sub.State == subscription.Disabled {
+		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, errDisabled)
+	}
+	t, err := a.exampleType(sub, options.Type)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC()
+	e := exampleEvent(t, now)
+	origin := delivery.Origin(testLog, uint64(now.UnixNano()), sub.ID) //nolint:gosec // the clock is after 1970
+	msg := delivery.Queued(e, sub.Queue.Subject, sub.Queue.Stream, origin, now)
+	if _, err := a.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
+		if stream.ClassifyPublish(err) == stream.Full {
+			err = errors.Join(errQueueFull, err)
+		}
+		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, err)
+	}
+	out := &tested{}
+	out.Body.DeliveryID, out.Body.EventID = delivery.ID(sub.ID, e.Source, e.ID), e.ID
+	out.Body.EventType, out.Body.State = e.Type, string(sub.State)
+	return out, nil
+}
+
+// exampleType is the type to send an example of: the one asked for, which must be
+// one of the subscription's, or the first that there is.
+func (a *Admin) exampleType(sub *subscription.Subscription, asked string) (schemas.Type, error) {
+	var found []schemas.Type
+	for _, wanted := range sub.Types {
+		if domain, ok := strings.CutSuffix(wanted, ".*"); ok {
+			if d, known := a.catalogue.Domain(domain); known {
+				found = append(found, d.Types...)
+			}
+		} else if t, err := a.catalogue.Resolve(wanted); err == nil {
+			found = append(found, t)
+		}
+	}
+	var names []string
+	for _, t := range found {
+		if asked == "" || asked == t.Name {
+			return t, nil
+		}
+		names = append(names, t.Name)
+	}
+	if len(found) == 0 {
+		return schemas.Type{}, invalid("type", "none of the subscription's types is in the catalogue any more")
+	}
+	return schemas.Type{}, invalid("type", strconv.Quote(asked)+" is not a type of this subscription: use "+strings.Join(names, ", "))
+}
+
+func exampleEvent(t schemas.Type, now time.Time) *stream.Event {
+	data := []byte(`{"test":true}`) // for types of an open domain, which have no schema
+	if len(t.Examples) > 0 {
+		data = t.Examples[0].Data
+	}
+	return &stream.Event{
+		ID: "test-" + strings.ToLower(rand.Text()), Source: testSource, Type: t.Name, Subject: "test",
+		Time: now.Format(time.RFC3339Nano), DataContentType: "application/json", Data: data,
+	}
+}
