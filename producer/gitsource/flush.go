@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/jetpost/jetpost/stream"
 )
@@ -31,6 +32,7 @@ func (r *Repository) flush(ctx context.Context) (Report, error) {
 		return report, err
 	}
 	defer sending.release()
+	r.outbox.tidy(time.Now())
 	failed := map[string]error{}
 	for {
 		entries, err := r.outbox.list()

@@ -40,6 +40,7 @@ type outbox struct {
 const (
 	pushSuffix   = ".push"
 	eventsSuffix = ".events"
+	tempPrefix   = ".tmp-"
 )
 
 // A push is what the hook was told, and when.
@@ -213,7 +214,7 @@ func (o outbox) reject(e *stream.Event, reason error) error {
 // create writes a file that either is there as a whole, also after a crash, or
 // is not there, and returns it open.
 func (o outbox) create(path string, write func(io.Writer, *os.File) error) (f *os.File, err error) {
-	if f, err = os.CreateTemp(filepath.Dir(path), ".tmp-*"); err != nil {
+	if f, err = os.CreateTemp(filepath.Dir(path), tempPrefix+"*"); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -242,6 +243,16 @@ func (o outbox) write(path string, write func(io.Writer) error) error {
 		return err
 	}
 	return f.Close()
+}
+
+// tidy removes what killed processes have left half written.
+func (o outbox) tidy(now time.Time) {
+	leftovers, _ := filepath.Glob(filepath.Join(o.dir, tempPrefix+"*"))
+	for _, path := range leftovers {
+		if info, err := os.Lstat(path); err == nil && now.Sub(info.ModTime()) > 24*time.Hour {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 func syncDir(dir string) error {

@@ -129,9 +129,19 @@ func TestFlush(t *testing.T) {
 	p.fail = down
 	receive(t, r, after, "refs/heads/a", "refs/heads/b")
 	p.fail = nil
+	// Left by processes that were killed: long ago, and perhaps not at all.
+	for name, age := range map[string]time.Duration{tempPrefix + "old": 25 * time.Hour, tempPrefix + "new": time.Hour} {
+		path := filepath.Join(r.outbox.dir, name)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, time.Time{}, time.Now().Add(-age))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	report, err := r.Flush(t.Context())
 	if err != nil || report != (Report{Sent: 2}) {
 		t.Errorf("got %+v, %v", report, err)
+	}
+	if diff := cmp.Diff([]string{tempPrefix + "new"}, f.outboxFiles()); diff != "" {
+		t.Error(diff)
 	}
 }
 
