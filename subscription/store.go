@@ -42,10 +42,16 @@ func NewStore(js jetstream.JetStream, layout stream.Layout, keyring *Keyring, lo
 	return &Store{js: js, name: layout.SubscriptionsBucket(), layout: layout, keyring: keyring, log: log.Named("subscription")}
 }
 
+// requestTimeout bounds one read or write: an answer that was lost with the
+// connection never comes, however long the caller would wait.
+const requestTimeout = 5 * time.Second
+
 func (s *Store) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.kv == nil {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
 		kv, err := s.js.KeyValue(ctx, s.name)
 		if err != nil {
 			return nil, fmt.Errorf("open bucket %s: %w", s.name, err)
@@ -60,6 +66,8 @@ func (s *Store) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 // its first deliveries have no home. ErrExists; a *ValidationError when it could
 // not work.
 func (s *Store) Create(ctx context.Context, sub *Subscription) (*Subscription, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	created := sub.Clone()
 	created.SetDefaults(now)
@@ -105,14 +113,22 @@ func (s *Store) Get(ctx context.Context, id string) (*Subscription, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get subscription %s: %w", id, err)
 	}
-	e, err := kv.Get(ctx, id)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		err = ErrNotFound
-	}
+	e, err := getEntry(ctx, kv, id)
 	if err != nil {
 		return nil, fmt.Errorf("get subscription %s: %w", id, err)
 	}
 	return decodeRecord(id, e.Revision(), e.Value(), s.keyring)
+}
+
+// getEntry returns the record of a subscription, or ErrNotFound.
+func getEntry(ctx context.Context, kv jetstream.KeyValue, id string) (jetstream.KeyValueEntry, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	e, err := kv.Get(ctx, id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, ErrNotFound
+	}
+	return e, err
 }
 
 // Update stores sub, a changed copy of what Get or a Snapshot returned, provided
@@ -120,6 +136,8 @@ func (s *Store) Get(ctx context.Context, id string) (*Subscription, error) {
 // when it has another one, ErrNotFound when it was deleted, a *ValidationError
 // when sub could not work.
 func (s *Store) Update(ctx context.Context, sub *Subscription) (*Subscription, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	updated := sub.Clone()
 	updated.SetDefaults(time.Now())
 	updated.UpdatedAt = time.Now().UTC().Truncate(time.Millisecond)
@@ -147,7 +165,7 @@ func (s *Store) conflict(ctx context.Context, kv jetstream.KeyValue, id string, 
 	if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return err
 	}
-	if _, err := kv.Get(ctx, id); errors.Is(err, jetstream.ErrKeyNotFound) {
+	if _, err := getEntry(ctx, kv, id); errors.Is(err, ErrNotFound) {
 		return ErrNotFound
 	}
 	return ErrConflict
@@ -188,13 +206,13 @@ func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
 	if !ValidID(id) {
 		return fmt.Errorf("delete subscription %q: %w", clip(id), ErrNotFound)
 	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	kv, err := s.bucket(ctx)
 	if err != nil {
 		return fmt.Errorf("delete subscription %s: %w", id, err)
 	}
-	if _, err := kv.Get(ctx, id); errors.Is(err, jetstream.ErrKeyNotFound) {
-		return fmt.Errorf("delete subscription %s: %w", id, ErrNotFound)
-	} else if err != nil {
+	if _, err := getEntry(ctx, kv, id); err != nil {
 		return fmt.Errorf("delete subscription %s: %w", id, err)
 	}
 	var opts []jetstream.KVDeleteOpt
@@ -254,8 +272,8 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (Page, error
 			page.Next = lastID(page)
 			break
 		}
-		e, err := kv.Get(ctx, id)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
+		e, err := getEntry(ctx, kv, id)
+		if errors.Is(err, ErrNotFound) {
 			continue // deleted meanwhile
 		}
 		if err != nil {

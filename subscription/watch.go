@@ -21,7 +21,7 @@ var (
 )
 
 const (
-	openTimeout    = 10 * time.Second       // to open a watch
+	openTimeout    = 5 * time.Second        // to open a watch
 	loadTimeout    = 30 * time.Second       // between two entries of the first reading
 	lagTimeout     = 5 * time.Second        // for a replica to catch up with the leader
 	settleTimeout  = 100 * time.Millisecond // see watching.settled
