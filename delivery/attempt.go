@@ -155,7 +155,15 @@ func NewLog(js jetstream.JetStream, layout stream.Layout) *Log {
 // under its delivery and number, and when that number is taken, this attempt is
 // the next one. Record raises a.Attempt accordingly, and calls outcome again,
 // which sets what depends on the number.
+//
+// Record gives up after recordWithin. When ctx has ended already it takes a moment
+// nevertheless: a request that was broken off is a request too.
 func (l *Log) Record(ctx context.Context, a *Attempt, origin string, outcome func(*Attempt)) error {
+	within := recordWithin
+	if ctx.Err() != nil {
+		ctx, within = context.WithoutCancel(ctx), lastMoment
+	}
+	deadline := time.Now().Add(within)
 	subject := l.layout.AttemptSubject(a.SubscriptionID)
 	a.fit()
 	for {
@@ -164,7 +172,7 @@ func (l *Log) Record(ctx context.Context, a *Attempt, origin string, outcome fun
 		if err != nil {
 			return fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.DeliveryID, err)
 		}
-		ack, err := l.publish(ctx, subject, origin+":a"+strconv.Itoa(a.Attempt), record)
+		ack, err := l.publish(ctx, deadline, subject, origin+":a"+strconv.Itoa(a.Attempt), record)
 		if err != nil {
 			return fmt.Errorf("record attempt %d of %s: %w", a.Attempt, a.DeliveryID, err)
 		}
@@ -176,16 +184,27 @@ func (l *Log) Record(ctx context.Context, a *Attempt, origin string, outcome fun
 	}
 }
 
-// publish tries until the record is stored or ctx ends: whether a publish that
+const (
+	// recordWithin is how long a record may take to be stored: together with the
+	// longest request less than the time after which the server offers the
+	// delivery to another sender.
+	recordWithin = stream.SenderAckWait - 40*time.Second
+	// lastMoment is how long it may take for a sender that is being stopped.
+	lastMoment = 3 * time.Second
+)
+
+var recordOptions = []jetstream.PublishOpt{jetstream.WithStallWait(5 * time.Second), jetstream.WithRetryAttempts(0)}
+
+// publish tries until the record is stored, the deadline has passed or ctx ends: whether a publish that
 // failed was stored is not known, but a repeat under the same id is recognised.
-func (l *Log) publish(ctx context.Context, subject, id string, record []byte) (*jetstream.PubAck, error) {
+func (l *Log) publish(ctx context.Context, deadline time.Time, subject, id string, record []byte) (*jetstream.PubAck, error) {
 	msg := &nats.Msg{Subject: subject, Data: record, Header: nats.Header{
 		stream.HeaderMessageID:      {id},
 		stream.HeaderExpectedStream: {l.layout.Attempts()},
 	}}
 	var lastErr error
 	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {
-		future, err := l.js.PublishMsgAsync(msg, jetstream.WithStallWait(5*time.Second), jetstream.WithRetryAttempts(0))
+		future, err := l.js.PublishMsgAsync(msg, recordOptions...)
 		if err == nil {
 			select {
 			case ack := <-future.Ok():
@@ -202,6 +221,9 @@ func (l *Log) publish(ctx context.Context, subject, id string, record []byte) (*
 			}
 		}
 		lastErr = err
+		if time.Now().Add(delay).After(deadline) {
+			return nil, lastErr
+		}
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():

@@ -96,7 +96,7 @@ func Queued(e *stream.Event, subject, expected, origin string, accepted time.Tim
 
 // FromMessage reads a delivery of a subscription off its queue.
 func FromMessage(subscription string, h nats.Header, data []byte) (*Delivery, error) {
-	e, err := stream.FromMessage(h, data)
+	e, err := stream.FromCheckedMessage(h, data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}

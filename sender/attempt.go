@@ -11,14 +11,6 @@ import (
 	"github.com/jetpost/jetpost/stream"
 )
 
-// settleBy is when a delivery must be settled, counted from when it arrived: the
-// server offers it to another sender after SenderAckWait.
-const settleBy = stream.SenderAckWait - 5*time.Second
-
-// lastMinute is how long a request that was broken off at the end of the grace
-// period may take to be recorded.
-const lastMinute = 3 * time.Second
-
 // attempt makes the request and judges the answer. wait is what the receiver
 // asked for.
 func (l *lane) attempt(ctx context.Context, e *endpoint, d *delivery.Delivery, request *http.Request, body []byte) (a *delivery.Attempt, wait time.Duration) {
@@ -45,11 +37,6 @@ func (l *lane) attempt(ctx context.Context, e *endpoint, d *delivery.Delivery, r
 // attempt depends on its number, which the log makes exact. It reports whether
 // the delivery can be settled now.
 func (l *lane) record(ctx context.Context, e *endpoint, m *stream.Message, d *delivery.Delivery, a *delivery.Attempt, wait time.Duration) bool {
-	if ctx.Err() != nil { // broken off, which is an attempt like any other
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastMinute)
-		defer cancel()
-	}
 	verdict := a.Outcome
 	a.Redelivered = m.Delivered > 1 && d.Attempt == 1
 	err := l.attempts.Record(ctx, a, d.Origin, func(a *delivery.Attempt) {

@@ -87,8 +87,6 @@ func (l *lane) handBack(msgs []*stream.Message) {
 // deliver takes one delivery through its attempt. Each step is a method; what
 // cannot be settled now is handed back.
 func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
-	ctx, cancel := context.WithTimeout(ctx, settleBy)
-	defer cancel()
 	d, err := delivery.FromMessage(l.id, m.Header, m.Data)
 	if err != nil {
 		l.settleUnreadable(ctx, m, err)

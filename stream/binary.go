@@ -56,6 +56,19 @@ func (e *Event) SetHeader(h nats.Header) {
 // no ce-specversion and their payload is a JSON object: other senders write them
 // so. The data of a binary message is the given slice itself.
 func FromMessage(h nats.Header, data []byte) (*Event, error) {
+	e, err := FromCheckedMessage(h, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// FromCheckedMessage is FromMessage for what jetpost itself has written, after it
+// had validated the event.
+func FromCheckedMessage(h nats.Header, data []byte) (*Event, error) {
 	e := &Event{Data: data}
 	if len(data) == 0 {
 		e.Data = nil // an empty payload and no data are the same in binary mode
@@ -101,8 +114,8 @@ func FromMessage(h nats.Header, data []byte) (*Event, error) {
 	if e.DataContentType == "" {
 		e.DataContentType = contentType
 	}
-	if err := e.Validate(); err != nil {
-		return nil, err
+	if e.ID == "" || e.Source == "" || e.Type == "" {
+		return nil, e.Validate()
 	}
 	return e, nil
 }

@@ -192,6 +192,9 @@ func statusOf(m *nats.Msg) (status error, isStatus bool) {
 		return errExpired, true
 	case "409":
 		description := m.Header.Get("Description")
+		if description == "Batch Completed" { // counted already, and the next request is out
+			return nil, true
+		}
 		if strings.Contains(description, "Consumer Deleted") {
 			return ErrConsumerMissing, true
 		}
