@@ -101,7 +101,6 @@ func scan(ctx context.Context, s jetstream.Stream, cfg jetstream.OrderedConsumer
 	if err != nil {
 		return err
 	}
-	seen := &jetstream.MsgMetadata{}
 	for {
 		var next arrival
 		select {
@@ -112,21 +111,19 @@ func scan(ctx context.Context, s jetstream.Stream, cfg jetstream.OrderedConsumer
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(next.err, nats.ErrTimeout):
-			if over, err := exhausted(ctx, consumer, seen); err != nil || over {
-				return err
-			}
-			continue
+		case errors.Is(next.err, errExhausted):
+			return nil
 		case next.err != nil:
 			return next.err
 		}
-		if seen, err = next.msg.Metadata(); err != nil {
+		meta, err := next.msg.Metadata()
+		if err != nil {
 			return err
 		}
-		if seen.Sequence.Stream > last || !yield(record(next.msg, seen)) {
+		if meta.Sequence.Stream > last || !yield(record(next.msg, meta)) {
 			return nil
 		}
-		if !follow && (seen.NumPending == 0 || seen.Sequence.Stream == last) {
+		if !follow && (meta.NumPending == 0 || meta.Sequence.Stream == last) {
 			return nil
 		}
 	}
@@ -146,8 +143,11 @@ type arrival struct {
 	err error
 }
 
-// start returns the channel of what arrives until ctx ends. An error other than a
-// timeout is the last thing in it.
+// errExhausted ends a reader that is not to wait for new records.
+var errExhausted = errors.New("no more records")
+
+// start returns the channel of what arrives until ctx ends. An error is the last
+// thing in it.
 func (r *reader) start(ctx context.Context, wait []jetstream.NextOpt) (<-chan arrival, error) {
 	messages, err := r.consumer.Messages(jetstream.PullMaxMessages(256),
 		jetstream.PullHeartbeat(readHeartbeat), jetstream.PullExpiry(10*time.Second))
@@ -160,16 +160,23 @@ func (r *reader) start(ctx context.Context, wait []jetstream.NextOpt) (<-chan ar
 	go func() {
 		defer r.discard()
 		defer messages.Stop()
+		var seen jetstream.Msg
 		for {
 			msg, err := messages.Next(wait...)
+			if errors.Is(err, nats.ErrTimeout) {
+				if err = r.exhausted(ctx, seen); err == nil {
+					continue
+				}
+			}
 			select {
 			case arrivals <- arrival{msg, err}:
 			case <-ctx.Done():
 				return
 			}
-			if err != nil && !errors.Is(err, nats.ErrTimeout) {
+			if err != nil {
 				return
 			}
+			seen = msg
 		}
 	}()
 	return arrivals, nil
@@ -183,21 +190,32 @@ func (r *reader) discard() {
 	_ = r.stream.DeleteConsumer(ctx, r.consumer.CachedInfo().Name) // or it goes by itself
 }
 
-// exhausted reports whether nothing will come behind what was seen, though the
-// server had announced more: they were erased, or expired.
-func exhausted(ctx context.Context, consumer jetstream.Consumer, seen *jetstream.MsgMetadata) (bool, error) {
-	info, err := consumer.Info(ctx)
+// exhausted is errExhausted when nothing will come behind the last message seen,
+// though the server had announced more: they were erased, or expired.
+func (r *reader) exhausted(ctx context.Context, seen jetstream.Msg) error {
+	info, err := r.consumer.Info(ctx)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return false, nil // the server has started anew, and so will the consumer
+		return nil // the server has started anew, and so will the consumer
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	// What the server has sent and we have not seen is still on its way. Only the
 	// consumer's own count tells: its place in the stream jumps when records go.
 	sent := info.Delivered.Consumer
-	arrived := sent == 0 || info.Name == seen.Consumer && sent <= seen.Sequence.Consumer
-	return info.NumPending == 0 && arrived, nil
+	if info.NumPending > 0 || sent > 0 && seen == nil {
+		return nil
+	}
+	if sent > 0 {
+		meta, err := seen.Metadata()
+		if err != nil {
+			return err
+		}
+		if info.Name != meta.Consumer || sent > meta.Sequence.Consumer {
+			return nil
+		}
+	}
+	return errExhausted
 }
 
 func record(msg jetstream.Msg, meta *jetstream.MsgMetadata) Record {
