@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/delivery"
@@ -126,75 +125,3 @@ func (l *lane) nak(m *stream.Message, delay time.Duration) {
 		l.log.Warn("cannot hand delivery back, it returns after the ack wait", zap.String("subscription_id", l.id), zap.Uint64("seq", m.Sequence), zap.Error(err))
 	}
 }
-
-// pump puts the deliveries whose timers have fired back on their queues, so that
-// every request passes the limits of its subscription.
-func (s *Sender) pump(ctx, work context.Context, shard string) {
-	pull := stream.Pull{
-		Stream: s.layout.RetryStream(shard), Consumer: stream.SenderConsumer,
-		Handle: func(ctx context.Context, msgs []*stream.Message) { s.requeue(ctx, work, msgs) },
-		OnError: func(err error) {
-			s.log.Warn("cannot pull retries, will go on trying", zap.String("stream", s.layout.RetryStream(shard)), zap.Error(err))
-		},
-	}
-	if err := pull.Run(ctx, s.nc); err != nil && ctx.Err() == nil {
-		s.log.Error("stopped pulling retries", zap.String("stream", s.layout.RetryStream(shard)), zap.Error(err))
-	}
-}
-
-func (s *Sender) requeue(ctx, work context.Context, msgs []*stream.Message) {
-	snapshot, err := s.view.Sync(ctx)
-	if err != nil {
-		for _, m := range msgs {
-			_ = m.Nak(time.Second)
-		}
-		return
-	}
-	type pending struct {
-		m      *stream.Message
-		future jetstream.PubAckFuture
-		err    error
-	}
-	sent := make([]pending, 0, len(msgs))
-	for _, m := range msgs {
-		id := s.layout.RetrySubscription(m.Subject)
-		sub, exists := snapshot.Get(id)
-		if !exists {
-			sent = append(sent, pending{m: m}) // deleted: its retries go with it
-			continue
-		}
-		d, err := delivery.FromMessage(id, m.Header, m.Data)
-		if err != nil {
-			if err = s.letters.KeepUnreadable(work, m, err); err == nil {
-				sent = append(sent, pending{m: m})
-				continue
-			}
-			sent = append(sent, pending{m: m, err: err})
-			continue
-		}
-		future, err := s.js.PublishMsgAsync(d.Requeued(sub.Queue.Subject, sub.Queue.Stream), requeueOptions...)
-		sent = append(sent, pending{m: m, future: future, err: err})
-	}
-	for _, p := range sent {
-		if p.future != nil && p.err == nil {
-			select {
-			case <-p.future.Ok():
-			case p.err = <-p.future.Err():
-			case <-work.Done():
-				p.err = work.Err()
-			}
-		}
-		if p.err == nil {
-			_ = p.m.Ack() // not acked is put back again under the same id
-			continue
-		}
-		delay := time.Second
-		if stream.ClassifyPublish(p.err) == stream.Full {
-			delay = 30 * time.Second // the queue has to drain first
-		}
-		s.log.Warn("cannot put retry back on its queue, will try again", zap.String("subject", p.m.Subject), zap.Error(p.err))
-		_ = p.m.Nak(delay)
-	}
-}
-
-var requeueOptions = []jetstream.PublishOpt{jetstream.WithStallWait(5 * time.Second), jetstream.WithRetryAttempts(0)}
