@@ -69,7 +69,7 @@ func decodeRecord(id string, revision uint64, b []byte, k *Keyring) (*Subscripti
 		return nil, fmt.Errorf("decode subscription %s: %w", id, err)
 	}
 	s := r.Subscription
-	if s.ID != id {
+	if s.ID != id || !ValidID(id) {
 		return nil, fmt.Errorf("decode subscription %s: the record is of %q", id, clip(s.ID))
 	}
 	s.Revision = revision

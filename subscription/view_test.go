@@ -409,6 +409,11 @@ func TestViewOfAReplacedBucket(t *testing.T) {
 	if got := len(syncView(t, v).All()); got != 10 {
 		t.Fatalf("got %d, want 10", got)
 	}
+	// A second stream keeps the server's folder of streams, which it removes with
+	// the last one at the same time as it makes the next.
+	if _, err := server.JS().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "other"}); err != nil {
+		t.Fatal(err)
+	}
 	if err := server.JS().DeleteKeyValue(t.Context(), server.Layout.SubscriptionsBucket()); err != nil {
 		t.Fatal(err)
 	}
@@ -439,6 +444,14 @@ func TestViewReportsBrokenRecords(t *testing.T) {
 	create(t, store, example(t, "ci"))
 	foreign := NewStore(server.JS(), server.Layout, testKeyring(t), zap.NewNop())
 	create(t, foreign, example(t, "foreign"))
+	raw, err := kv.Get(t.Context(), "good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notAnID := strings.Replace(string(raw.Value()), `"id":"good"`, `"id":"A.b"`, 1)
+	if _, err := kv.Put(t.Context(), "A.b", []byte(notAnID)); err != nil {
+		t.Fatal(err)
+	}
 	if _, ok := syncView(t, v).Get("ci"); !ok {
 		t.Fatal("not found")
 	}
@@ -452,8 +465,8 @@ func TestViewReportsBrokenRecords(t *testing.T) {
 		t.Errorf("Match (-want +got):\n%s", diff)
 	}
 	broken := snapshot.Broken()
-	if len(broken) != 2 || broken[0].ID != "ci" || broken[0].Revision != revision || broken[0].Err == nil ||
-		broken[1].ID != "foreign" || !errors.Is(broken[1].Err, ErrKeyring) {
+	if len(broken) != 3 || broken[0].ID != "A.b" || broken[1].ID != "ci" || broken[1].Revision != revision || broken[1].Err == nil ||
+		broken[2].ID != "foreign" || !errors.Is(broken[2].Err, ErrKeyring) {
 		t.Errorf("Broken: got %+v", broken)
 	}
 	if _, ok := snapshot.Get("ci"); ok {
@@ -489,7 +502,7 @@ func TestViewReportsBrokenRecords(t *testing.T) {
 	}
 	create(t, store, example(t, "ci"))
 	snapshot = syncView(t, v)
-	if _, ok := snapshot.Get("ci"); !ok || len(snapshot.Broken()) != 1 {
+	if _, ok := snapshot.Get("ci"); !ok || len(snapshot.Broken()) != 2 {
 		t.Errorf("after it was mended: %+v", snapshot.Broken())
 	}
 }
@@ -538,6 +551,23 @@ func TestViewReadsMany(t *testing.T) {
 	await(t, v, "all of them", func(s *Snapshot) bool { return len(s.All()) == n })
 	if got := len(syncView(t, v).All()); got != n {
 		t.Errorf("got %d, want %d", got, n)
+	}
+}
+
+// TestWatchClosed is about an updates channel that the client library closes when
+// the connection is lost.
+func TestWatchClosed(t *testing.T) {
+	t.Parallel()
+	v := NewView(ViewConfig{}, streamtest.New(t).JS(), testLayout(t), nil, zap.NewNop())
+	w := newWatching(v)
+	updates := make(chan jetstream.KeyValueEntry, 1)
+	updates <- nil
+	if !w.takeAll(nil, updates) || !w.marked {
+		t.Error("an open channel is taken for closed")
+	}
+	close(updates)
+	if w.takeAll(nil, updates) {
+		t.Error("a closed channel is taken for open")
 	}
 }
 
@@ -619,5 +649,45 @@ func TestViewOnACluster(t *testing.T) {
 	}
 	if _, err := kv.Get(t.Context(), want); err != nil {
 		t.Error(err)
+	}
+}
+
+// BenchmarkSync is what a router pays to see every change.
+func BenchmarkSync(b *testing.B) {
+	server := streamtest.New(b)
+	if _, err := server.JS().CreateKeyValue(b.Context(), jetstream.KeyValueConfig{Bucket: server.Layout.SubscriptionsBucket()}); err != nil {
+		b.Fatal(err)
+	}
+	v := NewView(ViewConfig{SyncInterval: time.Nanosecond}, server.JS(), server.Layout, nil, zap.NewNop())
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- v.Run(ctx) }()
+	for b.Loop() {
+		if _, err := v.Sync(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cancel()
+	<-done
+}
+
+// BenchmarkDecodeRecord is what a view pays for each record it reads.
+func BenchmarkDecodeRecord(b *testing.B) {
+	k := testKeyring(b)
+	s := example(b, "ci")
+	s.Queue = testLayout(b).QueueFor("ci")
+	record, err := encodeRecord(s, k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, keyring := range map[string]*Keyring{"sealed": nil, "opened": k} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := decodeRecord("ci", 1, record, keyring); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
