@@ -2,13 +2,14 @@ package subscription
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"github.com/jetpost/jetpost/stream"
 )
 
 // A question is one request for the last revision of the bucket, and all who wait
@@ -77,8 +78,13 @@ func (v *View) reached(revision uint64) (*Snapshot, <-chan struct{}) {
 	return nil, v.progress
 }
 
+// syncBurst is how many questions may follow each other at once: an event on its
+// own must not wait for the interval, which is there for a stream of them.
+const syncBurst = 8
+
 // ask sends one question at a time.
 func (v *View) ask(ctx context.Context) {
+	limit := rate.NewLimiter(rate.Every(v.cfg.SyncInterval), syncBurst)
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,7 +96,6 @@ func (v *View) ask(ctx context.Context) {
 		v.next = nil
 		v.mu.Unlock()
 
-		started := time.Now()
 		head, err := v.headUntilAnswered(ctx)
 		if err != nil {
 			return // ctx has ended
@@ -101,17 +106,15 @@ func (v *View) ask(ctx context.Context) {
 		q.revision = head.Last
 		close(q.answered)
 
-		select {
-		case <-ctx.Done():
+		if limit.Wait(ctx) != nil {
 			return
-		case <-time.After(v.cfg.SyncInterval - time.Since(started)):
 		}
 	}
 }
 
 // startOver has everything read again because the bucket is behind what was read
 // from it: it was made anew, or its server lost writes.
-func (v *View) startOver(head head) {
+func (v *View) startOver(head stream.Head) {
 	v.mu.Lock()
 	v.log.Warn("the bucket of subscriptions was replaced or has lost changes, reading it again",
 		zap.Uint64("seq", head.Last), zap.Uint64("applied", v.applied))
@@ -122,7 +125,7 @@ func (v *View) startOver(head head) {
 }
 
 // headUntilAnswered repeats the request until there is an answer or ctx ends.
-func (v *View) headUntilAnswered(ctx context.Context) (head, error) {
+func (v *View) headUntilAnswered(ctx context.Context) (stream.Head, error) {
 	const minPause, maxPause = 20 * time.Millisecond, time.Second
 	for pause, failures := minPause, 0; ; pause = min(2*pause, maxPause) {
 		h, err := v.head(ctx)
@@ -134,53 +137,18 @@ func (v *View) headUntilAnswered(ctx context.Context) (head, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return head{}, ctx.Err()
+			return stream.Head{}, ctx.Err()
 		case <-time.After(pause/2 + rand.N(pause/2)): //nolint:gosec // jitter
 		}
 	}
 }
 
-// head is where a bucket's stream ends.
-type head struct {
-	Last     uint64 // sequence of the last message there ever was: it may be erased
-	Created  time.Time
-	Replicas int
-}
-
 // headTimeout bounds one request for a head.
 const headTimeout = 2 * time.Second
 
-// head asks the leader of the bucket's stream, by a request of its own since the
-// client library's decodes and caches the whole configuration.
-func (v *View) head(ctx context.Context) (head, error) {
+// head asks the leader of the bucket's stream.
+func (v *View) head(ctx context.Context) (stream.Head, error) {
 	ctx, cancel := context.WithTimeout(ctx, headTimeout)
 	defer cancel()
-	prefix := jetstream.DefaultAPIPrefix
-	if options := v.js.Options(); options.APIPrefix != "" {
-		prefix = options.APIPrefix
-	} else if options.Domain != "" {
-		prefix = "$JS." + options.Domain + ".API."
-	}
-	name := v.layout.SubscriptionsStream()
-	m, err := v.js.Conn().RequestWithContext(ctx, prefix+"STREAM.INFO."+name, nil)
-	if err != nil {
-		return head{}, fmt.Errorf("look up stream %s: %w", name, err)
-	}
-	var info struct {
-		Error   *jetstream.APIError `json:"error"`
-		Created time.Time           `json:"created"`
-		Config  struct {
-			Replicas int `json:"num_replicas"`
-		} `json:"config"`
-		State struct {
-			Last uint64 `json:"last_seq"`
-		} `json:"state"`
-	}
-	if err := json.Unmarshal(m.Data, &info); err != nil {
-		return head{}, fmt.Errorf("look up stream %s: %w", name, err)
-	}
-	if info.Error != nil {
-		return head{}, fmt.Errorf("look up stream %s: %w", name, info.Error)
-	}
-	return head{Last: info.State.Last, Created: info.Created, Replicas: info.Config.Replicas}, nil
+	return stream.ReadHead(ctx, v.js, v.layout.SubscriptionsStream())
 }

@@ -23,8 +23,8 @@ type ViewConfig struct {
 	// Resync is how often everything is read again from the beginning, in case a
 	// watch has missed something without noticing. Default: 5m.
 	Resync time.Duration
-	// SyncInterval is the least time between two requests to the server that Sync
-	// makes; calls that come meanwhile share the next one. Default: 1ms.
+	// SyncInterval is the least time, on average, between two requests to the server
+	// that Sync makes; calls that come meanwhile share the next one. Default: 2ms.
 	SyncInterval time.Duration
 	// Patience is how long a Sync waits for the watch to bring what the server
 	// has, before it has the watch opened again. Default: 2s.
@@ -33,7 +33,7 @@ type ViewConfig struct {
 
 func (c ViewConfig) withDefaults() ViewConfig {
 	setDefault(&c.Resync, 5*time.Minute)
-	setDefault(&c.SyncInterval, time.Millisecond)
+	setDefault(&c.SyncInterval, 2*time.Millisecond)
 	setDefault(&c.Patience, 2*time.Second)
 	return c
 }

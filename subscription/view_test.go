@@ -263,7 +263,7 @@ func TestSyncSharesRequests(t *testing.T) {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	most := int64(time.Since(started)/(100*time.Millisecond)) + 3
+	most := int64(time.Since(started)/(100*time.Millisecond)) + syncBurst + 2
 	if got := requests.Load(); got < 1 || got > most {
 		t.Errorf("1000 calls made %d requests, want 1 to %d", got, most)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/stream"
 )
 
 var (
@@ -109,9 +111,9 @@ func abandon(w jetstream.KeyWatcher) {
 // read (loaded); from then on each batch of them makes a new snapshot.
 type watching struct {
 	view  *View
-	epoch uint64    // of the view when the watch was opened
-	head  head      // of the bucket, before that
-	known *Snapshot // whose revisions mean the same as the watch's
+	epoch uint64      // of the view when the watch was opened
+	head  stream.Head // of the bucket, before that
+	known *Snapshot   // whose revisions mean the same as the watch's
 
 	last   uint64 // revision of the last entry
 	behind bool   // the server had more when it sent the last entry
