@@ -153,7 +153,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 // status says that the request is over.
 func (p Pull) collect(nc *nats.Conn, m *nats.Msg, arrivals <-chan *nats.Msg, batch []*Message) (messages []*Message, ended error) {
 	for {
-		switch status, isStatus := statusOf(m); {
+		switch isStatus, status := statusOf(m); {
 		case !isStatus:
 			batch = append(batch, newMessage(nc, m))
 		case status != nil:
@@ -179,33 +179,33 @@ var errExpired = errors.New("pull request ended")
 
 // statusOf tells a status of the server from a message. A nil status is a
 // heartbeat.
-func statusOf(m *nats.Msg) (status error, isStatus bool) {
+func statusOf(m *nats.Msg) (isStatus bool, status error) {
 	if len(m.Data) > 0 || strings.HasPrefix(m.Reply, "$JS.ACK.") {
-		return nil, false
+		return false, nil
 	}
 	switch code := m.Header.Get("Status"); code {
 	case "":
-		return nil, false
+		return false, nil
 	case "100": // heartbeat, or flow control that pull consumers do not have
-		return nil, true
+		return true, nil
 	case "404", "408": // nothing there, expired
-		return errExpired, true
+		return true, errExpired
 	case "409":
 		description := m.Header.Get("Description")
 		if description == "Batch Completed" { // counted already, and the next request is out
-			return nil, true
+			return true, nil
 		}
 		if strings.Contains(description, "Consumer Deleted") {
-			return ErrConsumerMissing, true
+			return true, ErrConsumerMissing
 		}
 		if strings.Contains(description, "MaxBytes") { // the rest comes with the next request
-			return errExpired, true
+			return true, errExpired
 		}
-		return fmt.Errorf("server: 409 %s", description), true
+		return true, fmt.Errorf("server: 409 %s", description)
 	case "503":
-		return ErrConsumerMissing, true
+		return true, ErrConsumerMissing
 	default:
-		return fmt.Errorf("server: %s %s", code, m.Header.Get("Description")), true
+		return true, fmt.Errorf("server: %s %s", code, m.Header.Get("Description"))
 	}
 }
 
@@ -213,11 +213,12 @@ func statusOf(m *nats.Msg) (status error, isStatus bool) {
 // what was already on its way.
 func handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *nats.Msg) {
 	closed := sub.StatusChanged(nats.SubscriptionClosed)
-	if err := sub.Drain(); err != nil {
+	if !nc.IsConnected() || sub.Drain() != nil {
+		_ = sub.Unsubscribe()
 		return // the connection is gone, and with it the deliveries: AckWait brings them back
 	}
 	back := func(m *nats.Msg) {
-		if _, isStatus := statusOf(m); !isStatus {
+		if isStatus, _ := statusOf(m); !isStatus {
 			_ = newMessage(nc, m).Nak(0) // not settled is not lost
 		}
 	}
