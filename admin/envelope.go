@@ -131,8 +131,7 @@ func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) *problem {
 	// Without support for deadlines, as in a test recorder, the body is at hand.
 	_ = controller.SetReadDeadline(time.Now().Add(a.cfg.BodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = controller.SetReadDeadline(time.Time{})
-	if err != nil {
+	if err != nil { // the deadline stays, for the server reads on until it closes
 		w.Header().Set("Connection", "close") // what follows on it cannot be trusted
 		_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 		switch {
@@ -144,6 +143,7 @@ func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) *problem {
 			return newProblem(http.StatusBadRequest, "the body ends before its length")
 		}
 	}
+	_ = controller.SetReadDeadline(time.Time{})
 	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
 		return newProblem(http.StatusUnsupportedMediaType, "send JSON, with the header Content-Type: application/json")
 	}

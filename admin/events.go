@@ -81,10 +81,19 @@ func (a *Admin) sources(in *eventsRequest) ([]source, error) {
 	if in.FromSeq > 0 && len(found) > 1 {
 		return nil, invalid("from_seq", "needs domain or type: every domain counts by itself")
 	}
+	if !usableTime(in.FromTime) {
+		return nil, invalid("from_time", "is out of range: use a time from 1970 to 2261")
+	}
 	if in.FromSeq > 0 && !in.FromTime.IsZero() {
 		return nil, invalid("from_seq", "and from_time are given: give one of them")
 	}
 	return found, nil
+}
+
+// usableTime reports whether at is not given or can be counted in nanoseconds, as
+// the NATS server does: it would take a later one for one long ago.
+func usableTime(at time.Time) bool {
+	return at.IsZero() || at.Year() >= 1970 && at.Year() <= 2261
 }
 
 func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*streamed, error) {

@@ -40,7 +40,7 @@ func startOf(in *eventsRequest) (position, error) {
 	if err == nil {
 		err = json.Unmarshal(text, &p)
 	}
-	if err != nil || p.Next == nil {
+	if err != nil || p.Next == nil || !usableTime(p.From) {
 		return position{}, invalid("cursor", "is not the next_cursor of a page")
 	}
 	return p, nil

@@ -108,11 +108,10 @@ func (a *Admin) explainEmpty(ctx context.Context, id string, found int) error {
 	if found > 0 {
 		return nil
 	}
-	_, err := a.find(ctx, id)
-	if err != nil && !errors.Is(err, subscription.ErrNotFound) {
-		return nil //nolint:nilerr // it exists, though unreadable, and that is not what was asked
+	if _, err := a.find(ctx, id); errors.Is(err, subscription.ErrNotFound) {
+		return err
 	}
-	return err
+	return nil // also when it is unreadable: that is not what was asked
 }
 
 // followAttempts begins with what is recorded after the request came in.

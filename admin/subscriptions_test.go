@@ -129,10 +129,18 @@ func TestCreateRefuses(t *testing.T) {
 		fields     []string
 		detail     string
 	}{
-		{"everything wrong at once", `{"id":"No","types":["git.pusch","orders.*","bad type"],"endpoint":{"url":"ftp://h/"},"profile":"x","filters":[{"exact":{"a-b":"x"}}]}`,
-			422, []string{"filters[0].exact.a-b"}, "not an attribute name"},
-		{"several fields", `{"id":"No","types":["git.pusch","orders.*"],"endpoint":{"url":"ftp://h/"},"profile":"x"}`,
-			422, []string{"id", "endpoint.url", "profile", "types[0]", "types[1]"}, ""},
+		{
+			"everything wrong at once", `{"id":"No","types":["git.pusch","orders.*","bad type"],"endpoint":{"url":"ftp://h/"},"profile":"x","filters":[{"exact":{"a-b":"x"}}]}`,
+			422,
+			[]string{"filters[0].exact.a-b"},
+			"not an attribute name",
+		},
+		{
+			"several fields", `{"id":"No","types":["git.pusch","orders.*"],"endpoint":{"url":"ftp://h/"},"profile":"x"}`,
+			422,
+			[]string{"id", "endpoint.url", "profile", "types[0]", "types[1]"},
+			"",
+		},
 		{"unknown type", `{"types":["git.pusch"],"endpoint":{"url":"https://example.com/"}}`, 422, []string{"types[0]"}, `did you mean \"git.push\"?`},
 		{"unknown type explains", `{"types":["git.pusch"],"endpoint":{"url":"https://example.com/"}}`, 422, []string{"types[0]"}, `GET /v1/event-types`},
 		{"unknown domain", `{"types":["orders.*"],"endpoint":{"url":"https://example.com/"}}`, 422, []string{"types[0]"}, "the domains are artifact, git"},
@@ -146,8 +154,12 @@ func TestCreateRefuses(t *testing.T) {
 		{"nothing in it", ` `, 422, []string{""}, "not valid JSON"},
 		{"unknown field", with(`"url":"x"`), 422, []string{"url"}, "is not a field"},
 		{"field twice", with(`"types":["git.push"]`), 422, []string{""}, "twice"},
-		{"wrong types", `{"types":"git.push","endpoint":"https://example.com/","labels":[],"delivery":{"max_in_flight":"64","max_age":5}}`,
-			422, []string{"types", "endpoint", "labels", "delivery.max_in_flight", "delivery.max_age"}, ""},
+		{
+			"wrong types", `{"types":"git.push","endpoint":"https://example.com/","labels":[],"delivery":{"max_in_flight":"64","max_age":5}}`,
+			422,
+			[]string{"types", "endpoint", "labels", "delivery.max_in_flight", "delivery.max_age"},
+			"",
+		},
 		{"deep filter", with(`"filters":[` + deep(8) + `]`), 422, []string{"filters[0].not.not.not.not.not.not.not.not"}, "nested"},
 		{"deep JSON", with(`"filters":[` + deep(20_000) + `]`), 422, []string{""}, "max depth"},
 		{"short secret", with(`"secret":"whsec_c3dvcmRmaXNo"`), 422, []string{"secrets[0].secret"}, "24 to 64 bytes"},
