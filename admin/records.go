@@ -117,7 +117,7 @@ func (a *Admin) explainEmpty(ctx context.Context, id string, found int) error {
 // followAttempts begins with what is recorded after the request came in.
 func (a *Admin) followAttempts(ctx context.Context, id string, from uint64) (*streamed, error) {
 	if from == 0 {
-		next, err := a.nextSequence(ctx, a.layout.Attempts())
+		next, err := a.attempts.Next(ctx)
 		if err != nil {
 			return nil, err
 		}

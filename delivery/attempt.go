@@ -1,19 +1,11 @@
 package delivery
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"iter"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/stream"
 )
@@ -44,7 +36,8 @@ type Attempt struct {
 	// Redelivered marks a request that a crash may have repeated: the stream had
 	// handed out the delivery before.
 	Redelivered bool `json:"redelivered,omitempty"`
-	// Sequence of the record in the attempt log. Not part of the record.
+	// Sequence is the place of the record in the attempt log: later ones have
+	// higher numbers, not all numbers are used. Not part of the record.
 	Sequence uint64 `json:"sequence,omitempty"`
 }
 
@@ -71,8 +64,10 @@ func RefOf(d *Delivery) EventRef {
 type Millis time.Duration
 
 // MarshalJSON writes milliseconds.
-func (m Millis) MarshalJSON() ([]byte, error) {
-	return strconv.AppendFloat(nil, float64(time.Duration(m).Microseconds())/1000, 'f', -1, 64), nil
+func (m Millis) MarshalJSON() ([]byte, error) { return m.append(nil), nil }
+
+func (m Millis) append(b []byte) []byte {
+	return strconv.AppendFloat(b, float64(time.Duration(m).Microseconds())/1000, 'f', -1, 64)
 }
 
 // UnmarshalJSON reads milliseconds.
@@ -136,155 +131,43 @@ func (a *Attempt) fit() {
 	a.ResponseBody = beginning(a.ResponseBody, MaxStoredBody)
 }
 
-// A Log is the attempt log: every request that was made, one record each.
-type Log struct {
-	js     jetstream.JetStream
-	layout stream.Layout
-}
-
-// NewLog returns the attempt log of an installation.
-func NewLog(js jetstream.JetStream, layout stream.Layout) *Log {
-	return &Log{js: js, layout: layout}
-}
-
-// Record stores a, and returns when it is stored.
-//
-// The number of an attempt is made exact here. A queue message that JetStream
-// hands out again does not say how many requests were made for it: a sender may
-// have crashed before or after its request. The log knows: each record is stored
-// under its delivery and number, and when that number is taken, this attempt is
-// the next one. Record raises a.Attempt accordingly, and calls outcome again,
-// which sets what depends on the number.
-//
-// Record gives up after recordWithin. When ctx has ended already it takes a moment
-// nevertheless: a request that was broken off is a request too.
-func (l *Log) Record(ctx context.Context, a *Attempt, origin string, outcome func(*Attempt)) error {
-	within := recordWithin
-	if ctx.Err() != nil {
-		ctx, within = context.WithoutCancel(ctx), lastMoment
+// append writes the record as encoding/json would, without its reflection: there
+// is one for every request. A test compares the two.
+func (a *Attempt) append(b []byte) []byte {
+	text := func(name, value string) {
+		b = append(append(append(b, ',', '"'), name...), `":`...)
+		b = stream.AppendJSONString(b, value)
 	}
-	deadline := time.Now().Add(within)
-	subject := l.layout.AttemptSubject(a.SubscriptionID)
-	a.fit()
-	for {
-		outcome(a)
-		record, err := json.Marshal(a)
-		if err != nil {
-			return fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.DeliveryID, err)
-		}
-		ack, err := l.publish(ctx, deadline, subject, origin+":a"+strconv.Itoa(a.Attempt), record)
-		if err != nil {
-			return fmt.Errorf("record attempt %d of %s: %w", a.Attempt, a.DeliveryID, err)
-		}
-		if !ack.Duplicate {
-			a.Sequence = ack.Sequence
-			return nil
-		}
-		a.Attempt++
-	}
-}
-
-const (
-	// recordWithin is how long a record may take to be stored: together with the
-	// longest request less than the time after which the server offers the
-	// delivery to another sender.
-	recordWithin = stream.SenderAckWait - 40*time.Second
-	// lastMoment is how long it may take for a sender that is being stopped.
-	lastMoment = 3 * time.Second
-)
-
-var recordOptions = []jetstream.PublishOpt{jetstream.WithStallWait(5 * time.Second), jetstream.WithRetryAttempts(0)}
-
-// publish tries until the record is stored, the deadline has passed or ctx ends: whether a publish that
-// failed was stored is not known, but a repeat under the same id is recognised.
-func (l *Log) publish(ctx context.Context, deadline time.Time, subject, id string, record []byte) (*jetstream.PubAck, error) {
-	msg := &nats.Msg{Subject: subject, Data: record, Header: nats.Header{
-		stream.HeaderMessageID:      {id},
-		stream.HeaderExpectedStream: {l.layout.Attempts()},
-	}}
-	var lastErr error
-	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {
-		future, err := l.js.PublishMsgAsync(msg, recordOptions...)
-		if err == nil {
-			select {
-			case ack := <-future.Ok():
-				if lastErr == nil || !ack.Duplicate {
-					return ack, nil
-				}
-				// Was it this very record that an earlier try has stored?
-				if ack.Duplicate, err = l.isOther(ctx, ack.Sequence, record); err == nil {
-					return ack, nil
-				}
-			case err = <-future.Err():
-			case <-ctx.Done():
-				return nil, errors.Join(ctx.Err(), lastErr)
-			}
-		}
-		lastErr = err
-		if time.Now().Add(delay).After(deadline) {
-			return nil, lastErr
-		}
-		select {
-		case <-time.After(delay):
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), lastErr)
+	optional := func(name, value string) {
+		if value != "" {
+			text(name, value)
 		}
 	}
-}
-
-// isOther reports whether the record at sequence is another one than record.
-func (l *Log) isOther(ctx context.Context, sequence uint64, record []byte) (bool, error) {
-	existing, err := stream.Get(ctx, l.js, l.layout.Attempts(), sequence)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return true, nil // erased, so it is not the one that was just written
+	b = stream.AppendJSONString(append(b, `{"delivery_id":`...), a.DeliveryID)
+	text("subscription_id", a.SubscriptionID)
+	b = stream.AppendJSONString(append(b, `,"event":{"id":`...), a.Event.ID)
+	text("source", a.Event.Source)
+	text("type", a.Event.Type)
+	optional("subject", a.Event.Subject)
+	text("stream", a.Event.Stream)
+	b = strconv.AppendUint(append(b, `,"sequence":`...), a.Event.Sequence, 10)
+	b = strconv.AppendInt(append(b, `},"attempt":`...), int64(a.Attempt), 10)
+	b = append(a.At.AppendFormat(append(b, `,"at":"`...), time.RFC3339Nano), '"')
+	b = a.Duration.append(append(b, `,"duration_ms":`...))
+	text("outcome", a.Outcome.String())
+	text("method", a.Method)
+	text("url", a.URL)
+	if a.Status != 0 {
+		b = strconv.AppendInt(append(b, `,"status":`...), int64(a.Status), 10)
 	}
-	return !bytes.Equal(existing.Data, record), err
-}
-
-// Latest returns up to limit attempts of a subscription, newest first, older
-// than the one at sequence before (0: from the newest).
-func (l *Log) Latest(ctx context.Context, subscription string, before uint64, limit int) ([]Attempt, error) {
-	records, err := stream.Latest(ctx, l.js, l.layout.Attempts(), l.layout.AttemptSubject(subscription), before, limit)
-	if err != nil {
-		return nil, err
+	optional("error", a.Error)
+	optional("response_body", a.ResponseBody)
+	b = strconv.AppendInt(append(b, `,"request_bytes":`...), int64(a.RequestBytes), 10)
+	if a.NextAttempt != nil {
+		b = append(a.NextAttempt.AppendFormat(append(b, `,"next_attempt":"`...), time.RFC3339Nano), '"')
 	}
-	attempts := make([]Attempt, 0, len(records))
-	for i := range records {
-		a, err := decodeAttempt(&records[i])
-		if err != nil {
-			return nil, err
-		}
-		attempts = append(attempts, a)
+	if a.Redelivered {
+		b = append(b, `,"redelivered":true`...)
 	}
-	return attempts, nil
-}
-
-// Follow yields attempts as they are recorded, from sequence on (0: from the
-// oldest), until ctx ends. An empty subscription means all of them.
-func (l *Log) Follow(ctx context.Context, subscription string, from uint64) iter.Seq2[Attempt, error] {
-	r := stream.Range{FromSequence: from, Follow: true}
-	if subscription != "" {
-		r.Subject = l.layout.AttemptSubject(subscription)
-	}
-	return func(yield func(Attempt, error) bool) {
-		for record, err := range stream.Read(ctx, l.js, l.layout.Attempts(), r) {
-			if err != nil {
-				yield(Attempt{}, err)
-				return
-			}
-			a, err := decodeAttempt(&record)
-			if !yield(a, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func decodeAttempt(r *stream.Record) (Attempt, error) {
-	var a Attempt
-	if err := json.Unmarshal(r.Data, &a); err != nil {
-		return Attempt{}, fmt.Errorf("decode attempt record %d: %w", r.Sequence, err)
-	}
-	a.Sequence = r.Sequence
-	return a, nil
+	return append(b, '}')
 }

@@ -265,7 +265,7 @@ func TestRecordUnknownOutcome(t *testing.T) {
 			if len(records) != before+1 {
 				t.Fatalf("got %d records, want %d", len(records), before+1)
 			}
-			if last := records[len(records)-1]; last.Sequence != a.Sequence || !bytes.Contains(last.Data, fmt.Appendf(nil, `"attempt":%d,`, tt.want)) {
+			if last := records[len(records)-1]; last.Sequence<<10 != a.Sequence || !bytes.Contains(last.Data, fmt.Appendf(nil, `"attempt":%d,`, tt.want)) {
 				t.Errorf("got record %d %s, want %d with attempt %d", last.Sequence, last.Data, a.Sequence, tt.want)
 			}
 		})
@@ -380,8 +380,8 @@ func TestFollowAttempts(t *testing.T) {
 		want         []string
 	}{
 		{"of one subscription", "hook", 0, []string{"1", "2", "3", "4"}},
-		{"from a record on", "hook", 3, []string{"2", "3", "4"}},
-		{"of all", "", 6, []string{"3'", "4", "4'"}},
+		{"from a record on", "hook", 3 << 10, []string{"2", "3", "4"}},
+		{"of all", "", 6 << 10, []string{"3'", "4", "4'"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

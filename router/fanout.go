@@ -47,11 +47,13 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 	snapshot, err := d.view.Sync(ctx)
 	if err != nil {
 		// Fail closed: an older view could miss a subscription for good.
+		delay := time.Duration(0) // being stopped: another router may have them at once
 		if ctx.Err() == nil {
+			delay = time.Second
 			d.log.Warn("cannot bring subscriptions up to date, events wait", zap.Int("events", len(msgs)), zap.Error(err))
 		}
 		for _, m := range msgs {
-			d.nak(m, time.Second)
+			d.nak(m, delay)
 		}
 		return
 	}

@@ -8,12 +8,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // attempt makes the request and judges the answer. wait is what the receiver
 // asked for.
-func (l *lane) attempt(ctx context.Context, e *endpoint, d *delivery.Delivery, request *http.Request, body []byte) (a *delivery.Attempt, wait time.Duration) {
+func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, body []byte) (a *delivery.Attempt, wait time.Duration) {
+	d, e := u.d, u.e
 	began := time.Now()
 	got, err := post(ctx, l.client, e.timeout, request, body)
 	a = &delivery.Attempt{
@@ -34,39 +34,55 @@ func (l *lane) attempt(ctx context.Context, e *endpoint, d *delivery.Delivery, r
 }
 
 // record stores a, and with it the final verdict: whether there is another
-// attempt depends on its number, which the log makes exact. It reports whether
-// the delivery can be settled now.
-func (l *lane) record(ctx context.Context, e *endpoint, m *stream.Message, d *delivery.Delivery, a *delivery.Attempt, wait time.Duration) bool {
-	verdict := a.Outcome
-	a.Redelivered = m.Delivered > 1 && d.Attempt == 1
-	err := l.attempts.Record(ctx, a, d.Origin, func(a *delivery.Attempt) {
-		a.Outcome, a.NextAttempt = verdict, nil
-		if verdict != delivery.Retry {
-			return
-		}
-		delay, more := nextDelay(&e.sub.Delivery, a.Attempt, wait)
-		if !more {
-			a.Outcome = delivery.Exhausted
-			return
-		}
-		next := time.Now().Add(delay).UTC()
-		a.NextAttempt = &next
-	})
+// attempt depends on its number, which the log makes exact where this sender is
+// not certain of it. It reports whether the delivery can be settled now.
+func (l *lane) record(ctx context.Context, u *underway, a *delivery.Attempt, wait time.Duration) bool {
+	a.Redelivered = !u.certain
+	var err error
+	if u.certain && a.Outcome == delivery.Delivered {
+		err = l.recorder.Record(ctx, a)
+	} else {
+		verdict := a.Outcome
+		err = l.attempts.Record(ctx, a, u.d.Origin, func(a *delivery.Attempt) { u.conclude(a, verdict, wait) })
+	}
+	if err != nil {
+		l.log.Warn("attempt cannot be recorded, delivery will be attempted again", append(logFields(u, a), zap.NamedError("cause", err))...)
+		l.nak(u.m, time.Second)
+		return false
+	}
+	l.metrics.attempt(a, u.d)
+	if line := l.log.Check(zap.InfoLevel, "attempt"); line != nil {
+		line.Write(logFields(u, a)...)
+	}
+	return true
+}
+
+// conclude sets what depends on the number of a failed attempt: when the next one
+// is due, or that there is none.
+func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait time.Duration) {
+	a.Outcome, a.NextAttempt = verdict, nil
+	if verdict != delivery.Retry {
+		return
+	}
+	delay, more := nextDelay(&u.e.sub.Delivery, a.Attempt, wait)
+	if !more {
+		a.Outcome = delivery.Exhausted
+		return
+	}
+	next := time.Now().Add(delay).UTC()
+	a.NextAttempt = &next
+}
+
+// logFields are those of the one line for each attempt.
+func logFields(u *underway, a *delivery.Attempt) []zap.Field {
 	fields := []zap.Field{
 		zap.String("subscription_id", a.SubscriptionID), zap.String("delivery_id", a.DeliveryID),
 		zap.String("event_id", a.Event.ID), zap.String("event_type", a.Event.Type), zap.Int("attempt", a.Attempt),
 		zap.Stringer("outcome", a.Outcome), zap.Int("status", a.Status), zap.Duration("latency", time.Duration(a.Duration)),
-		zap.String("endpoint_host", e.url.Host), zap.Uint64("seq", a.Event.Sequence),
+		zap.String("endpoint_host", u.e.url.Host), zap.Uint64("seq", a.Event.Sequence),
 	}
 	if a.Error != "" {
 		fields = append(fields, zap.String("error", a.Error))
 	}
-	if err != nil {
-		l.log.Warn("attempt cannot be recorded, delivery will be attempted again", append(fields, zap.NamedError("cause", err))...)
-		l.nak(m, time.Second)
-		return false
-	}
-	l.metrics.attempt(a, d)
-	l.log.Info("attempt", fields...)
-	return true
+	return fields
 }

@@ -23,6 +23,8 @@ type lane struct {
 	batch int
 	stop  context.CancelFunc
 
+	recorder *delivery.Recorder
+
 	mu       sync.Mutex
 	next     map[uint64]int // by queue sequence: the attempt that a nak of this lane will bring
 	endpoint *endpoint      // of the latest revision seen
@@ -56,21 +58,23 @@ func (l *lane) run(ctx, work context.Context) {
 func (l *lane) handle(ctx, work context.Context, requests *sync.WaitGroup, msgs []*stream.Message) {
 	snapshot, err := l.view.Sync(ctx)
 	if err != nil {
+		delay := time.Duration(0) // being stopped: another sender may have them at once
 		if ctx.Err() == nil {
+			delay = time.Second
 			l.log.Warn("cannot bring subscription up to date, deliveries wait", zap.String("subscription_id", l.id), zap.Error(err))
 		}
-		l.handBack(msgs)
+		l.handBack(msgs, delay)
 		return
 	}
 	sub, ok := snapshot.Get(l.id)
 	if !ok || sub.State != subscription.Active {
-		l.handBack(msgs) // the lane is about to be stopped
+		l.handBack(msgs, time.Second) // the lane is about to be stopped
 		return
 	}
 	e, err := l.endpointFor(sub)
 	if err != nil {
 		l.log.Error("subscription cannot be served, its deliveries wait", zap.String("subscription_id", l.id), zap.Error(err))
-		l.handBack(msgs)
+		l.handBack(msgs, time.Second)
 		return
 	}
 	for _, m := range msgs {
@@ -78,10 +82,20 @@ func (l *lane) handle(ctx, work context.Context, requests *sync.WaitGroup, msgs 
 	}
 }
 
-func (l *lane) handBack(msgs []*stream.Message) {
+func (l *lane) handBack(msgs []*stream.Message, delay time.Duration) {
 	for _, m := range msgs {
-		l.nak(m, time.Second)
+		l.nak(m, delay)
 	}
+}
+
+// underway is one delivery that a lane has in hand.
+type underway struct {
+	m *stream.Message
+	d *delivery.Delivery
+	e *endpoint
+	// certain: d.Attempt is right. It may be too low after a crash, see
+	// delivery.Log.
+	certain bool
 }
 
 // deliver takes one delivery through its attempt. Each step is a method; what
@@ -92,24 +106,24 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
 		l.settleUnreadable(ctx, m, err)
 		return
 	}
+	u := &underway{m: m, d: d, e: e, certain: m.Delivered == 1}
 	if next, known := l.expected(m); known {
-		d.Attempt = next
+		d.Attempt, u.certain = next, true
 	}
 	if e.expired(d, time.Now()) {
-		l.giveUp(ctx, m, d, delivery.ReasonExpired, d.Attempt-1, nil)
+		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
 		return
 	}
 	request, body, err := e.render(d, time.Now())
 	if err != nil {
 		unsent := &delivery.Attempt{Error: err.Error()}
-		l.giveUp(ctx, m, d, delivery.ReasonRejected, d.Attempt-1, unsent)
+		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, unsent)
 		return
 	}
-	a, wait := l.attempt(ctx, e, d, request, body)
-	if !l.record(ctx, e, m, d, a, wait) {
-		return
+	a, wait := l.attempt(ctx, u, request, body)
+	if l.record(ctx, u, a, wait) {
+		l.settle(ctx, u, a)
 	}
-	l.settle(ctx, m, d, a)
 }
 
 // expected is the attempt number that this lane gave the message when it handed

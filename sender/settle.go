@@ -19,7 +19,8 @@ const shortDelay = 10 * time.Second
 
 // settle ends what this sender has to do with a delivery, after its attempt was
 // recorded. Whatever has to outlive it (a timer, a dead letter) is stored first.
-func (l *lane) settle(ctx context.Context, m *stream.Message, d *delivery.Delivery, a *delivery.Attempt) {
+func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
+	m, d := u.m, u.d
 	if d.FirstAttempt.IsZero() {
 		d.FirstAttempt = a.At
 	}
@@ -27,22 +28,23 @@ func (l *lane) settle(ctx context.Context, m *stream.Message, d *delivery.Delive
 	case delivery.Delivered:
 		l.ack(m, d)
 	case delivery.Retry:
-		l.retryLater(ctx, m, d, a)
+		l.retryLater(ctx, u, a)
 	case delivery.Gone:
 		if err := l.disable(ctx, "receiver answered 410 Gone"); err != nil {
 			l.log.Error("cannot disable subscription whose receiver is gone", zap.String("subscription_id", l.id), zap.Error(err))
 			l.nak(m, time.Second)
 			return
 		}
-		l.giveUp(ctx, m, d, delivery.ReasonGone, a.Attempt, a)
+		l.giveUp(ctx, u, delivery.ReasonGone, a.Attempt, a)
 	case delivery.Rejected:
-		l.giveUp(ctx, m, d, delivery.ReasonRejected, a.Attempt, a)
+		l.giveUp(ctx, u, delivery.ReasonRejected, a.Attempt, a)
 	case delivery.Exhausted:
-		l.giveUp(ctx, m, d, delivery.ReasonExhausted, a.Attempt, a)
+		l.giveUp(ctx, u, delivery.ReasonExhausted, a.Attempt, a)
 	}
 }
 
-func (l *lane) retryLater(ctx context.Context, m *stream.Message, d *delivery.Delivery, a *delivery.Attempt) {
+func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt) {
+	m, d := u.m, u.d
 	delay := time.Until(*a.NextAttempt)
 	if delay <= shortDelay {
 		l.expect(m, a.Attempt+1)
@@ -62,7 +64,8 @@ func (l *lane) retryLater(ctx context.Context, m *stream.Message, d *delivery.De
 }
 
 // giveUp makes d a dead letter and settles it. last is its last attempt, if any.
-func (l *lane) giveUp(ctx context.Context, m *stream.Message, d *delivery.Delivery, reason delivery.Reason, attempts int, last *delivery.Attempt) {
+func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, attempts int, last *delivery.Attempt) {
+	m, d := u.m, u.d
 	if err := l.letters.GiveUp(ctx, d, reason, attempts, last); err != nil {
 		l.log.Warn("cannot store dead letter, delivery stays queued",
 			zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
