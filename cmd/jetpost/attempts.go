@@ -1,0 +1,113 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jetpost/jetpost/delivery"
+)
+
+// attemptsCmd is `jetpost attempts`.
+type attemptsCmd struct {
+	apiFlags
+	outputFlag
+
+	ID     string `arg:"" optional:"" help:"Of which subscription. Default: all."`
+	Follow bool   `short:"f" env:"-" help:"Go on and print each request as it is made."`
+	Limit  int    `short:"n" env:"-" default:"20" placeholder:"N" help:"How many of the last ones to print. 0: all that are kept, 30 days."`
+}
+
+// Help is the long text of --help.
+func (c *attemptsCmd) Help() string {
+	return `One line for each request that was made, the last one at the bottom. A request that
+failed shows why, and when the next attempt is due.
+
+  jetpost attempts                         the last requests for all subscriptions
+  jetpost attempts ci --follow             and those to come, as they are made
+  jetpost attempts ci -n 0 --output json   everything, one JSON object per line`
+}
+
+// Run prints attempts, oldest first like every log.
+func (c *attemptsCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	path := "/v1/attempts"
+	if c.ID != "" {
+		path = subscriptionPath(c.ID, "/attempts")
+	}
+	attempts, err := listRecords[delivery.Attempt](e.ctx, api, path, c.Limit)
+	if err != nil {
+		return err
+	}
+	next := uint64(0)
+	for i := range slices.Backward(attempts) {
+		if err := c.print(e, &attempts[i]); err != nil {
+			return err
+		}
+		next = attempts[i].Sequence + 1
+	}
+	if !c.Follow {
+		if len(attempts) == 0 && !c.json() {
+			_, _ = fmt.Fprintln(e.stderr, "no requests were made")
+		}
+		return nil
+	}
+	if next == 0 {
+		next = 1 // there was none
+	}
+	query := func() url.Values { return url.Values{"from_seq": {strconv.FormatUint(next, 10)}} }
+	return api.keepFollowing(e.ctx, e.stderr, path, query, func(line []byte) error {
+		var a delivery.Attempt
+		if err := json.Unmarshal(line, &a); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		next = a.Sequence + 1
+		return c.print(e, &a)
+	})
+}
+
+func (c *attemptsCmd) print(e *env, a *delivery.Attempt) error {
+	if c.json() {
+		return printLine(e.stdout, a)
+	}
+	_, err := fmt.Fprintln(e.stdout, attemptLine(a, c.ID == ""))
+	return err
+}
+
+// attemptLine is an attempt as people read it:
+//
+//	18:03:04.123  ci  1  delivered  200      1.9 ms  git.push 85c7e78e  dlv_0k3…
+//	18:03:09.456  ci  2  retry      503     12.4 ms  git.push 85c7e78e  dlv_0k3…  next in 4m58s
+func attemptLine(a *delivery.Attempt, named bool) string {
+	status := "---"
+	if a.Status != 0 {
+		status = strconv.Itoa(a.Status)
+	}
+	took := time.Duration(a.Duration)
+	parts := []string{clock(a.At)}
+	if named {
+		parts = append(parts, fmt.Sprintf("%-16s", shown(a.SubscriptionID, shownField)))
+	}
+	parts = append(parts,
+		fmt.Sprintf("%2d", a.Attempt), fmt.Sprintf("%-9s", a.Outcome), status,
+		fmt.Sprintf("%8.1f ms", float64(took.Microseconds())/1000),
+		shown(a.Event.Type+" "+a.Event.ID, shownField), shown(a.DeliveryID, shownField))
+	if a.NextAttempt != nil {
+		if wait := time.Until(*a.NextAttempt).Round(time.Second); wait > 0 {
+			parts = append(parts, "next in "+wait.String())
+		} else {
+			parts = append(parts, "next was due "+clock(*a.NextAttempt))
+		}
+	}
+	if a.Error != "" {
+		parts = append(parts, shown(a.Error, shownField))
+	}
+	return strings.Join(parts, "  ")
+}

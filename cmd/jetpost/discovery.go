@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A server tells the commands on its machine where it is, by two small files:
+//
+//	<data>/server.url               its URL, beside the admin.token
+//	<config>/jetpost/server.json    the same of the server that was started last
+const (
+	serverURLFile = "server.url"
+	tokenFile     = "admin.token"
+	defaultData   = "data"
+	defaultServer = "http://127.0.0.1:8080"
+)
+
+// A discovered is a server that may be running on this machine.
+type discovered struct {
+	URL       string `json:"url"`
+	TokenFile string `json:"token_file"`
+}
+
+// writeDiscovery tells the commands on this machine that the server with that
+// data directory answers at address. A machine without a place for the second
+// file, such as a container, goes without.
+func writeDiscovery(dataDir, address string) error {
+	dir, err := filepath.Abs(dataDir)
+	if err != nil {
+		return fmt.Errorf("tell clients where the server is: %w", err)
+	}
+	found := discovered{URL: reachable(address), TokenFile: filepath.Join(dir, tokenFile)}
+	err = writeFile(filepath.Join(dir, serverURLFile), []byte(found.URL+"\n"))
+	if pointer := pointerFile(); pointer != "" {
+		text, marshalErr := json.Marshal(found)
+		if marshalErr != nil {
+			return marshalErr
+		}
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(pointer), 0o700), writeFile(pointer, append(text, '\n')))
+	}
+	if err != nil {
+		return fmt.Errorf("tell clients where the server is: %w", err)
+	}
+	return nil
+}
+
+// removeDiscovery takes back what writeDiscovery has told, unless another server
+// has told something else since.
+func removeDiscovery(dataDir string) {
+	dir, err := filepath.Abs(dataDir)
+	if err != nil {
+		return
+	}
+	_ = os.Remove(filepath.Join(dir, serverURLFile)) // a wrong hint costs a client a moment
+	if pointer := pointerFile(); pointer != "" {
+		if found, err := readPointer(pointer); err == nil && found.TokenFile == filepath.Join(dir, tokenFile) {
+			_ = os.Remove(pointer)
+		}
+	}
+}
+
+// reachable turns the address of a server that listens everywhere into one that
+// can be called.
+func reachable(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
+		u.Host = net.JoinHostPort("127.0.0.1", u.Port())
+		if ip.To4() == nil {
+			u.Host = net.JoinHostPort("::1", u.Port())
+		}
+	}
+	return u.String()
+}
+
+// writeFile replaces a file as a whole. Its mode is 0600.
+func writeFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// pointerFile is where the server started last is written down; empty where there
+// is no place for it.
+func pointerFile() string {
+	config, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(config, "jetpost", "server.json")
+}
+
+func readPointer(path string) (discovered, error) {
+	var found discovered
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return found, err
+	}
+	if err := json.Unmarshal(text, &found); err != nil || found.URL == "" {
+		return found, fmt.Errorf("%s is not what a server writes", path)
+	}
+	return found, nil
+}
+
+// places are where a client looks for servers.
+type places struct {
+	dataDirs []string // data directories
+	pointer  string   // empty: none
+}
+
+// usualPlaces are the data directory of the environment, the default one below the
+// current folder, and what the server started last has written down.
+func usualPlaces() places {
+	p := places{pointer: pointerFile()}
+	if dir := os.Getenv("JETPOST_DATA"); dir != "" {
+		p.dataDirs = append(p.dataDirs, dir)
+	}
+	p.dataDirs = append(p.dataDirs, defaultData)
+	return p
+}
+
+// servers are those that the places name, and at last the default address.
+func (p places) servers() []discovered {
+	var found []discovered
+	for _, dir := range p.dataDirs {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(abs, serverURLFile))
+		token := filepath.Join(abs, tokenFile)
+		switch {
+		case err == nil:
+			found = append(found, discovered{strings.TrimSpace(string(text)), token})
+		case errors.Is(err, fs.ErrNotExist) && exists(token): // not started, or of a version that wrote none
+			found = append(found, discovered{defaultServer, token})
+		}
+	}
+	if p.pointer != "" {
+		if pointed, err := readPointer(p.pointer); err == nil {
+			found = append(found, pointed)
+		}
+	}
+	return append(found, discovered{URL: defaultServer})
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

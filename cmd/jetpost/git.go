@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jetpost/jetpost/producer/gitsource"
+	"github.com/jetpost/jetpost/stream"
+)
+
+// gitCmd is `jetpost git`.
+type gitCmd struct {
+	Install   gitInstallCmd   `cmd:"" help:"Announce every push to a repository, by its post-receive hook."`
+	Uninstall gitUninstallCmd `cmd:"" help:"Take the hook out again."`
+	Flush     gitFlushCmd     `cmd:"" help:"Publish the pushes that could not be published when they arrived."`
+	Hook      gitHookCmd      `cmd:"" hidden:"" help:"What the installed hook runs."`
+}
+
+// gitFields are what events say about a repository.
+type gitFields struct {
+	Name     string `env:"-" group:"Repository" placeholder:"NAME" help:"Name of the repository. Default: that of its folder, without .git."`
+	Owner    string `env:"-" group:"Repository" placeholder:"NAME" help:"Project, team or user it belongs to. Default: the name of the folder it is in."`
+	BaseURL  string `name:"base-url" env:"-" group:"Repository" placeholder:"URL" help:"Web interface, to which owner and name are added."`
+	CloneURL string `name:"clone-url" env:"-" group:"Repository" placeholder:"URL" help:"Where to clone from."`
+	SSHURL   string `name:"ssh-url" env:"-" group:"Repository" placeholder:"URL" help:"Where to clone from by SSH."`
+	Source   string `env:"-" group:"Repository" placeholder:"URI" help:"Source attribute of the events. Default: /git/ and the name."`
+}
+
+func (f gitFields) config(dir string) gitsource.Config {
+	return gitsource.Config{
+		Dir: dir, Env: os.Environ(), Name: f.Name, Owner: f.Owner,
+		BaseURL: f.BaseURL, CloneURL: f.CloneURL, SSHURL: f.SSHURL, Source: f.Source,
+	}
+}
+
+// args are the flags that make the same again.
+func (f gitFields) args() []string {
+	var args []string
+	for _, flag := range [][2]string{
+		{"--name", f.Name}, {"--owner", f.Owner}, {"--base-url", f.BaseURL},
+		{"--clone-url", f.CloneURL}, {"--ssh-url", f.SSHURL}, {"--source", f.Source},
+	} {
+		if flag[1] != "" {
+			args = append(args, flag[0]+"="+flag[1])
+		}
+	}
+	return args
+}
+
+// gitInstallCmd is `jetpost git install`.
+type gitInstallCmd struct {
+	apiFlags
+	gitFields
+
+	Path string `arg:"" optional:"" default:"." type:"path" help:"The repository: its working tree or the bare repository."`
+}
+
+// Help is the long text of --help.
+func (c *gitInstallCmd) Help() string {
+	return `Each push becomes a git.push event with its commits, one for each ref. A push is never
+refused or lost for jetpost's sake: it is written to disk in the repository's own folder
+first, and published now or, when the server cannot be reached, with the next push or by
+"jetpost git flush". A hook that is there already goes on being run.
+
+The hook finds the server and its token by what is known now. Those who push must be able
+to read the token file.
+
+  jetpost git install path/to/repository
+  jetpost git install /srv/git/tug.git --owner harbor --base-url https://git.example.com`
+}
+
+// Run installs the hook.
+func (c *gitInstallCmd) Run(e *env) error {
+	found, err := c.resolve(e.ctx)
+	if err != nil {
+		return err
+	}
+	if found.tokenFile == "" {
+		return errors.New("the hook needs the token in a file, as it must not stand in the hook itself: give --token-file")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	tokenFile, err := filepath.Abs(found.tokenFile)
+	if err != nil {
+		return err
+	}
+	command := append([]string{program, "git", "hook", "--server=" + found.url, "--token-file=" + tokenFile}, c.args()...)
+	installed, err := gitsource.Install(e.ctx, c.config(c.Path), command)
+	if err != nil {
+		return err
+	}
+	switch {
+	case installed.Changed && installed.Chained != "":
+		_, _ = fmt.Fprintf(e.stdout, "installed %s, which runs %s afterwards\n", installed.Path, filepath.Base(installed.Chained))
+	case installed.Changed:
+		_, _ = fmt.Fprintf(e.stdout, "installed %s\n", installed.Path)
+	default:
+		_, _ = fmt.Fprintf(e.stdout, "%s is up to date\n", installed.Path)
+	}
+	_, _ = fmt.Fprintf(e.stdout, "pushes are announced to %s\n", found.url)
+	for _, sentence := range installed.Advice {
+		_, _ = fmt.Fprintln(e.stdout, sentence)
+	}
+	return nil
+}
+
+// gitUninstallCmd is `jetpost git uninstall`.
+type gitUninstallCmd struct {
+	Path string `arg:"" optional:"" default:"." type:"path" help:"The repository."`
+}
+
+// Run takes the hook out.
+func (c *gitUninstallCmd) Run(e *env) error {
+	removed, err := gitsource.Uninstall(e.ctx, gitFields{}.config(c.Path))
+	if err != nil {
+		return err
+	}
+	if !removed.Changed {
+		_, err = fmt.Fprintf(e.stdout, "there is no hook of jetpost at %s\n", removed.Path)
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "removed from %s\n", removed.Path)
+	return err
+}
+
+// gitFlushCmd is `jetpost git flush`.
+type gitFlushCmd struct {
+	apiFlags
+	gitFields
+
+	Path string `arg:"" optional:"" default:"." type:"path" help:"The repository."`
+}
+
+// Run publishes what waits.
+func (c *gitFlushCmd) Run(e *env) error {
+	repository, err := gitsource.Open(e.ctx, c.config(c.Path), publishGit(&c.apiFlags))
+	if err != nil {
+		return err
+	}
+	report, err := repository.Flush(e.ctx)
+	_, _ = fmt.Fprintf(e.stdout, "published %d events, %d rejected, %d pushes waiting\n", report.Sent, report.Rejected, report.Waiting)
+	if err == nil && report.Rejected > 0 {
+		err = fmt.Errorf("%d events were rejected and are kept in the repository: %w", report.Rejected, report.Reason)
+	}
+	return err
+}
+
+// gitHookCmd is `jetpost git hook`, the post-receive hook. Git runs it in the
+// repository, with its variables and the pushed refs on standard input.
+type gitHookCmd struct {
+	apiFlags
+	gitFields
+
+	Timeout time.Duration `env:"-" default:"10s" help:"How long a push waits for its events to be published."`
+}
+
+// Run announces a push.
+func (c *gitHookCmd) Run(e *env) error {
+	cfg := c.config("")
+	cfg.Timeout = c.Timeout
+	repository, err := gitsource.Open(e.ctx, cfg, publishGit(&c.apiFlags))
+	if err != nil {
+		return err
+	}
+	return repository.PostReceive(e.ctx, e.stdin, e.stderr)
+}
+
+// publishGit publishes over the API. It looks for the server when there is
+// something to publish: a push must be recorded whether there is one or not.
+func publishGit(flags *apiFlags) gitsource.Publish {
+	return func(ctx context.Context, events []*stream.Event) error {
+		return publishOver(ctx, flags, events, gitsource.ErrRejected)
+	}
+}
+
+// publishOver publishes events once. An error that will come again wraps rejected.
+func publishOver(ctx context.Context, flags *apiFlags, events []*stream.Event, rejected error) error {
+	api, err := flags.client(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err = api.publish(ctx, events, 0); err == nil {
+		return nil
+	}
+	if refused, ok := errors.AsType[*apiError](err); ok && refused.rejects() {
+		return fmt.Errorf("%w: %w", rejected, err)
+	}
+	return err
+}

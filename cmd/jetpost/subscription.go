@@ -1,0 +1,516 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// subscriptionCmd is `jetpost subscription`.
+type subscriptionCmd struct {
+	Create subscriptionCreateCmd `cmd:"" help:"Create a subscription."`
+	List   subscriptionListCmd   `cmd:"" aliases:"ls" help:"List subscriptions."`
+	Get    subscriptionGetCmd    `cmd:"" aliases:"show" help:"Show a subscription."`
+	Update subscriptionUpdateCmd `cmd:"" help:"Change a subscription, or replace it by a file."`
+	Delete subscriptionDeleteCmd `cmd:"" aliases:"rm" help:"Delete subscriptions, and the deliveries that wait."`
+	Pause  subscriptionPauseCmd  `cmd:"" help:"Hold deliveries back. Events go on being matched."`
+	Resume subscriptionResumeCmd `cmd:"" help:"Make deliveries again, also after the receiver was gone."`
+	Rotate subscriptionRotateCmd `cmd:"" help:"Give a subscription a new signing secret."`
+	Test   subscriptionTestCmd   `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`
+}
+
+// A shownSubscription is one as the API answers.
+type shownSubscription struct {
+	subscription.Subscription
+
+	Secret string `json:"secret,omitempty"`
+}
+
+func subscriptionPath(id string, action ...string) string {
+	return "/v1/subscriptions/" + url.PathEscape(id) + strings.Join(action, "")
+}
+
+// subscriptionCreateCmd is `jetpost subscription create`.
+type subscriptionCreateCmd struct {
+	apiFlags
+	outputFlag
+	subscriptionFields
+
+	ID string `name:"id" env:"-" placeholder:"ID" help:"1 to 63 lower-case letters, digits and dashes, a letter first. Default: one is made."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionCreateCmd) Help() string {
+	return `Every event that is published after this command has ended is matched with the new
+subscription. Its signing secret is shown once, now.
+
+Examples:
+
+  jetpost subscription create --id ci --types git.push --url https://ci.example.com/hook
+  jetpost subscription create --id ci --types git.push --exact subject=main --url ...     pushes to main only
+  jetpost subscription create --id jars --types 'artifact.*' --suffix data.name=.jar --exact data.repo_key=libs --url ...
+  jetpost subscription create --id x --types git.push --filter '{"not":{"prefix":{"subject":"dependabot/"}}}' --url ...
+  jetpost subscription create --file subscription.json`
+}
+
+// Run creates it.
+func (c *subscriptionCreateCmd) Run(e *env) error {
+	body, err := c.document(e.stdin)
+	if err != nil {
+		return err
+	}
+	if c.ID != "" {
+		body["id"] = c.ID
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, "/v1/subscriptions", body, &raw); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(e.stdout, raw)
+	}
+	var created shownSubscription
+	if err := json.Unmarshal(raw, &created); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, _ = fmt.Fprintf(e.stdout, "created subscription %s\n\n", shown(created.ID, shownField))
+	if err := printSubscription(e.stdout, &created); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, `
+The secret is not shown again: give it to the receiver now. Next:
+
+  jetpost subscription test %[1]s      send an example event
+  jetpost attempts %[1]s --follow      see every request
+`, created.ID)
+	return err
+}
+
+func printSubscription(w io.Writer, s *shownSubscription) error {
+	var filters, labels []string
+	for _, f := range s.Filters {
+		if text, err := json.Marshal(f); err == nil {
+			filters = append(filters, string(text))
+		}
+	}
+	for _, name := range sortedKeys(s.Labels) {
+		labels = append(labels, name+"="+s.Labels[name])
+	}
+	var headers []string
+	for _, name := range sortedKeys(s.Endpoint.Headers) {
+		headers = append(headers, name+": "+s.Endpoint.Headers[name])
+	}
+	for _, name := range sortedKeys(s.Endpoint.SecretHeaders) {
+		headers = append(headers, name+": "+subscription.Placeholder)
+	}
+	state := string(s.State)
+	if s.StateReason != "" {
+		state += " (" + s.StateReason + ")"
+	}
+	var schedule []string
+	for _, delay := range s.Delivery.Retry {
+		schedule = append(schedule, delay.String())
+	}
+	return details(w,
+		"state", state,
+		"description", s.Description,
+		"types", strings.Join(s.Types, ", "),
+		"filters", strings.Join(filters, " "),
+		"endpoint", s.Endpoint.Method+" "+s.Endpoint.RedactedURL(),
+		"headers", strings.Join(headers, ", "),
+		"timeout", s.Endpoint.Timeout.String(),
+		"profile", s.Profile,
+		"in flight", "at most "+strconv.Itoa(s.Delivery.MaxInFlight),
+		"attempts", strings.Join(schedule, " "),
+		"labels", strings.Join(labels, ", "),
+		"created", s.CreatedAt.Local().Format(time.RFC3339),
+		"changed", s.UpdatedAt.Local().Format(time.RFC3339),
+		"secret", s.Secret,
+	)
+}
+
+// subscriptionListCmd is `jetpost subscription list`.
+type subscriptionListCmd struct {
+	apiFlags
+	outputFlag
+
+	State string   `env:"-" enum:",active,paused,disabled" default:"" placeholder:"STATE" help:"Only those that are active, paused or disabled."`
+	Label []string `env:"-" sep:"none" placeholder:"NAME[=VALUE]" help:"Only those with this label. Can be repeated; all must match."`
+}
+
+// Run lists all pages.
+func (c *subscriptionListCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	query := url.Values{"limit": {"500"}, "label": c.Label}
+	if c.State != "" {
+		query.Set("state", c.State)
+	}
+	items, broken, err := allSubscriptions(e.ctx, api, query)
+	if err != nil {
+		return err
+	}
+	for _, one := range broken {
+		_, _ = fmt.Fprintf(e.stderr, "jetpost: subscription %s cannot be read: %s\n", shown(one.ID, shownField), shown(one.Error, shownLine))
+	}
+	if c.json() {
+		return printJSON(e.stdout, items)
+	}
+	t := newTable(e.stdout, "ID", "STATE", "TYPES", "ENDPOINT", "PROFILE", "CHANGED")
+	for _, raw := range items {
+		var s shownSubscription
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		t.row(s.ID, string(s.State), strings.Join(s.Types, ","), s.Endpoint.RedactedURL(), s.Profile, clock(s.UpdatedAt))
+	}
+	return t.flush()
+}
+
+type brokenSubscription struct {
+	ID    string `json:"id"`
+	Error string `json:"error"`
+}
+
+func allSubscriptions(ctx context.Context, api *client, query url.Values) (items []json.RawMessage, broken []brokenSubscription, err error) {
+	items = []json.RawMessage{}
+	for {
+		var page struct {
+			Items      []json.RawMessage    `json:"items"`
+			Broken     []brokenSubscription `json:"broken"`
+			NextCursor string               `json:"next_cursor"`
+		}
+		if err := api.get(ctx, "/v1/subscriptions", query, &page); err != nil {
+			return nil, nil, err
+		}
+		items, broken = append(items, page.Items...), append(broken, page.Broken...)
+		if page.NextCursor == "" {
+			return items, broken, nil
+		}
+		query.Set("cursor", page.NextCursor)
+	}
+}
+
+// subscriptionGetCmd is `jetpost subscription get`.
+type subscriptionGetCmd struct {
+	apiFlags
+	outputFlag
+
+	ID string `arg:"" help:"Which subscription."`
+}
+
+// Run shows it.
+func (c *subscriptionGetCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.get(e.ctx, subscriptionPath(c.ID), nil, &raw); err != nil {
+		return err
+	}
+	return c.print(e.stdout, "subscription "+c.ID, raw)
+}
+
+// print shows an answer with a subscription.
+func (f outputFlag) print(w io.Writer, headline string, raw json.RawMessage) error {
+	if f.json() {
+		return printJSON(w, raw)
+	}
+	var s shownSubscription
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, _ = fmt.Fprintln(w, shown(headline, shownLine))
+	return printSubscription(w, &s)
+}
+
+// subscriptionUpdateCmd is `jetpost subscription update`.
+type subscriptionUpdateCmd struct {
+	apiFlags
+	outputFlag
+	subscriptionFields
+
+	ID    string `arg:"" help:"Which subscription."`
+	Patch string `env:"-" xor:"how" placeholder:"JSON" help:"JSON merge patch (RFC 7396) for what has no flag: null removes."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionUpdateCmd) Help() string {
+	return `Only what is given is changed; lists such as types and filters are replaced as a whole.
+With --file the subscription is replaced by the file, and what is not in it gets its
+default; secrets stay. A change takes effect on the next attempt.
+
+Examples:
+
+  jetpost subscription update ci --url https://ci.example.com/new
+  jetpost subscription update ci --types git.push,git.pull_request --max-in-flight 10
+  jetpost subscription update ci --patch '{"filters":null}'
+  jetpost subscription get ci --output json > ci.json; edit ci.json; jetpost subscription update ci --file ci.json`
+}
+
+// Run changes it.
+func (c *subscriptionUpdateCmd) Run(e *env) error {
+	method, body := http.MethodPatch, any(nil)
+	document, err := c.document(e.stdin)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.File != "":
+		method, body = http.MethodPut, document
+	case c.Patch != "" && len(document) > 0:
+		return errors.New("--patch goes alone: put everything into it")
+	case c.Patch != "":
+		body = []byte(c.Patch)
+	case len(document) == 0:
+		return errors.New("there is nothing to change: give a flag, --patch or --file")
+	default:
+		body = document
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, method, subscriptionPath(c.ID), body, &raw); err != nil {
+		return err
+	}
+	return c.print(e.stdout, "changed subscription "+c.ID, raw)
+}
+
+// subscriptionDeleteCmd is `jetpost subscription delete`.
+type subscriptionDeleteCmd struct {
+	apiFlags
+
+	ID []string `arg:"" help:"Which subscriptions."`
+}
+
+// Run deletes them, as far as it gets.
+func (c *subscriptionDeleteCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range c.ID {
+		var answer struct {
+			Dropped uint64 `json:"dropped"`
+		}
+		if err := api.send(e.ctx, http.MethodDelete, subscriptionPath(id), nil, &answer); err != nil {
+			return fmt.Errorf("delete %s: %w", shown(id, shownField), err)
+		}
+		_, _ = fmt.Fprintf(e.stdout, "deleted subscription %s; %d waiting deliveries will not be made\n", shown(id, shownField), answer.Dropped)
+	}
+	return nil
+}
+
+// subscriptionPauseCmd is `jetpost subscription pause`.
+type subscriptionPauseCmd struct {
+	apiFlags
+	outputFlag
+
+	ID     string `arg:"" help:"Which subscription."`
+	Reason string `env:"-" placeholder:"TEXT" help:"Why, for those who look at it."`
+}
+
+// Run pauses it.
+func (c *subscriptionPauseCmd) Run(e *env) error {
+	return c.act(e, &c.apiFlags, c.ID, "/pause", map[string]string{"reason": c.Reason}, "paused: deliveries wait until \"jetpost subscription resume "+c.ID+"\"")
+}
+
+// subscriptionResumeCmd is `jetpost subscription resume`.
+type subscriptionResumeCmd struct {
+	apiFlags
+	outputFlag
+
+	ID string `arg:"" help:"Which subscription."`
+}
+
+// Run resumes it.
+func (c *subscriptionResumeCmd) Run(e *env) error {
+	return c.act(e, &c.apiFlags, c.ID, "/resume", nil, "active")
+}
+
+// act does what changes a subscription's state.
+func (f outputFlag) act(e *env, flags *apiFlags, id, action string, body any, result string) error {
+	api, err := flags.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(id, action), body, &raw); err != nil {
+		return err
+	}
+	if f.json() {
+		return printJSON(e.stdout, raw)
+	}
+	_, err = fmt.Fprintf(e.stdout, "subscription %s is %s\n", shown(id, shownField), shown(result, shownLine))
+	return err
+}
+
+// subscriptionRotateCmd is `jetpost subscription rotate`.
+type subscriptionRotateCmd struct {
+	apiFlags
+	outputFlag
+
+	ID      string        `arg:"" help:"Which subscription."`
+	Overlap time.Duration `env:"-" default:"24h" help:"How long deliveries carry signatures by the old secrets as well, 0s to 168h. 0s: the old ones are known to others."`
+	Secret  string        `env:"JETPOST_NEW_SECRET" placeholder:"whsec_..." help:"The new secret. Default: one is made. Other users of this machine can read arguments: the environment variable is safer."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionRotateCmd) Help() string {
+	return `The next attempt is signed by the new secret as well as, during the overlap, by the
+old ones: receivers can change over in that time without missing a delivery.
+
+  jetpost subscription rotate ci
+  jetpost subscription rotate ci --overlap 0s      at once, when a secret has leaked`
+}
+
+// Run rotates the secret.
+func (c *subscriptionRotateCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	body := map[string]string{"overlap": c.Overlap.String()}
+	if c.Secret != "" {
+		body["secret"] = c.Secret
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/rotate-secret"), body, &raw); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(e.stdout, raw)
+	}
+	var answer struct {
+		Secret        string    `json:"secret"`
+		OldValidUntil time.Time `json:"old_valid_until"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, err = fmt.Fprintf(e.stdout, "new secret of %s: %s\nThe old one signs as well until %s.\n",
+		shown(c.ID, shownField), shown(answer.Secret, shownField), answer.OldValidUntil.Local().Format(time.RFC3339))
+	return err
+}
+
+// subscriptionTestCmd is `jetpost subscription test`.
+type subscriptionTestCmd struct {
+	apiFlags
+	outputFlag
+
+	ID   string        `arg:"" help:"Which subscription."`
+	Type string        `env:"-" placeholder:"TYPE" help:"Which of its types to send an example of. Default: the first."`
+	Wait time.Duration `env:"-" default:"10s" help:"How long to wait for the first attempt. 0s: not at all."`
+}
+
+// Run sends the event and waits for its first attempt. An attempt that failed is
+// an error.
+func (c *subscriptionTestCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	// The log is read from where it ended before: nothing can be missed.
+	var before struct {
+		Items []delivery.Attempt `json:"items"`
+	}
+	if err := api.get(e.ctx, subscriptionPath(c.ID, "/attempts"), url.Values{"limit": {"1"}}, &before); err != nil {
+		return err
+	}
+	body := map[string]string{}
+	if c.Type != "" {
+		body["type"] = c.Type
+	}
+	var sent struct {
+		DeliveryID string `json:"delivery_id"`
+		EventID    string `json:"event_id"`
+		EventType  string `json:"event_type"`
+		State      string `json:"state"`
+	}
+	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/test"), body, &sent); err != nil {
+		return err
+	}
+	if !c.json() {
+		_, _ = fmt.Fprintf(e.stdout, "sent %s as %s\n", shown(sent.EventType, shownField), shown(sent.DeliveryID, shownField))
+	}
+	switch {
+	case sent.State == string(subscription.Paused):
+		_, _ = fmt.Fprintf(e.stderr, "jetpost: the subscription is paused, so the delivery waits\n")
+	case c.Wait > 0:
+		from := uint64(1)
+		if len(before.Items) > 0 {
+			from = before.Items[0].Sequence + 1
+		}
+		attempt, err := c.firstAttempt(e.ctx, api, sent.DeliveryID, from)
+		if err != nil || attempt != nil {
+			return errors.Join(err, c.report(e, attempt))
+		}
+		_, _ = fmt.Fprintf(e.stderr, "jetpost: no attempt within %s; see \"jetpost attempts %s\"\n", c.Wait, c.ID)
+	}
+	if c.json() {
+		return printJSON(e.stdout, sent)
+	}
+	return nil
+}
+
+// firstAttempt returns nil when there is none in time.
+func (c *subscriptionTestCmd) firstAttempt(ctx context.Context, api *client, id string, from uint64) (*delivery.Attempt, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Wait)
+	defer cancel()
+	var found *delivery.Attempt
+	err := api.follow(ctx, subscriptionPath(c.ID, "/attempts"), url.Values{"from_seq": {strconv.FormatUint(from, 10)}}, func(line []byte) error {
+		var a delivery.Attempt
+		if err := json.Unmarshal(line, &a); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		if a.DeliveryID == id {
+			found = &a
+			return io.EOF
+		}
+		return nil
+	})
+	if found != nil || ctx.Err() != nil {
+		return found, nil
+	}
+	return nil, err
+}
+
+// report prints an attempt. One that failed is an error.
+func (c *subscriptionTestCmd) report(e *env, a *delivery.Attempt) error {
+	if a == nil {
+		return nil
+	}
+	if c.json() {
+		if err := printJSON(e.stdout, a); err != nil {
+			return err
+		}
+	} else {
+		_, _ = fmt.Fprintln(e.stdout, attemptLine(a, false))
+		if a.ResponseBody != "" {
+			_, _ = fmt.Fprintln(e.stdout, "    "+shown(a.ResponseBody, shownLine))
+		}
+	}
+	if a.Outcome != delivery.Delivered {
+		return fmt.Errorf("the receiver has not accepted it: %s", a.Outcome)
+	}
+	return nil
+}

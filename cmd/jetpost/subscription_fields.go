@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// subscriptionFields are the flags that make a subscription. Their names say
+// what they do, so none is taken from the environment.
+type subscriptionFields struct {
+	File         string            `env:"-" xor:"how" group:"Subscription" placeholder:"FILE" help:"JSON of a subscription, - for standard input. Other flags win over it."`
+	Types        []string          `env:"-" aliases:"type" group:"Subscription" placeholder:"TYPE,..." help:"Event types, or <domain>.* for all of a domain. Can be repeated."`
+	URL          string            `name:"url" env:"-" group:"Subscription" placeholder:"URL" help:"Where deliveries go. A query is kept as a secret."`
+	Profile      string            `env:"-" group:"Subscription" placeholder:"NAME" help:"How a delivery looks: cloudevents (default), cloudevents-binary or standard."`
+	Filter       []string          `env:"-" sep:"none" group:"Filters" placeholder:"JSON" help:"A condition in a dialect of CloudEvents Subscriptions: exact, prefix, suffix, all, any or not. Can be repeated; all must match."`
+	Exact        []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=VALUE" help:"An attribute, or data.<path> for a value in JSON data, that must be this. Can be repeated; all must match."`
+	Prefix       []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=VALUE" help:"The same for how it must begin."`
+	Suffix       []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=VALUE" help:"The same for how it must end."`
+	Header       []string          `env:"-" sep:"none" group:"Requests" placeholder:"NAME=VALUE" help:"A header of every request. Can be repeated."`
+	SecretHeader []string          `env:"-" sep:"none" group:"Requests" placeholder:"NAME=VALUE" help:"A header whose value is never shown. A value @FILE is read from a file. Can be repeated."`
+	Timeout      time.Duration     `env:"-" group:"Requests" placeholder:"15s" help:"For one request, 1s to 30s."`
+	MaxInFlight  int               `env:"-" group:"Requests" placeholder:"N" help:"Requests under way at one time, 1 to 1000. Default: 64."`
+	Schedule     []time.Duration   `env:"-" group:"Requests" placeholder:"0s,5s,..." help:"The delay before each attempt; the first is 0s."`
+	Label        map[string]string `env:"-" mapsep:"none" group:"Subscription" placeholder:"NAME=VALUE" help:"A label of your own. Can be repeated."`
+	Description  string            `env:"-" group:"Subscription" placeholder:"TEXT" help:"What it is for."`
+	Secret       string            `env:"JETPOST_NEW_SECRET" group:"Subscription" placeholder:"whsec_..." help:"Signing secret. Default: one is made. Other users of this machine can read arguments: the environment variable is safer."`
+}
+
+// document is the JSON of what is given: of the file, with the flags over it.
+func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
+	body := map[string]any{}
+	if f.File != "" {
+		text, err := readFile(f.File, stdin)
+		if err != nil {
+			return nil, err
+		}
+		dec := json.NewDecoder(strings.NewReader(string(text)))
+		dec.UseNumber()
+		if err := dec.Decode(&body); err != nil {
+			return nil, fmt.Errorf("read %s: it is not a JSON object: %w", f.File, err)
+		}
+	}
+	set(body, "types", f.Types, len(f.Types) > 0)
+	set(body, "profile", f.Profile, f.Profile != "")
+	set(body, "description", f.Description, f.Description != "")
+	set(body, "labels", f.Label, len(f.Label) > 0)
+	set(body, "secret", f.Secret, f.Secret != "")
+	filters, err := f.filters()
+	if err != nil {
+		return nil, err
+	}
+	set(body, "filters", filters, len(filters) > 0)
+	if err := f.setEndpoint(body); err != nil {
+		return nil, err
+	}
+	var schedule []string
+	for _, delay := range f.Schedule {
+		schedule = append(schedule, delay.String())
+	}
+	delivery, retry := member(body, "delivery"), map[string]any{}
+	set(delivery, "max_in_flight", f.MaxInFlight, f.MaxInFlight != 0)
+	if len(schedule) > 0 {
+		retry = member(delivery, "retry")
+		retry["schedule"] = schedule
+		delivery["retry"] = retry
+	}
+	set(body, "delivery", delivery, len(delivery) > 0)
+	return body, nil
+}
+
+// filters are those of all flags, each a condition of its own.
+func (f *subscriptionFields) filters() ([]any, error) {
+	var filters []any
+	for _, text := range f.Filter {
+		if !json.Valid([]byte(text)) {
+			return nil, fmt.Errorf("--filter %s is not JSON: write it as in --filter '{\"exact\":{\"subject\":\"main\"}}'", shown(text, shownField))
+		}
+		filters = append(filters, json.RawMessage(text))
+	}
+	for _, dialect := range []struct {
+		name   string
+		values []string
+	}{{"exact", f.Exact}, {"prefix", f.Prefix}, {"suffix", f.Suffix}} {
+		for _, pair := range dialect.values {
+			name, value, ok := strings.Cut(pair, "=")
+			if !ok || name == "" {
+				return nil, fmt.Errorf("--%s %s: write NAME=VALUE", dialect.name, shown(pair, shownField))
+			}
+			filters = append(filters, map[string]any{dialect.name: map[string]string{name: value}})
+		}
+	}
+	return filters, nil
+}
+
+func (f *subscriptionFields) setEndpoint(body map[string]any) error {
+	endpoint := member(body, "endpoint")
+	set(endpoint, "url", f.URL, f.URL != "")
+	set(endpoint, "timeout", f.Timeout.String(), f.Timeout != 0)
+	for _, group := range []struct {
+		flag, field string
+		values      []string
+	}{{"header", "headers", f.Header}, {"secret-header", "secret_headers", f.SecretHeader}} {
+		headers := member(endpoint, group.field)
+		for _, pair := range group.values {
+			name, value, ok := strings.Cut(pair, "=")
+			if !ok || name == "" { // not shown: it may be a secret
+				return fmt.Errorf("--%s: write NAME=VALUE", group.flag)
+			}
+			if path, isFile := strings.CutPrefix(value, "@"); isFile && group.flag == "secret-header" {
+				text, err := os.ReadFile(path)
+				if err != nil {
+					return fmt.Errorf("read --secret-header %s: %w", name, err)
+				}
+				value = strings.TrimRight(string(text), "\r\n")
+			}
+			headers[name] = value
+		}
+		set(endpoint, group.field, headers, len(group.values) > 0)
+	}
+	set(body, "endpoint", endpoint, len(endpoint) > 0)
+	return nil
+}
+
+func set(body map[string]any, name string, value any, given bool) {
+	if given {
+		body[name] = value
+	}
+}
+
+// member is the object below a name, a new one if there is none.
+func member(body map[string]any, name string) map[string]any {
+	if object, ok := body[name].(map[string]any); ok {
+		return object
+	}
+	return map[string]any{}
+}
+
+// readFile reads a file, or standard input for "-".
+func readFile(path string, stdin io.Reader) ([]byte, error) {
+	if path == "-" {
+		text, err := io.ReadAll(stdin)
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		return text, nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no file %s", path)
+	}
+	return text, err
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
