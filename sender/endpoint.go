@@ -3,6 +3,7 @@ package sender
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -63,9 +64,7 @@ func (e *endpoint) expired(d *delivery.Delivery, now time.Time) bool {
 // render makes the request for d. body is what was signed, and what must be sent.
 func (e *endpoint) render(d *delivery.Delivery, now time.Time) (request *http.Request, body []byte, err error) {
 	h := make(http.Header, len(e.header)+8)
-	for name, values := range e.header {
-		h[name] = values
-	}
+	maps.Copy(h, e.header)
 	h[headerAttempt] = []string{strconv.Itoa(d.Attempt)}
 	keys := e.sub.ActiveSecrets(now)
 	secrets := make([]string, len(keys))

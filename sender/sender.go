@@ -138,8 +138,10 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 				continue
 			}
 			laneCtx, stop := context.WithCancel(ctx)
-			l := &lane{Sender: s, id: sub.ID, queue: sub.Queue, batch: sub.Delivery.MaxInFlight, stop: stop,
-				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]int)}
+			l := &lane{
+				Sender: s, id: sub.ID, queue: sub.Queue, batch: sub.Delivery.MaxInFlight, stop: stop,
+				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]int),
+			}
 			lanes[sub.ID] = l
 			running.Go(func() { l.run(laneCtx, work) })
 		}
