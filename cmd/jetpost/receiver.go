@@ -53,8 +53,10 @@ type receiverCmd struct {
 	BodySize     int64         `group:"Faults" placeholder:"BYTES" help:"Answer with a body of this size."`
 	Seed         uint64        `group:"Faults" placeholder:"N" help:"Makes --fail-rate repeatable: whether a request fails depends on the seed, its webhook-id and how often that has arrived, not on the order."`
 
-	// secrets asks the server for a subscription's secrets. Whoever parses the
-	// command line sets it; nil leaves --secret as the only way to verify.
+	apiFlags
+
+	// secrets asks the server for a subscription's secrets. Nil: the server of the
+	// connection flags, unless --secret is given.
 	secrets secretSource
 }
 
@@ -92,6 +94,9 @@ func (c *receiverCmd) Validate() error {
 
 // Run receives until the context ends, then prints a summary.
 func (c *receiverCmd) Run(e *env) error {
+	if c.secrets == nil && len(c.Secret) == 0 {
+		c.secrets = c.secretSource()
+	}
 	r, err := newReceiver(c, e.stdout)
 	if err != nil {
 		return err

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// benchCmd is `jetpost bench`: jetpost beside its own limits, in one run.
+//
+//	bench ──► embedded NATS, router, sender ──► bench-sink (a process of its own)
+//	   └────► bare net/http client ────────────►   "
+//
+// Machines drift, so every figure is also given as a share of the bare figure
+// that was measured right before and after it, on the same bytes and the same
+// receiver.
+type benchCmd struct {
+	Events  int           `default:"40000" help:"Deliveries per measurement of throughput."`
+	Size    int           `default:"1024" help:"Bytes of data in an event."`
+	Fanout  []int         `default:"1,10" help:"Subscriptions that want each event."`
+	Rate    int           `default:"100" help:"Events per second when latency is measured."`
+	Latency time.Duration `default:"10s" help:"How long to measure latency."`
+	Rounds  int           `default:"3" help:"How often to measure each throughput; the median counts."`
+	JSON    bool          `name:"json" help:"Print JSON."`
+	Profile string        `placeholder:"FILE" help:"Write a CPU profile of the pipeline."`
+	Attempt bool          `name:"attempt-log" default:"true" negatable:"" hidden:""`
+}
+
+// benchConnections is how many connections the bare client keeps busy, and how
+// many requests a subscription may have under way.
+const benchConnections = 64
+
+// Run measures and prints.
+func (c *benchCmd) Run(e *env) error {
+	tuneMemory()
+	sink, err := startSink(e.ctx, e.stderr)
+	if err != nil {
+		return err
+	}
+	defer sink.stop()
+	b := &bench{benchCmd: c, sink: sink, log: zap.NewNop(), progress: e.stderr}
+	report, err := b.run(e.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		encoder := json.NewEncoder(e.stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(report)
+	}
+	report.print(e.stdout)
+	return nil
+}
+
+// sink is the receiver's process.
+type sink struct {
+	url     string
+	process *exec.Cmd
+}
+
+func startSink(ctx context.Context, stderr io.Writer) (*sink, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own program: %w", err)
+	}
+	process := exec.CommandContext(ctx, self, "bench-sink")
+	process.Stderr = stderr
+	stdout, err := process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := process.Start(); err != nil {
+		return nil, fmt.Errorf("start receiver: %w", err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		return nil, fmt.Errorf("start receiver: %w", err)
+	}
+	return &sink{url: strings.TrimSpace(line), process: process}, nil
+}
+
+func (s *sink) stop() {
+	_ = s.process.Process.Signal(os.Interrupt)
+	_ = s.process.Wait()
+}
+
+// received asks the sink what it has got since the last reset.
+func (s *sink) received(ctx context.Context) (sinkReport, error) {
+	return s.get(ctx, "/report")
+}
+
+func (s *sink) reset(ctx context.Context) error {
+	_, err := s.get(ctx, "/reset")
+	return err
+}
+
+func (s *sink) get(ctx context.Context, path string) (sinkReport, error) {
+	var r sinkReport
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
+	if err != nil {
+		return r, err
+	}
+	client := http.Client{Timeout: 10 * time.Second}
+	response, err := client.Do(request)
+	if err != nil {
+		return r, fmt.Errorf("ask receiver: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	return r, json.NewDecoder(response.Body).Decode(&r)
+}
+
+// benchReport is what a run found.
+type benchReport struct {
+	Machine    string            `json:"machine"`
+	Go         string            `json:"go"`
+	HTTP       bareHTTP          `json:"bare_http"`
+	NATS       bareNATS          `json:"bare_nats"`
+	Throughput []throughput      `json:"throughput"`
+	Latency    latency           `json:"latency"`
+	PeakMemory int64             `json:"peak_memory_bytes"`
+	Targets    map[string]string `json:"targets"`
+}
+
+type bareHTTP struct {
+	PerSecond float64       `json:"requests_per_second"` // mean over the run: H
+	CPU       time.Duration `json:"cpu_per_request_ns"`  // of the client
+}
+
+type bareNATS struct {
+	PublishPerSecond float64 `json:"publishes_per_second"`
+	ConsumePerSecond float64 `json:"consumes_per_second"`
+}
+
+type throughput struct {
+	Fanout     int           `json:"fanout"`
+	Events     float64       `json:"events_per_second"`
+	Deliveries float64       `json:"deliveries_per_second"`
+	OfHTTP     float64       `json:"share_of_bare_http"` // Deliveries / H measured around it
+	CPU        time.Duration `json:"cpu_per_delivery_ns"`
+	OfCPU      float64       `json:"cpu_ratio"` // CPU / the bare client's
+}
+
+type latency struct {
+	Rate          int `json:"events_per_second"`
+	Count         int `json:"count"`
+	P50, P90, P99 time.Duration
+	Max           time.Duration
+}
+
+func (r *benchReport) print(w io.Writer) {
+	fmt.Fprintf(w, "%s, %s\n\n", r.Machine, r.Go)
+	fmt.Fprintf(w, "%-34s %12s %10s %12s %10s\n", "", "per second", "of H", "CPU each", "of bare")
+	fmt.Fprintf(w, "%-34s %12.0f %10s %12s %10s\n", "bare HTTP POST, 64 connections (H)", r.HTTP.PerSecond, "1.00", micros(r.HTTP.CPU), "1.0")
+	fmt.Fprintf(w, "%-34s %12.0f %10.2f\n", "bare JetStream, publish", r.NATS.PublishPerSecond, r.NATS.PublishPerSecond/r.HTTP.PerSecond)
+	fmt.Fprintf(w, "%-34s %12.0f %10.2f\n", "bare JetStream, consume and ack", r.NATS.ConsumePerSecond, r.NATS.ConsumePerSecond/r.HTTP.PerSecond)
+	for _, t := range r.Throughput {
+		fmt.Fprintf(w, "%-34s %12.0f %10.2f %12s %10.1f   (%.0f events/s)\n", fmt.Sprintf("jetpost deliveries, fan-out %d", t.Fanout),
+			t.Deliveries, t.OfHTTP, micros(t.CPU), t.OfCPU, t.Events)
+	}
+	fmt.Fprintf(w, "\npublish to received at %d events/s: p50 %s, p90 %s, p99 %s, max %s (%d events)\n", r.Latency.Rate,
+		millis(r.Latency.P50), millis(r.Latency.P90), millis(r.Latency.P99), millis(r.Latency.Max), r.Latency.Count)
+	fmt.Fprintf(w, "peak memory of the process: %d MB\n", r.PeakMemory>>20)
+}
+
+func micros(d time.Duration) string {
+	return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond))
+}
+
+func millis(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}
+
+func machineName() string {
+	name := runtime.GOARCH
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+				name = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%s, %d cores", name, runtime.NumCPU())
+}

@@ -1,0 +1,499 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/producer"
+	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/router"
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/sender"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/embedded"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+type bench struct {
+	*benchCmd
+	sink     *sink
+	log      *zap.Logger
+	progress io.Writer
+}
+
+func (b *bench) run(ctx context.Context) (*benchReport, error) {
+	r := &benchReport{Machine: machineName(), Go: runtime.Version()}
+	var bare []bareHTTP
+	measureHTTP := func() (bareHTTP, error) {
+		h, err := b.bareHTTP(ctx)
+		bare = append(bare, h)
+		fmt.Fprintf(b.progress, "bare HTTP: %.0f/s, %s each\n", h.PerSecond, micros(h.CPU))
+		return h, err
+	}
+	before, err := measureHTTP()
+	if err != nil {
+		return nil, err
+	}
+	if r.NATS, err = b.bareNATS(ctx); err != nil {
+		return nil, err
+	}
+	for _, fanout := range b.Fanout {
+		var rounds []throughput
+		for range b.Rounds {
+			t, err := b.throughput(ctx, fanout)
+			if err != nil {
+				return nil, err
+			}
+			after, err := measureHTTP()
+			if err != nil {
+				return nil, err
+			}
+			t.OfHTTP = t.Deliveries / ((before.PerSecond + after.PerSecond) / 2)
+			t.OfCPU = float64(t.CPU) / float64((before.CPU+after.CPU)/2)
+			before = after
+			fmt.Fprintf(b.progress, "fan-out %d: %.0f deliveries/s, %.2f of bare HTTP, %s each, %.1f of bare HTTP\n",
+				fanout, t.Deliveries, t.OfHTTP, micros(t.CPU), t.OfCPU)
+			rounds = append(rounds, t)
+		}
+		slices.SortFunc(rounds, func(a, b throughput) int { return int(1e6 * (a.OfHTTP - b.OfHTTP)) })
+		r.Throughput = append(r.Throughput, rounds[len(rounds)/2])
+	}
+	if r.Latency, err = b.latency(ctx); err != nil {
+		return nil, err
+	}
+	for _, h := range bare {
+		r.HTTP.PerSecond += h.PerSecond / float64(len(bare))
+		r.HTTP.CPU += h.CPU / time.Duration(len(bare))
+	}
+	r.PeakMemory = peakMemory()
+	return r, nil
+}
+
+// bareHTTP is H: the same bytes posted by the bare net/http client over
+// keep-alive connections.
+func (b *bench) bareHTTP(ctx context.Context) (bareHTTP, error) {
+	body, header, err := b.rendered()
+	if err != nil {
+		return bareHTTP{}, err
+	}
+	client := http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: benchConnections, DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	post := func() error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.sink.url+"/hook", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		request.Header = header.Clone()
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		return err
+	}
+	fire := func(n int64) error {
+		var left atomic.Int64
+		left.Store(n)
+		var g errgroup.Group
+		for range benchConnections {
+			g.Go(func() error {
+				for left.Add(-1) >= 0 {
+					if err := post(); err != nil {
+						return fmt.Errorf("bare HTTP: %w", err)
+					}
+				}
+				return nil
+			})
+		}
+		return g.Wait()
+	}
+	if err := fire(2000); err != nil { // connections and caches
+		return bareHTTP{}, err
+	}
+	n := int64(max(b.Events, 20_000))
+	began, cpu := time.Now(), cpuTime()
+	if err := fire(n); err != nil {
+		return bareHTTP{}, err
+	}
+	return bareHTTP{
+		PerSecond: float64(n) / time.Since(began).Seconds(),
+		CPU:       (cpuTime() - cpu) / time.Duration(n),
+	}, nil
+}
+
+// rendered is a request as jetpost makes it.
+func (b *bench) rendered() ([]byte, http.Header, error) {
+	p, _ := profile.Lookup(profile.Default)
+	key := subscription.NewSigningKey(subscription.Secret{}, time.Now())
+	h := http.Header{"User-Agent": {"jetpost"}, "Jetpost-Subscription": {"bench-0"}, "Jetpost-Attempt": {"1"}}
+	e := b.event(1)
+	d := &delivery.Delivery{ID: delivery.ID("bench-0", e.Source, e.ID), SubscriptionID: "bench-0", Event: e}
+	body, err := p.Render(h, d, []string{key.Secret.Reveal()}, time.Now())
+	return body, h, err
+}
+
+// event makes the nth event. It carries the time at which it was made.
+func (b *bench) event(n int) *stream.Event {
+	now := time.Now()
+	data := append([]byte(`{"repo_key":"bench","path":"a/b.bin","name":"b.bin","sha256":"`+strings.Repeat("0", 64)+`","size":1,`+benchMarker),
+		strconv.FormatInt(now.UnixNano(), 10)...)
+	data = append(data, `,"fill":"`...)
+	for len(data) < b.Size-2 {
+		data = append(data, 'x')
+	}
+	return &stream.Event{
+		ID: strconv.Itoa(n) + "-" + strconv.FormatInt(now.UnixNano(), 36), Source: "/bench", Type: "artifact.deployed", Subject: "a/b.bin",
+		Time: now.UTC().Format(time.RFC3339Nano), DataContentType: "application/json", Data: append(data, `"}`...),
+	}
+}
+
+// bareNATS publishes and consumes the same events through one work queue.
+func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
+	p, err := b.open(ctx, 0)
+	if err != nil {
+		return bareNATS{}, err
+	}
+	defer p.close()
+	q := p.layout.QueueFor("bare")
+	if err := p.layout.EnsureQueue(ctx, p.js, "bare", q, 1000); err != nil {
+		return bareNATS{}, err
+	}
+	began := time.Now()
+	for n := range b.Events {
+		e := b.event(n)
+		msg := delivery.Queued(e, q.Subject, q.Stream, strconv.Itoa(n), time.Now())
+		if _, err := p.js.PublishMsgAsync(msg, jetstream.WithStallWait(5*time.Second)); err != nil {
+			return bareNATS{}, err
+		}
+	}
+	<-p.js.PublishAsyncComplete()
+	published := time.Since(began)
+
+	pullCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	var taken atomic.Int64
+	began = time.Now()
+	pull := stream.Pull{Stream: q.Stream, Consumer: q.Consumer, Handle: func(_ context.Context, msgs []*stream.Message) {
+		for _, m := range msgs {
+			_ = m.Ack()
+		}
+		if taken.Add(int64(len(msgs))) >= int64(b.Events) {
+			stop()
+		}
+	}}
+	if err := pull.Run(pullCtx, p.nc); err != nil {
+		return bareNATS{}, err
+	}
+	consumed := time.Since(began)
+	return bareNATS{
+		PublishPerSecond: float64(b.Events) / published.Seconds(),
+		ConsumePerSecond: float64(b.Events) / consumed.Seconds(),
+	}, nil
+}
+
+// pipeline is the journey in this process, on a data directory of its own.
+type pipeline struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	layout   stream.Layout
+	producer *producer.Producer
+	reg      *prometheus.Registry
+	undo     []func()
+}
+
+func (p *pipeline) close() {
+	for _, undo := range slices.Backward(p.undo) {
+		undo()
+	}
+}
+
+// open starts the pipeline with a number of subscriptions that want every event.
+func (b *bench) open(ctx context.Context, subscriptions int) (p *pipeline, err error) {
+	p = &pipeline{reg: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	dir, err := os.MkdirTemp("", "jetpost-bench-")
+	if err != nil {
+		return nil, err
+	}
+	p.undo = append(p.undo, func() { _ = os.RemoveAll(dir) })
+	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "nats")}, b.log)
+	if err != nil {
+		return nil, err
+	}
+	p.undo = append(p.undo, func() { _ = server.Stop(context.WithoutCancel(ctx)) })
+	connect := func(role string) (*nats.Conn, error) {
+		nc, err := server.Connect(role, stream.ConnectOptions(role, b.log)...)
+		if err == nil {
+			p.undo = append(p.undo, nc.Close)
+		}
+		return nc, err
+	}
+	if p.nc, err = connect("control"); err != nil {
+		return nil, err
+	}
+	if p.js, err = stream.JetStream(p.nc); err != nil {
+		return nil, err
+	}
+	if p.layout, err = stream.NewLayout(stream.LayoutConfig{}); err != nil {
+		return nil, err
+	}
+	catalogue, err := schemas.Load()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.layout.Ensure(ctx, p.js, domainNames(catalogue)); err != nil {
+		return nil, err
+	}
+	if p.producer, err = producer.New(producer.Config{}, p.js, p.layout, catalogue, b.log, p.reg); err != nil {
+		return nil, err
+	}
+	keyring, err := subscription.LoadKeyring(filepath.Join(dir, "keyset.json"))
+	if err != nil {
+		return nil, err
+	}
+	store := subscription.NewStore(p.js, p.layout, keyring, b.log)
+	if err := b.subscribe(ctx, p, store, subscriptions); err != nil {
+		return nil, err
+	}
+	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	if err != nil {
+		return nil, err
+	}
+	return p, b.startServices(ctx, p, connect, keyring, store, egress)
+}
+
+func (b *bench) startServices(ctx context.Context, p *pipeline, connect connector, keyring *subscription.Keyring, store *subscription.Store, egress *subscription.Egress) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var running errgroup.Group
+	p.undo = append(p.undo, func() { cancel(); _ = running.Wait() })
+	view := subscription.NewView(subscription.ViewConfig{}, p.js, p.layout, keyring, b.log)
+	running.Go(func() error { return view.Run(ctx) })
+	if _, err := view.Sync(ctx); err != nil {
+		return err
+	}
+	routerConn, err := connect("router")
+	if err != nil {
+		return err
+	}
+	r, err := router.New(router.Config{Domains: []string{"artifact"}}, routerConn, p.layout, view, b.log, p.reg)
+	if err != nil {
+		return err
+	}
+	senderConn, err := connect("sender")
+	if err != nil {
+		return err
+	}
+	s, err := sender.New(sender.Config{Egress: egress}, senderConn, p.layout, view, store, b.log, p.reg)
+	if err != nil {
+		return err
+	}
+	running.Go(func() error { return r.Run(ctx) })
+	running.Go(func() error { return s.Run(ctx) })
+	return nil
+}
+
+func (b *bench) subscribe(ctx context.Context, p *pipeline, store *subscription.Store, n int) error {
+	for i := range n {
+		s := &subscription.Subscription{
+			ID: "bench-" + strconv.Itoa(i), Types: []string{"artifact.deployed"},
+			Endpoint: subscription.Endpoint{URL: b.sink.url + "/hook"},
+			Delivery: subscription.Delivery{MaxInFlight: benchConnections},
+		}
+		s.SetDefaults(time.Now())
+		s.Queue = p.layout.QueueFor(s.ID)
+		if err := p.layout.EnsureQueue(ctx, p.js, s.ID, s.Queue, s.Delivery.MaxInFlight); err != nil {
+			return err
+		}
+		if _, err := store.Create(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// throughput publishes as fast as the event log takes it and waits until all has
+// been delivered.
+func (b *bench) throughput(ctx context.Context, fanout int) (throughput, error) {
+	p, err := b.open(ctx, fanout)
+	if err != nil {
+		return throughput{}, err
+	}
+	defer p.close()
+	if err := b.deliver(ctx, p, max(2000/fanout, 100), fanout); err != nil { // connections and caches
+		return throughput{}, err
+	}
+	if b.Profile != "" {
+		f, err := os.Create(b.Profile)
+		if err != nil {
+			return throughput{}, err
+		}
+		defer func() { _ = f.Close() }()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return throughput{}, err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	events := b.Events / fanout
+	began, cpu := time.Now(), cpuTime()
+	if err := b.deliver(ctx, p, events, fanout); err != nil {
+		return throughput{}, err
+	}
+	elapsed, used := time.Since(began), cpuTime()-cpu
+	deliveries := events * fanout
+	return throughput{
+		Fanout: fanout, Events: float64(events) / elapsed.Seconds(), Deliveries: float64(deliveries) / elapsed.Seconds(),
+		CPU: used / time.Duration(deliveries),
+	}, nil
+}
+
+// deliver publishes n events and waits until the sender has recorded all of
+// their deliveries.
+func (b *bench) deliver(ctx context.Context, p *pipeline, n, fanout int) error {
+	before, err := p.delivered()
+	if err != nil {
+		return err
+	}
+	pending := make(chan *producer.Pending, 1024)
+	var g errgroup.Group
+	var once sync.Once
+	g.Go(func() (err error) {
+		for receipt := range pending {
+			if _, waitErr := receipt.Wait(ctx); waitErr != nil {
+				once.Do(func() { err = waitErr })
+			}
+		}
+		return err
+	})
+	for i := range n {
+		receipt, err := p.producer.PublishAsync(ctx, b.event(i))
+		if err != nil {
+			close(pending)
+			return err
+		}
+		pending <- receipt
+	}
+	close(pending)
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	want := before + float64(n*fanout)
+	for {
+		got, err := p.delivered()
+		if err != nil {
+			return err
+		}
+		if got >= want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// delivered is how many deliveries the sender has recorded as such.
+func (p *pipeline) delivered() (float64, error) {
+	families, err := p.reg.Gather()
+	if err != nil {
+		return 0, err
+	}
+	for _, family := range families {
+		if family.GetName() != "jetpost_sender_attempts_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if m.GetLabel()[0].GetValue() == delivery.Delivered.String() {
+				return m.GetCounter().GetValue(), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("the sender counts no attempts")
+}
+
+// latency measures how long events take from being published to being received,
+// at a steady rate.
+func (b *bench) latency(ctx context.Context) (latency, error) {
+	p, err := b.open(ctx, 1)
+	if err != nil {
+		return latency{}, err
+	}
+	defer p.close()
+	if err := b.deliver(ctx, p, 200, 1); err != nil {
+		return latency{}, err
+	}
+	runtime.GC()
+	if err := b.sink.reset(ctx); err != nil {
+		return latency{}, err
+	}
+	n := int(b.Latency.Seconds() * float64(b.Rate))
+	tick := time.NewTicker(time.Second / time.Duration(b.Rate))
+	defer tick.Stop()
+	for i := range n {
+		<-tick.C
+		if _, err := p.producer.PublishAsync(ctx, b.event(i)); err != nil {
+			return latency{}, err
+		}
+	}
+	for {
+		got, err := b.sink.received(ctx)
+		if err != nil {
+			return latency{}, err
+		}
+		if len(got.Latencies) >= n {
+			at := func(q float64) time.Duration { return got.Latencies[int(q*float64(len(got.Latencies)-1))] }
+			return latency{Rate: b.Rate, Count: len(got.Latencies), P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}, nil
+		}
+		select {
+		case <-ctx.Done():
+			return latency{}, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// cpuTime is what this process has used.
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// peakMemory is the largest resident size this process has had, in bytes.
+func peakMemory() int64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return usage.Maxrss << 10
+}

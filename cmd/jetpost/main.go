@@ -1,0 +1,89 @@
+// Command jetpost is the whole platform in one binary: the server in all its
+// roles, and the tools of the people who publish, receive and look after it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the Makefile.
+var version = "dev"
+
+// commandLine is everything jetpost can be told. Each command is in a file of
+// its own name.
+type commandLine struct {
+	Config configFlag `placeholder:"FILE" env:"JETPOST_CONFIG" help:"YAML file with values for flags, by their long names; those of a command stand below its name. Flags win over the environment, the environment over the file."`
+
+	Serve        serveCmd        `cmd:"" group:"Server" help:"Run jetpost: accept events, route them, deliver them."`
+	Subscription subscriptionCmd `cmd:"" aliases:"sub" group:"Operation" help:"Create, list and change subscriptions."`
+	Attempts     attemptsCmd     `cmd:"" group:"Operation" help:"List or follow the requests that were made."`
+	Deadletters  deadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List deliveries that were given up."`
+	Events       eventsCmd       `cmd:"" group:"Operation" help:"Read the event logs, past and present."`
+	Publish      publishCmd      `cmd:"" group:"Sources" help:"Publish an event, or many from standard input."`
+	Git          gitCmd          `cmd:"" group:"Sources" help:"Publish the pushes to a git repository."`
+	Watch        watchCmd        `cmd:"" group:"Sources" help:"Publish what happens to the files of a folder."`
+	Receiver     receiverCmd     `cmd:"" group:"Tools" help:"Run a receiver that verifies and prints what arrives."`
+	Bench        benchCmd        `cmd:"" group:"Tools" help:"Measure this machine: jetpost beside bare NATS and bare HTTP."`
+	BenchSink    benchSinkCmd    `cmd:"" hidden:"" help:"The receiver of bench, in a process of its own."`
+	Version      versionCmd      `cmd:"" group:"Tools" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	e := &env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	if err := run(e, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "jetpost:", err)
+		os.Exit(exitCode(err))
+	}
+}
+
+// run parses the command line and runs the command.
+func run(e *env, args []string) error {
+	var cli commandLine
+	exited := false
+	parser, err := kong.New(&cli,
+		kong.Name("jetpost"),
+		kong.Description("Turns CloudEvents into signed webhooks, over NATS JetStream. Nothing that was accepted is lost."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false, FlagsLast: true}),
+		kong.DefaultEnvars("JETPOST"),
+		kong.Writers(e.stdout, e.stderr),
+		kong.Exit(func(int) { exited = true }),
+	)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exited { // --help was asked for and printed
+		return nil
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	return parsed.Run(e)
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return 2
+	}
+	return 1
+}

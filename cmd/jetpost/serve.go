@@ -1,0 +1,356 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/producer"
+	"github.com/jetpost/jetpost/router"
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/sender"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/embedded"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// The roles a process can have. They never call each other: they meet in NATS.
+const (
+	roleProducer = "producer" // accepts events over HTTP
+	roleRouter   = "router"   // copies events to the queues of subscriptions
+	roleSender   = "sender"   // makes the requests
+	roleAdmin    = "admin"    // manages subscriptions, and creates what is missing in NATS
+)
+
+// serveCmd is `jetpost serve`.
+type serveCmd struct {
+	HTTP  string   `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to serve the API, /livez, /readyz and /metrics. Port 0 takes a free one. It speaks plain HTTP: put a TLS proxy before it when it leaves this machine."`
+	Data  string   `default:"./data" type:"path" placeholder:"DIR" help:"Data directory: the embedded NATS server's streams, the admin token, the key that encrypts secrets."`
+	Roles []string `default:"producer,router,sender,admin" enum:"producer,router,sender,admin" placeholder:"ROLE,..." help:"What this process does: producer, router, sender, admin. Default: all."`
+
+	NATS      string `name:"nats" group:"NATS" placeholder:"URL" help:"Use this NATS server or cluster (comma-separated URLs) instead of the embedded one. Credentials go into the URL, or into --nats-creds."`
+	NATSCreds string `name:"nats-creds" group:"NATS" type:"existingfile" placeholder:"FILE" help:"NATS credentials file."`
+	NATSSync  string `name:"nats-sync" group:"NATS" default:"interval" enum:"interval,always" help:"When the embedded server forces writes to the disk. interval: every two minutes; survives a crash of the process, not a power loss. always: before each acknowledgement; survives both and is several times slower."`
+	Prefix    string `group:"NATS" placeholder:"NAME" help:"Goes before every stream and subject, so that two installations can share one NATS account."`
+	Replicas  int    `group:"NATS" default:"1" help:"Copies of every stream: 1 on a single server, 3 on a cluster."`
+
+	AllowTarget []netip.Prefix `group:"Security" placeholder:"CIDR,..." help:"Private networks that subscriptions may send to, over http or https and to any port: 127.0.0.0/8, 10.1.0.0/16. Without it only public addresses are allowed."`
+	AllowHTTP   bool           `name:"allow-http" group:"Security" help:"Allow http URLs to public addresses. Deliveries are signed, but anyone on the way can read them."`
+	Keyset      string         `group:"Security" type:"path" placeholder:"FILE" help:"Key that encrypts the secrets of subscriptions. Senders and admins of one installation need the same. Default: keyset.json in the data directory, made at the first start."`
+	AdminToken  string         `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Token that the API asks for. Best given by the environment. Default: admin.token in the data directory, made at the first start."`
+
+	Schemas   []string      `type:"existingdir" placeholder:"DIR,..." help:"Folders with event domains of your own, beside those that ship (schemas/README.md)."`
+	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
+	LogLevel  string        `group:"Log" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error. info has one line for each request made."`
+	LogFormat string        `group:"Log" default:"auto" enum:"auto,json,console" help:"json, console, or auto: console on a terminal."`
+
+	// listening is told the base URL once requests are answered. For tests.
+	listening func(url string)
+}
+
+// Run serves until the context ends.
+func (c *serveCmd) Run(e *env) error {
+	log, flush := newLogger(e.stderr, c.LogLevel, c.LogFormat)
+	defer flush()
+	return c.serve(e.ctx, e.stdout, log)
+}
+
+func (c *serveCmd) has(role string) bool { return slices.Contains(c.Roles, role) }
+
+// serve is the composition of jetpost, one straight line: what is needed first
+// comes first, and the defers undo it in the opposite order. It is not split
+// because the order is the point.
+func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (err error) {
+	tuneMemory()
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	var folders []fs.FS
+	for _, dir := range c.Schemas {
+		folders = append(folders, schemas.Dir(dir))
+	}
+	catalogue, err := schemas.Load(folders...)
+	if err != nil {
+		return err
+	}
+	domains := domainNames(catalogue)
+	layout, err := stream.NewLayout(stream.LayoutConfig{Prefix: c.Prefix, Replicas: c.Replicas})
+	if err != nil {
+		return err
+	}
+	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: c.AllowTarget, AllowHTTP: c.AllowHTTP})
+	if err != nil {
+		return err
+	}
+	if len(c.AllowTarget) > 0 {
+		log.Info("endpoints in these networks are allowed", zap.Stringers("cidr", c.AllowTarget))
+	}
+
+	// The listener comes before NATS: a port that is taken is said at once.
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTP)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", c.HTTP, err)
+	}
+	defer func() { _ = listener.Close() }()
+
+	connect, stopNATS, err := c.openNATS(log)
+	if err != nil {
+		return err
+	}
+	defer stopNATS()
+	control, err := connect("control")
+	if err != nil {
+		return err
+	}
+	js, err := stream.JetStream(control)
+	if err != nil {
+		return err
+	}
+	if err := c.ensure(ctx, js, layout, domains, log); err != nil {
+		return err
+	}
+
+	var keyring *subscription.Keyring // a router never opens a secret
+	if c.has(roleSender) || c.has(roleAdmin) {
+		path := c.Keyset
+		if path == "" {
+			path = filepath.Join(c.Data, "keyset.json")
+		}
+		if keyring, err = subscription.LoadKeyring(path); err != nil {
+			return err
+		}
+	}
+	view := subscription.NewView(subscription.ViewConfig{}, js, layout, keyring, log)
+
+	// Services stop before the connections and the server they use: work ends with
+	// ctx, the server and the view only after it.
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var support errgroup.Group
+	support.Go(func() error { return view.Run(background) })
+	defer func() {
+		stopBackground()
+		err = errors.Join(err, support.Wait())
+	}()
+
+	services, ctx := errgroup.WithContext(ctx)
+	mux := http.NewServeMux()
+	if c.has(roleProducer) || c.has(roleAdmin) {
+		if err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, log, reg, ctx.Done()); err != nil {
+			return err
+		}
+	}
+	if c.has(roleRouter) {
+		nc, err := connect("router")
+		if err != nil {
+			return err
+		}
+		r, err := router.New(router.Config{Domains: domains}, nc, layout, view, log, reg)
+		if err != nil {
+			return err
+		}
+		services.Go(func() error { return r.Run(ctx) })
+	}
+	if c.has(roleSender) {
+		nc, err := connect("sender")
+		if err != nil {
+			return err
+		}
+		store := subscription.NewStore(js, layout, keyring, log)
+		s, err := sender.New(sender.Config{Egress: egress, UserAgent: "jetpost/" + version, Grace: c.Grace}, nc, layout, view, store, log, reg)
+		if err != nil {
+			return err
+		}
+		services.Go(func() error { return s.Run(ctx) })
+	}
+	admin.MountHealth(mux, control, view, reg)
+	services.Go(func() error { return serveHTTP(ctx, listener, mux, log) })
+
+	url := "http://" + listener.Addr().String()
+	if c.has(roleAdmin) {
+		if err := writeDiscovery(c.Data, url); err != nil {
+			log.Warn("clients on this machine have to be told where the server is", zap.Error(err))
+		}
+		defer removeDiscovery(c.Data)
+	}
+	fmt.Fprintf(out, "jetpost %s listening on %s\n", version, url)
+	if c.listening != nil {
+		c.listening(url)
+	}
+	log.Info("started", zap.Strings("roles", c.Roles), zap.String("url", url), zap.Strings("domains", domains))
+	err = services.Wait()
+	log.Info("stopped")
+	return err
+}
+
+// connector opens one connection for a role. It is closed with the others.
+type connector func(role string) (*nats.Conn, error)
+
+// openNATS starts the embedded server, or says how to reach the given one. Each
+// role gets connections of its own, so that one cannot hold up another.
+func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, stop func(), err error) {
+	var open []*nats.Conn
+	closeAll := func() {
+		for _, nc := range slices.Backward(open) {
+			nc.Close()
+		}
+	}
+	if c.NATS != "" {
+		connect = func(role string) (*nats.Conn, error) {
+			options := append(stream.ConnectOptions(role, log), nats.Name("jetpost "+role))
+			if c.NATSCreds != "" {
+				options = append(options, nats.UserCredentials(c.NATSCreds))
+			}
+			nc, err := nats.Connect(c.NATS, options...)
+			if err != nil {
+				return nil, fmt.Errorf("connect to NATS: %w", err)
+			}
+			open = append(open, nc)
+			return nc, nil
+		}
+		return connect, closeAll, nil
+	}
+	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync)}, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop = func() {
+		closeAll()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			log.Error("embedded NATS server did not stop cleanly", zap.Error(err))
+		}
+	}
+	connect = func(role string) (*nats.Conn, error) {
+		nc, err := server.Connect("jetpost "+role, stream.ConnectOptions(role, log)...)
+		if err != nil {
+			return nil, fmt.Errorf("connect to the embedded NATS server: %w", err)
+		}
+		open = append(open, nc)
+		return nc, nil
+	}
+	return connect, stop, nil
+}
+
+// ensure creates what is missing in NATS, if this process is an admin, or waits
+// until an admin has.
+func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout stream.Layout, domains []string, log *zap.Logger) error {
+	for waited := false; ; waited = true {
+		var err error
+		if c.has(roleAdmin) {
+			err = layout.Ensure(ctx, js, domains)
+		} else {
+			_, err = js.KeyValue(ctx, layout.SubscriptionsBucket())
+		}
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if c.NATS == "" { // the server is in this process: waiting would not help
+			return err
+		}
+		if !waited {
+			log.Warn("NATS is not ready for jetpost yet, waiting", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// mountAPI serves what people and programs call: events in, and the admin API.
+func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring,
+	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Catalogue, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
+) error {
+	token := c.AdminToken
+	if token == "" {
+		path := filepath.Join(c.Data, "admin.token")
+		var err error
+		if token, err = admin.LoadToken(path); err != nil {
+			return err
+		}
+		log.Info("the API asks for the token in this file", zap.String("file", path))
+	}
+	nc, err := connect("producer")
+	if err != nil {
+		return err
+	}
+	publishJS, err := stream.JetStream(nc)
+	if err != nil {
+		return err
+	}
+	if c.has(roleProducer) {
+		p, err := producer.New(producer.Config{}, publishJS, layout, catalogue, log, reg)
+		if err != nil {
+			return err
+		}
+		pattern := "/v1/events"
+		if c.has(roleAdmin) { // which answers the other methods of the path
+			pattern = "POST " + pattern
+		}
+		mux.Handle(pattern, admin.RequireToken(token, p.Handler()))
+	}
+	if c.has(roleAdmin) {
+		store := subscription.NewStore(js, layout, keyring, log)
+		a, err := admin.New(admin.Config{Version: version, Stopping: stopping}, js, layout, store, view, egress, catalogue, log, reg)
+		if err != nil {
+			return err
+		}
+		mux.Handle("/v1/", admin.RequireToken(token, a.Handler()))
+		mux.Handle("/openapi.json", a.Handler())
+	}
+	return nil
+}
+
+// serveHTTP answers requests until ctx ends, and lets those under way finish.
+func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler, log *zap.Logger) error {
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 80 << 10,
+		ErrorLog: zap.NewStdLog(log.Named("http")),
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		err := server.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) { // somebody follows a log
+			err = server.Close()
+		}
+		stopped <- err
+	})
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return <-stopped
+}
+
+func domainNames(catalogue *schemas.Catalogue) []string {
+	var names []string
+	for _, d := range catalogue.Domains() {
+		names = append(names, d.Name)
+	}
+	return names
+}
