@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -35,10 +36,10 @@ type recordBatch struct {
 	err    error
 }
 
-// Limits of a message: its stream takes 64 KiB, its place in the log tells 1,024
-// records apart.
+// Limits of a message: its stream takes 64 KiB with its header, its place in the
+// log tells 1,024 records apart.
 const (
-	maxBatchBytes   = 40 << 10
+	maxBatchBytes   = 60 << 10
 	maxBatchRecords = 1 << indexBits
 )
 
@@ -69,11 +70,18 @@ func (r *Recorder) Record(ctx context.Context, a *Attempt) error {
 func (r *Recorder) add(a *Attempt) *recordBatch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.waiting); n == 0 || len(r.waiting[n-1].data) > maxBatchBytes || r.waiting[n-1].count == maxBatchRecords {
+	if n := len(r.waiting); n == 0 || r.waiting[n-1].count == maxBatchRecords {
 		r.waiting = append(r.waiting, &recordBatch{stored: make(chan struct{})})
 	}
 	b := r.waiting[len(r.waiting)-1]
+	end := len(b.data)
 	b.data = append(a.append(b.data), '\n')
+	if len(b.data) > maxBatchBytes && b.count > 0 { // no room for this one: it begins the next
+		next := &recordBatch{data: bytes.Clone(b.data[end:]), stored: make(chan struct{})}
+		b.data = b.data[:end]
+		r.waiting = append(r.waiting, next)
+		b = next
+	}
 	b.count++
 	if !r.storing {
 		r.storing = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -20,7 +21,7 @@ func TestRecorder(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
 	log := delivery.NewLog(js, server.Layout)
-	const n = 3000
+	const n = 1000
 	var want []string
 	var wg sync.WaitGroup
 	recorder := log.Recorder("hook")
@@ -50,7 +51,7 @@ func TestRecorder(t *testing.T) {
 	var paged []string
 	last := ^uint64(0)
 	for before := uint64(0); ; {
-		page, err := log.Latest(t.Context(), "hook", before, 7)
+		page, err := log.Latest(t.Context(), "hook", before, 37)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,6 +105,37 @@ func TestRecorder(t *testing.T) {
 	slices.Sort(followed)
 	if diff := cmp.Diff(want, followed); diff != "" {
 		t.Errorf("followed attempts differ (-want +got):\n%s", diff)
+	}
+}
+
+// Records of any size fit: a message that the stream refuses would keep all its
+// deliveries from being settled.
+func TestRecorderOfLargeRecords(t *testing.T) {
+	t.Parallel()
+	server, js := platform(t)
+	recorder := delivery.NewLog(js, server.Layout).Recorder("hook")
+	const n = 200
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			a := failed()
+			a.SubscriptionID, a.Event.ID, a.Outcome = "hook", fmt.Sprint(i), delivery.Delivered
+			a.Error = ""
+			a.ResponseBody = strings.Repeat("\x00", i*delivery.MaxStoredBody/n) // six bytes each
+			if i%10 == 0 { // as large as can be
+				a.Event.Source, a.Event.Type, a.Event.Subject = strings.Repeat("<", 512), strings.Repeat(">", 512), strings.Repeat("&", 512)
+				a.Error, a.ResponseBody = strings.Repeat("\x00", 1024), strings.Repeat("\x00", delivery.MaxStoredBody)
+				a.URL = "https://example.com/" + strings.Repeat("&", 2028)
+			}
+			if err := recorder.Record(t.Context(), a); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	got, err := delivery.NewLog(js, server.Layout).Latest(t.Context(), "hook", 0, n+1)
+	if err != nil || len(got) != n {
+		t.Errorf("got %d attempts, error %v, want %d", len(got), err, n)
 	}
 }
 
