@@ -122,7 +122,7 @@ func TestRecorderOfLargeRecords(t *testing.T) {
 			a.SubscriptionID, a.Event.ID, a.Outcome = "hook", fmt.Sprint(i), delivery.Delivered
 			a.Error = ""
 			a.ResponseBody = strings.Repeat("\x00", i*delivery.MaxStoredBody/n) // six bytes each
-			if i%10 == 0 { // as large as can be
+			if i%10 == 0 {                                                      // as large as can be
 				a.Event.Source, a.Event.Type, a.Event.Subject = strings.Repeat("<", 512), strings.Repeat(">", 512), strings.Repeat("&", 512)
 				a.Error, a.ResponseBody = strings.Repeat("\x00", 1024), strings.Repeat("\x00", delivery.MaxStoredBody)
 				a.URL = "https://example.com/" + strings.Repeat("&", 2028)
