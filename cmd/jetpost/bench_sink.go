@@ -77,11 +77,10 @@ func (c *benchSinkCmd) Run(e *env) error {
 }
 
 func madeAt(body []byte) (time.Time, bool) {
-	at := bytes.Index(body, []byte(benchMarker))
-	if at < 0 {
+	_, digits, found := bytes.Cut(body, []byte(benchMarker))
+	if !found {
 		return time.Time{}, false
 	}
-	digits := body[at+len(benchMarker):]
 	end := 0
 	for end < len(digits) && digits[end] >= '0' && digits[end] <= '9' {
 		end++

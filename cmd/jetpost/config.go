@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
@@ -18,7 +19,7 @@ type configFlag string
 
 // BeforeResolve reads the file. The name of the method is kong's.
 func (c configFlag) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
-	path := string(ctx.FlagValue(trace.Flag).(configFlag)) //nolint:errcheck,forcetypeassert // it is this flag's type
+	path := string(ctx.FlagValue(trace.Flag).(configFlag))
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
@@ -70,14 +71,11 @@ func text(value any) any {
 	if !ok {
 		return fmt.Sprint(value)
 	}
-	joined := ""
+	items := make([]string, len(list))
 	for i, v := range list {
-		if i > 0 {
-			joined += ","
-		}
-		joined += fmt.Sprint(v)
+		items[i] = fmt.Sprint(v)
 	}
-	return joined
+	return strings.Join(items, ",")
 }
 
 // check refuses names that no command and no flag has: a typing error must not
