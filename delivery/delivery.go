@@ -84,14 +84,32 @@ var ErrUnreadable = errors.New("not a readable delivery")
 // Queued is the message of a delivery on its queue, before its first attempt.
 // origin names it, expected is the stream it must reach.
 func Queued(e *stream.Event, subject, expected, origin string, accepted time.Time) *nats.Msg {
+	return NewCopies(e, accepted).To(subject, expected, origin)
+}
+
+// Copies make the deliveries of one event: what they have in common is written
+// once.
+type Copies struct {
+	header nats.Header
+	data   []byte
+}
+
+// NewCopies prepares the deliveries of e, which its event log stored at accepted.
+func NewCopies(e *stream.Event, accepted time.Time) *Copies {
 	h := make(nats.Header, 16)
 	e.SetHeader(h)
-	values := []string{origin, expected, strconv.FormatInt(accepted.UnixNano(), 10)}
-	h[stream.HeaderMessageID] = values[0:1:1]
-	h[stream.HeaderOrigin] = values[0:1:1]
-	h[stream.HeaderExpectedStream] = values[1:2:2]
-	h[stream.HeaderAccepted] = values[2:3:3]
-	return &nats.Msg{Subject: subject, Header: h, Data: e.Data}
+	h[stream.HeaderAccepted] = []string{strconv.FormatInt(accepted.UnixNano(), 10)}
+	return &Copies{header: h, data: e.Data}
+}
+
+// To is Queued for one queue. The message shares its header with the next one:
+// it has to be published before To is called again.
+func (c *Copies) To(subject, expected, origin string) *nats.Msg {
+	values := []string{origin, expected}
+	c.header[stream.HeaderMessageID] = values[0:1:1]
+	c.header[stream.HeaderOrigin] = values[0:1:1]
+	c.header[stream.HeaderExpectedStream] = values[1:2:2]
+	return &nats.Msg{Subject: subject, Header: c.header, Data: c.data}
 }
 
 // FromMessage reads a delivery of a subscription off its queue.

@@ -71,9 +71,10 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 		if len(matched) == 0 {
 			continue
 		}
+		copies := delivery.NewCopies(event, m.Stored)
 		batch[i].targets = make([]target, len(matched))
 		for n, s := range matched {
-			batch[i].targets[n] = d.send(&batch[i], s)
+			batch[i].targets[n] = d.send(copies, m, s)
 		}
 	}
 	d.batches <- batch
@@ -81,10 +82,9 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 
 // send publishes one delivery without waiting. The message id is the same
 // whenever the same event is routed again, so the queue stores it once.
-func (d *domainRoute) send(r *routed, s *subscription.Subscription) target {
-	origin := delivery.Origin(r.msg.Stream, r.msg.Sequence, s.ID)
-	msg := delivery.Queued(r.event, s.Queue.Subject, s.Queue.Stream, origin, r.msg.Stored)
-	future, err := d.js.PublishMsgAsync(msg, publishOptions...)
+func (d *domainRoute) send(copies *delivery.Copies, m *stream.Message, s *subscription.Subscription) target {
+	msg := copies.To(s.Queue.Subject, s.Queue.Stream, delivery.Origin(m.Stream, m.Sequence, s.ID))
+	future, err := d.js.PublishMsgAsync(msg, publishOptions...) // it is encoded before this returns
 	return target{subscription: s, future: future, err: err}
 }
 

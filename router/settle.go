@@ -107,7 +107,7 @@ func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) er
 			return t.err
 		case <-time.After(delay):
 		}
-		*t = d.send(r, t.subscription)
+		*t = d.send(delivery.NewCopies(r.event, r.msg.Stored), r.msg, t.subscription)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ const (
 type serveCmd struct {
 	HTTP  string   `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to serve the API, /livez, /readyz and /metrics. Port 0 takes a free one. It speaks plain HTTP: put a TLS proxy before it when it leaves this machine."`
 	Data  string   `default:"./data" type:"path" placeholder:"DIR" help:"Data directory: the embedded NATS server's streams, the admin token, the key that encrypts secrets."`
-	Roles []string `default:"producer,router,sender,admin" enum:"producer,router,sender,admin" placeholder:"ROLE,..." help:"What this process does: producer, router, sender, admin. Default: all."`
+	Roles []string `default:"producer,router,sender,admin" enum:"producer,router,sender,admin" placeholder:"ROLE" help:"What this process does: producer, router, sender, admin. Default: all."`
 
 	NATS      string `name:"nats" group:"NATS" placeholder:"URL" help:"Use this NATS server or cluster (comma-separated URLs) instead of the embedded one. Credentials go into the URL, or into --nats-creds."`
 	NATSCreds string `name:"nats-creds" group:"NATS" type:"existingfile" placeholder:"FILE" help:"NATS credentials file."`
@@ -51,12 +51,12 @@ type serveCmd struct {
 	Prefix    string `group:"NATS" placeholder:"NAME" help:"Goes before every stream and subject, so that two installations can share one NATS account."`
 	Replicas  int    `group:"NATS" default:"1" help:"Copies of every stream: 1 on a single server, 3 on a cluster."`
 
-	AllowTarget []netip.Prefix `group:"Security" placeholder:"CIDR,..." help:"Private networks that subscriptions may send to, over http or https and to any port: 127.0.0.0/8, 10.1.0.0/16. Without it only public addresses are allowed."`
+	AllowTarget []netip.Prefix `group:"Security" placeholder:"CIDR" help:"Private networks that subscriptions may send to, over http or https and to any port: 127.0.0.0/8, 10.1.0.0/16. Without it only public addresses are allowed."`
 	AllowHTTP   bool           `name:"allow-http" group:"Security" help:"Allow http URLs to public addresses. Deliveries are signed, but anyone on the way can read them."`
 	Keyset      string         `group:"Security" type:"path" placeholder:"FILE" help:"Key that encrypts the secrets of subscriptions. Senders and admins of one installation need the same. Default: keyset.json in the data directory, made at the first start."`
 	AdminToken  string         `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Token that the API asks for. Best given by the environment. Default: admin.token in the data directory, made at the first start."`
 
-	Schemas   []string      `type:"existingdir" placeholder:"DIR,..." help:"Folders with event domains of your own, beside those that ship (schemas/README.md)."`
+	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md)."`
 	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
 	LogLevel  string        `group:"Log" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error. info has one line for each request made."`
 	LogFormat string        `group:"Log" default:"auto" enum:"auto,json,console" help:"json, console, or auto: console on a terminal."`
@@ -212,6 +212,11 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, stop func(), er
 	var open []*nats.Conn
 	closeAll := func() {
 		for _, nc := range slices.Backward(open) {
+			// What was settled last must have reached the server before that stops, or
+			// it would be done again after the next start.
+			if nc.IsConnected() {
+				_ = nc.FlushTimeout(5 * time.Second)
+			}
 			nc.Close()
 		}
 	}
