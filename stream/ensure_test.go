@@ -205,6 +205,7 @@ func TestEnsureConcurrently(t *testing.T) {
 		t.Fatalf("ensure again: %v", err)
 	}
 	s.Restart()
+	awaitServer(t, s)
 	if err := s.Layout.Ensure(t.Context(), s.JS(), domains); err != nil {
 		t.Fatalf("ensure after a restart: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -58,6 +59,8 @@ func TestClassifyPublishOfServer(t *testing.T) {
 		select {
 		case err = <-future.Err():
 		case <-future.Ok():
+		case <-time.After(20 * time.Second): // the client library would wait for ever
+			t.Fatalf("%s, asynchronously: no answer", what)
 		}
 		if got := stream.ClassifyPublish(err); err == nil || got != want {
 			t.Errorf("%s, asynchronously: got %d of %v, want %d", what, got, err, want)

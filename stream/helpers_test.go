@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/streamtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -93,4 +95,16 @@ func eventually(t *testing.T, what string, try func() error) {
 			t.Fatalf("wait for %s: %v", what, err)
 		}
 	}
+}
+
+// awaitServer waits after a restart until the server answers on the test's
+// connection, which may not have noticed yet that the server was away.
+func awaitServer(t *testing.T, s *streamtest.Server) {
+	t.Helper()
+	eventually(t, "the server", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.JS().AccountInfo(ctx)
+		return err
+	})
 }

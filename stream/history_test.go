@@ -57,6 +57,8 @@ func (h history) publish(t *testing.T, types ...string) {
 		case <-future.Ok():
 		case err := <-future.Err():
 			t.Fatalf("publish: %v", err)
+		case <-time.After(20 * time.Second): // the client library would wait for ever
+			t.Fatal("publish: no answer")
 		}
 	}
 }
@@ -271,6 +273,7 @@ func TestReadFollow(t *testing.T) {
 			h.publish(t, "pull", "push") // after all that there was
 		case 3:
 			h.Restart() // a new server, and all that the old one knew of us is gone
+			awaitServer(t, h.Server)
 			h.publish(t, "push", "push")
 		case 5:
 			cancel()

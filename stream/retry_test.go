@@ -122,12 +122,7 @@ func TestRetryTimersSurviveRestart(t *testing.T) {
 	s.Stop()
 	<-time.After(time.Until(at)) // the server is to be away at that time
 	s.Start()
-	eventually(t, "the server", func() error {
-		if !s.Conn().IsConnected() {
-			return errors.New("not connected")
-		}
-		return nil
-	})
+	awaitServer(t, s)
 	for _, shard := range l.RetryShards() {
 		consumer, err := js.Consumer(t.Context(), l.RetryStream(shard), stream.SenderConsumer)
 		if err != nil {
