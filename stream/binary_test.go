@@ -244,6 +244,22 @@ func TestIsAttributeHeader(t *testing.T) {
 	}
 }
 
+// What jetpost wrote itself is not validated again, but it is still an event.
+func TestFromCheckedMessageRefuses(t *testing.T) {
+	t.Parallel()
+	for what, h := range map[string]nats.Header{
+		"no event":  nil,
+		"no id":     header("ce-specversion", "1.0", "ce-source", "/s", "ce-type", "t"),
+		"no source": header("ce-specversion", "1.0", "ce-id", "1", "ce-type", "t"),
+		"no type":   header("ce-specversion", "1.0", "ce-id", "1", "ce-source", "/s"),
+	} {
+		got, err := stream.FromCheckedMessage(h, nil)
+		if wantInvalid(t, got, err); got != nil {
+			t.Errorf("%s: got %+v", what, got)
+		}
+	}
+}
+
 func FuzzFromMessage(f *testing.F) {
 	for _, seed := range []struct{ names, values, data string }{
 		{"ce-specversion|ce-id|ce-source|ce-type|ce-x", "1.0|1|/s|t|100%25", "data"},

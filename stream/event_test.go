@@ -145,6 +145,8 @@ func checkCodecs(t *testing.T, e *stream.Event) {
 	e.SetHeader(h)
 	got, err := stream.FromMessage(h, e.Data)
 	wantEvent(t, "as a NATS message", got, err, e)
+	got, err = stream.FromCheckedMessage(h, e.Data)
+	wantEvent(t, "as a message of our own", got, err, e)
 
 	got, err = stream.ParseStructured(e.AppendStructured(nil))
 	want := *e
