@@ -172,22 +172,23 @@ type apiField struct {
 	Message string `json:"message"`
 }
 
-// Error has the detail in its first line and, where there are several, each thing
-// that is wrong in a line of its own.
+// Error has the detail in its first line and, where it does not say them already,
+// each thing that is wrong in a line of its own.
 func (e *apiError) Error() string {
 	var b strings.Builder
 	b.WriteString(shown(e.Detail, shownLine))
 	if e.Detail == "" {
 		b.WriteString("the server answers " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status))
 	}
-	if len(e.Errors) > 1 {
-		for _, one := range e.Errors {
-			b.WriteString("\n  ")
-			if one.Field != "" {
-				b.WriteString(shown(one.Field, shownField) + ": ")
-			}
-			b.WriteString(shown(one.Message, shownLine))
+	for _, one := range e.Errors {
+		if strings.Contains(e.Detail, one.Message) {
+			continue
 		}
+		b.WriteString("\n  ")
+		if one.Field != "" {
+			b.WriteString(shown(one.Field, shownField) + ": ")
+		}
+		b.WriteString(shown(one.Message, shownLine))
 	}
 	if e.RequestID != "" {
 		b.WriteString(" (request " + shown(e.RequestID, shownField) + ")")
@@ -349,7 +350,7 @@ func (c *client) follow(ctx context.Context, path string, query url.Values, each
 	}
 	switch {
 	case parent.Err() != nil:
-		return nil //nolint:nilerr // to stop following is how it ends
+		return nil // to stop following is how it ends
 	case lines.Err() != nil:
 		return fmt.Errorf("follow %s: %w", c.url, lines.Err())
 	}

@@ -41,8 +41,12 @@ func (f gitFields) config(dir string) gitsource.Config {
 func (f gitFields) args() []string {
 	var args []string
 	for _, flag := range [][2]string{
-		{"--name", f.Name}, {"--owner", f.Owner}, {"--base-url", f.BaseURL},
-		{"--clone-url", f.CloneURL}, {"--ssh-url", f.SSHURL}, {"--source", f.Source},
+		{"--name", f.Name},
+		{"--owner", f.Owner},
+		{"--base-url", f.BaseURL},
+		{"--clone-url", f.CloneURL},
+		{"--ssh-url", f.SSHURL},
+		{"--source", f.Source},
 	} {
 		if flag[1] != "" {
 			args = append(args, flag[0]+"="+flag[1])

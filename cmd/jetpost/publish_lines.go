@@ -21,6 +21,7 @@ import (
 const (
 	maxLinesAtOnce  = 100
 	maxBytesAtOnce  = 1 << 20
+	readAtOnce      = 256 << 10
 	maxPublishLine  = 1 << 20 // an event has 256 KiB at most, its JSON may be longer
 	progressRedraw  = 200 * time.Millisecond
 	progressEvery   = time.Second // where lines cannot be redrawn
@@ -30,7 +31,7 @@ const (
 // A publishReport is what became of the lines.
 type publishReport struct {
 	Published  int       `json:"published"`
-	Duplicates int       `json:"duplicates"` // of those: stored before
+	Duplicates int       `json:"duplicates"` // were stored before
 	Rejected   int       `json:"rejected"`
 	Lines      []badLine `json:"rejected_lines"`
 	Seconds    float64   `json:"seconds"`
@@ -38,6 +39,9 @@ type publishReport struct {
 	// published or rejected.
 	DoneThrough int `json:"done_through_line"`
 }
+
+// done is how many events are stored.
+func (r *publishReport) done() int { return r.Published + r.Duplicates }
 
 // A badLine is a line that was rejected.
 type badLine struct {
@@ -89,10 +93,10 @@ func (c *publishCmd) publishLines(e *env, api *client) (err error) {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w\nlines 1 to %d are done; publish the rest with: tail -n +%d FILE | jetpost publish --ndjson ...",
+		return fmt.Errorf("%w\nlines 1 to %d are done; publish the rest with: tail -n +%d FILE | jetpost publish --ndjson",
 			err, p.report.DoneThrough, p.report.DoneThrough+1)
 	case p.report.Rejected > 0:
-		return fmt.Errorf("%d of %d lines were rejected", p.report.Rejected, p.report.Rejected+p.report.Published)
+		return fmt.Errorf("%d of %d lines were rejected", p.report.Rejected, p.report.Rejected+p.report.done())
 	}
 	return nil
 }
@@ -101,7 +105,7 @@ func (p *linePublisher) print(e *env, asJSON bool) error {
 	if asJSON {
 		return printJSON(e.stdout, &p.report)
 	}
-	rate := float64(p.report.Published) / max(p.report.Seconds, 1e-3)
+	rate := float64(p.report.done()) / max(p.report.Seconds, 1e-3)
 	_, err := fmt.Fprintf(e.stdout, "published %d, duplicates %d, rejected %d  (%.1f s, %.0f/s)\n",
 		p.report.Published, p.report.Duplicates, p.report.Rejected, p.report.Seconds, rate)
 	return err
@@ -110,29 +114,46 @@ func (p *linePublisher) print(e *env, asJSON bool) error {
 // run reads until the input ends. Nothing is held back while it waits for more,
 // so that lines can come from a program that goes on for ever.
 func (p *linePublisher) run(ctx context.Context, in io.Reader, progress func()) error {
-	lines := bufio.NewReaderSize(in, 256<<10)
+	lines := bufio.NewReaderSize(interruptible(ctx, in), readAtOnce)
 	for number := 1; ; number++ {
-		text, tooLong, err := readLine(lines)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return errors.Join(fmt.Errorf("read standard input: %w", err), p.flush(ctx))
+		text, tooLong, readErr := readLine(lines)
+		if readErr == nil || errors.Is(readErr, io.EOF) && len(text) > 0 { // the last line may have no end
+			if err := p.add(ctx, number, text, tooLong); err != nil {
+				return err
+			}
 		}
-		atEnd := err != nil
-		if len(text) == 0 && atEnd {
-			return p.flush(ctx)
-		}
-		if err := p.add(ctx, number, text, tooLong); err != nil {
-			return err
-		}
-		if atEnd || lines.Buffered() == 0 {
+		if readErr != nil || !lineAtHand(lines) {
 			if err := p.flush(ctx); err != nil {
 				return err
 			}
 			progress()
 		}
-		if atEnd {
+		switch {
+		case errors.Is(readErr, io.EOF):
 			return nil
+		case readErr != nil:
+			return fmt.Errorf("read standard input: %w", readErr)
 		}
 	}
+}
+
+// lineAtHand reports whether the next line can be read without waiting.
+func lineAtHand(r *bufio.Reader) bool {
+	buffered, err := r.Peek(r.Buffered())
+	return err == nil && bytes.IndexByte(buffered, '\n') >= 0
+}
+
+// interruptible is in, except that reading ends with ctx: a person who stops the
+// command has not ended its input. What was being read then is lost.
+func interruptible(ctx context.Context, in io.Reader) io.Reader {
+	r, w := io.Pipe()
+	context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		// Hidden is what would make the copy choose its own buffer.
+		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{in}, make([]byte, readAtOnce))
+		_ = w.CloseWithError(err)
+	}()
+	return r
 }
 
 // readLine returns a line without its end. Of one that is too long it returns the
@@ -214,9 +235,10 @@ func (p *linePublisher) publish(ctx context.Context, batch []lineEvent) error {
 		receipts, err := p.api.publish(ctx, events, p.cmd.Patience)
 		if err == nil {
 			for _, r := range receipts {
-				p.report.Published++
 				if r.Duplicate {
 					p.report.Duplicates++
+				} else {
+					p.report.Published++
 				}
 			}
 			return nil
@@ -316,7 +338,7 @@ func (p *progressLine) update(r *publishReport) {
 		return
 	}
 	p.drawn = now
-	rate := float64(r.Published) / now.Sub(p.began).Seconds()
+	rate := float64(r.done()) / now.Sub(p.began).Seconds()
 	text := fmt.Sprintf("published %d, duplicates %d, rejected %d, %.0f/s", r.Published, r.Duplicates, r.Rejected, rate)
 	if !p.terminal {
 		_, _ = fmt.Fprintln(p.w, text)

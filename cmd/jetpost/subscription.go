@@ -267,22 +267,20 @@ Examples:
 
 // Run changes it.
 func (c *subscriptionUpdateCmd) Run(e *env) error {
-	method, body := http.MethodPatch, any(nil)
 	document, err := c.document(e.stdin)
 	if err != nil {
 		return err
 	}
+	method, body := http.MethodPatch, any(document)
 	switch {
 	case c.File != "":
-		method, body = http.MethodPut, document
+		method = http.MethodPut
 	case c.Patch != "" && len(document) > 0:
 		return errors.New("--patch goes alone: put everything into it")
 	case c.Patch != "":
 		body = []byte(c.Patch)
 	case len(document) == 0:
 		return errors.New("there is nothing to change: give a flag, --patch or --file")
-	default:
-		body = document
 	}
 	api, err := c.client(e.ctx)
 	if err != nil {
@@ -509,8 +507,12 @@ func (c *subscriptionTestCmd) report(e *env, a *delivery.Attempt) error {
 			_, _ = fmt.Fprintln(e.stdout, "    "+shown(a.ResponseBody, shownLine))
 		}
 	}
-	if a.Outcome != delivery.Delivered {
-		return fmt.Errorf("the receiver has not accepted it: %s", a.Outcome)
+	switch a.Outcome {
+	case delivery.Delivered:
+		return nil
+	case delivery.Retry:
+		return errors.New("the receiver has not accepted it; it will be tried again")
+	case delivery.Gone, delivery.Rejected, delivery.Exhausted:
 	}
-	return nil
+	return fmt.Errorf("the receiver has not accepted it, and it will not be tried again: %s", a.Outcome)
 }

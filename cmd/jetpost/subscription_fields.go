@@ -64,10 +64,10 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	for _, delay := range f.Schedule {
 		schedule = append(schedule, delay.String())
 	}
-	delivery, retry := member(body, "delivery"), map[string]any{}
+	delivery := member(body, "delivery")
 	set(delivery, "max_in_flight", f.MaxInFlight, f.MaxInFlight != 0)
 	if len(schedule) > 0 {
-		retry = member(delivery, "retry")
+		retry := member(delivery, "retry")
 		retry["schedule"] = schedule
 		delivery["retry"] = retry
 	}

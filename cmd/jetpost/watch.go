@@ -19,7 +19,7 @@ type watchCmd struct {
 	StateDir string        `env:"JETPOST_WATCH_STATE" type:"path" placeholder:"DIR" help:"Where to remember what was announced. Default: .local/share/jetpost/folders in the home folder."`
 	Settle   time.Duration `env:"-" default:"200ms" help:"How long a file must not have changed before it is announced."`
 	Rescan   time.Duration `env:"-" default:"1m" help:"Time between two looks at the whole folder, for what no notification has told."`
-	LogLevel string        `env:"-" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+	LogLevel string        `env:"-" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info (the default), warn or error."`
 }
 
 // Help is the long text of --help.
