@@ -219,7 +219,10 @@ func handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *nats.Msg) 
 	}
 	back := func(m *nats.Msg) {
 		if isStatus, _ := statusOf(m); !isStatus {
-			_ = newMessage(nc, m).Nak(0) // not settled is not lost
+			// With a delay, if only a token one: the server keeps it through a
+			// restart. Without, a server that stops with this process would sit on
+			// the message until its AckWait is over.
+			_ = newMessage(nc, m).Nak(time.Millisecond)
 		}
 	}
 	timeout := time.NewTimer(5 * time.Second)
