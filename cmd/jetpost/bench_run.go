@@ -324,7 +324,7 @@ func (b *bench) subscribe(ctx context.Context, p *pipeline, store *subscription.
 		s := &subscription.Subscription{
 			ID: "bench-" + strconv.Itoa(i), Types: []string{"artifact.deployed"},
 			Endpoint: subscription.Endpoint{URL: b.sink.url + "/hook"},
-			Delivery: subscription.Delivery{MaxInFlight: benchConnections},
+			Delivery: subscription.Delivery{MaxInFlight: max(4*benchConnections/n, benchConnections)},
 		}
 		s.SetDefaults(time.Now())
 		s.Queue = p.layout.QueueFor(s.ID)
