@@ -22,6 +22,9 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 		Status: got.status, ResponseBody: delivery.StoredBody(got.body), RequestBytes: len(body),
 	}
 	switch {
+	case err != nil && ctx.Err() != nil: // the end of the grace period; the receiver is not to blame
+		u.brokenOff = true
+		a.Outcome, a.Error = delivery.Retry, "broken off: the sender was stopped"
 	case err != nil:
 		a.Outcome, a.Error = delivery.Retry, err.Error()
 	default:
@@ -65,6 +68,9 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 		return
 	}
 	delay, more := nextDelay(&u.e.sub.Delivery, a.Attempt, wait)
+	if u.brokenOff {
+		delay, more = 0, true // another sender makes it at once
+	}
 	if !more {
 		a.Outcome = delivery.Exhausted
 		return

@@ -47,7 +47,7 @@ func newClient(control func(network, address string, c syscall.RawConn) error) *
 	}
 	client := retryablehttp.NewClient()
 	client.HTTPClient = &http.Client{
-		Transport:     transport,
+		Transport:     withoutLocation{transport},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	client.Logger = nil // it would log whole URLs
@@ -58,6 +58,20 @@ func newClient(control func(network, address string, c syscall.RawConn) error) *
 	}
 	client.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	return client
+}
+
+// withoutLocation takes from answers where a redirect leads. The client parses it
+// even if it is not to be followed, and an answer with one that does not parse
+// would become an error that quotes it.
+type withoutLocation struct{ *http.Transport }
+
+// RoundTrip makes one request.
+func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.Transport.RoundTrip(r)
+	if err == nil {
+		response.Header.Del("Location")
+	}
+	return response, err
 }
 
 // notConnected reports a failure from before anything was written. An address

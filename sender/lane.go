@@ -26,7 +26,7 @@ type lane struct {
 	recorder *delivery.Recorder
 
 	mu       sync.Mutex
-	next     map[uint64]int // by queue sequence: the attempt that a nak of this lane will bring
+	next     map[uint64]expectation // by queue sequence: what a nak of this lane will bring
 	endpoint *endpoint      // of the latest revision seen
 }
 
@@ -93,6 +93,8 @@ type underway struct {
 	m *stream.Message
 	d *delivery.Delivery
 	e *endpoint
+	// brokenOff: the request did not end within the grace period of a stop.
+	brokenOff bool
 	// certain: d.Attempt is right. It may be too low after a crash, see
 	// delivery.Log.
 	certain bool
@@ -126,23 +128,34 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
 	}
 }
 
+// An expectation is what a delivery will be when it comes back to the lane that
+// has handed it back.
+type expectation struct {
+	attempt   int
+	delivered int // how often it was handed out by then
+}
+
 // expected is the attempt number that this lane gave the message when it handed
-// it back. Other senders do not know it: the attempt log corrects the number.
+// it back. Other senders do not know it, and what has been to one of them
+// meanwhile may have had more attempts: the attempt log corrects the number.
 func (l *lane) expected(m *stream.Message) (attempt int, known bool) {
 	if m.Delivered == 1 {
 		return 0, false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	attempt, known = l.next[m.Sequence]
+	next := l.next[m.Sequence]
 	delete(l.next, m.Sequence)
-	return attempt, known
+	return next.attempt, next.delivered == m.Delivered-1
 }
 
 func (l *lane) expect(m *stream.Message, attempt int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.next[m.Sequence] = attempt
+	if len(l.next) > 4*l.batch {
+		clear(l.next) // most went to other senders: no more can be under way than the limit
+	}
+	l.next[m.Sequence] = expectation{attempt, m.Delivered}
 }
 
 func (l *lane) endpointFor(sub *subscription.Subscription) (*endpoint, error) {

@@ -140,7 +140,7 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			laneCtx, stop := context.WithCancel(ctx)
 			l := &lane{
 				Sender: s, id: sub.ID, queue: sub.Queue, batch: sub.Delivery.MaxInFlight, stop: stop,
-				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]int),
+				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]expectation),
 			}
 			lanes[sub.ID] = l
 			running.Go(func() { l.run(laneCtx, work) })

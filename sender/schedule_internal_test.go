@@ -1,0 +1,101 @@
+package sender
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+func retrying(jitter float64, delays ...time.Duration) *subscription.Delivery {
+	d := &subscription.Delivery{Retrying: subscription.Retrying{Jitter: jitter}}
+	for _, delay := range delays {
+		d.Retry = append(d.Retry, subscription.Duration(delay))
+	}
+	return d
+}
+
+// However often it is drawn, a delay stays inside its jitter, and uses it.
+func TestNextDelayJitter(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		jitter         float64
+		delay          time.Duration
+		shortest, most time.Duration
+	}{
+		{0, time.Minute, time.Minute, time.Minute},
+		{0.2, time.Minute, 48 * time.Second, 72 * time.Second},
+		{1, time.Minute, 0, 2 * time.Minute},
+		{0.5, 0, 0, 0},
+		{0.2, 24 * time.Hour, 24 * time.Hour * 8 / 10, 24 * time.Hour * 12 / 10},
+		{0.2, 1, 1, 1}, // too short to be spread
+	} {
+		d := retrying(tt.jitter, 0, tt.delay)
+		lowest, highest := tt.most, tt.shortest
+		for range 20_000 {
+			got, more := nextDelay(d, 1, 0)
+			if !more || got < tt.shortest || got > tt.most {
+				t.Fatalf("%s with jitter %v: got %s, more: %t, want %s to %s", tt.delay, tt.jitter, got, more, tt.shortest, tt.most)
+			}
+			lowest, highest = min(lowest, got), max(highest, got)
+		}
+		if edge := (tt.most - tt.shortest) / 100; lowest > tt.shortest+edge || highest < tt.most-edge {
+			t.Errorf("%s with jitter %v: 20,000 draws were from %s to %s, want all of %s to %s", tt.delay, tt.jitter, lowest, highest, tt.shortest, tt.most)
+		}
+	}
+}
+
+func TestNextDelaySchedule(t *testing.T) {
+	t.Parallel()
+	d := retrying(0, 0, 5*time.Second, 5*time.Minute)
+	for _, tt := range []struct {
+		name       string
+		failed     int
+		retryAfter time.Duration
+		want       time.Duration
+		more       bool
+	}{
+		{"the first has failed", 1, 0, 5 * time.Second, true},
+		{"the second has failed", 2, 0, 5 * time.Minute, true},
+		{"the last has failed", 3, 0, 0, false},
+		{"one more than there are", 4, 0, 0, false},
+		{"the receiver wants longer", 1, time.Hour, time.Hour, true},
+		{"the receiver wants less", 2, time.Second, 5 * time.Minute, true},
+		{"the receiver wants too long", 1, 1000 * time.Hour, 24 * time.Hour, true},
+		{"the receiver wants another after the last", 3, time.Second, 0, false},
+	} {
+		got, more := nextDelay(d, tt.failed, tt.retryAfter)
+		if got != tt.want || more != tt.more {
+			t.Errorf("%s: got %s, more: %t, want %s, %t", tt.name, got, more, tt.want, tt.more)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 500_000_000, time.UTC)
+	for text, want := range map[string]time.Duration{
+		"":                               0,
+		"0":                              0,
+		"120":                            2 * time.Minute,
+		" 7 ":                            7 * time.Second,
+		"86400":                          24 * time.Hour,
+		"86401":                          24 * time.Hour,
+		"4294967295":                     24 * time.Hour,
+		"Sun, 01 Mar 2026 12:01:00 GMT":  59*time.Second + 500*time.Millisecond,
+		"Sunday, 01-Mar-26 12:01:00 GMT": 59*time.Second + 500*time.Millisecond, // obsolete forms
+		"Sun Mar  1 12:01:00 2026":       59*time.Second + 500*time.Millisecond,
+		"Sun, 01 Mar 2026 11:00:00 GMT":  0,
+		"Fri, 31 Dec 9999 23:59:59 GMT":  24 * time.Hour,
+		// What cannot be read is ignored.
+		"-1": 0, "1.5": 0, "1e3": 0, "soon": 0, "99999999999999999999": 0, "0x10": 0, "2026-03-01T12:01:00Z": 0, "5, 10": 0,
+	} {
+		if got := retryAfter(http.Header{"Retry-After": {text}}, now); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	if got := retryAfter(http.Header{}, now); got != 0 {
+		t.Errorf("without the header: got %s, want none", got)
+	}
+}
