@@ -47,14 +47,21 @@ func ID(subscription, source, id string) string {
 	b = append(append(b, subscription...), 0)
 	b = append(append(b, source...), 0)
 	b = append(b, id...)
+	return "dlv_" + digest(b)
+}
+
+// TimerKey names the retry timer of a delivery: one delivery has one. It is made
+// of the origin, since a producer that reuses an id makes several deliveries with
+// the same one, and a timer replaces that of the same key.
+func (d *Delivery) TimerKey() string { return digest([]byte(d.Origin)) }
+
+// digest is the first 26 characters of lower-case base32hex of SHA-256.
+func digest(b []byte) string {
 	sum := sha256.Sum256(b)
 	var text [52]byte
 	idEncoding.Encode(text[:], sum[:])
-	return "dlv_" + strings.ToLower(string(text[:26]))
+	return strings.ToLower(string(text[:26]))
 }
-
-// TimerKey names the retry timer of a delivery: one delivery has one.
-func (d *Delivery) TimerKey() string { return strings.TrimPrefix(d.ID, "dlv_") }
 
 // Origin is the message id under which a router publishes the event at sequence
 // of an event log to a subscription's queue. It is made of the sequence and not

@@ -34,23 +34,38 @@ func TestID(t *testing.T) {
 	}
 }
 
-// A delivery id is signed between dots, and its key is a subject token.
+// A delivery id is signed between dots: it has none.
 func TestIDAlphabet(t *testing.T) {
 	t.Parallel()
 	form := regexp.MustCompile(`^dlv_[0-9a-v]{26}$`)
 	seen := make(map[string]bool)
 	for n := range 2000 {
-		d := delivery.Delivery{ID: delivery.ID("hook", "https://example.com/a.b", strconv.Itoa(n))}
-		if !form.MatchString(d.ID) {
-			t.Fatalf("id %q is not dlv_ and 26 characters of base32hex", d.ID)
+		id := delivery.ID("hook", "https://example.com/a.b", strconv.Itoa(n))
+		if !form.MatchString(id) {
+			t.Fatalf("id %q is not dlv_ and 26 characters of base32hex", id)
 		}
-		if got, want := d.TimerKey(), d.ID[4:]; got != want {
-			t.Fatalf("timer key of %s: got %q, want %q", d.ID, got, want)
+		if seen[id] {
+			t.Fatalf("id %s is of two events", id)
 		}
-		if seen[d.ID] {
-			t.Fatalf("id %s is of two events", d.ID)
-		}
-		seen[d.ID] = true
+		seen[id] = true
+	}
+}
+
+// A timer replaces that of the same key: attempts of one delivery share it, two
+// events that a producer gave the same id do not.
+func TestTimerKey(t *testing.T) {
+	t.Parallel()
+	first, again, other := pushDelivery(), pushDelivery(), pushDelivery()
+	again.Attempt = 2
+	other.Origin = "EVENTS_git:8:hook"
+	if first.TimerKey() != again.TimerKey() {
+		t.Errorf("the second attempt has key %s, want that of the first, %s", again.TimerKey(), first.TimerKey())
+	}
+	if first.TimerKey() == other.TimerKey() {
+		t.Errorf("two deliveries of id %s have key %s", first.ID, first.TimerKey())
+	}
+	if !regexp.MustCompile(`^[0-9a-v]{26}$`).MatchString(first.TimerKey()) {
+		t.Errorf("key %q is no subject token of 26 characters", first.TimerKey())
 	}
 }
 

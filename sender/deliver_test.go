@@ -169,6 +169,7 @@ func TestRetried(t *testing.T) {
 }
 
 // A wait that is too long for the queue is a timer, which puts the delivery back.
+// Two events with the same id are two deliveries, each with its own.
 func TestRetriedMuchLater(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -180,18 +181,31 @@ func TestRetriedMuchLater(t *testing.T) {
 	})
 	sub := r.subscribe(to("hook", rc.URL, 0, time.Second))
 	r.send()
-	r.queue(sub, 1, 1)
-	first := r.awaitAttempts(sub, 1)[0]
-	r.awaitSettled(sub) // while it waits it is in nobody's way
-	if wait := first.NextAttempt.Sub(first.At); wait < 11*time.Second || wait > 13*time.Second {
-		t.Errorf("the next attempt is due after %s, want what the receiver asked for", wait)
+	for sequence := range uint64(2) {
+		m := delivery.Queued(event(1), sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", sequence, "hook"), time.Now())
+		if _, err := r.js.PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
 	}
-	attempts := r.awaitAttempts(sub, 2)
-	if early := first.NextAttempt.Sub(attempts[1].At); early > 0 {
-		t.Errorf("the second attempt was made %s before it was due", early)
+	first := make(map[uint64]delivery.Attempt) // by event
+	for _, a := range r.awaitAttempts(sub, 2) {
+		first[a.Event.Sequence] = a
+		if wait := a.NextAttempt.Sub(a.At); wait < 11*time.Second || wait > 13*time.Second {
+			t.Errorf("the next attempt is due after %s, want what the receiver asked for", wait)
+		}
 	}
-	if second := attempts[1]; second.Attempt != 2 || second.Outcome != delivery.Delivered || second.Redelivered {
-		t.Errorf("got %+v, want a second attempt that delivered", second)
+	r.awaitSettled(sub) // while they wait they are in nobody's way
+	for _, second := range r.awaitAttempts(sub, 4)[2:] {
+		if early := first[second.Event.Sequence].NextAttempt.Sub(second.At); early > 0 {
+			t.Errorf("the second attempt was made %s before it was due", early)
+		}
+		if second.Attempt != 2 || second.Outcome != delivery.Delivered || second.Redelivered {
+			t.Errorf("got %+v, want a second attempt that delivered", second)
+		}
+		delete(first, second.Event.Sequence)
+	}
+	if len(first) > 0 {
+		t.Errorf("%d deliveries have not come back", len(first))
 	}
 	r.awaitSettled(sub)
 }

@@ -27,7 +27,7 @@ type lane struct {
 
 	mu       sync.Mutex
 	next     map[uint64]expectation // by queue sequence: what a nak of this lane will bring
-	endpoint *endpoint      // of the latest revision seen
+	endpoint *endpoint              // of the latest revision seen
 }
 
 // serves reports whether l does what sub asks for now. Everything but these
