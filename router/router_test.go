@@ -390,3 +390,25 @@ func TestTwoRouters(t *testing.T) {
 		t.Errorf("the routers have routed %v events, want %d", sum, n)
 	}
 }
+
+// A router can be stopped while NATS is away.
+func TestStopWithoutServer(t *testing.T) {
+	t.Parallel()
+	const n = 1000
+	r := newRig(t)
+	r.setAckWait(2 * time.Second)
+	sub := r.subscribe(wants("hook", []string{"notes.*"}))
+	running := r.route()
+	r.publishMany(0, n)
+	r.awaitQueued(sub, 50)
+	r.server.Stop()
+	began := time.Now()
+	running.stop()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	r.server.Start()
+	r.route()
+	r.awaitRouted()
+	r.wantQueued(sub, upTo(n)...)
+}

@@ -412,3 +412,38 @@ func TestDeletedSubscription(t *testing.T) {
 		t.Errorf("got notes %v, want that before and that after the deletion", got)
 	}
 }
+
+// A sender can be stopped while NATS is away. What it could not record is made
+// again.
+func TestStopWithoutServer(t *testing.T) {
+	t.Parallel()
+	const n = 5
+	r := newRig(t)
+	release := make(chan struct{})
+	rc := receive(t, func(_ http.ResponseWriter, _ *request) { <-release })
+	sub := r.subscribe(to("hook", rc.URL))
+	cfg := r.layout.SenderConsumerConfig(subscription.DefaultMaxInFlight)
+	cfg.AckWait = time.Second
+	service := r.send(func(c *sender.Config) { c.Grace = 300 * time.Millisecond })
+	r.queue(sub, 0, n)
+	rc.await(n)
+	r.server.Stop()
+	close(release)
+	began := time.Now()
+	service.stop()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	r.server.Start()
+	eventually(t, func() (bool, string) {
+		_, err := r.js.UpdateConsumer(t.Context(), sub.Queue.Stream, cfg)
+		return err == nil, fmt.Sprint(err)
+	})
+	r.send()
+	r.awaitSettled(sub)
+	for note, times := range rc.notes() {
+		if times != 2 {
+			t.Errorf("note %s was sent %d times, want once by each sender", note, times)
+		}
+	}
+}
