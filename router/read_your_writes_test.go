@@ -93,7 +93,7 @@ func (r *rig) load() (stop func()) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var publishers sync.WaitGroup
 	publishers.Go(func() {
-		under := make(chan struct{}, 200)
+		under := make(chan struct{}, 50)
 		for n := 1_000_000; ctx.Err() == nil; n++ {
 			under <- struct{}{}
 			future, err := js.PublishMsgAsync(message(event(n)), jetstream.WithStallWait(patience))

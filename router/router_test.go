@@ -319,7 +319,7 @@ func TestRoutedAgain(t *testing.T) {
 // nothing.
 func TestRouterDies(t *testing.T) {
 	t.Parallel()
-	const n = 2000
+	const n = 1000
 	r := newRig(t)
 	r.setAckWait(2 * time.Second)
 	a, b := r.subscribe(wants("a", []string{"notes.*"})), r.subscribe(wants("b", []string{"notes.*"}))
@@ -336,7 +336,7 @@ func TestRouterDies(t *testing.T) {
 // Nothing stays with a router that has stopped, to come back after AckWait only.
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
-	const n = 2000
+	const n = 1000
 	r := newRig(t)
 	r.setAckWait(time.Hour)
 	sub := r.subscribe(wants("hook", []string{"notes.*"}))
@@ -355,7 +355,7 @@ func TestGracefulStop(t *testing.T) {
 
 func TestServerRestart(t *testing.T) {
 	t.Parallel()
-	const n = 2000
+	const n = 1000
 	r := newRig(t)
 	r.setAckWait(2 * time.Second) // what was on its way comes back then
 	a, b := r.subscribe(wants("a", []string{"notes.*"})), r.subscribe(wants("b", []string{"notes.*"}))
@@ -370,7 +370,7 @@ func TestServerRestart(t *testing.T) {
 
 func TestTwoRouters(t *testing.T) {
 	t.Parallel()
-	const n = 3000
+	const n = 2000
 	r := newRig(t)
 	sub := r.subscribe(wants("hook", []string{"notes.*"}))
 	routers := []*running{r.route(), r.route()}
