@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -14,16 +13,18 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/subscription"
 )
 
 // benchCmd is `jetpost bench`: jetpost beside its own limits, in one run.
 //
-//	bench ──► embedded NATS, router, sender ──► bench-sink (a process of its own)
+//	bench ──► embedded NATS, router, sender ──► jetpost receiver --quiet (a process of its own)
 //	   └────► bare net/http client ────────────►   "
 //
-// Machines drift, so every figure is also given as a share of the bare figure
-// that was measured right before and after it, on the same bytes and the same
-// receiver.
+// The receiver verifies the signature of every request, as receivers do. Machines
+// drift, so every figure is also given as a share of the bare figure that was
+// measured right before and after it, on the same bytes and the same receiver.
 type benchCmd struct {
 	Events  int           `default:"40000" help:"Deliveries per measurement of throughput."`
 	Size    int           `default:"1024" help:"Bytes of data in an event."`
@@ -33,7 +34,6 @@ type benchCmd struct {
 	Rounds  int           `default:"3" help:"How often to measure each throughput; the median counts."`
 	JSON    bool          `name:"json" help:"Print JSON."`
 	Profile string        `placeholder:"FILE" help:"Write a CPU profile of the pipeline."`
-	Attempt bool          `name:"attempt-log" default:"true" negatable:"" hidden:""`
 }
 
 // benchConnections is how many connections the bare client keeps busy, and how
@@ -43,12 +43,13 @@ const benchConnections = 64
 // Run measures and prints.
 func (c *benchCmd) Run(e *env) error {
 	tuneMemory()
-	sink, err := startSink(e.ctx, e.stderr)
+	secret := subscription.NewSigningKey(subscription.Secret{}, time.Now()).Secret
+	receiver, err := startBenchReceiver(e.ctx, secret, e.stderr)
 	if err != nil {
 		return err
 	}
-	defer sink.stop()
-	b := &bench{benchCmd: c, sink: sink, log: zap.NewNop(), progress: e.stderr}
+	defer receiver.stop()
+	b := &bench{benchCmd: c, url: receiver.url + "/hook", secret: secret, log: zap.NewNop(), progress: e.stderr}
 	report, err := b.run(e.ctx)
 	if err != nil {
 		return err
@@ -62,18 +63,19 @@ func (c *benchCmd) Run(e *env) error {
 	return nil
 }
 
-// sink is the receiver's process.
-type sink struct {
+// receiverProcess is the receiver, in a process of its own.
+type receiverProcess struct {
 	url     string
 	process *exec.Cmd
 }
 
-func startSink(ctx context.Context, stderr io.Writer) (*sink, error) {
+func startBenchReceiver(ctx context.Context, secret subscription.Secret, stderr io.Writer) (*receiverProcess, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own program: %w", err)
 	}
-	process := exec.CommandContext(ctx, self, "bench-sink")
+	process := exec.CommandContext(ctx, self, "receiver", "--quiet", "--addr", "127.0.0.1:0")
+	process.Env = append(os.Environ(), "JETPOST_RECEIVER_SECRET="+secret.Reveal())
 	process.Stderr = stderr
 	stdout, err := process.StdoutPipe()
 	if err != nil {
@@ -82,41 +84,19 @@ func startSink(ctx context.Context, stderr io.Writer) (*sink, error) {
 	if err := process.Start(); err != nil {
 		return nil, fmt.Errorf("start receiver: %w", err)
 	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
+	lines := bufio.NewReader(stdout)
+	line, err := lines.ReadString('\n')
 	if err != nil {
 		return nil, fmt.Errorf("start receiver: %w", err)
 	}
-	return &sink{url: strings.TrimSpace(line), process: process}, nil
+	go func() { _, _ = io.Copy(io.Discard, lines) }() // its counts each second
+	_, url, _ := strings.Cut(strings.TrimSpace(line), "listening on ")
+	return &receiverProcess{url: url, process: process}, nil
 }
 
-func (s *sink) stop() {
-	_ = s.process.Process.Signal(os.Interrupt)
-	_ = s.process.Wait()
-}
-
-// received asks the sink what it has got since the last reset.
-func (s *sink) received(ctx context.Context) (sinkReport, error) {
-	return s.get(ctx, "/report")
-}
-
-func (s *sink) reset(ctx context.Context) error {
-	_, err := s.get(ctx, "/reset")
-	return err
-}
-
-func (s *sink) get(ctx context.Context, path string) (sinkReport, error) {
-	var r sinkReport
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
-	if err != nil {
-		return r, err
-	}
-	client := http.Client{Timeout: 10 * time.Second}
-	response, err := client.Do(request)
-	if err != nil {
-		return r, fmt.Errorf("ask receiver: %w", err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	return r, json.NewDecoder(response.Body).Decode(&r)
+func (r *receiverProcess) stop() {
+	_ = r.process.Process.Signal(os.Interrupt)
+	_ = r.process.Wait()
 }
 
 // benchReport is what a run found.

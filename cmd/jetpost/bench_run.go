@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
+	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -38,7 +37,8 @@ import (
 
 type bench struct {
 	*benchCmd
-	sink     *sink
+	url      string // of the receiver
+	secret   subscription.Secret
 	log      *zap.Logger
 	progress io.Writer
 }
@@ -101,7 +101,7 @@ func (b *bench) bareHTTP(ctx context.Context) (bareHTTP, error) {
 	client := http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: benchConnections, DisableCompression: true}}
 	defer client.CloseIdleConnections()
 	post := func() error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.sink.url+"/hook", bytes.NewReader(body))
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url, bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
@@ -147,11 +147,10 @@ func (b *bench) bareHTTP(ctx context.Context) (bareHTTP, error) {
 // rendered is a request as jetpost makes it.
 func (b *bench) rendered() ([]byte, http.Header, error) {
 	p, _ := profile.Lookup(profile.Default)
-	key := subscription.NewSigningKey(subscription.Secret{}, time.Now())
 	h := http.Header{"User-Agent": {"jetpost"}, "Jetpost-Subscription": {"bench-0"}, "Jetpost-Attempt": {"1"}}
 	e := b.event(1)
 	d := &delivery.Delivery{ID: delivery.ID("bench-0", e.Source, e.ID), SubscriptionID: "bench-0", Event: e}
-	body, err := p.Render(h, d, []string{key.Secret.Reveal()}, time.Now())
+	body, err := p.Render(h, d, []string{b.secret.Reveal()}, time.Now())
 	return body, h, err
 }
 
@@ -172,7 +171,7 @@ func (b *bench) event(n int) *stream.Event {
 
 // bareNATS publishes and consumes the same events through one work queue.
 func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
-	p, err := b.open(ctx, 0)
+	p, err := b.open(ctx, 0, b.url)
 	if err != nil {
 		return bareNATS{}, err
 	}
@@ -214,134 +213,10 @@ func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
 	}, nil
 }
 
-// pipeline is the journey in this process, on a data directory of its own.
-type pipeline struct {
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	layout   stream.Layout
-	producer *producer.Producer
-	reg      *prometheus.Registry
-	undo     []func()
-}
-
-func (p *pipeline) close() {
-	for _, undo := range slices.Backward(p.undo) {
-		undo()
-	}
-}
-
-// open starts the pipeline with a number of subscriptions that want every event.
-func (b *bench) open(ctx context.Context, subscriptions int) (p *pipeline, err error) {
-	p = &pipeline{reg: prometheus.NewRegistry()}
-	defer func() {
-		if err != nil {
-			p.close()
-		}
-	}()
-	dir, err := os.MkdirTemp("", "jetpost-bench-")
-	if err != nil {
-		return nil, err
-	}
-	p.undo = append(p.undo, func() { _ = os.RemoveAll(dir) })
-	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "nats")}, b.log)
-	if err != nil {
-		return nil, err
-	}
-	p.undo = append(p.undo, func() { _ = server.Stop(context.WithoutCancel(ctx)) })
-	connect := func(role string) (*nats.Conn, error) {
-		nc, err := server.Connect(role, stream.ConnectOptions(role, b.log)...)
-		if err == nil {
-			p.undo = append(p.undo, nc.Close)
-		}
-		return nc, err
-	}
-	if p.nc, err = connect("control"); err != nil {
-		return nil, err
-	}
-	if p.js, err = stream.JetStream(p.nc); err != nil {
-		return nil, err
-	}
-	if p.layout, err = stream.NewLayout(stream.LayoutConfig{}); err != nil {
-		return nil, err
-	}
-	catalogue, err := schemas.Load()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.layout.Ensure(ctx, p.js, domainNames(catalogue)); err != nil {
-		return nil, err
-	}
-	if p.producer, err = producer.New(producer.Config{}, p.js, p.layout, catalogue, b.log, p.reg); err != nil {
-		return nil, err
-	}
-	keyring, err := subscription.LoadKeyring(filepath.Join(dir, "keyset.json"))
-	if err != nil {
-		return nil, err
-	}
-	store := subscription.NewStore(p.js, p.layout, keyring, b.log)
-	if err := b.subscribe(ctx, p, store, subscriptions); err != nil {
-		return nil, err
-	}
-	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	if err != nil {
-		return nil, err
-	}
-	return p, b.startServices(ctx, p, connect, keyring, store, egress)
-}
-
-func (b *bench) startServices(ctx context.Context, p *pipeline, connect connector, keyring *subscription.Keyring, store *subscription.Store, egress *subscription.Egress) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var running errgroup.Group
-	p.undo = append(p.undo, func() { cancel(); _ = running.Wait() })
-	view := subscription.NewView(subscription.ViewConfig{}, p.js, p.layout, keyring, b.log)
-	running.Go(func() error { return view.Run(ctx) })
-	if _, err := view.Sync(ctx); err != nil {
-		return err
-	}
-	routerConn, err := connect("router")
-	if err != nil {
-		return err
-	}
-	r, err := router.New(router.Config{Domains: []string{"artifact"}}, routerConn, p.layout, view, b.log, p.reg)
-	if err != nil {
-		return err
-	}
-	senderConn, err := connect("sender")
-	if err != nil {
-		return err
-	}
-	s, err := sender.New(sender.Config{Egress: egress}, senderConn, p.layout, view, store, b.log, p.reg)
-	if err != nil {
-		return err
-	}
-	running.Go(func() error { return r.Run(ctx) })
-	running.Go(func() error { return s.Run(ctx) })
-	return nil
-}
-
-func (b *bench) subscribe(ctx context.Context, p *pipeline, store *subscription.Store, n int) error {
-	for i := range n {
-		s := &subscription.Subscription{
-			ID: "bench-" + strconv.Itoa(i), Types: []string{"artifact.deployed"},
-			Endpoint: subscription.Endpoint{URL: b.sink.url + "/hook"},
-			Delivery: subscription.Delivery{MaxInFlight: max(4*benchConnections/n, benchConnections)},
-		}
-		s.SetDefaults(time.Now())
-		s.Queue = p.layout.QueueFor(s.ID)
-		if err := p.layout.EnsureQueue(ctx, p.js, s.ID, s.Queue, s.Delivery.MaxInFlight); err != nil {
-			return err
-		}
-		if _, err := store.Create(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // throughput publishes as fast as the event log takes it and waits until all has
 // been delivered.
 func (b *bench) throughput(ctx context.Context, fanout int) (throughput, error) {
-	p, err := b.open(ctx, fanout)
+	p, err := b.open(ctx, fanout, b.url)
 	if err != nil {
 		return throughput{}, err
 	}
@@ -440,21 +315,33 @@ func (p *pipeline) delivered() (float64, error) {
 }
 
 // latency measures how long events take from being published to being received,
-// at a steady rate.
+// at a steady rate. Its receiver is in this process, where the clock of both is
+// the same and what it costs does not matter.
 func (b *bench) latency(ctx context.Context) (latency, error) {
-	p, err := b.open(ctx, 1)
+	n := int(b.Latency.Seconds() * float64(b.Rate))
+	took := make(chan time.Duration, n+1000)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		now := time.Now()
+		if body, err := io.ReadAll(r.Body); err == nil {
+			if made, ok := madeAt(body); ok {
+				took <- now.Sub(made)
+			}
+		}
+	}))
+	defer receiver.Close()
+	p, err := b.open(ctx, 1, receiver.URL)
 	if err != nil {
 		return latency{}, err
 	}
 	defer p.close()
-	if err := b.deliver(ctx, p, 200, 1); err != nil {
+	const warmUp = 200
+	if err := b.deliver(ctx, p, warmUp, 1); err != nil {
 		return latency{}, err
+	}
+	for range warmUp {
+		<-took
 	}
 	runtime.GC()
-	if err := b.sink.reset(ctx); err != nil {
-		return latency{}, err
-	}
-	n := int(b.Latency.Seconds() * float64(b.Rate))
 	tick := time.NewTicker(time.Second / time.Duration(b.Rate))
 	defer tick.Stop()
 	for i := range n {
@@ -463,21 +350,38 @@ func (b *bench) latency(ctx context.Context) (latency, error) {
 			return latency{}, err
 		}
 	}
-	for {
-		got, err := b.sink.received(ctx)
-		if err != nil {
-			return latency{}, err
-		}
-		if len(got.Latencies) >= n {
-			at := func(q float64) time.Duration { return got.Latencies[int(q*float64(len(got.Latencies)-1))] }
-			return latency{Rate: b.Rate, Count: len(got.Latencies), P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}, nil
-		}
+	all := make([]time.Duration, 0, n)
+	for len(all) < n {
 		select {
+		case d := <-took:
+			all = append(all, d)
 		case <-ctx.Done():
 			return latency{}, ctx.Err()
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
+	slices.Sort(all)
+	at := func(q float64) time.Duration { return all[int(q*float64(n-1))] }
+	return latency{Rate: b.Rate, Count: n, P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}, nil
+}
+
+// benchMarker stands before the time at which an event was made, in Unix
+// nanoseconds, in the data of the benchmark's events.
+const benchMarker = `"made_at":`
+
+func madeAt(body []byte) (time.Time, bool) {
+	_, digits, found := bytes.Cut(body, []byte(benchMarker))
+	if !found {
+		return time.Time{}, false
+	}
+	end := 0
+	for end < len(digits) && digits[end] >= '0' && digits[end] <= '9' {
+		end++
+	}
+	ns, err := strconv.ParseInt(string(digits[:end]), 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.Unix(0, ns), true
 }
 
 // cpuTime is what this process has used.

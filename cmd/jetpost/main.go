@@ -31,7 +31,6 @@ type commandLine struct {
 	Watch        watchCmd        `cmd:"" group:"Sources" help:"Publish what happens to the files of a folder."`
 	Receiver     receiverCmd     `cmd:"" group:"Tools" help:"Run a receiver that verifies and prints what arrives."`
 	Bench        benchCmd        `cmd:"" group:"Tools" help:"Measure this machine: jetpost beside bare NATS and bare HTTP."`
-	BenchSink    benchSinkCmd    `cmd:"" hidden:"" help:"The receiver of bench, in a process of its own."`
 	Version      versionCmd      `cmd:"" group:"Tools" help:"Print the version."`
 }
 
