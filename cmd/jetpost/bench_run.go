@@ -18,20 +18,14 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/router"
-	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/sender"
 	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/embedded"
 	"github.com/jetpost/jetpost/subscription"
 )
 
