@@ -40,7 +40,7 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 // attempt depends on its number, which the log makes exact where this sender is
 // not certain of it. It reports whether the delivery can be settled now.
 func (l *lane) record(ctx context.Context, u *underway, a *delivery.Attempt, wait time.Duration) bool {
-	a.Redelivered = !u.certain
+	a.Redelivered = u.again
 	var err error
 	if u.certain && a.Outcome == delivery.Delivered {
 		err = l.recorder.Record(ctx, a)
@@ -64,6 +64,7 @@ func (l *lane) record(ctx context.Context, u *underway, a *delivery.Attempt, wai
 // is due, or that there is none.
 func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait time.Duration) {
 	a.Outcome, a.NextAttempt = verdict, nil
+	a.Redelivered = a.Redelivered || a.Attempt > u.d.Attempt
 	if verdict != delivery.Retry {
 		return
 	}

@@ -98,6 +98,8 @@ type underway struct {
 	// certain: d.Attempt is right. It may be too low after a crash, see
 	// delivery.Log.
 	certain bool
+	// again: the stream has handed it out before, and not to this lane.
+	again bool
 }
 
 // deliver takes one delivery through its attempt. Each step is a method; what
@@ -108,9 +110,9 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
 		l.settleUnreadable(ctx, m, err)
 		return
 	}
-	u := &underway{m: m, d: d, e: e, certain: m.Delivered == 1}
+	u := &underway{m: m, d: d, e: e, certain: m.Delivered == 1 && l.remembers(m), again: m.Delivered > 1}
 	if next, known := l.expected(m); known {
-		d.Attempt, u.certain = next, true
+		d.Attempt, u.certain, u.again = next, true, false
 	}
 	if e.expired(d, time.Now()) {
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
@@ -127,6 +129,11 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
 		l.settle(ctx, u, a)
 	}
 }
+
+// remembers reports whether the server knows for certain how often it has handed
+// out m. One that has crashed may have forgotten what it did in its last moments
+// (jetstream.md, fact 1), so it does of what has come since.
+func (l *lane) remembers(m *stream.Message) bool { return m.Stored.UnixNano() > l.connected.Load() }
 
 // An expectation is what a delivery will be when it comes back to the lane that
 // has handed it back.

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -75,6 +76,10 @@ type Sender struct {
 	client   *retryablehttp.Client
 	attempts *delivery.Log
 	letters  *delivery.DeadLetters
+
+	// connected is when the connection was made, or made again (Unix time in
+	// nanoseconds): the server may have crashed before it. See lane.remembers.
+	connected atomic.Int64
 }
 
 // New returns a sender. view must be kept running by the caller and open its
@@ -92,10 +97,12 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	if err != nil {
 		return nil, fmt.Errorf("sender: %w", err)
 	}
-	return &Sender{
+	s := &Sender{
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
 		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
-	}, nil
+	}
+	s.connected.Store(time.Now().UnixNano())
+	return s, nil
 }
 
 // Run sends until ctx ends. It returns nil when the requests under way have
@@ -106,13 +113,22 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer cancel()
 	defer s.client.HTTPClient.CloseIdleConnections()
 
+	reconnected := s.nc.StatusChanged(nats.CONNECTED)
+	defer s.nc.RemoveStatusListener(reconnected)
+
 	var running sync.WaitGroup
 	for _, shard := range s.layout.RetryShards() {
 		running.Go(func() { s.pump(ctx, work, shard) })
 	}
 	running.Go(func() { s.runLanes(ctx, work) })
 
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-reconnected:
+			s.connected.Store(time.Now().UnixNano())
+		}
+	}
 	grace := time.AfterFunc(s.cfg.Grace, cancel)
 	defer grace.Stop()
 	running.Wait()
