@@ -19,14 +19,17 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 	a = &delivery.Attempt{
 		DeliveryID: d.ID, SubscriptionID: d.SubscriptionID, Event: delivery.RefOf(d), Attempt: d.Attempt,
 		At: began.UTC(), Duration: delivery.Millis(time.Since(began)), Method: request.Method, URL: e.shown,
-		Status: got.status, ResponseBody: delivery.StoredBody(got.body), RequestBytes: len(body),
+		Status: got.status, RequestBytes: len(body),
+	}
+	if len(got.body) > 0 {
+		a.ResponseBody = delivery.StoredBody([]byte(e.redact.Replace(string(got.body)))) // before it is cut
 	}
 	switch {
 	case err != nil && ctx.Err() != nil: // the end of the grace period; the receiver is not to blame
 		u.brokenOff = true
 		a.Outcome, a.Error = delivery.Retry, "broken off: the sender was stopped"
 	case err != nil:
-		a.Outcome, a.Error = delivery.Retry, err.Error()
+		a.Outcome, a.Error = delivery.Retry, e.redact.Replace(err.Error())
 	default:
 		a.Outcome = e.profile.Judge(got.status)
 		if got.status >= 300 && got.status <= 399 {

@@ -44,6 +44,9 @@ func newClient(control func(network, address string, c syscall.RawConn) error) *
 		DisableCompression:     true,
 		WriteBufferSize:        8 << 10,
 		ReadBufferSize:         4 << 10,
+		// A connection that carries many requests and is dead must be noticed before
+		// all of them have timed out.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 	}
 	client := retryablehttp.NewClient()
 	client.HTTPClient = &http.Client{

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jetpost/jetpost/delivery"
@@ -23,6 +24,7 @@ type endpoint struct {
 	shown   string   // without it
 	header  http.Header
 	timeout time.Duration
+	redact  *strings.Replacer // for what the receiver answers
 }
 
 // Headers that jetpost adds to every request beside the profile's.
@@ -51,7 +53,7 @@ func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, e
 	}
 	return &endpoint{
 		sub: sub, profile: p, url: target, shown: sub.Endpoint.RedactedURL(), header: h,
-		timeout: time.Duration(sub.Endpoint.Timeout),
+		timeout: time.Duration(sub.Endpoint.Timeout), redact: newRedactor(&sub.Endpoint),
 	}, nil
 }
 

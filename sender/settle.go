@@ -69,7 +69,7 @@ func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, 
 	if err := l.letters.GiveUp(ctx, d, reason, attempts, last); err != nil {
 		l.log.Warn("cannot store dead letter, delivery stays queued",
 			zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
-		l.nak(m, time.Second)
+		l.nak(m, shortDelay) // the receiver will get it again: not too soon
 		return
 	}
 	l.metrics.deadLetter(reason)
