@@ -101,14 +101,13 @@ func (r *receiverProcess) stop() {
 
 // benchReport is what a run found.
 type benchReport struct {
-	Machine    string            `json:"machine"`
-	Go         string            `json:"go"`
-	HTTP       bareHTTP          `json:"bare_http"`
-	NATS       bareNATS          `json:"bare_nats"`
-	Throughput []throughput      `json:"throughput"`
-	Latency    latency           `json:"latency"`
-	PeakMemory int64             `json:"peak_memory_bytes"`
-	Targets    map[string]string `json:"targets"`
+	Machine    string       `json:"machine"`
+	Go         string       `json:"go"`
+	HTTP       bareHTTP     `json:"bare_http"`
+	NATS       bareNATS     `json:"bare_nats"`
+	Throughput []throughput `json:"throughput"`
+	Latency    latency      `json:"latency"`
+	PeakMemory int64        `json:"peak_memory_bytes"`
 }
 
 type bareHTTP struct {
@@ -117,8 +116,10 @@ type bareHTTP struct {
 }
 
 type bareNATS struct {
-	PublishPerSecond float64 `json:"publishes_per_second"`
-	ConsumePerSecond float64 `json:"consumes_per_second"`
+	PublishPerSecond float64       `json:"publishes_per_second"`
+	PublishCPU       time.Duration `json:"cpu_per_publish_ns"` // client and server
+	ConsumePerSecond float64       `json:"consumes_per_second"`
+	ConsumeCPU       time.Duration `json:"cpu_per_consume_ns"`
 }
 
 type throughput struct {
@@ -127,7 +128,8 @@ type throughput struct {
 	Deliveries float64       `json:"deliveries_per_second"`
 	OfHTTP     float64       `json:"share_of_bare_http"` // Deliveries / H measured around it
 	CPU        time.Duration `json:"cpu_per_delivery_ns"`
-	OfCPU      float64       `json:"cpu_ratio"` // CPU / the bare client's
+	OfCPU      float64       `json:"cpu_ratio"`          // CPU / the bare client's
+	OfParts    float64       `json:"cpu_ratio_of_parts"` // CPU / that of the bare steps it is made of
 }
 
 type latency struct {
@@ -141,11 +143,11 @@ func (r *benchReport) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %s\n\n", r.Machine, r.Go)
 	fmt.Fprintf(w, "%-34s %12s %10s %12s %10s\n", "", "per second", "of H", "CPU each", "of bare")
 	fmt.Fprintf(w, "%-34s %12.0f %10s %12s %10s\n", "bare HTTP POST, 64 connections (H)", r.HTTP.PerSecond, "1.00", micros(r.HTTP.CPU), "1.0")
-	fmt.Fprintf(w, "%-34s %12.0f %10.2f\n", "bare JetStream, publish", r.NATS.PublishPerSecond, r.NATS.PublishPerSecond/r.HTTP.PerSecond)
-	fmt.Fprintf(w, "%-34s %12.0f %10.2f\n", "bare JetStream, consume and ack", r.NATS.ConsumePerSecond, r.NATS.ConsumePerSecond/r.HTTP.PerSecond)
+	fmt.Fprintf(w, "%-34s %12.0f %10.2f %12s\n", "bare JetStream, publish", r.NATS.PublishPerSecond, r.NATS.PublishPerSecond/r.HTTP.PerSecond, micros(r.NATS.PublishCPU))
+	fmt.Fprintf(w, "%-34s %12.0f %10.2f %12s\n", "bare JetStream, consume and ack", r.NATS.ConsumePerSecond, r.NATS.ConsumePerSecond/r.HTTP.PerSecond, micros(r.NATS.ConsumeCPU))
 	for _, t := range r.Throughput {
-		fmt.Fprintf(w, "%-34s %12.0f %10.2f %12s %10.1f   (%.0f events/s)\n", fmt.Sprintf("jetpost deliveries, fan-out %d", t.Fanout),
-			t.Deliveries, t.OfHTTP, micros(t.CPU), t.OfCPU, t.Events)
+		fmt.Fprintf(w, "%-34s %12.0f %10.2f %12s %10.1f   %.0f events/s; %.1f of its bare steps\n", fmt.Sprintf("jetpost deliveries, fan-out %d", t.Fanout),
+			t.Deliveries, t.OfHTTP, micros(t.CPU), t.OfCPU, t.Events, t.OfParts)
 	}
 	fmt.Fprintf(w, "\npublish to received at %d events/s: p50 %s, p90 %s, p99 %s, max %s (%d events)\n", r.Latency.Rate,
 		millis(r.Latency.P50), millis(r.Latency.P90), millis(r.Latency.P99), millis(r.Latency.Max), r.Latency.Count)

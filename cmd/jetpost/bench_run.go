@@ -65,7 +65,12 @@ func (b *bench) run(ctx context.Context) (*benchReport, error) {
 				return nil, err
 			}
 			t.OfHTTP = t.Deliveries / ((before.PerSecond + after.PerSecond) / 2)
-			t.OfCPU = float64(t.CPU) / float64((before.CPU+after.CPU)/2)
+			bareCPU := (before.CPU + after.CPU) / 2
+			t.OfCPU = float64(t.CPU) / float64(bareCPU)
+			// A delivery is one publish, one consume and one request, and its share of
+			// the event's own publish and consume.
+			steps := float64(bareCPU) + float64(r.NATS.PublishCPU+r.NATS.ConsumeCPU)*(1+1/float64(fanout))
+			t.OfParts = float64(t.CPU) / steps
 			before = after
 			fmt.Fprintf(b.progress, "fan-out %d: %.0f deliveries/s, %.2f of bare HTTP, %s each, %.1f of bare HTTP\n",
 				fanout, t.Deliveries, t.OfHTTP, micros(t.CPU), t.OfCPU)
@@ -174,7 +179,7 @@ func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
 	if err := p.layout.EnsureQueue(ctx, p.js, "bare", q, 1000); err != nil {
 		return bareNATS{}, err
 	}
-	began := time.Now()
+	began, cpu := time.Now(), cpuTime()
 	for n := range b.Events {
 		e := b.event(n)
 		msg := delivery.Queued(e, q.Subject, q.Stream, strconv.Itoa(n), time.Now())
@@ -183,12 +188,12 @@ func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
 		}
 	}
 	<-p.js.PublishAsyncComplete()
-	published := time.Since(began)
+	published, publishCPU := time.Since(began), cpuTime()-cpu
 
 	pullCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	var taken atomic.Int64
-	began = time.Now()
+	began, cpu = time.Now(), cpuTime()
 	pull := stream.Pull{Stream: q.Stream, Consumer: q.Consumer, Handle: func(_ context.Context, msgs []*stream.Message) {
 		for _, m := range msgs {
 			_ = m.Ack()
@@ -200,10 +205,10 @@ func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
 	if err := pull.Run(pullCtx, p.nc); err != nil {
 		return bareNATS{}, err
 	}
-	consumed := time.Since(began)
+	consumed, consumeCPU := time.Since(began), cpuTime()-cpu
 	return bareNATS{
-		PublishPerSecond: float64(b.Events) / published.Seconds(),
-		ConsumePerSecond: float64(b.Events) / consumed.Seconds(),
+		PublishPerSecond: float64(b.Events) / published.Seconds(), PublishCPU: publishCPU / time.Duration(b.Events),
+		ConsumePerSecond: float64(b.Events) / consumed.Seconds(), ConsumeCPU: consumeCPU / time.Duration(b.Events),
 	}, nil
 }
 

@@ -117,6 +117,7 @@ type program struct {
 	stdout *printed
 	stderr *printed
 	exited chan struct{} // closed when it has ended
+	quiet  bool          // its log is not shown when the test fails
 }
 
 // programEnv is the environment of a program: that of the tests, without what
@@ -180,7 +181,7 @@ func (p *program) start(tb testing.TB) {
 				return
 			}
 		}
-		if tb.Failed() {
+		if tb.Failed() && !p.quiet {
 			tb.Logf("the last that %s said:\n%s", p.name, p.stderr.troubles(20))
 		}
 	})
