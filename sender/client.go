@@ -107,6 +107,9 @@ func post(ctx context.Context, client *retryablehttp.Client, timeout time.Durati
 	}
 	defer func() { _ = response.Body.Close() }()
 	a := answer{status: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
+	if a.status == http.StatusSwitchingProtocols {
+		return a, nil // its body is the connection itself, and no timeout ends reading it
+	}
 	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxReadBody))
 	if err != nil {
 		return a, fmt.Errorf("the answer broke off: %w", withoutURL(err, timeout))
