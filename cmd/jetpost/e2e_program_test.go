@@ -116,15 +116,18 @@ type program struct {
 	cmd    *exec.Cmd
 	stdout *printed
 	stderr *printed
+	home   string
 	exited chan struct{} // closed when it has ended
 	quiet  bool          // its log is not shown when the test fails
 }
 
 // programEnv is the environment of a program: that of the tests, without what
-// would configure it.
-func programEnv(more ...string) []string {
-	kept := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "JETPOST_") })
-	return append(append(kept, childVariable+"=1"), more...)
+// would configure it, and with a home folder of its own.
+func programEnv(home string, more ...string) []string {
+	kept := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "JETPOST_") || strings.HasPrefix(v, "XDG_") || strings.HasPrefix(v, "GIT_")
+	})
+	return append(append(kept, childVariable+"=1", "HOME="+home), more...)
 }
 
 // self is the path of the test binary, which is the program too.
@@ -137,25 +140,25 @@ func self(tb testing.TB) string {
 	return path
 }
 
-// runProgram starts a program. It is killed at the end of the test, and must not
-// have panicked by then.
-func runProgram(tb testing.TB, args ...string) *program {
-	tb.Helper()
-	p := prepareProgram(tb, args...)
-	p.start(tb)
-	return p
-}
-
 func prepareProgram(tb testing.TB, args ...string) *program {
 	tb.Helper()
-	p := &program{name: strings.Join(args[:min(2, len(args))], " "), stdout: new(printed), stderr: new(printed), exited: make(chan struct{})}
+	return prepareProgramAt(tb, tb.TempDir(), args...)
+}
+
+// prepareProgramAt is prepareProgram with a home folder, which is the current one
+// as well.
+func prepareProgramAt(tb testing.TB, home string, args ...string) *program {
+	tb.Helper()
+	p := &program{home: home, name: strings.Join(args[:min(2, len(args))], " "), stdout: new(printed), stderr: new(printed), exited: make(chan struct{})}
 	p.cmd = exec.Command(self(tb), args...)
-	p.cmd.Env = programEnv(parentVariable + "=3")
-	p.cmd.Dir = tb.TempDir()
+	p.cmd.Env = programEnv(home, parentVariable+"=3")
+	p.cmd.Dir = home
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	return p
 }
 
+// start starts the program. It is killed at the end of the test, and must not have
+// panicked by then.
 func (p *program) start(tb testing.TB) {
 	tb.Helper()
 	theirs, ours, err := os.Pipe()
@@ -269,7 +272,14 @@ func newClientOf(tb testing.TB) *http.Client {
 // restart starts the server, again on the same data.
 func (s *server) restart(tb testing.TB) {
 	tb.Helper()
-	s.program = runProgram(tb, s.args...)
+	s.restartAt(tb, tb.TempDir())
+}
+
+// restartAt starts the server with a home folder.
+func (s *server) restartAt(tb testing.TB, home string) {
+	tb.Helper()
+	s.program = prepareProgramAt(tb, home, s.args...)
+	s.program.start(tb)
 	line := s.line(tb, " listening on http://")
 	s.url = line[strings.Index(line, "http://"):]
 	if token, err := os.ReadFile(filepath.Join(s.data, "admin.token")); err == nil {
