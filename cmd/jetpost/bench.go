@@ -36,9 +36,10 @@ type benchCmd struct {
 	Profile string        `placeholder:"FILE" help:"Write a CPU profile of the pipeline."`
 }
 
-// benchConnections is how many connections the bare client keeps busy, and how
-// many requests a subscription may have under way.
-const benchConnections = 64
+const (
+	benchConnections = 64  // that the bare client keeps busy
+	benchInFlight    = 256 // deliveries that a subscription may have in hand: requests, and records on their way
+)
 
 // Run measures and prints.
 func (c *benchCmd) Run(e *env) error {

@@ -134,7 +134,7 @@ func (b *bench) subscribe(ctx context.Context, p *pipeline, store *subscription.
 			ID: "bench-" + strconv.Itoa(i), Types: []string{"artifact.deployed"},
 			Endpoint: subscription.Endpoint{URL: url},
 			Secrets:  []subscription.SigningKey{subscription.NewSigningKey(b.secret, time.Now())},
-			Delivery: subscription.Delivery{MaxInFlight: max(4*benchConnections/n, benchConnections)},
+			Delivery: subscription.Delivery{MaxInFlight: benchInFlight},
 		}
 		s.SetDefaults(time.Now())
 		s.Queue = p.layout.QueueFor(s.ID)

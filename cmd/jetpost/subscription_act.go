@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// subscriptionPauseCmd is `jetpost subscription pause`.
+type subscriptionPauseCmd struct {
+	apiFlags
+	outputFlag
+
+	ID     string `arg:"" help:"Which subscription."`
+	Reason string `env:"-" placeholder:"TEXT" help:"Why, for those who look at it."`
+}
+
+// Run pauses it.
+func (c *subscriptionPauseCmd) Run(e *env) error {
+	return c.act(e, &c.apiFlags, c.ID, "/pause", map[string]string{"reason": c.Reason}, "paused: deliveries wait until \"jetpost subscription resume "+c.ID+"\"")
+}
+
+// subscriptionResumeCmd is `jetpost subscription resume`.
+type subscriptionResumeCmd struct {
+	apiFlags
+	outputFlag
+
+	ID string `arg:"" help:"Which subscription."`
+}
+
+// Run resumes it.
+func (c *subscriptionResumeCmd) Run(e *env) error {
+	return c.act(e, &c.apiFlags, c.ID, "/resume", nil, "active")
+}
+
+// act does what changes a subscription's state.
+func (f outputFlag) act(e *env, flags *apiFlags, id, action string, body any, result string) error {
+	api, err := flags.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(id, action), body, &raw); err != nil {
+		return err
+	}
+	if f.json() {
+		return printJSON(e.stdout, raw)
+	}
+	_, err = fmt.Fprintf(e.stdout, "subscription %s is %s\n", shown(id, shownField), shown(result, shownLine))
+	return err
+}
+
+// subscriptionRotateCmd is `jetpost subscription rotate`.
+type subscriptionRotateCmd struct {
+	apiFlags
+	outputFlag
+
+	ID      string        `arg:"" help:"Which subscription."`
+	Overlap time.Duration `env:"-" default:"24h" help:"How long deliveries carry signatures by the old secrets as well, 0s to 168h. 0s: the old ones are known to others."`
+	Secret  string        `env:"JETPOST_NEW_SECRET" placeholder:"whsec_..." help:"The new secret. Default: one is made. Other users of this machine can read arguments: the environment variable is safer."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionRotateCmd) Help() string {
+	return `The next attempt is signed by the new secret as well as, during the overlap, by the
+old ones: receivers can change over in that time without missing a delivery.
+
+  jetpost subscription rotate ci
+  jetpost subscription rotate ci --overlap 0s      at once, when a secret has leaked`
+}
+
+// Run rotates the secret.
+func (c *subscriptionRotateCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	body := map[string]string{"overlap": c.Overlap.String()}
+	if c.Secret != "" {
+		body["secret"] = c.Secret
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/rotate-secret"), body, &raw); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(e.stdout, raw)
+	}
+	var answer struct {
+		Secret        string    `json:"secret"`
+		OldValidUntil time.Time `json:"old_valid_until"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, err = fmt.Fprintf(e.stdout, "new secret of %s: %s\nThe old one signs as well until %s.\n",
+		shown(c.ID, shownField), shown(answer.Secret, shownField), answer.OldValidUntil.Local().Format(time.RFC3339))
+	return err
+}
+
+// subscriptionTestCmd is `jetpost subscription test`.
+type subscriptionTestCmd struct {
+	apiFlags
+	outputFlag
+
+	ID   string        `arg:"" help:"Which subscription."`
+	Type string        `env:"-" placeholder:"TYPE" help:"Which of its types to send an example of. Default: the first."`
+	Wait time.Duration `env:"-" default:"10s" help:"How long to wait for the first attempt. 0s: not at all."`
+}
+
+// Run sends the event and waits for its first attempt. An attempt that failed is
+// an error.
+func (c *subscriptionTestCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	// The log is read from where it ended before: nothing can be missed.
+	var before struct {
+		Items []delivery.Attempt `json:"items"`
+	}
+	if err := api.get(e.ctx, subscriptionPath(c.ID, "/attempts"), url.Values{"limit": {"1"}}, &before); err != nil {
+		return err
+	}
+	body := map[string]string{}
+	if c.Type != "" {
+		body["type"] = c.Type
+	}
+	var sent struct {
+		DeliveryID string `json:"delivery_id"`
+		EventID    string `json:"event_id"`
+		EventType  string `json:"event_type"`
+		State      string `json:"state"`
+	}
+	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/test"), body, &sent); err != nil {
+		return err
+	}
+	if !c.json() {
+		_, _ = fmt.Fprintf(e.stdout, "sent %s as %s\n", shown(sent.EventType, shownField), shown(sent.DeliveryID, shownField))
+	}
+	switch {
+	case sent.State == string(subscription.Paused):
+		_, _ = fmt.Fprintf(e.stderr, "jetpost: the subscription is paused, so the delivery waits\n")
+	case c.Wait > 0:
+		from := uint64(1)
+		if len(before.Items) > 0 {
+			from = before.Items[0].Sequence + 1
+		}
+		attempt, err := c.firstAttempt(e.ctx, api, sent.DeliveryID, from)
+		if err != nil || attempt != nil {
+			return errors.Join(err, c.report(e, attempt))
+		}
+		_, _ = fmt.Fprintf(e.stderr, "jetpost: no attempt within %s; see \"jetpost attempts %s\"\n", c.Wait, c.ID)
+	}
+	if c.json() {
+		return printJSON(e.stdout, sent)
+	}
+	return nil
+}
+
+// firstAttempt returns nil when there is none in time.
+func (c *subscriptionTestCmd) firstAttempt(ctx context.Context, api *client, id string, from uint64) (*delivery.Attempt, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Wait)
+	defer cancel()
+	var found *delivery.Attempt
+	err := api.follow(ctx, subscriptionPath(c.ID, "/attempts"), url.Values{"from_seq": {strconv.FormatUint(from, 10)}}, func(line []byte) error {
+		var a delivery.Attempt
+		if err := json.Unmarshal(line, &a); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		if a.DeliveryID == id {
+			found = &a
+			return io.EOF
+		}
+		return nil
+	})
+	if found != nil || ctx.Err() != nil {
+		return found, nil
+	}
+	return nil, err
+}
+
+// report prints an attempt. One that failed is an error.
+func (c *subscriptionTestCmd) report(e *env, a *delivery.Attempt) error {
+	if a == nil {
+		return nil
+	}
+	if c.json() {
+		if err := printJSON(e.stdout, a); err != nil {
+			return err
+		}
+	} else {
+		_, _ = fmt.Fprintln(e.stdout, attemptLine(a, false))
+		if a.ResponseBody != "" {
+			_, _ = fmt.Fprintln(e.stdout, "    "+shown(a.ResponseBody, shownLine))
+		}
+	}
+	switch a.Outcome {
+	case delivery.Delivered:
+		return nil
+	case delivery.Retry:
+		return errors.New("the receiver has not accepted it; it will be tried again")
+	case delivery.Gone, delivery.Rejected, delivery.Exhausted:
+	}
+	return fmt.Errorf("the receiver has not accepted it, and it will not be tried again: %s", a.Outcome)
+}
