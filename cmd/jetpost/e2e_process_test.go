@@ -35,10 +35,12 @@ func TestStopInMidLoad(t *testing.T) {
 	s.subscribe(t, "slow", slow.URL, []string{"artifact.*"}, object{"delivery": object{"max_in_flight": 20}})
 	s.subscribe(t, "fast", fast.URL, []string{"artifact.*"}, nil)
 	const events = 300
+	s.call(t, http.MethodPost, "/v1/subscriptions/slow/pause", nil, nil)
 	ids := numbered("event", events)
 	for _, id := range ids {
 		s.publish(t, deployed(id, "libs"))
 	}
+	s.call(t, http.MethodPost, "/v1/subscriptions/slow/resume", nil, nil)
 	slow.waitFor(t, 50)
 	if code := s.stop(t); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, s.stderr.tail(20))

@@ -363,7 +363,7 @@ func firstSubs(r *rand.Rand) []*oSub {
 	add("standard", plan{flaky: 0.1, faults: quick}, func(s *oSub) { s.profile, s.types = "standard", []string{"shop.*"} })
 	add("flaky", plan{flaky: 0.4, faults: quick}, everything)
 	add("doomed", plan{flaky: 0.2, doomed: 0.05, faults: quick}, nil)
-	add("hanging", plan{flaky: 0.1, faults: []string{"hang", "500"}}, func(s *oSub) { s.timeout = "1s" })
+	add("hanging", plan{flaky: 0.1, faults: []string{"hang", "500"}}, func(s *oSub) { s.timeout = "3s" })
 	add("slow", plan{flaky: 0.1, slow: 300 * time.Millisecond, faults: quick}, func(s *oSub) { s.inFlight = 16 })
 	add("narrow", plan{flaky: 0.05, faults: quick}, func(s *oSub) { s.inFlight = 2 })
 	add("patient", plan{flaky: 0.2, faults: []string{"500", "patience"}}, func(s *oSub) {
