@@ -118,11 +118,17 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		return err
 	}
 	defer stopNATS()
-	control, err := connect("control")
+	// Every process reads the subscriptions; only an admin may do more on the same
+	// connection.
+	role := stream.RoleView
+	if c.has(roleAdmin) {
+		role = stream.RoleControl
+	}
+	shared, err := connect(string(role))
 	if err != nil {
 		return err
 	}
-	js, err := stream.JetStream(control)
+	js, err := stream.JetStream(shared)
 	if err != nil {
 		return err
 	}
@@ -161,7 +167,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		}
 	}
 	if c.has(roleRouter) {
-		nc, err := connect("router")
+		nc, err := connect(string(stream.RoleRouter))
 		if err != nil {
 			return err
 		}
@@ -172,18 +178,22 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		services.Go(func() error { return r.Run(ctx) })
 	}
 	if c.has(roleSender) {
-		nc, err := connect("sender")
+		nc, err := connect(string(stream.RoleSender))
 		if err != nil {
 			return err
 		}
-		store := subscription.NewStore(js, layout, keyring, log)
+		storeJS, err := stream.JetStream(nc) // it is the sender that changes subscriptions here
+		if err != nil {
+			return err
+		}
+		store := subscription.NewStore(storeJS, layout, keyring, log)
 		s, err := sender.New(sender.Config{Egress: egress, UserAgent: "jetpost/" + version, Grace: c.Grace}, nc, layout, view, store, log, reg)
 		if err != nil {
 			return err
 		}
 		services.Go(func() error { return s.Run(ctx) })
 	}
-	admin.MountHealth(mux, control, view, reg)
+	admin.MountHealth(mux, shared, view, reg)
 	services.Go(func() error { return serveHTTP(ctx, listener, mux, log) })
 
 	url := "http://" + listener.Addr().String()
@@ -203,7 +213,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	return err
 }
 
-// connector opens one connection for a role. It is closed with the others.
+// connector opens one connection for a stream.Role. It is closed with the others.
 type connector func(role string) (*nats.Conn, error)
 
 // openNATS starts the embedded server, or says how to reach the given one. Each
@@ -298,15 +308,15 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		}
 		log.Info("the API asks for the token in this file", zap.String("file", path))
 	}
-	nc, err := connect("producer")
-	if err != nil {
-		return err
-	}
-	publishJS, err := stream.JetStream(nc)
-	if err != nil {
-		return err
-	}
 	if c.has(roleProducer) {
+		nc, err := connect(string(stream.RoleProducer))
+		if err != nil {
+			return err
+		}
+		publishJS, err := stream.JetStream(nc)
+		if err != nil {
+			return err
+		}
 		p, err := producer.New(producer.Config{}, publishJS, layout, catalogue, log, reg)
 		if err != nil {
 			return err

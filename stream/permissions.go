@@ -1,0 +1,122 @@
+package stream
+
+// A Role is what a connection to NATS is for. Every role that a process has gets
+// a connection of its own, so that it can have an inbox of its own.
+type Role string
+
+// The roles of connections.
+const (
+	RoleProducer Role = "producer" // publishes events
+	RoleRouter   Role = "router"   // turns events into deliveries
+	RoleSender   Role = "sender"   // takes deliveries, and settles them
+	// RoleView follows the subscriptions and changes nothing. Every process needs
+	// it, also to say whether it is ready.
+	RoleView Role = "view"
+	// RoleControl makes and deletes streams, changes subscriptions and reads
+	// history. It can do what RoleView can: a process that has it needs no view.
+	RoleControl Role = "control"
+)
+
+// Roles are all roles of connections, in the order in which an event meets them.
+func Roles() []Role {
+	return []Role{RoleProducer, RoleRouter, RoleSender, RoleView, RoleControl}
+}
+
+// Permissions are the NATS subjects that a user may publish and subscribe to, with
+// wildcards. Everything else is to be denied.
+type Permissions struct {
+	Publish   []string
+	Subscribe []string
+}
+
+// Permissions are the least that connections of a role can work with; nothing for
+// a role that does not exist. A process whose connections share one NATS user
+// needs the union of what its roles need.
+//
+// Queues come and go, but a wildcard stands for a whole token and streams are
+// named in one. So who takes messages is told by the name of the consumer, which
+// is fixed (RouterConsumer, SenderConsumer), whatever the stream: the permissions
+// of a role stay the same while subscriptions come and go. In an account that
+// several installations share, the prefix keeps their events, deliveries and
+// subscriptions apart. It does not keep apart their routers, senders and admins,
+// who may take from, or delete, what has a name that they could have made: give
+// installations that do not trust each other accounts of their own.
+//
+// Who may create a consumer (RoleView on the bucket, RoleControl anywhere) can have
+// what it reads delivered to any subject of the account.
+func (l Layout) Permissions(role Role) Permissions {
+	p := Permissions{Subscribe: []string{InboxPrefix(string(role)) + ".>"}}
+	switch role {
+	case RoleProducer:
+		p.Publish = []string{l.subject("events", ">")}
+	case RoleRouter:
+		p.Publish = append(take(RouterConsumer), l.subject("deliveries", "*"), l.DeadLetterSubject("*"))
+	case RoleSender:
+		p.Publish = append(take(SenderConsumer),
+			l.subject("deliveries", "*"), // the pump puts what was retried back
+			l.RetryAt("*", "*", "*"),     // not RetryDue: only the server lets timers fire
+			l.AttemptSubject("*"),
+			l.DeadLetterSubject("*"),
+			// A record may be there already: see Log.Record in package delivery.
+			apiPrefix+"STREAM.INFO."+l.Attempts(),
+			apiPrefix+"DIRECT.GET."+l.Attempts(),
+			// The subscription whose receiver is gone is disabled.
+			apiPrefix+"STREAM.INFO."+l.SubscriptionsStream(),
+			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
+			l.subscriptionKey("*"),
+		)
+	case RoleView:
+		p.Publish = append(l.flowControl(),
+			apiPrefix+"INFO", // is JetStream there?
+			apiPrefix+"STREAM.INFO."+l.SubscriptionsStream(),
+			// The client library makes a name up for each watch; the filter is all keys.
+			apiPrefix+"CONSUMER.CREATE."+l.SubscriptionsStream()+".*."+l.subscriptionKey(">"),
+			apiPrefix+"CONSUMER.DELETE."+l.SubscriptionsStream()+".*",
+		)
+	case RoleControl:
+		p.Publish = append(l.flowControl(),
+			apiPrefix+"INFO",
+			apiPrefix+"STREAM.CREATE.*",
+			apiPrefix+"STREAM.INFO.*",
+			apiPrefix+"STREAM.PURGE.*", // the timers of a subscription that is deleted
+			apiPrefix+"STREAM.DELETE.*",
+			apiPrefix+"CONSUMER.CREATE.>", // a filter, with as many tokens as it has, is the end
+			apiPrefix+"CONSUMER.INFO.*.*",
+			apiPrefix+"CONSUMER.MSG.NEXT.*.*", // who reads history gets a consumer for it
+			apiPrefix+"CONSUMER.DELETE.*.*",
+			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
+			l.subscriptionKey("*"),
+			l.subject("deliveries", "*"), // test events
+		)
+	default:
+		return Permissions{}
+	}
+	return p
+}
+
+const apiPrefix = "$JS.API."
+
+// take is to pull from a consumer of that name and to settle what came. The server
+// chooses the subject of an ack. One with the feature flag js_ack_fc_v2 puts the
+// domain and the account of JetStream before the stream.
+func take(consumer string) []string {
+	return []string{
+		apiPrefix + "CONSUMER.MSG.NEXT.*." + consumer,
+		"$JS.ACK.*." + consumer + ".>",
+		"$JS.ACK.*.*.*." + consumer + ".>",
+	}
+}
+
+// flowControl is to tell the server that what a watch of the bucket has sent was
+// taken, in the same two forms as acks.
+func (l Layout) flowControl() []string {
+	return []string{
+		"$JS.FC." + l.SubscriptionsStream() + ".>",
+		"$JS.FC.*.*." + l.SubscriptionsStream() + ".>",
+	}
+}
+
+// subscriptionKey is the subject of a key of the bucket. Ids are single tokens.
+func (l Layout) subscriptionKey(id string) string {
+	return "$KV." + l.SubscriptionsBucket() + "." + id
+}

@@ -1,0 +1,361 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/embedded"
+	"github.com/jetpost/jetpost/stream/streamtest"
+)
+
+// guarded starts a server on which each role is a user of its own.
+func guarded(t *testing.T, l stream.Layout) *streamtest.Server {
+	t.Helper()
+	return guardedWith(t, l, nil)
+}
+
+func guardedWith(t *testing.T, l stream.Layout, flags map[string]bool) *streamtest.Server {
+	t.Helper()
+	s := streamtest.NewWith(t, embedded.Config{Adjust: func(o *server.Options) {
+		o.FeatureFlags = flags
+		for _, role := range stream.Roles() {
+			p := l.Permissions(role)
+			o.Users = append(o.Users, &server.User{Username: string(role), Password: "test", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Allow: p.Publish}, Subscribe: &server.SubjectPermission{Allow: p.Subscribe},
+			}})
+		}
+	}})
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatalf("parse the server's URL: %v", err)
+	}
+	u.User = nil // each connection brings its own
+	s.URL = u.String()
+	return s
+}
+
+// as connects as serve does in that role.
+func as(s *streamtest.Server, role stream.Role) *nats.Conn {
+	return s.Connect(append(stream.ConnectOptions(string(role), zap.NewNop()), nats.UserInfo(string(role), "test"))...)
+}
+
+// isRefused reports whether the server has refused what nc has just sent.
+func isRefused(t *testing.T, nc *nats.Conn, err error) bool {
+	t.Helper()
+	if flushErr := nc.Flush(); err == nil && flushErr != nil && !errors.Is(flushErr, nats.ErrPermissionViolation) {
+		t.Fatalf("flush: %v", flushErr)
+	}
+	return errors.Is(err, nats.ErrPermissionViolation) || errors.Is(nc.LastError(), nats.ErrPermissionViolation)
+}
+
+// What a role does not need is refused, and what it needs is not. That the needs
+// are complete is for the journey through all roles to show (cmd/jetpost).
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	l := newLayout(t, stream.LayoutConfig{Prefix: "acme"})
+	other := newLayout(t, stream.LayoutConfig{Prefix: "umbrella"})
+	s := guarded(t, l)
+	const (
+		producer, router, sender, view, control = stream.RoleProducer, stream.RoleRouter, stream.RoleSender, stream.RoleView, stream.RoleControl
+		api                                     = "$JS.API."
+	)
+	queue, bucket := l.QueueFor("ci").Stream, l.SubscriptionsStream()
+	for _, act := range []struct {
+		what    string
+		subject string
+		by      []stream.Role // who may publish to it
+	}{
+		{"publish an event", l.EventSubject("git", "push"), []stream.Role{producer}},
+		{"publish an event of more tokens", l.EventSubject("git", "push.main"), []stream.Role{producer}},
+		{"publish an event elsewhere", other.EventSubject("git", "push"), nil},
+		{"publish without the prefix", "events.git.push", nil},
+		{"queue a delivery", l.QueueFor("ci").Subject, []stream.Role{router, sender, control}},
+		{"queue a delivery elsewhere", other.QueueFor("ci").Subject, nil},
+		{"set a timer", l.RetryAt("00", "ci", "key"), []stream.Role{sender}},
+		{"pretend that a timer has fired", l.RetryDue("00", "ci"), nil},
+		{"record an attempt", l.AttemptSubject("ci"), []stream.Role{sender}},
+		{"give a delivery up", l.DeadLetterSubject("ci"), []stream.Role{router, sender}},
+		{"keep what cannot be read", l.DeadLetterSubject(stream.InvalidLetters), []stream.Role{router, sender}},
+
+		{"change a subscription", "$KV.acme_subscriptions.ci", []stream.Role{sender, control}},
+		{"change a subscription elsewhere", "$KV.umbrella_subscriptions.ci", nil},
+		{"change another bucket", "$KV.acme_tokens.ci", nil},
+		{"get a subscription", api + "DIRECT.GET." + bucket + ".$KV.acme_subscriptions.ci", []stream.Role{sender, control}},
+		{"watch the subscriptions", api + "CONSUMER.CREATE." + bucket + ".any.$KV.acme_subscriptions.>", []stream.Role{view, control}},
+		{"end a watch", api + "CONSUMER.DELETE." + bucket + ".any", []stream.Role{view, control}},
+		{"go on with a watch", "$JS.FC." + bucket + ".any.token", []stream.Role{view, control}},
+		{"go on with a watch, second form", "$JS.FC._.hash." + bucket + ".any.token", []stream.Role{view, control}},
+		{"ask where the subscriptions end", api + "STREAM.INFO." + bucket, []stream.Role{sender, view, control}},
+
+		{"take events", api + "CONSUMER.MSG.NEXT." + l.EventLog("git") + ".router", []stream.Role{router, control}},
+		{"take deliveries", api + "CONSUMER.MSG.NEXT." + queue + ".sender", []stream.Role{sender, control}},
+		{"read history", api + "CONSUMER.MSG.NEXT." + l.Attempts() + ".any", []stream.Role{control}},
+		{"ack an event", "$JS.ACK." + l.EventLog("git") + ".router.1.1.1.1.0", []stream.Role{router}},
+		{"ack an event, second form", "$JS.ACK._.hash." + l.EventLog("git") + ".router.1.1.1.1.0", []stream.Role{router}},
+		{"ack a delivery", "$JS.ACK." + queue + ".sender.1.1.1.1.0", []stream.Role{sender}},
+		{"ack a delivery, second form", "$JS.ACK.hub.hash." + queue + ".sender.1.1.1.1.0", []stream.Role{sender}},
+		{"get an attempt", api + "DIRECT.GET." + l.Attempts(), []stream.Role{sender}},
+		{"get an event", api + "DIRECT.GET." + l.EventLog("git"), nil},
+
+		{"create a stream", api + "STREAM.CREATE." + queue, []stream.Role{control}},
+		{"update a stream", api + "STREAM.UPDATE." + queue, nil},
+		{"delete a stream", api + "STREAM.DELETE." + queue, []stream.Role{control}},
+		{"purge a stream", api + "STREAM.PURGE." + l.RetryStream("00"), []stream.Role{control}},
+		{"delete a message", api + "STREAM.MSG.DELETE." + l.EventLog("git"), nil},
+		{"create a consumer", api + "CONSUMER.CREATE." + queue + ".sender", []stream.Role{control}},
+		{"create a consumer with a filter", api + "CONSUMER.CREATE." + l.RetryStream("00") + ".sender.acme.retries.00.due.>", []stream.Role{control}},
+		{"delete a consumer", api + "CONSUMER.DELETE." + l.EventLog("git") + ".router", []stream.Role{control}},
+		{"answer somebody else", stream.InboxPrefix("control") + ".any", nil},
+	} {
+		var got []stream.Role
+		for _, role := range stream.Roles() {
+			nc := as(s, role)
+			if !isRefused(t, nc, nc.Publish(act.subject, nil)) {
+				got = append(got, role)
+			}
+			nc.Close()
+		}
+		if diff := cmp.Diff(act.by, got); diff != "" {
+			t.Errorf("%s: who may (-want +got):\n%s", act.what, diff)
+		}
+	}
+}
+
+func TestPermissionsToSubscribe(t *testing.T) {
+	t.Parallel()
+	l := newLayout(t, stream.LayoutConfig{})
+	s := guarded(t, l)
+	for _, role := range stream.Roles() {
+		for subject, want := range map[string]bool{
+			"_INBOX_producer.a": role == stream.RoleProducer,
+			"_INBOX_router.a":   role == stream.RoleRouter,
+			"_INBOX_sender.a":   role == stream.RoleSender,
+			"_INBOX_view.a":     role == stream.RoleView,
+			"_INBOX_control.a":  role == stream.RoleControl,
+			"_INBOX.>":          false,
+			">":                 false,
+			"deliveries.*":      false,
+			"$KV.>":             false,
+			"$JS.API.>":         false,
+		} {
+			nc := as(s, role)
+			_, err := nc.SubscribeSync(subject)
+			if got := !isRefused(t, nc, err); got != want {
+				t.Errorf("%s subscribes to %s: got %t, want %t", role, subject, got, want)
+			}
+			nc.Close()
+		}
+	}
+}
+
+// An attempt that may be recorded already is looked up by its sequence: the one
+// need of the senders that only trouble brings about.
+func TestSenderReadsAttempts(t *testing.T) {
+	t.Parallel()
+	l := newLayout(t, stream.LayoutConfig{RetryShards: 1})
+	s := guarded(t, l)
+	control, err := stream.JetStream(as(s, stream.RoleControl))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender, err := stream.JetStream(as(s, stream.RoleSender))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Ensure(t.Context(), control, nil); err != nil {
+		t.Fatalf("ensure: %v", err)
+	}
+	ack, err := sender.Publish(t.Context(), l.AttemptSubject("ci"), []byte("record"))
+	if err != nil {
+		t.Fatalf("publish: %v", err)
+	}
+	got, err := stream.Get(t.Context(), sender, l.Attempts(), ack.Sequence)
+	if err != nil || string(got.Data) != "record" {
+		t.Errorf("got %q and error %v", got.Data, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond) // there will be no answer
+	defer cancel()
+	if err := sender.DeleteStream(ctx, l.Attempts()); err == nil {
+		t.Error("a sender has deleted the attempt log")
+	}
+	if err := control.DeleteStream(t.Context(), l.Attempts()); err != nil {
+		t.Errorf("control cannot delete a stream: %v", err)
+	}
+}
+
+// A watch of much has flow control: without its permission it would stop halfway.
+func TestViewWatchesMuch(t *testing.T) {
+	t.Parallel()
+	l := newLayout(t, stream.LayoutConfig{RetryShards: 1})
+	for _, secondForm := range []bool{false, true} {
+		s := guardedWith(t, l, map[string]bool{server.FeatureFlagJsAckFormatV2: secondForm})
+		control, err := stream.JetStream(as(s, stream.RoleControl))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Ensure(t.Context(), control, nil); err != nil {
+			t.Fatalf("ensure: %v", err)
+		}
+		const keys = 2_000
+		for n := range keys {
+			if _, err := control.PublishAsync(fmt.Sprintf("$KV.%s.k%d", l.SubscriptionsBucket(), n), make([]byte, 4<<10)); err != nil {
+				t.Fatalf("put: %v", err)
+			}
+		}
+		<-control.PublishAsyncComplete()
+		view, err := stream.JetStream(as(s, stream.RoleView))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kv, err := view.KeyValue(t.Context(), l.SubscriptionsBucket())
+		if err != nil {
+			t.Fatalf("open bucket: %v", err)
+		}
+		watcher, err := kv.WatchAll(t.Context())
+		if err != nil {
+			t.Fatalf("watch: %v", err)
+		}
+		got := 0
+		patience := time.After(20 * time.Second)
+		for ended := false; !ended; {
+			select {
+			case e := <-watcher.Updates():
+				if ended = e == nil; !ended {
+					got++
+				}
+			case <-patience:
+				t.Fatalf("the watch stands still after %d of %d keys", got, keys)
+			}
+		}
+		if err := watcher.Stop(); err != nil {
+			t.Errorf("stop the watch: %v", err)
+		}
+		if err := view.Conn().Flush(); err != nil || view.Conn().LastError() != nil || got != keys {
+			t.Errorf("second form %t: got %d keys, flush %v, last error %v", secondForm, got, err, view.Conn().LastError())
+		}
+	}
+}
+
+func TestPermissionsOfNobody(t *testing.T) {
+	t.Parallel()
+	p := newLayout(t, stream.LayoutConfig{}).Permissions("auditor")
+	if len(p.Publish) > 0 || len(p.Subscribe) > 0 {
+		t.Errorf("a role that does not exist got %+v", p)
+	}
+}
+
+// Two tables of docs/operations.md are made of the code; -update writes them.
+func TestOperationsTables(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join("..", "docs", "operations.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := replaceTable(t, string(text), "permissions", permissionsTable(t))
+	want = replaceTable(t, want, "streams", streamsTable(t))
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Errorf("%s differs (-want +got); -update rewrites it:\n%s", path, diff)
+	}
+}
+
+func replaceTable(t *testing.T, text, name, table string) string {
+	t.Helper()
+	begin, end := "<!-- "+name+": written by the tests of package stream -->\n", "<!-- end of "+name+" -->\n"
+	before, rest, found := strings.Cut(text, begin)
+	_, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatalf("there is no place for the table of %s", name)
+	}
+	return before + begin + table + end + after
+}
+
+func permissionsTable(t *testing.T) string {
+	t.Helper()
+	l := newLayout(t, stream.LayoutConfig{})
+	var table strings.Builder
+	table.WriteString("| connection | publish | subscribe |\n|---|---|---|\n")
+	for _, role := range stream.Roles() {
+		p := l.Permissions(role)
+		fmt.Fprintf(&table, "| %s | `%s` | `%s` |\n", role, strings.Join(p.Publish, "` `"), strings.Join(p.Subscribe, "` `"))
+		all := slices.Sorted(slices.Values(p.Publish))
+		if len(slices.Compact(all)) != len(p.Publish) {
+			t.Errorf("%s has a permission twice: %v", role, p.Publish)
+		}
+	}
+	return table.String()
+}
+
+// streamsTable describes the streams as a server says that they are.
+func streamsTable(t *testing.T) string {
+	t.Helper()
+	s := streamtest.New(t)
+	l := newLayout(t, stream.LayoutConfig{})
+	if err := l.Ensure(t.Context(), s.JS(), []string{"git"}); err != nil {
+		t.Fatalf("ensure: %v", err)
+	}
+	q := l.QueueFor("ci")
+	if err := l.EnsureQueue(t.Context(), s.JS(), "ci", q, 1); err != nil {
+		t.Fatalf("ensure queue: %v", err)
+	}
+	var table strings.Builder
+	table.WriteString("| stream | kept | at most, messages | when full | largest message |\n|---|---|---|---|---|\n")
+	for _, row := range []struct{ name, stream string }{
+		{"EVENTS_<domain>", l.EventLog("git")},
+		{"DELIVERIES_<subscription>", q.Stream},
+		{fmt.Sprintf("RETRIES_%s to %s", l.RetryShards()[0], l.RetryShards()[len(l.RetryShards())-1]), l.RetryStream("00")},
+		{"ATTEMPTS", l.Attempts()},
+		{"DEADLETTERS", l.DeadLetters()},
+		{"AUDIT", "AUDIT"},
+		{l.SubscriptionsStream(), l.SubscriptionsStream()},
+	} {
+		info, err := s.JS().Stream(t.Context(), row.stream)
+		if err != nil {
+			t.Fatalf("look up %s: %v", row.stream, err)
+		}
+		cfg := info.CachedInfo().Config
+		kept, most, full, size := "until settled", "no limit", "–", "no limit"
+		if cfg.Retention != jetstream.WorkQueuePolicy {
+			kept = "for ever"
+		}
+		if cfg.MaxAge > 0 {
+			kept = fmt.Sprintf("%d days", cfg.MaxAge/(24*time.Hour))
+		}
+		if cfg.MaxMsgsPerSubject > 0 {
+			most, full = fmt.Sprintf("%d per subscription", cfg.MaxMsgsPerSubject), "oldest goes"
+		}
+		if cfg.MaxMsgs > 0 {
+			most, full = strconv.FormatInt(cfg.MaxMsgs, 10), "oldest goes"
+			if cfg.Discard == jetstream.DiscardNew {
+				full = "new are refused"
+			}
+		}
+		if cfg.MaxMsgSize > 0 {
+			size = fmt.Sprintf("%d KiB", cfg.MaxMsgSize>>10)
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s | %s |\n", row.name, kept, most, full, size)
+	}
+	return table.String()
+}
