@@ -13,7 +13,7 @@ import (
 func InboxPrefix(role string) string { return "_INBOX_" + role }
 
 // ConnectOptions are the settings of every connection to NATS (jetstream.md,
-// section 10). role is one of producer, router, sender and control; it names the
+// section 10). role is one of Roles; it names the
 // connection's inbox.
 //
 // The connection is tried for ever, also the first time, so nats.Connect succeeds

@@ -158,6 +158,9 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		stopBackground()
 		err = errors.Join(err, support.Wait())
 	}()
+	if err := checkKeyring(ctx, view); err != nil {
+		return err
+	}
 
 	services, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
@@ -211,6 +214,25 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	err = services.Wait()
 	log.Info("stopped")
 	return err
+}
+
+// checkKeyring refuses to run with a key that does not open the secrets of
+// existing subscriptions, after the file was lost or mixed up: their events would
+// match nothing. While nothing runs, events wait.
+func checkKeyring(ctx context.Context, view *subscription.View) error {
+	snapshot, err := view.Sync(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before it had started
+		}
+		return err
+	}
+	for _, broken := range snapshot.Broken() {
+		if errors.Is(broken.Err, subscription.ErrKeyring) {
+			return fmt.Errorf("start: %w: give the right file with --keyset, or restore it from a backup", broken.Err)
+		}
+	}
+	return nil
 }
 
 // connector opens one connection for a stream.Role. It is closed with the others.
