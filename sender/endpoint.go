@@ -30,7 +30,7 @@ type endpoint struct {
 // Headers that jetpost adds to every request beside the profile's.
 const (
 	headerSubscription = "Jetpost-Subscription"
-	headerAttempt      = "Jetpost-Attempt"
+	headerAttempt      = "Jetpost-Attempt" // as far as the sender knows; the record has the exact number
 )
 
 func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, error) {
@@ -63,11 +63,11 @@ func (e *endpoint) expired(d *delivery.Delivery, now time.Time) bool {
 	return maxAge > 0 && !d.Accepted.IsZero() && now.Sub(d.Accepted) > maxAge
 }
 
-// render makes the request for d. body is what was signed, and what must be sent.
-func (e *endpoint) render(d *delivery.Delivery, now time.Time) (request *http.Request, body []byte, err error) {
+// render makes the request for an attempt of d. body is what was signed, and what must be sent.
+func (e *endpoint) render(d *delivery.Delivery, attempt int, now time.Time) (request *http.Request, body []byte, err error) {
 	h := make(http.Header, len(e.header)+8)
 	maps.Copy(h, e.header)
-	h[headerAttempt] = []string{strconv.Itoa(d.Attempt)}
+	h[headerAttempt] = []string{strconv.Itoa(attempt)}
 	keys := e.sub.ActiveSecrets(now)
 	secrets := make([]string, len(keys))
 	for i := range keys {

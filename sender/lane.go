@@ -93,6 +93,8 @@ type underway struct {
 	m *stream.Message
 	d *delivery.Delivery
 	e *endpoint
+	// written is the attempt number in the message.
+	written int
 	// brokenOff: the request did not end within the grace period of a stop.
 	brokenOff bool
 	// certain: d.Attempt is right. It may be too low after a crash, see
@@ -100,6 +102,15 @@ type underway struct {
 	certain bool
 	// again: the stream has handed it out before, and not to this lane.
 	again bool
+}
+
+// number is that of the attempt, or a guess: a message that was handed out before,
+// to another sender perhaps, has in general had an attempt each time.
+func (u *underway) number() int {
+	if u.certain {
+		return u.d.Attempt
+	}
+	return u.d.Attempt + u.m.Delivered - 1
 }
 
 // deliver takes one delivery through its attempt. Each step is a method; what
@@ -110,7 +121,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
 		l.settleUnreadable(ctx, m, err)
 		return
 	}
-	u := &underway{m: m, d: d, e: e, certain: m.Delivered == 1 && l.remembers(m), again: m.Delivered > 1}
+	u := &underway{m: m, d: d, e: e, written: d.Attempt, certain: m.Delivered == 1 && l.remembers(m), again: m.Delivered > 1}
 	if next, known := l.expected(m); known {
 		d.Attempt, u.certain, u.again = next, true, false
 	}
@@ -118,7 +129,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
 		return
 	}
-	request, body, err := e.render(d, time.Now())
+	request, body, err := e.render(d, u.number(), time.Now())
 	if err != nil {
 		unsent := &delivery.Attempt{Error: err.Error()}
 		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, unsent)

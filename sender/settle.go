@@ -17,6 +17,12 @@ import (
 // timers (jetstream.md, section 5).
 const shortDelay = 10 * time.Second
 
+// maxShort is how many retries in a row stay in the queue. A message there does not
+// say how many attempts it has had; the attempt log knows, for stream.Dedupe. The
+// next retry becomes a timer, and with it the number is written down: five attempts
+// of 30 s and the waits between them are over before the log forgets.
+const maxShort = 5
+
 // settle ends what this sender has to do with a delivery, after its attempt was
 // recorded. Whatever has to outlive it (a timer, a dead letter) is stored first.
 func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
@@ -46,7 +52,7 @@ func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
 func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
 	delay := time.Until(*a.NextAttempt)
-	if delay <= shortDelay {
+	if delay <= shortDelay && a.Attempt-u.written < maxShort {
 		l.expect(m, a.Attempt+1)
 		l.nak(m, delay)
 		return
