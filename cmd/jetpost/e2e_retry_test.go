@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -259,5 +260,63 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 	if got := elsewhere.count(); got > 0 {
 		t.Errorf("%d redirects were followed", got)
+	}
+}
+
+// Retries that come to one sender now and to another one then are counted as one
+// series: numbered without a gap, and given up after the last of the schedule.
+func TestRetriesAcrossSenders(t *testing.T) {
+	t.Parallel()
+	sp := startSplit(t)
+	second := sp.join(t, "sender")
+	const fails = 7
+	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, a *arrival) {
+		if a.nth <= fails {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	schedule := slices.Repeat([]string{"50ms"}, fails+2)
+	schedule[0] = "0s"
+	sp.subscribe(t, "recovers", c.URL, []string{"artifact.*"}, object{"delivery": retrying(0, schedule...)})
+	sp.subscribe(t, "gives-up", c.URL, []string{"artifact.*"}, object{"delivery": retrying(0, schedule[:fails-1]...)})
+	const events = 30
+	for _, id := range numbered("event", events) {
+		sp.publish(t, deployed(id, "libs"))
+	}
+	for id, want := range map[string]int{"recovers": fails + 1, "gives-up": fails - 1} {
+		var attempts []delivery.Attempt
+		eventually(t, id+": all attempts are recorded", func() bool {
+			attempts = sp.attempts(t, id)
+			return len(attempts) >= want*events
+		})
+		last := make(map[string]int)
+		for _, a := range attempts {
+			if a.Attempt != last[a.DeliveryID]+1 {
+				t.Errorf("%s: attempt %d of %s follows attempt %d", id, a.Attempt, a.DeliveryID, last[a.DeliveryID])
+			}
+			last[a.DeliveryID] = a.Attempt
+			if ended := a.Outcome != delivery.Retry; ended != (a.Attempt == want) {
+				t.Errorf("%s: attempt %d of %s is %s", id, a.Attempt, a.DeliveryID, a.Outcome)
+			}
+		}
+		for _, a := range c.arrivals() {
+			if a.header.Get("Jetpost-Subscription") == id && a.attempt() != strconv.Itoa(a.nth) {
+				t.Errorf("%s: request %d for %s says attempt %s", id, a.nth, a.id(), a.attempt())
+			}
+		}
+		if len(attempts) != want*events || len(last) != events {
+			t.Errorf("%s: %d attempts of %d deliveries, want %d of %d", id, len(attempts), len(last), want*events, events)
+		}
+	}
+	eventually(t, "the others are dead letters", func() bool { return len(sp.letters(t, "gives-up")) == events })
+	for _, letter := range sp.letters(t, "gives-up") {
+		if letter.Attempts != fails-1 || letter.Reason != delivery.ReasonExhausted {
+			t.Errorf("got %+v", letter)
+		}
+	}
+	for _, sender := range []*server{sp.sender, second} {
+		if len(sender.stderr.lines(`"msg":"attempt"`)) < events {
+			t.Error("one sender has made nearly all requests: this proves nothing")
+		}
 	}
 }
