@@ -221,10 +221,10 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 // match nothing. While nothing runs, events wait.
 func checkKeyring(ctx context.Context, view *subscription.View) error {
 	snapshot, err := view.Sync(ctx)
+	if ctx.Err() != nil { // told to stop before it had started
+		return nil
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // told to stop before it had started
-		}
 		return err
 	}
 	for _, broken := range snapshot.Broken() {
