@@ -158,7 +158,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		stopBackground()
 		err = errors.Join(err, support.Wait())
 	}()
-	if err := checkKeyring(ctx, view); err != nil {
+	if err := checkKeyring(ctx, view); err != nil && ctx.Err() == nil { // not told to stop meanwhile
 		return err
 	}
 
@@ -221,9 +221,6 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 // match nothing. While nothing runs, events wait.
 func checkKeyring(ctx context.Context, view *subscription.View) error {
 	snapshot, err := view.Sync(ctx)
-	if ctx.Err() != nil { // told to stop before it had started
-		return nil
-	}
 	if err != nil {
 		return err
 	}
