@@ -224,7 +224,7 @@ func (o *oracle) churn(ctx, last context.Context, changeable []*oSub) {
 		case "rotate":
 			o.rotate(last, s, r)
 		case "lanes":
-			o.change(last, http.MethodPatch, "/v1/subscriptions/"+s.id, object{"delivery": object{"max_in_flight": pick(r, 2, 8, 64, 100)}})
+			o.change(last, http.MethodPatch, "/v1/subscriptions/"+s.id, object{"delivery": object{"max_in_flight": pick(r, 8, 64, 100)}})
 		}
 	}
 	for _, s := range paused {
@@ -311,21 +311,23 @@ func waiting(ctx context.Context, js jetstream.JetStream, but ...string) (string
 	return strings.Join(found, ", "), streams.Err()
 }
 
-// settle waits until nothing is waiting any more.
+// settle waits until nothing is waiting any more. It gives up when nothing has
+// changed for longer than a process that was killed can hold a message.
 func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 	t.Helper()
-	// Twice what a message can be held by a process that was killed, and the rest.
-	const within = 3 * time.Minute
-	var left string
-	var err error
+	const patience = 2 * time.Minute
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.Now().Add(within); ; <-poll.C {
-		if left, err = waiting(t.Context(), js, but...); err == nil && left == "" {
+	before, changed := "", time.Now()
+	for ; ; <-poll.C {
+		left, err := waiting(t.Context(), js, but...)
+		switch {
+		case err == nil && left == "":
 			return
-		}
-		if time.Now().After(deadline) {
-			o.wrong("after %s there is still work: %s (%v)", within, left, err)
+		case err == nil && left != before:
+			before, changed = left, time.Now()
+		case time.Since(changed) > patience:
+			o.wrong("work that is left does not change any more: %s (%v)", left, err)
 			return
 		}
 	}
@@ -349,7 +351,7 @@ func (o *oracle) comeBack(t *testing.T, js jetstream.JetStream, id string) {
 		if o.api.subscription(t, id).State == "disabled" {
 			o.api.call(t, http.MethodPost, "/v1/subscriptions/"+id+"/resume", nil, nil)
 		}
-		holdsWithin(t.Context(), 3*time.Minute, func() bool {
+		holdsWithin(t.Context(), 5*time.Minute, func() bool {
 			return queued(t, js, id) == 0 || o.api.subscription(t, id).State == "disabled"
 		})
 		if queued(t, js, id) == 0 {
@@ -359,8 +361,8 @@ func (o *oracle) comeBack(t *testing.T, js jetstream.JetStream, id string) {
 	o.wrong("%s: %d deliveries wait, and resuming does not help", id, queued(t, js, id))
 }
 
-// summary is what a person wants to see of a run.
-func (o *oracle) summary(lines ...[2]string) string {
+// overview is what a person wants to see of a run.
+func overview(lines ...[2]string) string {
 	var b strings.Builder
 	for _, line := range lines {
 		_, _ = fmt.Fprintf(&b, "  %-44s %s\n", line[0], line[1])
