@@ -278,7 +278,7 @@ func TestReceiverNeverPrintsControlCharacters(t *testing.T) {
 	}
 	got := r.until(t, "total:")
 	checkPrintable(t, got)
-	for _, want := range []string{"git.push\uFFFD[31m", "X-Colour: ", "/hook?token=%1b", "signature unverified", "no secret is known"} {
+	for _, want := range []string{"git.push\uFFFD[31m", "X-Colour: ", "/hook?token=%1b", "signature unverified", "header is missing"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("printed\n%s\nwithout %q", got, want)
 		}
