@@ -2,11 +2,16 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
 	"strconv"
 	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/stream/embedded"
 )
 
 const (
@@ -18,6 +23,26 @@ const (
 	parentVariable = "JETPOST_TEST_PARENT"
 )
 
+// natsCommand makes a child a NATS server and nothing else, for the tests in which
+// that is what dies: its arguments are a data directory and a port.
+const natsCommand = "test-nats"
+
+// natsToken is what its clients show.
+const natsToken = "token-of-a-test"
+
+func serveNATS(dir, port string) int {
+	n, err := strconv.Atoi(port)
+	if err == nil {
+		_, err = embedded.Start(embedded.Config{Dir: dir, Port: n, Token: natsToken}, zap.NewNop())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println("listening on", port)
+	select {} // until it is killed
+}
+
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		if fd, err := strconv.Atoi(os.Getenv(parentVariable)); err == nil {
@@ -25,6 +50,9 @@ func TestMain(m *testing.M) {
 				_, _ = io.Copy(io.Discard, os.NewFile(uintptr(fd), "parent"))
 				os.Exit(3)
 			}()
+		}
+		if len(os.Args) == 4 && os.Args[1] == natsCommand {
+			os.Exit(serveNATS(os.Args[2], os.Args[3]))
 		}
 		main()
 		os.Exit(0)

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +42,7 @@ func TestOracle(t *testing.T) {
 		t.Helper()
 		s := startServer(t, "--schemas", schemas, "--http", freePort(t))
 		s.quiet = true
-		return s, []*victim{{"serve", s, " listening on "}}
+		return s, []*victim{{name: "serve", s: s, ready: " listening on "}}
 	})
 }
 
@@ -54,7 +56,28 @@ func TestOracleOfOneRole(t *testing.T) {
 		for _, s := range []*server{sp.server, sp.router, sp.sender} {
 			s.quiet = true
 		}
-		return sp.server, []*victim{{"sender", sp.sender, " listening on "}, {"router", sp.router, " listening on "}}
+		return sp.server, []*victim{
+			{name: "sender", s: sp.sender, ready: " listening on "},
+			{name: "router", s: sp.router, ready: " listening on "},
+		}
+	})
+}
+
+// TestOracleOfNATS is the same with jetpost in one process, which lives, and NATS in
+// another, which is killed.
+func TestOracleOfNATS(t *testing.T) {
+	t.Parallel()
+	runOracle(t, max(10, numberFrom(t, killsVariable, 0)/2), true, func(t *testing.T, schemas string) (*server, []*victim) {
+		t.Helper()
+		data := t.TempDir()
+		_, port, _ := net.SplitHostPort(freePort(t))
+		v := &victim{name: "NATS", s: &server{args: []string{natsCommand, filepath.Join(data, "nats"), port}}, ready: "listening on"}
+		v.s.program = prepareProgram(t, v.s.args...)
+		v.s.program.start(t)
+		v.s.line(t, v.ready)
+		s := startServerIn(t, data, "--nats", "nats://"+natsToken+"@127.0.0.1:"+port, "--allow-target", "127.0.0.0/8", "--schemas", schemas)
+		s.quiet, v.s.quiet, v.needs = true, true, s
+		return s, []*victim{v}
 	})
 }
 
@@ -83,8 +106,11 @@ func runOracle(t *testing.T, kills int, killsNATS bool, start func(*testing.T, s
 		o.Close()
 	})
 	s, victims := start(t, shopDomain(t))
+	o.programs = append(o.programs, s.program)
 	for _, v := range victims {
-		o.programs = append(o.programs, v.s.program)
+		if v.s != s {
+			o.programs = append(o.programs, v.s.program)
+		}
 	}
 	api := *s // of which a restart changes nothing
 	o.api = &api
