@@ -103,12 +103,8 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 	wait := newBackoff(p.OnError)
 	batch := make([]*Message, 0, p.Batch)
 	for idle := helper; ; {
-		if idle {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-busy:
-			}
+		if idle && !p.rest(ctx, nc, busy, arrivals, batch) {
+			return nil
 		}
 		if err := nc.PublishRequest(subject, sub.Subject, request); err != nil && nc.IsClosed() {
 			return err
@@ -145,6 +141,24 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 		idle = helper && received == 0
 		if ended != nil && !wait.pause(ctx, ended) {
 			return nil
+		}
+	}
+}
+
+// rest waits until the other slot is busy, and reports whether to go on. Messages
+// may come nevertheless: for a request that was taken for lost with the connection
+// and has reached the server after all.
+func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arrivals <-chan *nats.Msg, batch []*Message) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-busy:
+			return true
+		case m := <-arrivals:
+			if batch, _ = p.collect(nc, m, arrivals, batch[:0]); len(batch) > 0 {
+				p.Handle(ctx, batch)
+			}
 		}
 	}
 }

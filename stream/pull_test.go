@@ -287,6 +287,42 @@ func TestPullSurvivesRestart(t *testing.T) {
 	all.await(t, 2001, 20*time.Second)
 }
 
+// A slot that asks just before it hears that the connection is a new one takes its
+// request for lost. What comes for it is handled nevertheless, and not only when
+// AckWait has passed.
+func TestPullReconnects(t *testing.T) {
+	t.Parallel()
+	p := newPulled(t, jetstream.ConsumerConfig{MaxAckPending: 1000, AckWait: 5 * time.Minute})
+	all := newTally()
+	nc := p.server.Connect()
+	entered := make(chan struct{}, 2)
+	gates := map[string]chan struct{}{"1": make(chan struct{}), "2": make(chan struct{})}
+	p.run(nc, stream.Pull{Batch: 1, Handle: func(ctx context.Context, msgs []*stream.Message) {
+		if gate := gates[string(msgs[0].Data)]; gate != nil {
+			entered <- struct{}{}
+			<-gate
+		}
+		all.take(ctx, msgs)
+	}})
+	p.publish(0, 1) // a whole batch, so that both slots ask
+	all.await(t, 1, 20*time.Second)
+	p.publish(1, 1) // one slot has it in hand until the end
+	receive(t, entered, "message")
+	p.publish(2, 1) // the other one meanwhile
+	receive(t, entered, "message")
+	back := nc.StatusChanged(nats.CONNECTED)
+	if err := nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, back, "connection")
+	close(gates["2"])
+	all.await(t, 2, 20*time.Second)
+	p.publish(3, 1)
+	all.await(t, 3, 20*time.Second)
+	close(gates["1"])
+	all.await(t, 4, 20*time.Second)
+}
+
 // The consumer is deleted and made again, and then its stream: the pull says so
 // once and goes on by itself.
 func TestPullMissingConsumer(t *testing.T) {
