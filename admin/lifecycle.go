@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -116,17 +117,28 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	if options.Overlap != nil {
 		overlap = time.Duration(*options.Overlap)
 	}
+	sub, err := a.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	traits, _ := profile.Traits(sub.Profile)
 	now := time.Now()
 	// Made once, so that a repeated change has the same.
 	secret := options.Secret
 	if secret.IsZero() {
-		secret = subscription.NewSigningKey(subscription.Secret{}, now).Secret
+		secret = sub.NextSecret(traits, now)
 	}
-	if problem := rotateProblem(overlap, secret); problem != nil {
+	if traits.Secrets != subscription.SigningKeys {
+		if options.Overlap != nil && overlap != 0 {
+			return nil, invalid("overlap", "is not possible: the profile "+sub.Profile+" sends one secret or signature, so the new one takes effect with the next attempt")
+		}
+		overlap = 0
+	}
+	if problem := rotateProblem(traits, overlap, secret); problem != nil {
 		return nil, problem
 	}
-	_, err := a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
-		_, err := sub.Rotate(now, overlap, secret)
+	_, err = a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
+		_, err := sub.Rotate(traits, now, overlap, secret)
 		return err
 	})
 	if err != nil {
@@ -137,14 +149,14 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	return out, nil
 }
 
-func rotateProblem(overlap time.Duration, secret subscription.Secret) error {
+func rotateProblem(traits subscription.Traits, overlap time.Duration, secret subscription.Secret) error {
 	if overlap < 0 || overlap > subscription.MaxOverlap {
 		return invalid("overlap", fmt.Sprintf("is %s: use 0s to %s", subscription.Duration(overlap), subscription.Duration(subscription.MaxOverlap)))
 	}
 	if secret.IsPlaceholder() {
 		return invalid("secret", subscription.Placeholder+" stands for a secret: leave it out to have one made")
 	}
-	if _, err := (subscription.SigningKey{Secret: secret}).Bytes(); err != nil {
+	if err := traits.CheckSecret(secret); err != nil {
 		return invalid("secret", err.Error())
 	}
 	return nil

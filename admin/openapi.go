@@ -3,9 +3,11 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -49,9 +51,12 @@ func descriptions() map[string]map[string]string {
 			"types":        "The event types wanted, 1 to 200: exact, or <domain>.* for all of a domain.",
 			"filters":      "All must match an event. Default: every event of the types.",
 			"endpoint":     "Where deliveries go.",
-			"profile":      "How a delivery looks to the receiver: cloudevents, cloudevents-binary or standard. Default: cloudevents.",
+			"profile":      "How a delivery looks to the receiver: " + strings.Join(profile.Names(), ", ") + ". Default: cloudevents.",
+			"settings":     "Options of the profile, by name.",
+			"template":     "The text of the deliveries, where the profile lets the user write it.",
+			"handshake":    "Whether the receiver is asked for its consent first, by the OPTIONS request of CloudEvents Web Hooks.",
 			"secrets":      "The keys that sign deliveries, the newest first. Their values are never shown.",
-			"secret":       "The signing secret, whsec_ and base64. In a request: the one to use instead of one that is made. In answers: only in that to the request that created the subscription.",
+			"secret":       "The signing secret: whsec_ and base64, or what the profile takes. In a request: the one to use instead of one that is made. In answers: only in that to the request that created the subscription.",
 			"delivery":     "How hard to try.",
 			"state":        "active; paused: events match and wait; disabled: events do not match. Default: active.",
 			"state_reason": "Why the state is what it is.",
@@ -64,12 +69,28 @@ func descriptions() map[string]map[string]string {
 		"Endpoint": {
 			"url":            "https, without user name and fragment. A query is kept as a secret, in query.",
 			"query":          "The query string. A secret: shown as " + subscription.Placeholder + ".",
-			"method":         "POST, PUT or PATCH. Default: POST.",
+			"method":         "POST, PUT or PATCH, or another one that the profile allows. Default: POST.",
 			"headers":        "Sent with every request.",
 			"secret_headers": "As well, but their values are never shown.",
 			"timeout":        "For one request, to the end of the answer: 1s to 30s. Default: 15s.",
 		},
+		"Template": {
+			"payload": "The body, with places for values.",
+			"secrets": "Values for it, by name. Shown as " + subscription.Placeholder + ".",
+		},
+		"Handshake": {
+			"mode":           "off; preferred: the receiver is asked, and delivered to whatever it answers; required: deliveries wait for its consent. Default: off.",
+			"rate":           "How many requests per minute it is asked to allow, 1 to 600000. Default: none is asked for.",
+			"consent":        "pending, allowed or denied.",
+			"reason":         "Why consent is what it is.",
+			"origin":         "The name that the receiver has allowed.",
+			"allowed_rate":   "How many requests per minute it allows; missing: any.",
+			"checked_at":     "When it was asked last, or called back.",
+			"callback":       "Hash of the token that it was given to call back with.",
+			"callback_until": "Until when it may call back.",
+		},
 		"SigningKey": {
+			"public_key": "For receivers to verify signatures of an Ed25519 key with: whpk_ and base64.",
 			"id":         "Tells keys apart without showing them.",
 			"secret":     "Shown as " + subscription.Placeholder + ".",
 			"created_at": "When it became the first key.",
@@ -77,6 +98,7 @@ func descriptions() map[string]map[string]string {
 		},
 		"Delivery": {
 			"max_in_flight": "Requests under way to the endpoint at one time: 1 to 1000. Default: 64.",
+			"rate":          "Requests per second, over all senders: 0.001 to 10000. Default: no bound.",
 			"retry":         "When a delivery is tried again.",
 			"max_age":       "How long after its event was stored a delivery is given up, even when attempts are left. Default: 120h, or as long as the schedule needs.",
 		},

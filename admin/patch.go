@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -59,7 +60,7 @@ func (p mergePatch) apply(sub *subscription.Subscription) (*subscription.Subscri
 	if err != nil {
 		return nil, fmt.Errorf("encode subscription %s: %w", sub.ID, err)
 	}
-	return subscription.Decode(merged)
+	return subscription.Decode(merged, profile.Traits)
 }
 
 // merge is MergePatch of RFC 7396, section 2.

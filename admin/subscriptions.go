@@ -102,12 +102,14 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 // create makes the queue before the subscription is known, so that its first
 // delivery has a home (jetstream.md, section 2).
 func (a *Admin) create(ctx context.Context, in *RawJSON) (*oneSubscription, error) {
-	sub, err := subscription.Decode(in.RawBody)
+	sub, err := subscription.Decode(in.RawBody, profile.Traits)
 	if err != nil {
 		return nil, err
 	}
-	sub.SetDefaults(time.Now())
+	traits, _ := profile.Traits(sub.Profile)
+	sub.SetDefaultsOf(traits, time.Now())
 	sub.Queue, sub.StateReason = a.layout.QueueFor(sub.ID), ""
+	sub.Handshake.Ask() // the answer is not the user's to give
 	if err := a.check(ctx, sub, nil); err != nil {
 		return nil, err
 	}
@@ -141,7 +143,9 @@ func (a *Admin) create(ctx context.Context, in *RawJSON) (*oneSubscription, erro
 	}
 	out := answerWith(created)
 	out.Location = "/v1/subscriptions/" + created.ID
-	out.Body.Secret = created.Secrets[0].Secret.Reveal()
+	if len(created.Secrets) > 0 {
+		out.Body.Secret = created.Secrets[0].Secret.Reveal()
+	}
 	return out, nil
 }
 
@@ -172,7 +176,7 @@ func (a *Admin) get(ctx context.Context, in *Named) (*oneSubscription, error) {
 }
 
 func (a *Admin) replace(ctx context.Context, in *putRequest) (*oneSubscription, error) {
-	wanted, err := subscription.Decode(in.RawBody)
+	wanted, err := subscription.Decode(in.RawBody, profile.Traits)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +216,8 @@ func (a *Admin) change(ctx context.Context, id, ifMatch string,
 		}
 		old := sub.Clone()
 		changed.Inherit(old)
-		changed.SetDefaults(time.Now())
+		traits, _ := profile.Traits(changed.Profile)
+		changed.SetDefaultsOf(traits, time.Now())
 		if err := a.check(ctx, changed, old); err != nil {
 			return err
 		}
@@ -286,7 +291,7 @@ func (a *Admin) retire(ctx context.Context, in *deleteRequest) (stream.Queue, er
 func (a *Admin) check(ctx context.Context, sub, old *subscription.Subscription) error {
 	var found []subscription.Problem
 	unknown := make(map[string]string)
-	rules := subscription.Rules{Profiles: profile.Names(), Types: func(eventType string) bool {
+	rules := subscription.Rules{Profiles: profile.Names(), Traits: profile.Traits, Types: func(eventType string) bool {
 		if problem := a.typeProblem(eventType); problem != "" {
 			unknown[eventType] = problem
 		}

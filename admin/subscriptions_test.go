@@ -143,7 +143,7 @@ func TestCreateRefuses(t *testing.T) {
 		},
 		{"unknown type", `{"types":["git.pusch"],"endpoint":{"url":"https://example.com/"}}`, 422, []string{"types[0]"}, `did you mean \"git.push\"?`},
 		{"unknown type explains", `{"types":["git.pusch"],"endpoint":{"url":"https://example.com/"}}`, 422, []string{"types[0]"}, `GET /v1/event-types`},
-		{"unknown domain", `{"types":["orders.*"],"endpoint":{"url":"https://example.com/"}}`, 422, []string{"types[0]"}, "the domains are artifact, git"},
+		{"unknown domain", `{"types":["orders.*"],"endpoint":{"url":"https://example.com/"}}`, 422, []string{"types[0]"}, "the domains are app_trust, artifact"},
 		{"no types", `{"endpoint":{"url":"https://example.com/"}}`, 422, []string{"types"}, "at least one event type"},
 		{"no endpoint", `{"types":["git.push"]}`, 422, []string{"endpoint.url"}, "is missing"},
 		{"private address", `{"types":["git.push"],"endpoint":{"url":"https://10.0.0.1/"}}`, 422, []string{"endpoint.url"}, "--allow-target 10.0.0.1/32"},

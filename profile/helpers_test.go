@@ -2,6 +2,7 @@ package profile_test
 
 import (
 	"flag"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -91,11 +94,20 @@ func deliveryOf(e *stream.Event) *delivery.Delivery {
 	}
 }
 
-func lookup(t *testing.T, name string) profile.Profile {
+func lookup(t *testing.T, name string) wire.Profile {
 	t.Helper()
 	p, ok := profile.Lookup(name)
 	if !ok {
 		t.Fatalf("there is no profile %s", name)
 	}
 	return p
+}
+
+func render(t *testing.T, name string, h http.Header, d *delivery.Delivery, secrets []string, now time.Time) ([]byte, error) {
+	t.Helper()
+	r, err := lookup(t, name).Prepare(&subscription.Subscription{ID: d.SubscriptionID, Profile: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Render(&wire.Request{Header: h, Method: http.MethodPost, Host: "example.com", Path: "/hook", Delivery: d, Secrets: secrets, Now: now})
 }

@@ -2,36 +2,24 @@
 // signature. It reads nothing and writes nothing; the sender calls it for each
 // attempt and sends exactly the bytes it returns.
 //
-// Each ecosystem is a small package of its own below this one. To add one, write
-// the package and put one line into profiles.
+// Each ecosystem is a small package of its own below this one, and implements
+// wire.Profile. To add one, write the package and put one line into profiles.
 package profile
 
 import (
-	"net/http"
 	"slices"
-	"time"
 
-	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile/cloudevents"
 	"github.com/jetpost/jetpost/profile/standard"
+	"github.com/jetpost/jetpost/profile/wire"
+	"github.com/jetpost/jetpost/subscription"
 )
-
-// A Profile renders deliveries as one ecosystem expects them.
-type Profile interface {
-	// Render writes headers into h and returns the body for an attempt that is
-	// made now. Every secret signs, the newest first. An error means that this
-	// delivery can never be rendered: it becomes a dead letter.
-	Render(h http.Header, d *delivery.Delivery, secrets []string, now time.Time) ([]byte, error)
-	// Judge says what a receiver's status means: Delivered, Retry, Gone or
-	// Rejected.
-	Judge(status int) delivery.Outcome
-}
 
 // Default is the profile of a subscription that names none.
 const Default = "cloudevents"
 
-func profiles() map[string]Profile {
-	return map[string]Profile{
+func profiles() map[string]wire.Profile {
+	return map[string]wire.Profile{
 		"cloudevents":        cloudevents.Structured{},
 		"cloudevents-binary": cloudevents.Binary{},
 		"standard":           standard.Webhook{},
@@ -39,9 +27,20 @@ func profiles() map[string]Profile {
 }
 
 // Lookup returns the profile of that name.
-func Lookup(name string) (Profile, bool) {
+func Lookup(name string) (wire.Profile, bool) {
 	p, ok := profiles()[name]
 	return p, ok
+}
+
+// Traits are those of the profile of that name: what subscription.Rules and
+// subscription.Decode ask for. Of a profile that is not known they are the standard
+// ones.
+func Traits(name string) (subscription.Traits, bool) {
+	p, ok := Lookup(name)
+	if !ok {
+		return subscription.StandardTraits(), false
+	}
+	return p.Traits(), true
 }
 
 // Names are the names of all profiles, sorted.

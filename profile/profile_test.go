@@ -42,7 +42,7 @@ func TestRequests(t *testing.T) {
 		for _, x := range examples() {
 			fmt.Fprintf(&got, "=== %s\n", x.name)
 			h := make(http.Header)
-			body, err := lookup(t, name).Render(h, deliveryOf(x.event), []string{newSecret, oldSecret}, now)
+			body, err := render(t, name, h, deliveryOf(x.event), []string{newSecret, oldSecret}, now)
 			if err != nil {
 				fmt.Fprintf(&got, "error: %v\n\n", err)
 				continue
@@ -72,12 +72,12 @@ func TestRenderChangesNothing(t *testing.T) {
 			d := deliveryOf(x.event)
 			first, second := make(http.Header), make(http.Header)
 			now := time.Unix(1772364605, 0)
-			one, err := lookup(t, name).Render(first, d, []string{newSecret}, now)
+			one, err := render(t, name, first, d, []string{newSecret}, now)
 			if err != nil {
 				continue
 			}
 			before := bytes.Clone(one)
-			two, err := lookup(t, name).Render(second, d, []string{newSecret}, now.Add(time.Second))
+			two, err := render(t, name, second, d, []string{newSecret}, now.Add(time.Second))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +100,7 @@ func TestRenderWithoutSecret(t *testing.T) {
 	for _, name := range profile.Names() {
 		for _, secrets := range [][]string{nil, {"whsec_not base64"}, {newSecret, "plain"}} {
 			h := make(http.Header)
-			body, err := lookup(t, name).Render(h, deliveryOf(examples()[0].event), secrets, time.Now())
+			body, err := render(t, name, h, deliveryOf(examples()[0].event), secrets, time.Now())
 			if err == nil || body != nil {
 				t.Errorf("%s signs with %q: got %d bytes, error %v, want an error and no body", name, secrets, len(body), err)
 				continue

@@ -22,7 +22,7 @@ import (
 func send[T any](t *testing.T, name string, e *stream.Event, secrets []string, receive func(*http.Request) (T, error)) (T, error) {
 	t.Helper()
 	h := make(http.Header)
-	body, err := lookup(t, name).Render(h, deliveryOf(e), secrets, time.Now())
+	body, err := render(t, name, h, deliveryOf(e), secrets, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -19,7 +20,8 @@ import (
 // never changed: the next revision gets its own, so that no request can mix two.
 type endpoint struct {
 	sub     *subscription.Subscription
-	profile profile.Profile
+	profile wire.Profile
+	wire    wire.Renderer
 	url     *url.URL // with the secret query
 	shown   string   // without it
 	header  http.Header
@@ -27,16 +29,14 @@ type endpoint struct {
 	redact  *strings.Replacer // for what the receiver answers
 }
 
-// Headers that jetpost adds to every request beside the profile's.
-const (
-	headerSubscription = "Jetpost-Subscription"
-	headerAttempt      = "Jetpost-Attempt" // as far as the sender knows; the record has the exact number
-)
-
 func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, error) {
 	p, ok := profile.Lookup(sub.Profile)
 	if !ok {
 		return nil, fmt.Errorf("profile %q is not known to this sender", sub.Profile)
+	}
+	renderer, err := p.Prepare(sub)
+	if err != nil {
+		return nil, fmt.Errorf("prepare profile %s: %w", sub.Profile, err)
 	}
 	target, err := url.Parse(sub.Endpoint.RequestURL())
 	if err != nil {
@@ -44,7 +44,7 @@ func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, e
 	}
 	h := make(http.Header, 16)
 	h.Set("User-Agent", userAgent)
-	h.Set(headerSubscription, sub.ID)
+	h.Set(wire.HeaderSubscription, sub.ID)
 	for name, value := range sub.Endpoint.Headers {
 		h.Set(name, value)
 	}
@@ -52,7 +52,7 @@ func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, e
 		h.Set(name, value.Reveal())
 	}
 	return &endpoint{
-		sub: sub, profile: p, url: target, shown: sub.Endpoint.RedactedURL(), header: h,
+		sub: sub, profile: p, wire: renderer, url: target, shown: sub.Endpoint.RedactedURL(), header: h,
 		timeout: time.Duration(sub.Endpoint.Timeout), redact: newRedactor(&sub.Endpoint),
 	}, nil
 }
@@ -67,13 +67,15 @@ func (e *endpoint) expired(d *delivery.Delivery, now time.Time) bool {
 func (e *endpoint) render(d *delivery.Delivery, attempt int, now time.Time) (request *http.Request, body []byte, err error) {
 	h := make(http.Header, len(e.header)+8)
 	maps.Copy(h, e.header)
-	h[headerAttempt] = []string{strconv.Itoa(attempt)}
+	h[wire.HeaderAttempt] = []string{strconv.Itoa(attempt)}
 	keys := e.sub.ActiveSecrets(now)
 	secrets := make([]string, len(keys))
 	for i := range keys {
 		secrets[i] = keys[i].Secret.Reveal()
 	}
-	body, err = e.profile.Render(h, d, secrets, now)
+	body, err = e.wire.Render(&wire.Request{
+		Header: h, Method: e.sub.Endpoint.Method, Host: e.url.Host, Path: e.url.EscapedPath(), Delivery: d, Secrets: secrets, Now: now,
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("render: %w", err)
 	}

@@ -189,7 +189,7 @@ func TestRotationUnderLoad(t *testing.T) {
 		}
 		r.queue(sub, round*1_000_000, 150) // is being sent meanwhile
 		changed := r.change("hook", func(s *subscription.Subscription) {
-			if _, err := s.Rotate(time.Now(), overlap, subscription.Secret{}); err != nil {
+			if _, err := s.Rotate(subscription.StandardTraits(), time.Now(), overlap, subscription.Secret{}); err != nil {
 				t.Error(err)
 			}
 		})

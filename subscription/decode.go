@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/tidwall/gjson"
 )
 
 // MaxSize is the most bytes that Decode reads.
@@ -23,7 +26,9 @@ const MaxSize = 256 << 10
 // use). Fields that jetpost sets are accepted, so that what was read can be sent
 // back, and are overruled by Store and Inherit. Defaults are not filled in, except
 // for delivery.retry, where a jitter of 0 must be told from none: see SetDefaults.
-func Decode(b []byte) (*Subscription, error) {
+// These are the ones that traits has for the profile; nil has those of
+// StandardTraits for all of them.
+func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription, error) {
 	var found problems
 	if len(b) > MaxSize {
 		found.add("", "is larger than %d bytes", MaxSize)
@@ -33,7 +38,13 @@ func Decode(b []byte) (*Subscription, error) {
 		Subscription
 		Secret Secret `json:"secret"`
 	}
-	in.Delivery.Retry, in.Delivery.Jitter = DefaultSchedule(), DefaultJitter
+	defaults := StandardTraits()
+	if traits != nil {
+		if of, known := traits(cmp.Or(gjson.GetBytes(b, "profile").String(), DefaultProfile)); known {
+			defaults = of
+		}
+	}
+	in.Delivery.Retry, in.Delivery.Jitter = defaults.Retry, defaults.Jitter
 	decodeStrict(b, reflect.ValueOf(&in).Elem(), "", &found)
 	if !in.Secret.IsZero() && !in.Secret.IsPlaceholder() {
 		if len(in.Secrets) > 0 {

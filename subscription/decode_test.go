@@ -24,7 +24,7 @@ const written = `{
 
 func TestDecode(t *testing.T) {
 	t.Parallel()
-	got, err := Decode([]byte(written))
+	got, err := Decode([]byte(written), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,14 +53,14 @@ func TestDecodeReadsWhatIsShown(t *testing.T) {
 	s := example(t, "ci")
 	s.Queue = testLayout(t).QueueFor("ci")
 	s.Revision, s.CreatedAt, s.UpdatedAt = 7, s.Secrets[0].CreatedAt, s.Secrets[0].CreatedAt
-	if _, err := s.Rotate(s.CreatedAt, time.Hour, Secret{}); err != nil {
+	if _, err := s.Rotate(StandardTraits(), s.CreatedAt, time.Hour, Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Decode(b)
+	got, err := Decode(b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestDecodeReadsWhatIsShown(t *testing.T) {
 	if diff := cmp.Diff(s, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if err := got.Validate(Rules{}); err != nil {
+	if err := got.Validate(testRules()); err != nil {
 		t.Error(err)
 	}
 }
@@ -121,12 +121,12 @@ func TestDecodeDefaults(t *testing.T) {
 			if tt.more != "" {
 				b = minimal + "," + tt.more + "}"
 			}
-			s, err := Decode([]byte(b))
+			s, err := Decode([]byte(b), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			s.SetDefaults(now)
-			if err := s.Validate(Rules{}); err != nil {
+			if err := s.Validate(testRules()); err != nil {
 				t.Error(err)
 			}
 			if !tt.check(s) {
@@ -229,7 +229,7 @@ func TestDecodeProblems(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s, err := Decode([]byte(tt.in))
+			s, err := Decode([]byte(tt.in), nil)
 			if err == nil {
 				t.Fatalf("accepted as %+v", s)
 			}
@@ -265,13 +265,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"types":["git.push"],"endpoint":{"url":"https://example.com/hook?a=b"}}`))
 	f.Add([]byte(`{"secret":"[secret]","secrets":[{"id":"a","expires_at":"2026-01-31T12:00:00Z"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := Decode(b)
+		s, err := Decode(b, nil)
 		if err != nil {
 			return
 		}
 		now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 		s.SetDefaults(now)
-		if s.Validate(Rules{}) != nil {
+		if s.Validate(testRules()) != nil {
 			return
 		}
 		// What is valid can be shown, sent back, and is the same.
@@ -279,14 +279,14 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("marshal: %v", err)
 		}
-		back, err := Decode(shown)
+		back, err := Decode(shown, nil)
 		if err != nil {
 			t.Fatalf("decode %s: %v", shown, err)
 		}
 		back.Inherit(s)
 		back.StateReason = s.StateReason
 		back.SetDefaults(now)
-		if err := back.Validate(Rules{}); err != nil {
+		if err := back.Validate(testRules()); err != nil {
 			t.Fatalf("validate %s: %v", shown, err)
 		}
 		again, err := json.Marshal(back)

@@ -241,7 +241,7 @@ func TestFilterMadeInGo(t *testing.T) {
 	for _, f := range []Filter{{}, {Dialect: "sql"}, {Dialect: "not"}, {Dialect: "exact"}, All(), Not(Filter{}), Exact(map[string]string{"A": "b"})} {
 		s := example(t, "ci")
 		s.Filters = []Filter{f}
-		if got := problemsOf(t, s.Validate(Rules{})); len(got) != 1 || !strings.HasPrefix(got[0], "filters[0]") {
+		if got := problemsOf(t, s.Validate(testRules())); len(got) != 1 || !strings.HasPrefix(got[0], "filters[0]") {
 			t.Errorf("%+v: got %q", f, got)
 		}
 		if _, err := NewTable(s); err == nil && f.Dialect != "exact" && f.Dialect != "all" {

@@ -75,3 +75,9 @@ func wantProblems(tb testing.TB, err error, want ...string) {
 		tb.Errorf("got problems\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }
+
+// testRules are those of an installation whose profiles all sign by Standard
+// Webhooks.
+func testRules() Rules {
+	return Rules{Traits: func(string) (Traits, bool) { return StandardTraits(), true }}
+}

@@ -45,7 +45,14 @@ type Subscription struct {
 	Endpoint Endpoint `json:"endpoint"`
 	// Profile is how a delivery looks to the receiver. Default: cloudevents.
 	Profile string `json:"profile"`
-	// Secrets sign the deliveries, the newest first. Default: one is made.
+	// Settings are the options of the profile, by name; which there are, it says.
+	Settings map[string]string `json:"settings,omitempty"`
+	// Template is the text of the deliveries, where the profile lets the user write it.
+	Template Template `json:"template,omitzero"`
+	// Handshake is whether the receiver is asked for its consent first.
+	Handshake Handshake `json:"handshake,omitzero"`
+	// Secrets sign the deliveries, the newest first. Default: one is made, where
+	// the profile needs one.
 	Secrets []SigningKey `json:"secrets,omitempty"`
 	// Delivery is how hard to try.
 	Delivery Delivery `json:"delivery"`
@@ -73,7 +80,8 @@ type Endpoint struct {
 	URL string `json:"url"`
 	// Query is the query string without its question mark.
 	Query Secret `json:"query,omitzero"`
-	// Method is POST, PUT or PATCH. Default: POST.
+	// Method is POST, PUT or PATCH, or another one that the profile allows.
+	// Default: POST.
 	Method string `json:"method"`
 	// Headers are sent with every request. SecretHeaders as well, but their
 	// values are never shown. Together at most 50.
@@ -82,6 +90,14 @@ type Endpoint struct {
 	// Timeout bounds one request, from dialling to the end of the answer's body.
 	// 1s to 30s, default 15s.
 	Timeout Duration `json:"timeout"`
+}
+
+// A Template is the text of a delivery, with places for values.
+type Template struct {
+	// Payload is the body.
+	Payload string `json:"payload,omitempty"`
+	// Secrets are values for it, by name. They are never shown.
+	Secrets map[string]Secret `json:"secrets,omitempty"`
 }
 
 // RequestURL is the URL to call, with its query. It must not be logged.
@@ -105,7 +121,10 @@ type Delivery struct {
 	// MaxInFlight bounds the requests under way to the endpoint at one time, over
 	// all senders. 1 to 1000, default 64.
 	MaxInFlight int `json:"max_in_flight"`
-	Retrying    `json:"retry"`
+	// Rate bounds the requests per second, over all senders. 0.001 to 10000;
+	// default 0: no bound.
+	Rate     float64 `json:"rate,omitempty"`
+	Retrying `json:"retry"`
 	// MaxAge is how long after its event was stored a delivery is given up, even
 	// when attempts are left. It must be as long as the retry schedule with its
 	// jitter, so that the schedule is always used up first while the endpoint
@@ -218,15 +237,16 @@ func DefaultSchedule() Schedule {
 }
 
 // SetDefaults fills in what the user has left out: an id, a signing key and the
-// defaults that the fields document. It brings the endpoint's URL into the form
-// in which it is stored. It may be called again.
-func (s *Subscription) SetDefaults(now time.Time) {
-	s.withDefaults()
-	if s.ID == "" {
-		s.ID = NewID()
-	}
-	if len(s.Secrets) == 0 {
-		s.Secrets = []SigningKey{NewSigningKey(Secret{}, now)}
+// defaults that the fields document, those of a profile that signs by Standard
+// Webhooks. It brings the endpoint's URL into the form in which it is stored. It
+// may be called again.
+func (s *Subscription) SetDefaults(now time.Time) { s.SetDefaultsOf(StandardTraits(), now) }
+
+// SetDefaultsOf is SetDefaults for a profile of these traits.
+func (s *Subscription) SetDefaultsOf(traits Traits, now time.Time) {
+	s.withDefaults(traits)
+	if len(s.Secrets) == 0 && traits.Secrets == SigningKeys {
+		s.Secrets = []SigningKey{newSigningKeyOf(s.Settings[settingSignature], now)}
 	}
 	for i := range s.Secrets {
 		if key := &s.Secrets[i]; key.ID == "" {
@@ -235,19 +255,23 @@ func (s *Subscription) SetDefaults(now time.Time) {
 	}
 }
 
-func (s *Subscription) withDefaults() {
+func (s *Subscription) withDefaults(traits Traits) {
+	if s.ID == "" {
+		s.ID = NewID()
+	}
 	setDefault(&s.Profile, DefaultProfile)
 	setDefault(&s.State, Active)
 	setDefault(&s.Endpoint.Method, http.MethodPost)
-	setDefault(&s.Endpoint.Timeout, Duration(DefaultTimeout))
+	setDefault(&s.Endpoint.Timeout, Duration(traits.Timeout))
 	setDefault(&s.Delivery.MaxInFlight, DefaultMaxInFlight)
 	if len(s.Delivery.Retry) == 0 {
-		s.Delivery.Retry = DefaultSchedule()
-		setDefault(&s.Delivery.Jitter, DefaultJitter)
+		s.Delivery.Retry = slices.Clone(traits.Retry)
+		setDefault(&s.Delivery.Jitter, traits.Jitter)
 	}
 	needed := s.Delivery.Retry.total(s.Delivery.Jitter) + time.Hour
 	setDefault(&s.Delivery.MaxAge, Duration(max(DefaultMaxAge, needed.Round(time.Second))))
 	s.Endpoint.normalise()
+	s.Handshake.withDefaults()
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -301,6 +325,8 @@ func (s *Subscription) Clone() *Subscription {
 	c.Filters = slices.Clone(s.Filters) // filters are never changed in place
 	c.Endpoint.Headers = maps.Clone(s.Endpoint.Headers)
 	c.Endpoint.SecretHeaders = maps.Clone(s.Endpoint.SecretHeaders)
+	c.Settings = maps.Clone(s.Settings)
+	c.Template.Secrets = maps.Clone(s.Template.Secrets)
 	c.Secrets = slices.Clone(s.Secrets)
 	c.Delivery.Retry = slices.Clone(s.Delivery.Retry)
 	c.Labels = maps.Clone(s.Labels)
@@ -316,5 +342,6 @@ func (s *Subscription) Inherit(old *Subscription) {
 	if s.State == old.State {
 		s.StateReason = old.StateReason
 	}
+	s.Handshake.inherit(s, old)
 	s.KeepSecrets(old)
 }

@@ -33,6 +33,11 @@ func (s *Subscription) secretFields(each func(field string, secret Secret) (Secr
 			return err
 		}
 	}
+	for name, value := range s.Template.Secrets {
+		if s.Template.Secrets[name], err = visit("template.secrets."+name, value); err != nil {
+			return err
+		}
+	}
 	for i := range s.Secrets {
 		if s.Secrets[i].Secret, err = visit("secrets."+s.Secrets[i].ID, s.Secrets[i].Secret); err != nil {
 			return err

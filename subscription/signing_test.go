@@ -65,7 +65,7 @@ func TestRotate(t *testing.T) {
 	}
 
 	now = now.Add(time.Hour)
-	second, err := s.Rotate(now, 24*time.Hour, Secret{})
+	second, err := s.Rotate(StandardTraits(), now, 24*time.Hour, Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestRotate(t *testing.T) {
 
 	// A longer overlap does not bring back what would have expired.
 	now = now.Add(time.Hour)
-	third, err := s.Rotate(now, MaxOverlap, NewSecret(whsec(64)))
+	third, err := s.Rotate(StandardTraits(), now, MaxOverlap, NewSecret(whsec(64)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestRotate(t *testing.T) {
 	}
 
 	// No overlap: the old keys stop at once.
-	fourth, err := s.Rotate(now, 0, Secret{})
+	fourth, err := s.Rotate(StandardTraits(), now, 0, Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,14 +113,14 @@ func TestRotateKeepsTenOldKeys(t *testing.T) {
 	now := time.Now()
 	s := example(t, "ci")
 	for range 15 {
-		if _, err := s.Rotate(now, MaxOverlap, Secret{}); err != nil {
+		if _, err := s.Rotate(StandardTraits(), now, MaxOverlap, Secret{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := len(s.ActiveSecrets(now)); got != 11 {
 		t.Errorf("got %d active keys, want the new one and ten", got)
 	}
-	if err := s.Validate(Rules{}); err != nil {
+	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
 	}
 }
@@ -130,11 +130,11 @@ func TestRotateRefuses(t *testing.T) {
 	s := example(t, "ci")
 	before := fmt.Sprint(s.Secrets[0].ID, len(s.Secrets))
 	for _, overlap := range []time.Duration{-1, MaxOverlap + 1} {
-		if _, err := s.Rotate(time.Now(), overlap, Secret{}); err == nil {
+		if _, err := s.Rotate(StandardTraits(), time.Now(), overlap, Secret{}); err == nil {
 			t.Errorf("overlap %s is accepted", overlap)
 		}
 	}
-	if _, err := s.Rotate(time.Now(), 0, NewSecret("whsec_short")); err == nil || strings.Contains(err.Error(), "short") {
+	if _, err := s.Rotate(StandardTraits(), time.Now(), 0, NewSecret("whsec_short")); err == nil || strings.Contains(err.Error(), "short") {
 		t.Errorf("a bad secret: got %v", err)
 	}
 	if after := fmt.Sprint(s.Secrets[0].ID, len(s.Secrets)); after != before {
@@ -145,7 +145,7 @@ func TestRotateRefuses(t *testing.T) {
 func TestKeepSecrets(t *testing.T) {
 	t.Parallel()
 	old := example(t, "ci")
-	if _, err := old.Rotate(time.Now(), time.Hour, Secret{}); err != nil {
+	if _, err := old.Rotate(StandardTraits(), time.Now(), time.Hour, Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	kept := NewSecret(Placeholder)
@@ -159,7 +159,7 @@ func TestKeepSecrets(t *testing.T) {
 			s.Secrets[i].Secret = kept
 		}
 		s.KeepSecrets(old)
-		if err := s.Validate(Rules{}); err != nil {
+		if err := s.Validate(testRules()); err != nil {
 			t.Error(err)
 		}
 		want := old.Clone()
@@ -187,7 +187,7 @@ func TestKeepSecrets(t *testing.T) {
 		s.Secrets[0] = SigningKey{ID: "key_unknown", Secret: kept}
 		bare := &Subscription{Secrets: old.Secrets}
 		s.KeepSecrets(bare)
-		wantProblems(t, s.Validate(Rules{}),
+		wantProblems(t, s.Validate(testRules()),
 			"endpoint.query: there is none", "endpoint.secret_headers.x-other: there is none", `secrets[0].secret: no`)
 		if s.ActiveSecrets(time.Now()) == nil || len(s.ActiveSecrets(time.Now())) != 0 {
 			t.Error("a placeholder signs")

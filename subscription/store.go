@@ -70,7 +70,7 @@ func (s *Store) Create(ctx context.Context, sub *Subscription) (*Subscription, e
 	defer cancel()
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	created := sub.Clone()
-	created.SetDefaults(now)
+	created.withDefaults(StandardTraits())
 	created.CreatedAt, created.UpdatedAt = now, now
 	if created.Queue == (stream.Queue{}) {
 		created.Queue = s.layout.QueueFor(created.ID)
@@ -139,7 +139,7 @@ func (s *Store) Update(ctx context.Context, sub *Subscription) (*Subscription, e
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	updated := sub.Clone()
-	updated.SetDefaults(time.Now())
+	updated.withDefaults(StandardTraits())
 	updated.UpdatedAt = time.Now().UTC().Truncate(time.Millisecond)
 	if err := updated.Validate(Rules{}); err != nil {
 		return nil, fmt.Errorf("update subscription %s: %w", clip(sub.ID), err)

@@ -139,7 +139,7 @@ func TestStoreSealsSecrets(t *testing.T) {
 	for range 3 {
 		var err error
 		if created, err = store.Change(t.Context(), "ci", func(s *Subscription) error {
-			_, err := s.Rotate(time.Now(), time.Hour, Secret{})
+			_, err := s.Rotate(StandardTraits(), time.Now(), time.Hour, Secret{})
 			return err
 		}); err != nil {
 			t.Fatal(err)

@@ -26,12 +26,17 @@ const (
 	maxAge         = 30 * 24 * time.Hour // how long the event logs keep events
 	minTimeout     = time.Second
 	maxTimeout     = 30 * time.Second // the sender's AckWait is twice that
+	minRate        = 0.001
+	maxRate        = 10_000.0
 )
 
 // Rules are what only the installation knows.
 type Rules struct {
 	// Profiles are those that there are. Nil: any name is accepted.
 	Profiles []string
+	// Traits are those of a profile. Nil: what depends on the profile is not
+	// checked.
+	Traits func(profile string) (Traits, bool)
 	// Types reports whether an event type, or all types of a domain as
 	// <domain>.*, exists. Nil: any is accepted.
 	Types func(string) bool
@@ -57,12 +62,18 @@ func (s *Subscription) Validate(rules Rules) error {
 	validateText(s.Description, "description", maxDescription, &found)
 	s.validateTypes(rules, &found)
 	s.validateFilters(&found)
-	s.Endpoint.validate(&found)
+	traits, known := s.traits(rules)
+	s.Endpoint.validate(traits, &found)
 	if s.Profile == "" || rules.Profiles != nil && !slices.Contains(rules.Profiles, s.Profile) {
 		found.add("profile", "%q is not a profile: use one of %s", clip(s.Profile), strings.Join(rules.Profiles, ", "))
 	}
-	s.validateSecrets(&found)
+	s.validateSecrets(traits, known, &found)
 	s.Delivery.validate(&found)
+	s.Handshake.validate(&found)
+	s.validateTemplate(&found)
+	if known {
+		s.validateTraits(traits, &found)
+	}
 	switch s.State {
 	case Active, Paused, Disabled:
 	default:
@@ -111,7 +122,7 @@ func (s *Subscription) validateFilters(found *problems) {
 	}
 }
 
-func (s *Subscription) validateSecrets(found *problems) {
+func (s *Subscription) validateSecrets(traits Traits, known bool, found *problems) {
 	if len(s.Secrets) > maxOldKeys+1 {
 		found.add("secrets", "has %d entries, at most %d are allowed", len(s.Secrets), maxOldKeys+1)
 		return
@@ -126,8 +137,10 @@ func (s *Subscription) validateSecrets(found *problems) {
 		}
 		seen[key.ID] = true
 		validateText(key.ID, join(index("secrets", i), "id"), maxLabelName, found)
-		if _, err := key.Bytes(); err != nil && !key.Secret.IsPlaceholder() {
-			found.add(join(index("secrets", i), "secret"), "%s: leave it out to have one made", err)
+		if known && !key.Secret.IsPlaceholder() {
+			if err := key.check(traits.Secrets); err != nil {
+				found.add(join(index("secrets", i), "secret"), "%s", err)
+			}
 		}
 	}
 }
@@ -135,6 +148,9 @@ func (s *Subscription) validateSecrets(found *problems) {
 func (d Delivery) validate(found *problems) {
 	if d.MaxInFlight < 1 || d.MaxInFlight > maxInFlight {
 		found.add("delivery.max_in_flight", "is %d: use 1 to %d", d.MaxInFlight, maxInFlight)
+	}
+	if d.Rate != 0 && !(d.Rate >= minRate && d.Rate <= maxRate) { // as it stands, so that NaN is refused
+		found.add("delivery.rate", "is %v: use %v to %v requests per second, or leave it out for no bound", d.Rate, minRate, maxRate)
 	}
 	const schedule = "delivery.retry.schedule"
 	if len(d.Retry) == 0 || len(d.Retry) > maxAttempts {

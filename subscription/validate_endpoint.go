@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"maps"
-	"net/http"
 	"net/netip"
 	"net/textproto"
 	"net/url"
@@ -32,17 +31,16 @@ var reservedHeaders = []string{
 // secretHeaderNames are never right in plain headers.
 var secretHeaderNames = []string{"Authorization", "Cookie"}
 
-func (e *Endpoint) validate(found *problems) {
+func (e *Endpoint) validate(traits Traits, found *problems) {
 	e.validateURL(found)
-	switch e.Method {
-	case http.MethodPost, http.MethodPut, http.MethodPatch:
-	default:
-		found.add("endpoint.method", "%q: use POST, PUT or PATCH, in capitals", clip(e.Method))
+	if methods := traits.methods(); !slices.Contains(methods, e.Method) {
+		last := len(methods) - 1
+		found.add("endpoint.method", "%q: use %s or %s, in capitals", clip(e.Method), strings.Join(methods[:last], ", "), methods[last])
 	}
 	if t := time.Duration(e.Timeout); t < minTimeout || t > maxTimeout {
 		found.add("endpoint.timeout", "is %s: use %s to %s", e.Timeout, Duration(minTimeout), Duration(maxTimeout))
 	}
-	e.validateHeaders(found)
+	e.validateHeaders(traits, found)
 }
 
 // validateURL shows nothing of the URL: it may have a password where none is
@@ -164,7 +162,7 @@ func isNumber(label string) bool {
 	return strings.Trim(label, "0123456789") == ""
 }
 
-func (e *Endpoint) validateHeaders(found *problems) {
+func (e *Endpoint) validateHeaders(traits Traits, found *problems) {
 	if n := len(e.Headers) + len(e.SecretHeaders); n > maxHeaders {
 		found.add("endpoint.headers", "and secret_headers have %d entries, at most %d are allowed", n, maxHeaders)
 		return
@@ -174,7 +172,7 @@ func (e *Endpoint) validateHeaders(found *problems) {
 	check := func(group, name, value string) {
 		field := join(group, clip(name))
 		size += len(name) + len(value)
-		if problem := headerProblem(name); problem != "" {
+		if problem := headerProblem(name, traits.Headers); problem != "" {
 			found.add(field, "%s", problem)
 		}
 		if problem := headerValueProblem(value); problem != "" {
@@ -204,7 +202,7 @@ func (e *Endpoint) validateHeaders(found *problems) {
 	}
 }
 
-func headerProblem(name string) string {
+func headerProblem(name string, allowed []string) string {
 	if name == "" || len(name) > maxHeaderName {
 		return "is not a header name: use 1 to " + strconv.Itoa(maxHeaderName) + " characters"
 	}
@@ -214,6 +212,9 @@ func headerProblem(name string) string {
 		}
 	}
 	canonical := textproto.CanonicalMIMEHeaderKey(name)
+	if slices.Contains(allowed, canonical) {
+		return ""
+	}
 	for _, reserved := range reservedHeaders {
 		if canonical == reserved || strings.HasSuffix(reserved, "-") && strings.HasPrefix(canonical, reserved) {
 			return "is set by jetpost itself or belongs to the connection: choose another name"

@@ -22,7 +22,7 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		Delivery: Delivery{MaxInFlight: 1001, Retrying: Retrying{Retry: Schedule{Duration(time.Second), -1}, Jitter: 2}, MaxAge: 1},
 		State:    "asleep", Labels: map[string]string{"-": "a", "b": strings.Repeat("c", 300)},
 	}
-	err := s.Validate(Rules{Profiles: []string{"cloudevents", "standard"}, Types: func(t string) bool { return t == "git.push" }})
+	err := s.Validate(Rules{Profiles: []string{"cloudevents", "standard"}, Traits: testRules().Traits, Types: func(t string) bool { return t == "git.push" }})
 	wantProblems(t, err,
 		`id: "Bad_ID" is not an id`,
 		`description: control character U+0007`,
@@ -78,7 +78,7 @@ func TestValidateTypes(t *testing.T) {
 	} {
 		s := example(t, "ci")
 		s.Types = good
-		if err := s.Validate(Rules{}); err != nil {
+		if err := s.Validate(testRules()); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
@@ -87,19 +87,19 @@ func TestValidateTypes(t *testing.T) {
 	} {
 		s := example(t, "ci")
 		s.Types = []string{bad}
-		if got := problemsOf(t, s.Validate(Rules{})); len(got) != 1 || !strings.HasPrefix(got[0], "types[0]: ") {
+		if got := problemsOf(t, s.Validate(testRules())); len(got) != 1 || !strings.HasPrefix(got[0], "types[0]: ") {
 			t.Errorf("%q: got %q", bad, got)
 		}
 	}
 	s := example(t, "ci")
 	s.Types = nil
-	wantProblems(t, s.Validate(Rules{}), "types: is empty: give at least one")
+	wantProblems(t, s.Validate(testRules()), "types: is empty: give at least one")
 	for i := range 201 {
 		s.Types = append(s.Types, fmt.Sprintf("a.b%d", i))
 	}
-	wantProblems(t, s.Validate(Rules{}), "types: has 201 entries, at most 200")
+	wantProblems(t, s.Validate(testRules()), "types: has 201 entries, at most 200")
 	s.Types = s.Types[:200]
-	if err := s.Validate(Rules{}); err != nil {
+	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
 	}
 }
@@ -161,7 +161,7 @@ func TestValidateURL(t *testing.T) {
 	} {
 		s := example(t, "ci")
 		s.Endpoint.URL = tt.url
-		got := problemsOf(t, s.Validate(Rules{}))
+		got := problemsOf(t, s.Validate(testRules()))
 		switch {
 		case tt.want == "" && len(got) > 0:
 			t.Errorf("%q: refused: %s", tt.url, got)
@@ -180,7 +180,7 @@ func TestValidateQuery(t *testing.T) {
 		"a=b&c=%20": "", "a b": "has a space", "a\nb": "a control character", "a#b": "a #", "ä": "outside ASCII", strings.Repeat("a", 4097): "longer than 4096",
 	} {
 		s.Endpoint.Query = NewSecret(query)
-		got := problemsOf(t, s.Validate(Rules{}))
+		got := problemsOf(t, s.Validate(testRules()))
 		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {
 			t.Errorf("%q: got %q, want %q", query, got, want)
 		}
@@ -188,7 +188,7 @@ func TestValidateQuery(t *testing.T) {
 	s.Endpoint.Query = NewSecret("a=b")
 	s.Endpoint.URL = "https://example.com/?c=swordfish"
 	s.SetDefaults(time.Now())
-	err := s.Validate(Rules{})
+	err := s.Validate(testRules())
 	wantProblems(t, err, "endpoint.url: has a query as well as endpoint.query")
 	if strings.Contains(err.Error(), "swordfish") {
 		t.Errorf("the query is shown: %v", err)
@@ -216,7 +216,7 @@ func TestValidateHeaders(t *testing.T) {
 	validate := func(headers map[string]string, secret map[string]Secret) []string {
 		s := example(t, "ci")
 		s.Endpoint.Headers, s.Endpoint.SecretHeaders = headers, secret
-		return problemsOf(t, s.Validate(Rules{}))
+		return problemsOf(t, s.Validate(testRules()))
 	}
 	for _, name := range []string{
 		"Host", "host", "content-length", "Content-Type", "content-encoding", "connection", "keep-alive", "transfer-encoding", "te", "trailer",
@@ -296,7 +296,7 @@ func TestValidateDelivery(t *testing.T) {
 	} {
 		s := example(t, "ci")
 		tt.change(&s.Delivery)
-		got := problemsOf(t, s.Validate(Rules{}))
+		got := problemsOf(t, s.Validate(testRules()))
 		if (tt.want == "") != (len(got) == 0) || tt.want != "" && !strings.Contains(got[0], tt.want) {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
@@ -307,20 +307,20 @@ func TestValidateLabelsAndSecrets(t *testing.T) {
 	t.Parallel()
 	s := example(t, "ci")
 	s.Labels = map[string]string{"a": "", "example.com/team": "red", strings.Repeat("a", 63): strings.Repeat("ä", 256)}
-	if err := s.Validate(Rules{}); err != nil {
+	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
 	}
 	s.Labels = make(map[string]string)
 	for i := range 33 {
 		s.Labels[fmt.Sprint(i)] = "a"
 	}
-	wantProblems(t, s.Validate(Rules{}), "labels: has 33 entries, at most 32")
+	wantProblems(t, s.Validate(testRules()), "labels: has 33 entries, at most 32")
 	s.Labels = nil
 	key := s.Secrets[0]
 	s.Secrets = []SigningKey{key, key}
-	wantProblems(t, s.Validate(Rules{}), "secrets[1].id: is given twice")
+	wantProblems(t, s.Validate(testRules()), "secrets[1].id: is given twice")
 	s.Secrets = make([]SigningKey, 12)
-	wantProblems(t, s.Validate(Rules{}), "secrets: has 12 entries, at most 11")
+	wantProblems(t, s.Validate(testRules()), "secrets: has 12 entries, at most 11")
 }
 
 func TestValidateFiltersInAll(t *testing.T) {
@@ -330,11 +330,11 @@ func TestValidateFiltersInAll(t *testing.T) {
 	for range 250 { // two nodes each
 		s.Filters = append(s.Filters, Exact(map[string]string{"subject": "main"}))
 	}
-	if err := s.Validate(Rules{}); err != nil {
+	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
 	}
 	s.Filters = append(s.Filters, s.Filters[0])
-	wantProblems(t, s.Validate(Rules{}), "filters: have 502 filters and entries in all, at most 500")
+	wantProblems(t, s.Validate(testRules()), "filters: have 502 filters and entries in all, at most 500")
 }
 
 func TestManyProblemsAreBounded(t *testing.T) {
@@ -344,7 +344,7 @@ func TestManyProblemsAreBounded(t *testing.T) {
 		s.Types = append(s.Types, "no type")
 	}
 	s.Filters = make([]Filter, 200)
-	if got := len(problemsOf(t, s.Validate(Rules{}))); got != maxProblems {
+	if got := len(problemsOf(t, s.Validate(testRules()))); got != maxProblems {
 		t.Errorf("got %d problems, want %d", got, maxProblems)
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -146,10 +147,14 @@ func (b *bench) bareHTTP(ctx context.Context) (bareHTTP, error) {
 // rendered is a request as jetpost makes it.
 func (b *bench) rendered() ([]byte, http.Header, error) {
 	p, _ := profile.Lookup(profile.Default)
+	renderer, err := p.Prepare(&subscription.Subscription{ID: "bench-0", Profile: profile.Default})
+	if err != nil {
+		return nil, nil, err
+	}
 	h := http.Header{"User-Agent": {"jetpost"}, "Jetpost-Subscription": {"bench-0"}, "Jetpost-Attempt": {"1"}}
 	e := b.event(1)
 	d := &delivery.Delivery{ID: delivery.ID("bench-0", e.Source, e.ID), SubscriptionID: "bench-0", Event: e}
-	body, err := p.Render(h, d, []string{b.secret.Reveal()}, time.Now())
+	body, err := renderer.Render(&wire.Request{Header: h, Method: http.MethodPost, Delivery: d, Secrets: []string{b.secret.Reveal()}, Now: time.Now()})
 	return body, h, err
 }
 

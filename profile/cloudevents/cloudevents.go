@@ -4,13 +4,14 @@ package cloudevents
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile/standard"
+	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
 )
 
 // Structured puts the whole event into the body, so that the signature covers
@@ -18,17 +19,24 @@ import (
 type Structured struct{}
 
 // Render returns the event in the JSON event format.
-func (Structured) Render(h http.Header, d *delivery.Delivery, secrets []string, now time.Time) ([]byte, error) {
+func (Structured) Render(r *wire.Request) ([]byte, error) {
+	d := r.Delivery
 	body := d.Event.AppendStructured(make([]byte, 0, len(d.Event.Data)+512))
-	h["Content-Type"] = []string{"application/cloudevents+json; charset=UTF-8"}
-	if err := standard.Sign(h, d.ID, now, body, secrets); err != nil {
+	r.Header["Content-Type"] = []string{"application/cloudevents+json; charset=UTF-8"}
+	if err := standard.Sign(r.Header, d.ID, r.Now, body, r.Secrets); err != nil {
 		return nil, err
 	}
 	return body, nil
 }
 
+// Traits are the standard ones.
+func (Structured) Traits() subscription.Traits { return subscription.StandardTraits() }
+
+// Prepare has nothing to make ready.
+func (s Structured) Prepare(*subscription.Subscription) (wire.Renderer, error) { return s, nil }
+
 // Judge is the verdict of Standard Webhooks.
-func (Structured) Judge(status int) delivery.Outcome { return standard.Judge(status) }
+func (Structured) Judge(status int) delivery.Outcome { return wire.JudgeStandard(status) }
 
 // Binary puts the data into the body and the attributes into ce- headers. The
 // signature covers the body only: where attributes need integrity, use
@@ -36,8 +44,8 @@ func (Structured) Judge(status int) delivery.Outcome { return standard.Judge(sta
 type Binary struct{}
 
 // Render returns the data of the event, as it was published.
-func (Binary) Render(h http.Header, d *delivery.Delivery, secrets []string, now time.Time) ([]byte, error) {
-	e := d.Event
+func (Binary) Render(r *wire.Request) ([]byte, error) {
+	h, d, e := r.Header, r.Delivery, r.Delivery.Event
 	set := func(name, value string) {
 		if value != "" {
 			h[http.CanonicalHeaderKey("ce-"+name)] = []string{stream.EncodeHeaderValue(value)}
@@ -64,11 +72,17 @@ func (Binary) Render(h http.Header, d *delivery.Delivery, secrets []string, now 
 		contentType = "application/octet-stream"
 	}
 	h["Content-Type"] = []string{contentType}
-	if err := standard.Sign(h, d.ID, now, e.Data, secrets); err != nil {
+	if err := standard.Sign(h, d.ID, r.Now, e.Data, r.Secrets); err != nil {
 		return nil, err
 	}
 	return e.Data, nil
 }
 
+// Traits are the standard ones.
+func (Binary) Traits() subscription.Traits { return subscription.StandardTraits() }
+
+// Prepare has nothing to make ready.
+func (b Binary) Prepare(*subscription.Subscription) (wire.Renderer, error) { return b, nil }
+
 // Judge is the verdict of Standard Webhooks.
-func (Binary) Judge(status int) delivery.Outcome { return standard.Judge(status) }
+func (Binary) Judge(status int) delivery.Outcome { return wire.JudgeStandard(status) }

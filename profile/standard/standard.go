@@ -5,14 +5,15 @@ package standard
 
 import (
 	"errors"
-	"net/http"
 	"time"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
 )
 
 // ErrNotJSON is returned for an event whose data a JSON body cannot carry.
@@ -23,8 +24,8 @@ type Webhook struct{}
 
 // Render returns {"type", "timestamp", "data"}: the event's type, its time (or
 // when it was accepted, if it has none) and its data byte for byte.
-func (Webhook) Render(h http.Header, d *delivery.Delivery, secrets []string, now time.Time) ([]byte, error) {
-	e := d.Event
+func (Webhook) Render(r *wire.Request) ([]byte, error) {
+	d, e := r.Delivery, r.Delivery.Event
 	data := e.Data
 	if len(data) == 0 {
 		data = []byte("null")
@@ -40,25 +41,18 @@ func (Webhook) Render(h http.Header, d *delivery.Delivery, secrets []string, now
 	body = stream.AppendJSONString(append(body, `{"type":`...), e.Type)
 	body = stream.AppendJSONString(append(body, `,"timestamp":`...), at)
 	body = append(append(append(body, `,"data":`...), data...), '}')
-	h["Content-Type"] = []string{"application/json"}
-	if err := Sign(h, d.ID, now, body, secrets); err != nil {
+	r.Header["Content-Type"] = []string{"application/json"}
+	if err := Sign(r.Header, d.ID, r.Now, body, r.Secrets); err != nil {
 		return nil, err
 	}
 	return body, nil
 }
 
-// Judge takes 2xx for success and 410 for the wish to get no more; everything
-// else is tried again (Standard Webhooks 1.0.0, "Delivery").
-func (Webhook) Judge(status int) delivery.Outcome { return Judge(status) }
+// Traits are the standard ones.
+func (Webhook) Traits() subscription.Traits { return subscription.StandardTraits() }
 
-// Judge is the verdict that Standard Webhooks and jetpost's CloudEvents profiles
-// share.
-func Judge(status int) delivery.Outcome {
-	switch {
-	case status >= 200 && status <= 299:
-		return delivery.Delivered
-	case status == http.StatusGone:
-		return delivery.Gone
-	}
-	return delivery.Retry
-}
+// Prepare has nothing to make ready.
+func (w Webhook) Prepare(*subscription.Subscription) (wire.Renderer, error) { return w, nil }
+
+// Judge is the verdict of Standard Webhooks.
+func (Webhook) Judge(status int) delivery.Outcome { return wire.JudgeStandard(status) }
