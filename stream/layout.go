@@ -256,6 +256,21 @@ func (l Layout) SubscriptionsBucket() string { return l.stream("subscriptions") 
 // SubscriptionsStream is the stream under the subscriptions bucket.
 func (l Layout) SubscriptionsStream() string { return "KV_" + l.SubscriptionsBucket() }
 
+// MaxDomain is how large the record of a registered domain may be, in bytes. It
+// travels in one message, and servers take 1 MiB unless told otherwise.
+const MaxDomain = 512 << 10
+
+// CatalogBucket is the key-value bucket that holds the domains that were registered
+// at run time.
+func (l Layout) CatalogBucket() string { return l.stream("catalog") }
+
+// CatalogStream is the stream under the catalog bucket.
+func (l Layout) CatalogStream() string { return "KV_" + l.CatalogBucket() }
+
+// CatalogKey is the subject of a domain's key in the catalog bucket. Domains are
+// single tokens.
+func (l Layout) CatalogKey(domain string) string { return "$KV." + l.CatalogBucket() + "." + domain }
+
 // platformStreams are those that exist once.
 func (l Layout) platformStreams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
@@ -287,5 +302,9 @@ func (l Layout) platformStreams() []jetstream.StreamConfig {
 func (l Layout) buckets() []jetstream.KeyValueConfig {
 	return []jetstream.KeyValueConfig{
 		{Bucket: l.SubscriptionsBucket(), Description: "jetpost: subscriptions", History: 5, Replicas: l.replicas, Storage: jetstream.FileStorage},
+		{
+			Bucket: l.CatalogBucket(), Description: "jetpost: registered domains", History: 10, Replicas: l.replicas,
+			Storage: jetstream.FileStorage, MaxValueSize: MaxDomain + 4<<10, // and the headers
+		},
 	}
 }

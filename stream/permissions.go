@@ -9,11 +9,11 @@ const (
 	RoleProducer Role = "producer" // publishes events
 	RoleRouter   Role = "router"   // turns events into deliveries
 	RoleSender   Role = "sender"   // takes deliveries, and settles them
-	// RoleView follows the subscriptions and changes nothing. Every process needs
-	// it, also to say whether it is ready.
+	// RoleView follows the subscriptions and the registered domains, and changes
+	// nothing. Every process needs it, also to say whether it is ready.
 	RoleView Role = "view"
-	// RoleControl makes and deletes streams, changes subscriptions and reads
-	// history. It can do what RoleView can: a process that has it needs no view.
+	// RoleControl makes and deletes streams, changes subscriptions, registers domains
+	// and reads history. It can do what RoleView can: a process that has it needs no view.
 	RoleControl Role = "control"
 )
 
@@ -42,7 +42,7 @@ type Permissions struct {
 // who may take from, or delete, what has a name that they could have made: give
 // installations that do not trust each other accounts of their own.
 //
-// Who may create a consumer (RoleView on the bucket, RoleControl anywhere) can have
+// Who may create a consumer (RoleView on the buckets, RoleControl anywhere) can have
 // what it reads delivered to any subject of the account.
 func (l Layout) Permissions(role Role) Permissions {
 	p := Permissions{Subscribe: []string{InboxPrefix(string(role)) + ".>"}}
@@ -69,9 +69,12 @@ func (l Layout) Permissions(role Role) Permissions {
 		p.Publish = append(l.flowControl(),
 			apiPrefix+"INFO", // is JetStream there?
 			apiPrefix+"STREAM.INFO."+l.SubscriptionsStream(),
+			apiPrefix+"STREAM.INFO."+l.CatalogStream(),
 			// The client library makes a name up for each watch; the filter is all keys.
 			apiPrefix+"CONSUMER.CREATE."+l.SubscriptionsStream()+".*."+l.subscriptionKey(">"),
+			apiPrefix+"CONSUMER.CREATE."+l.CatalogStream()+".*."+l.CatalogKey(">"),
 			apiPrefix+"CONSUMER.DELETE."+l.SubscriptionsStream()+".*",
+			apiPrefix+"CONSUMER.DELETE."+l.CatalogStream()+".*",
 		)
 	case RoleControl:
 		p.Publish = append(l.flowControl(),
@@ -86,6 +89,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"CONSUMER.DELETE.*.*",
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
 			l.subscriptionKey("*"),
+			l.CatalogKey("*"),
 			l.subject("deliveries", "*"), // test events
 		)
 	default:
@@ -107,12 +111,14 @@ func take(consumer string) []string {
 	}
 }
 
-// flowControl is to tell the server that what a watch of the bucket has sent was
+// flowControl is to tell the server that what a watch of a bucket has sent was
 // taken, in the same two forms as acks.
 func (l Layout) flowControl() []string {
 	return []string{
 		"$JS.FC." + l.SubscriptionsStream() + ".>",
 		"$JS.FC.*.*." + l.SubscriptionsStream() + ".>",
+		"$JS.FC." + l.CatalogStream() + ".>",
+		"$JS.FC.*.*." + l.CatalogStream() + ".>",
 	}
 }
 

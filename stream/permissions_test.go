@@ -75,7 +75,7 @@ func TestPermissions(t *testing.T) {
 		producer, router, sender, view, control = stream.RoleProducer, stream.RoleRouter, stream.RoleSender, stream.RoleView, stream.RoleControl
 		api                                     = "$JS.API."
 	)
-	queue, bucket := l.QueueFor("ci").Stream, l.SubscriptionsStream()
+	queue, bucket, catalog := l.QueueFor("ci").Stream, l.SubscriptionsStream(), l.CatalogStream()
 	for _, act := range []struct {
 		what    string
 		subject string
@@ -102,6 +102,13 @@ func TestPermissions(t *testing.T) {
 		{"go on with a watch", "$JS.FC." + bucket + ".any.token", []stream.Role{view, control}},
 		{"go on with a watch, second form", "$JS.FC._.hash." + bucket + ".any.token", []stream.Role{view, control}},
 		{"ask where the subscriptions end", api + "STREAM.INFO." + bucket, []stream.Role{sender, view, control}},
+
+		{"register a domain", "$KV.acme_catalog.orders", []stream.Role{control}},
+		{"register a domain elsewhere", "$KV.umbrella_catalog.orders", nil},
+		{"watch the domains", api + "CONSUMER.CREATE." + catalog + ".any.$KV.acme_catalog.>", []stream.Role{view, control}},
+		{"end a watch of the domains", api + "CONSUMER.DELETE." + catalog + ".any", []stream.Role{view, control}},
+		{"go on with a watch of the domains", "$JS.FC." + catalog + ".any.token", []stream.Role{view, control}},
+		{"ask where the domains end", api + "STREAM.INFO." + catalog, []stream.Role{view, control}},
 
 		{"take events", api + "CONSUMER.MSG.NEXT." + l.EventLog("git") + ".router", []stream.Role{router, control}},
 		{"take deliveries", api + "CONSUMER.MSG.NEXT." + queue + ".sender", []stream.Role{sender, control}},
@@ -330,6 +337,7 @@ func streamsTable(t *testing.T) string {
 		{"DEADLETTERS", l.DeadLetters()},
 		{"AUDIT", "AUDIT"},
 		{l.SubscriptionsStream(), l.SubscriptionsStream()},
+		{l.CatalogStream(), l.CatalogStream()},
 	} {
 		info, err := s.JS().Stream(t.Context(), row.stream)
 		if err != nil {
@@ -345,6 +353,9 @@ func streamsTable(t *testing.T) string {
 		}
 		if cfg.MaxMsgsPerSubject > 0 {
 			most, full = fmt.Sprintf("%d per subscription", cfg.MaxMsgsPerSubject), "oldest goes"
+			if row.stream == l.CatalogStream() {
+				most = fmt.Sprintf("%d per domain", cfg.MaxMsgsPerSubject)
+			}
 		}
 		if cfg.MaxMsgs > 0 {
 			most, full = strconv.FormatInt(cfg.MaxMsgs, 10), "oldest goes"
