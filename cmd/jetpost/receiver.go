@@ -34,7 +34,7 @@ const (
 type receiverCmd struct {
 	Addr string `default:"127.0.0.1:9000" placeholder:"HOST:PORT" help:"Where to listen. Port 0 takes a free one; the first line printed says which."`
 
-	Secret       []string `group:"Signatures" env:"JETPOST_RECEIVER_SECRET" placeholder:"whsec_..." help:"Secret to verify signatures with. Repeat it while a secret is being rotated. Other users of this machine can read arguments: the environment variable is safer."`
+	Secret       []string `group:"Signatures" env:"JETPOST_RECEIVER_SECRET" placeholder:"SECRET" help:"Secret to verify signatures with, or a public key (whpk_...). Repeat it while a secret is being rotated. Other users of this machine can read arguments: the environment variable is safer."`
 	Subscription []string `group:"Signatures" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs the admin token, found by itself on the server's machine). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
 	NoVerify     bool     `group:"Signatures" help:"Do not look at signatures."`
 
@@ -62,7 +62,9 @@ type receiverCmd struct {
 
 // Help is the long text of `jetpost receiver --help`.
 func (c *receiverCmd) Help() string {
-	return `Verifies Standard Webhooks signatures and prints what arrives. A request whose
+	return `Verifies signatures (Standard Webhooks v1 and v1a, JFrog, Secure Source Manager, GitHub)
+and prints what arrives. Requests in the form of the vendors do not name their
+subscription: give --subscription or --secret for these. A request whose
 signature is wrong is answered with 401; one that cannot be checked, because no secret
 is known, is answered like a good one and marked "unverified".
 
@@ -194,7 +196,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		panic(http.ErrAbortHandler) // there is nobody left to answer
 	}
 
-	id := req.Header.Get(idHeader)
+	id := deliveryIDOf(req.Header)
 	x := exchange{arrived: arrived, req: req, body: body.Bytes(), size: size, arrival: r.ids.arrive(id)}
 	if r.keys != nil && err == nil {
 		x.judged = r.keys.check(req.Context(), req.Header, x.body, arrived)

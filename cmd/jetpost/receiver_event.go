@@ -17,10 +17,10 @@ const (
 	shortHash     = 7  // as git abbreviates
 )
 
-// readEvents returns the events in a request, in whichever of jetpost's standard
-// forms they are: a CloudEvent in structured, binary or batch mode, or the body
-// {type, timestamp, data} that Standard Webhooks suggests. No event and no error
-// means that it is none of these.
+// readEvents returns the events in a request, in whichever of jetpost's forms they
+// are: a CloudEvent in structured, binary or batch mode, the body {type, timestamp,
+// data} that Standard Webhooks suggests, that of JFrog, or the data itself beside
+// a header that has its type. No event and no error means that it is none of these.
 func readEvents(h http.Header, body []byte) ([]*stream.Event, error) {
 	contentType := strings.ToLower(h.Get("Content-Type"))
 	switch {
@@ -33,13 +33,26 @@ func readEvents(h http.Header, body []byte) ([]*stream.Event, error) {
 		e, err := readBinary(h, body)
 		return []*stream.Event{e}, err
 	}
-	var standard struct {
+	if event := h.Get(ssmEventHeader) + h.Get(githubEventHeader); event != "" { // a request has one of them
+		return []*stream.Event{{Type: "git." + event, Data: body}}, nil
+	}
+	var in struct {
 		Type      string          `json:"type"`
 		Timestamp string          `json:"timestamp"`
+		Domain    string          `json:"domain"`
+		EventType string          `json:"event_type"`
+		Source    string          `json:"source"`
 		Data      json.RawMessage `json:"data"`
 	}
-	if err := json.Unmarshal(body, &standard); err == nil && standard.Type != "" && standard.Data != nil {
-		return []*stream.Event{{Type: standard.Type, Time: standard.Timestamp, Data: standard.Data}}, nil
+	if json.Unmarshal(body, &in) != nil { // something else
+		return nil, nil
+	}
+	switch {
+	case in.Data == nil:
+	case in.Type != "":
+		return []*stream.Event{{Type: in.Type, Time: in.Timestamp, Data: in.Data}}, nil
+	case in.Domain != "" && in.EventType != "":
+		return []*stream.Event{{Type: in.Domain + "." + in.EventType, Source: in.Source, Data: in.Data}}, nil
 	}
 	return nil, nil
 }

@@ -97,7 +97,7 @@ func (o *receiverOutput) request(x exchange) {
 		Kind: "request", Time: x.arrived, Method: x.req.Method, Path: shownPath(x.req, o.verbose),
 		Status: x.chosen.status, Reason: x.chosen.reason,
 		Signature: x.judged.verdict.String(), SignatureProblem: x.judged.problem,
-		Subscription: h.Get(subscriptionHeader), WebhookID: h.Get(idHeader),
+		Subscription: h.Get(subscriptionHeader), WebhookID: deliveryIDOf(h),
 		Attempt: h.Get(attemptHeader), Arrival: x.arrival, Size: x.size,
 	}
 	var events []*stream.Event

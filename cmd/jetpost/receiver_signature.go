@@ -2,15 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,83 +42,16 @@ type judgement struct {
 	problem string
 }
 
-// A secretSource returns a subscription's current secrets, whsec_… each. The
+// A secretSource returns a subscription's current secrets. The
 // subscription is what a request header says: it may be anything.
 type secretSource func(ctx context.Context, subscription string) ([]string, error)
 
 var errNoSecretMatches = errors.New("no secret matches")
 
-// verifySignature checks a Standard Webhooks 1.0.0 signature (symmetric, v1) over
-// exactly these body bytes. It returns nil when any of the keys made any of the
-// signatures, errNoSecretMatches when another key might, and another error when
-// no key could help.
-func verifySignature(h http.Header, body []byte, keys [][]byte, now time.Time) error {
-	id, timestamp, signatures := h.Get(idHeader), h.Get(timestampHeader), h.Get(signatureHeader)
-	switch {
-	case id == "":
-		return errors.New("the webhook-id header is missing")
-	case timestamp == "":
-		return errors.New("the webhook-timestamp header is missing")
-	case signatures == "":
-		return errors.New("the webhook-signature header is missing")
-	}
-	seconds, err := strconv.ParseUint(timestamp, 10, 62)
-	if err != nil {
-		return errors.New("the webhook-timestamp header is not a number of seconds")
-	}
-	switch age := now.Sub(time.Unix(int64(seconds), 0)); {
-	case age > signatureTolerance:
-		return fmt.Errorf("the timestamp is %s old", age.Round(time.Second))
-	case age < -signatureTolerance:
-		return fmt.Errorf("the timestamp is %s in the future", -age.Round(time.Second))
-	}
-	var given [][]byte
-	for entry := range strings.SplitSeq(signatures, " ") {
-		version, text, _ := strings.Cut(entry, ",")
-		if version != "v1" {
-			continue // v1a and what may come are for receivers that know them
-		}
-		if mac, err := base64.StdEncoding.Strict().DecodeString(text); err == nil {
-			given = append(given, mac)
-		}
-	}
-	if len(given) == 0 {
-		return errors.New("the webhook-signature header has no v1 signature")
-	}
-	matches := false
-	for _, key := range keys {
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(id + "." + timestamp + "."))
-		mac.Write(body)
-		want := mac.Sum(nil)
-		for _, got := range given {
-			matches = hmac.Equal(got, want) || matches
-		}
-	}
-	if !matches {
-		return errNoSecretMatches
-	}
-	return nil
-}
-
-// decodeSecrets turns secrets as people see them into keys. Errors do not repeat
-// the secret.
-func decodeSecrets(secrets []string) ([][]byte, error) {
-	keys := make([][]byte, len(secrets))
-	for i, secret := range secrets {
-		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
-		if err != nil || len(key) == 0 {
-			return nil, fmt.Errorf("secret %d is not whsec_ followed by base64", i+1)
-		}
-		keys[i] = key
-	}
-	return keys, nil
-}
-
 // A keyring knows which keys may have signed a request: the given ones, and those
 // that a server says belong to the subscription of the request.
 type keyring struct {
-	given  [][]byte
+	given  []key
 	source secretSource // nil: the given ones only
 	only   []string     // the subscriptions to ask for; empty: the one a request names
 
@@ -158,7 +85,7 @@ func (k *keyring) check(ctx context.Context, h http.Header, body []byte, arrived
 	candidates := k.only
 	switch {
 	case named == "" && len(k.only) == 0:
-		return judgement{unverified, "the " + strings.ToLower(subscriptionHeader) + " header is missing"}
+		return judgement{unverified, "it does not name its subscription: give --subscription or --secret"}
 	case named != "" && len(k.only) == 0, slices.Contains(k.only, named):
 		candidates = []string{named}
 	case named != "" && judged.verdict != bad:
@@ -178,7 +105,7 @@ func (k *keyring) check(ctx context.Context, h http.Header, body []byte, arrived
 	return judged
 }
 
-func judge(h http.Header, body []byte, keys [][]byte, now time.Time) judgement {
+func judge(h http.Header, body []byte, keys []key, now time.Time) judgement {
 	if err := verifySignature(h, body, keys, now); err != nil {
 		return judgement{bad, err.Error()}
 	}
@@ -237,7 +164,7 @@ type fetchedKeys struct {
 
 type knownKeys struct {
 	asked time.Time
-	keys  [][]byte
+	keys  []key
 	err   error
 }
 
