@@ -271,6 +271,23 @@ func (l Layout) CatalogStream() string { return "KV_" + l.CatalogBucket() }
 // single tokens.
 func (l Layout) CatalogKey(domain string) string { return "$KV." + l.CatalogBucket() + "." + domain }
 
+// StateBucket is the key-value bucket that holds what senders have to agree on
+// while they work, by StateRate.
+func (l Layout) StateBucket() string { return l.stream("state") }
+
+// StateStream is the stream under the state bucket.
+func (l Layout) StateStream() string { return "KV_" + l.StateBucket() }
+
+// StateRate is the key in the state bucket under which the senders keep when the
+// next request of a subscription may be made.
+func StateRate(subscription string) string { return "rate." + subscription }
+
+// StateRateSubject is the subject of that key.
+func (l Layout) StateRateSubject(subscription string) string { return l.stateKey(StateRate(subscription)) }
+
+// stateKey is the subject of a key of the state bucket.
+func (l Layout) stateKey(key string) string { return "$KV." + l.StateBucket() + "." + key }
+
 // platformStreams are those that exist once.
 func (l Layout) platformStreams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
@@ -306,5 +323,6 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 			Bucket: l.CatalogBucket(), Description: "jetpost: registered domains", History: 10, Replicas: l.replicas,
 			Storage: jetstream.FileStorage, MaxValueSize: MaxDomain + 4<<10, // and the headers
 		},
+		{Bucket: l.StateBucket(), Description: "jetpost: what senders agree on", History: 1, Replicas: l.replicas, Storage: jetstream.FileStorage, MaxValueSize: 4 << 10},
 	}
 }

@@ -57,6 +57,10 @@ func TestNamesGolden(t *testing.T) {
 		row("catalog bucket", l.CatalogBucket())
 		row("catalog stream", l.CatalogStream())
 		row("catalog key", l.CatalogKey("orders"))
+		row("state bucket", l.StateBucket())
+		row("state stream", l.StateStream())
+		row("state key of a rate", stream.StateRate("ci"))
+		row("and its subject", l.StateRateSubject("ci"))
 		golden(t, file, []byte(b.String()))
 	}
 }
@@ -77,7 +81,7 @@ func TestNamesNeverCollide(t *testing.T) {
 	ids := []string{"a", "a-b", "a_b", "ab", "a--b", "a-b-c", "a-bc", "a1", "a-1", "audit", "at", "due", "subscriptions"}
 	for _, prefix := range []string{"", "p", "p-q", "p_q"} {
 		l := newLayout(t, stream.LayoutConfig{Prefix: prefix})
-		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog"}
+		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state"}
 		for _, shard := range l.RetryShards() {
 			owner[l.RetryStream(shard)] = "retries " + shard
 		}
@@ -111,7 +115,7 @@ func TestPrefixesNeverCollide(t *testing.T) {
 		q := l.QueueFor("ci")
 		for _, name := range []string{
 			l.EventLog("git"), l.EventSubject("git", "push"), q.Stream, q.Subject, l.RetryStream("00"), l.RetryDue("00", "ci"),
-			l.Attempts(), l.AttemptSubject("ci"), l.DeadLetters(), l.DeadLetterSubject("ci"), l.SubscriptionsStream(), l.CatalogStream(),
+			l.Attempts(), l.AttemptSubject("ci"), l.DeadLetters(), l.DeadLetterSubject("ci"), l.SubscriptionsStream(), l.CatalogStream(), l.StateStream(),
 		} {
 			if other, taken := owner[name]; taken {
 				t.Errorf("prefixes %q and %q share %s", prefix, other, name)

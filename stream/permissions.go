@@ -60,10 +60,15 @@ func (l Layout) Permissions(role Role) Permissions {
 			// A record may be there already: see Log.Record in package delivery.
 			apiPrefix+"STREAM.INFO."+l.Attempts(),
 			apiPrefix+"DIRECT.GET."+l.Attempts(),
-			// The subscription whose receiver is gone is disabled.
+			// The subscription whose receiver is gone is disabled, and what a receiver has
+			// answered to the handshake is written down.
 			apiPrefix+"STREAM.INFO."+l.SubscriptionsStream(),
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
 			l.subscriptionKey("*"),
+			// What senders agree on. The state of the bucket says what time it is there.
+			apiPrefix+"STREAM.INFO."+l.StateStream(),
+			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.stateKey("*.*"),
+			l.stateKey("*.*"),
 		)
 	case RoleView:
 		p.Publish = append(l.flowControl(),
@@ -81,7 +86,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"INFO",
 			apiPrefix+"STREAM.CREATE.*",
 			apiPrefix+"STREAM.INFO.*",
-			apiPrefix+"STREAM.PURGE.*", // the timers of a subscription that is deleted
+			apiPrefix+"STREAM.PURGE.*", // the timers and the state of a subscription that is deleted
 			apiPrefix+"STREAM.DELETE.*",
 			apiPrefix+"CONSUMER.CREATE.>", // a filter, with as many tokens as it has, is the end
 			apiPrefix+"CONSUMER.INFO.*.*",

@@ -110,6 +110,11 @@ func TestPermissions(t *testing.T) {
 		{"go on with a watch of the domains", "$JS.FC." + catalog + ".any.token", []stream.Role{view, control}},
 		{"ask where the domains end", api + "STREAM.INFO." + catalog, []stream.Role{view, control}},
 
+		{"agree on a rate", "$KV.acme_state." + stream.StateRate("ci"), []stream.Role{sender}},
+		{"agree on a rate elsewhere", "$KV.umbrella_state." + stream.StateRate("ci"), nil},
+		{"read what was agreed on", api + "DIRECT.GET." + l.StateStream() + ".$KV.acme_state." + stream.StateRate("ci"), []stream.Role{sender}},
+		{"ask what time it is", api + "STREAM.INFO." + l.StateStream(), []stream.Role{sender, control}},
+
 		{"take events", api + "CONSUMER.MSG.NEXT." + l.EventLog("git") + ".router", []stream.Role{router, control}},
 		{"take deliveries", api + "CONSUMER.MSG.NEXT." + queue + ".sender", []stream.Role{sender, control}},
 		{"read history", api + "CONSUMER.MSG.NEXT." + l.Attempts() + ".any", []stream.Role{control}},
@@ -338,6 +343,7 @@ func streamsTable(t *testing.T) string {
 		{"AUDIT", "AUDIT"},
 		{l.SubscriptionsStream(), l.SubscriptionsStream()},
 		{l.CatalogStream(), l.CatalogStream()},
+		{l.StateStream(), l.StateStream()},
 	} {
 		info, err := s.JS().Stream(t.Context(), row.stream)
 		if err != nil {
