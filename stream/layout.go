@@ -283,7 +283,9 @@ func (l Layout) StateStream() string { return "KV_" + l.StateBucket() }
 func StateRate(subscription string) string { return "rate." + subscription }
 
 // StateRateSubject is the subject of that key.
-func (l Layout) StateRateSubject(subscription string) string { return l.stateKey(StateRate(subscription)) }
+func (l Layout) StateRateSubject(subscription string) string {
+	return l.stateKey(StateRate(subscription))
+}
 
 // stateKey is the subject of a key of the state bucket.
 func (l Layout) stateKey(key string) string { return "$KV." + l.StateBucket() + "." + key }
