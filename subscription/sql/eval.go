@@ -1,0 +1,196 @@
+package sql
+
+import (
+	"math"
+
+	"github.com/jetpost/jetpost/stream"
+)
+
+// A failure is what makes a value unusable, named as in the specification; 0 when
+// nothing does. Evaluation stops at the first one ("fail fast mode").
+type failure uint8
+
+const (
+	mathFailure failure = iota + 1
+	castFailure
+	missingAttribute
+	functionFailure
+)
+
+// An expr is a compiled expression. With a failure its value is the one that the
+// specification gives: the zero value of its type, mostly.
+type expr interface {
+	eval(e *stream.Event) (value, failure)
+}
+
+type (
+	literal   struct{ value value }
+	attribute struct{ name string }
+	exists    struct{ name string }
+	not       struct{ of expr }
+	negate    struct{ of expr }
+	binary    struct{ left, right expr }
+	logic     struct {
+		binary
+		op string // AND, OR, XOR
+	}
+	equal struct {
+		binary
+		inverse bool
+	}
+	order struct {
+		binary
+		op string // < <= > >=
+	}
+	arithmetic struct {
+		binary
+		op string // + - * / %
+	}
+	in struct {
+		of  expr
+		set []expr
+	}
+)
+
+func (l literal) eval(*stream.Event) (value, failure) { return l.value, 0 }
+
+func (a attribute) eval(e *stream.Event) (value, failure) {
+	text, ok := e.Attribute(a.name)
+	if !ok {
+		return truth(false), missingAttribute
+	}
+	return str(text), 0
+}
+
+func (x exists) eval(e *stream.Event) (value, failure) {
+	_, ok := e.Attribute(x.name)
+	return truth(ok), 0
+}
+
+func (n not) eval(e *stream.Event) (value, failure) {
+	v, f := evalAs(n.of, e, boolean)
+	return truth(f == 0 && !v.truth), f
+}
+
+func (n negate) eval(e *stream.Event) (value, failure) {
+	v, f := evalAs(n.of, e, integer)
+	if f != 0 {
+		return number(0), f
+	}
+	return inRange(-int64(v.number))
+}
+
+func evalAs(x expr, e *stream.Event, k kind) (value, failure) {
+	v, f := x.eval(e)
+	if f != 0 {
+		return v, f
+	}
+	return v.as(k)
+}
+
+// both evaluates both operands before it casts them, so that an attribute that is
+// missing is the failure that counts.
+func (b binary) both(e *stream.Event) (left, right value, f failure) {
+	if left, f = b.left.eval(e); f == 0 {
+		right, f = b.right.eval(e)
+	}
+	return left, right, f
+}
+
+func (b binary) integers(e *stream.Event) (left, right int64, f failure) {
+	l, r, f := b.both(e)
+	if f == 0 {
+		l, f = l.as(integer)
+	}
+	if f == 0 {
+		r, f = r.as(integer)
+	}
+	return int64(l.number), int64(r.number), f
+}
+
+func (l logic) eval(e *stream.Event) (value, failure) {
+	left, f := evalAs(l.left, e, boolean)
+	switch {
+	case f != 0:
+		return truth(false), f
+	case l.op == "AND" && !left.truth, l.op == "OR" && left.truth:
+		return left, 0
+	}
+	right, f := evalAs(l.right, e, boolean)
+	if f != 0 {
+		return truth(false), f
+	}
+	if l.op == "XOR" {
+		return truth(left.truth != right.truth), 0
+	}
+	return right, 0 // the left one has not decided
+}
+
+func (q equal) eval(e *stream.Event) (value, failure) {
+	left, right, f := q.both(e)
+	if f == 0 {
+		left, f = left.as(right.kind)
+	}
+	return truth(f == 0 && (left == right) != q.inverse), f
+}
+
+func (o order) eval(e *stream.Event) (value, failure) {
+	left, right, f := o.integers(e)
+	var is bool
+	switch o.op {
+	case "<":
+		is = left < right
+	case "<=":
+		is = left <= right
+	case ">":
+		is = left > right
+	case ">=":
+		is = left >= right
+	}
+	return truth(f == 0 && is), f
+}
+
+func (a arithmetic) eval(e *stream.Event) (value, failure) {
+	left, right, f := a.integers(e)
+	if f != 0 {
+		return number(0), f
+	}
+	switch {
+	case a.op == "+":
+		return inRange(left + right)
+	case a.op == "-":
+		return inRange(left - right)
+	case a.op == "*":
+		return inRange(left * right)
+	case right == 0:
+		return number(0), mathFailure
+	case a.op == "/":
+		return inRange(left / right)
+	default:
+		return inRange(left % right)
+	}
+}
+
+func inRange(n int64) (value, failure) {
+	if n < math.MinInt32 || n > math.MaxInt32 {
+		return number(0), mathFailure
+	}
+	return number(int32(n)), 0
+}
+
+func (i in) eval(e *stream.Event) (value, failure) {
+	have, f := i.of.eval(e)
+	if f != 0 {
+		return truth(false), f
+	}
+	for _, each := range i.set {
+		want, f := evalAs(each, e, have.kind)
+		if f != 0 {
+			return truth(false), f
+		}
+		if have == want {
+			return truth(true), 0
+		}
+	}
+	return truth(false), 0
+}
