@@ -408,7 +408,7 @@ func TestPatch(t *testing.T) {
 		`{"id":"x"}`:                       http.StatusUnprocessableEntity,
 		`{"types":[]}`:                     http.StatusUnprocessableEntity,
 		`{"nope":1}`:                       http.StatusUnprocessableEntity,
-		`{"filters":[{"sql":"x"}]}`:        http.StatusUnprocessableEntity,
+		`{"filters":[{"regexp":"x"}]}`:     http.StatusUnprocessableEntity,
 		`[]`:                               http.StatusUnprocessableEntity,
 		`{"labels":{},"labels":{}}`:        http.StatusBadRequest,
 		`{"labels":`:                       http.StatusBadRequest,

@@ -11,20 +11,24 @@ import (
 
 // Limits of filters. They bound what one subscription can cost per event.
 const (
-	maxFilterDepth = 8        // all, any and not inside each other
-	maxFilterNodes = 500      // filters and their entries, in one subscription
-	maxFilterBytes = 64 << 10 // one filter as JSON
+	maxFilterDepth = 8         // all, any and not inside each other
+	maxFilterNodes = 5000      // filters and their entries, in one subscription
+	maxFilterBytes = 128 << 10 // one filter as JSON
 )
 
 // A Filter is a condition on an event, in one of the dialects of the CloudEvents
-// Subscriptions API. As JSON it is an object whose only key is the dialect:
+// Subscriptions API or one of jetpost's own, glob and ant. As JSON it is an object
+// whose only key is the dialect:
 //
 //	{"exact":  {"subject": "main", "data.repo_key": "libs-release"}}   each entry must match
 //	{"prefix": {"data.path": "org/acme/"}}
 //	{"suffix": {"data.name": ".jar"}}
+//	{"glob":   {"subject": "refs/heads/{main,release*}"}}              see globPattern
+//	{"ant":    {"data.path": "org/**/*.jar"}}                          see antPattern
 //	{"all":    [filter, …]}                                            each filter must match
 //	{"any":    [filter, …]}                                            one filter must match
 //	{"not":    filter}
+//	{"sql":    "subject LIKE 'refs/%' AND EXISTS partitionkey"}        attributes only, see package sql
 //
 // An entry compares, case-sensitively, the canonical string of a context
 // attribute or, by a name that starts with "data.", a value inside JSON data; see
@@ -38,8 +42,10 @@ const (
 type Filter struct {
 	// Dialect is the only key of the JSON object.
 	Dialect string
-	// Values are the entries of exact, prefix and suffix.
+	// Values are the entries of exact, prefix, suffix, glob and ant.
 	Values map[string]string
+	// Expression is that of sql.
+	Expression string
 	// Filters are those inside all, any (1 or more) and not (one).
 	Filters []Filter
 }
@@ -52,6 +58,15 @@ func Prefix(values map[string]string) Filter { return Filter{Dialect: "prefix", 
 
 // Suffix is the filter that wants each of values to be the end.
 func Suffix(values map[string]string) Filter { return Filter{Dialect: "suffix", Values: values} }
+
+// Glob is the filter that wants each of values, which are patterns, to match.
+func Glob(values map[string]string) Filter { return Filter{Dialect: "glob", Values: values} }
+
+// Ant is the filter that wants each of values, which are Ant patterns, to match.
+func Ant(values map[string]string) Filter { return Filter{Dialect: "ant", Values: values} }
+
+// SQL is the filter that wants a CloudEvents SQL expression to be true.
+func SQL(expression string) Filter { return Filter{Dialect: "sql", Expression: expression} }
 
 // All is the filter that wants all of filters to match.
 func All(filters ...Filter) Filter { return Filter{Dialect: "all", Filters: filters} }
@@ -66,30 +81,37 @@ func Not(filter Filter) Filter { return Filter{Dialect: "not", Filters: []Filter
 type form int
 
 const (
-	entries form = iota // an object of names and strings
-	several             // an array of filters
-	single              // one filter
+	entries    form = iota // an object of names and strings
+	several                // an array of filters
+	single                 // one filter
+	expression             // a string
 )
 
 // A dialect is one kind of filter. To add one, add a row to dialects.
 type dialect struct {
 	name string
 	form form
-	// entry compiles one entry; nil unless form is entries.
-	entry func(*operand, string) node
-	// group compiles the filters inside; nil where form is entries.
+	// entry compiles one entry, of whose comparisons one must accept the value; nil
+	// unless form is entries. The error says what is wrong with it.
+	entry func(value string) ([]comparison, error)
+	// group compiles the filters inside; nil unless form is several or single.
 	group func([]node) node
+	// expression compiles a string; nil unless form is expression.
+	expression func(string) (node, error)
 }
 
 // dialects is a function because a variable cannot refer to what reads it.
 func dialects() []dialect {
 	return []dialect{
-		{name: "exact", form: entries, entry: func(o *operand, v string) node { return exactNode{o, v} }},
-		{name: "prefix", form: entries, entry: func(o *operand, v string) node { return prefixNode{o, v} }},
-		{name: "suffix", form: entries, entry: func(o *operand, v string) node { return suffixNode{o, v} }},
-		{name: "all", form: several, group: func(nodes []node) node { return allNode(nodes) }},
-		{name: "any", form: several, group: func(nodes []node) node { return anyNode(nodes) }},
+		{name: "exact", form: entries, entry: compileExact},
+		{name: "prefix", form: entries, entry: compilePrefix},
+		{name: "suffix", form: entries, entry: compileSuffix},
+		{name: "glob", form: entries, entry: compileGlob},
+		{name: "ant", form: entries, entry: compileAnt},
+		{name: "all", form: several, group: conjunction},
+		{name: "any", form: several, group: disjunction},
 		{name: "not", form: single, group: func(nodes []node) node { return notNode{nodes[0]} }},
+		{name: "sql", form: expression, expression: compileSQL},
 	}
 }
 
@@ -116,16 +138,19 @@ func (f Filter) MarshalJSON() ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("unknown filter dialect %q", f.Dialect)
 	}
-	switch {
-	case d.form == entries:
+	switch d.form {
+	case entries:
 		return json.Marshal(map[string]map[string]string{f.Dialect: f.Values})
-	case d.form == several:
-		return json.Marshal(map[string][]Filter{f.Dialect: f.Filters})
-	case len(f.Filters) != 1:
-		return nil, fmt.Errorf("filter dialect %s takes one filter", f.Dialect)
-	default:
+	case expression:
+		return json.Marshal(map[string]string{f.Dialect: f.Expression})
+	case single:
+		if len(f.Filters) != 1 {
+			return nil, fmt.Errorf("filter dialect %s takes one filter", f.Dialect)
+		}
 		return json.Marshal(map[string]Filter{f.Dialect: f.Filters[0]})
+	case several:
 	}
+	return json.Marshal(map[string][]Filter{f.Dialect: f.Filters})
 }
 
 // UnmarshalJSON refuses, with a *ValidationError, all that could not be evaluated.
@@ -181,6 +206,13 @@ func parseFilter(raw json.RawMessage, field string, depth int, found *problems) 
 		}
 	case single:
 		f.Filters = []Filter{parseFilter(raw, field, depth+1, found)}
+	case expression:
+		if kind := kindOf(raw); kind != "a string" {
+			found.add(field, "must be a string, not %s", kind)
+			f.Expression = "TRUE" // any expression: this one is reported already
+		} else if err := json.Unmarshal(raw, &f.Expression); err != nil {
+			found.add(field, "%s", err)
+		}
 	}
 	return f
 }
@@ -196,7 +228,7 @@ func parseEntries(raw json.RawMessage, field string, found *problems) map[string
 		var value string
 		if kind := kindOf(m.value); kind != "a string" {
 			found.add(join(field, m.name), "must be a string, not %s: numbers and booleans in the data compare by their text, so put quotes around it", kind)
-			value = "?" // any value: this one is reported already
+			value = "a" // any value: this one is reported already
 		} else if err := json.Unmarshal(m.value, &value); err != nil {
 			found.add(join(field, m.name), "%s", err)
 		}
@@ -222,7 +254,7 @@ func (f Filter) check(field string, depth int, found *problems) {
 	field = join(field, f.Dialect)
 	switch d.form {
 	case entries:
-		f.checkEntries(field, found)
+		f.checkEntries(d, field, found)
 	case several:
 		if len(f.Filters) == 0 {
 			found.add(field, "is empty: give at least one filter")
@@ -236,10 +268,14 @@ func (f Filter) check(field string, depth int, found *problems) {
 			return
 		}
 		f.Filters[0].check(field, depth+1, found)
+	case expression:
+		if _, err := d.expression(f.Expression); err != nil {
+			found.add(field, "%s", err)
+		}
 	}
 }
 
-func (f Filter) checkEntries(field string, found *problems) {
+func (f Filter) checkEntries(d dialect, field string, found *problems) {
 	if len(f.Values) == 0 {
 		found.add(field, "is empty: give at least one attribute and its value")
 	}
@@ -249,6 +285,8 @@ func (f Filter) checkEntries(field string, found *problems) {
 		}
 		if value := f.Values[name]; value == "" {
 			found.add(join(field, name), "is empty: give the text to compare with")
+		} else if _, err := d.entry(value); err != nil {
+			found.add(join(field, name), "%s", err)
 		}
 	}
 }
@@ -264,9 +302,10 @@ func (f Filter) nodes() int {
 
 // An operand is what an entry looks at: an attribute or a value in the data.
 type operand struct {
-	attribute string // or
-	path      string // in gjson's syntax
-	slot      int    // where a table keeps its value while it matches an event
+	attribute string   // or
+	path      string   // in gjson's syntax, or
+	raw       *operand // whose value, as cleanPath makes it, is this one's
+	slot      int      // where a table keeps its value while it matches an event
 }
 
 const (

@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -18,32 +19,63 @@ type node interface {
 }
 
 type (
-	exactNode  comparison
-	prefixNode comparison
-	suffixNode comparison
-	allNode    []node
-	anyNode    []node
-	notNode    struct{ node }
-
-	comparison struct {
+	allNode []node
+	anyNode []node
+	notNode struct{ node }
+	// entryNode is one entry of exact, prefix, suffix, glob or ant.
+	entryNode struct {
+		of *operand
+		comparison
+	}
+	// inNode is any of many exact comparisons of one operand.
+	inNode struct {
 		of   *operand
-		want string
+		want map[string]struct{}
 	}
 )
 
-func (n exactNode) match(v *values) bool {
-	have, ok := v.get(n.of)
-	return ok && have == n.want
+// A comparison is what an entry wants of a value, compiled.
+type comparison struct {
+	// literal is how every value that matches begins, or when whole is set what it
+	// is. It is compared before anything else is done.
+	literal string
+	whole   bool
+	// rest decides where the literal did not; nil when it says all.
+	rest func(value string) bool
+	// segments says that the value is to be compared as cleanPath makes it.
+	segments bool
 }
 
-func (n prefixNode) match(v *values) bool {
-	have, ok := v.get(n.of)
-	return ok && strings.HasPrefix(have, n.want)
+func compileExact(value string) ([]comparison, error) {
+	return []comparison{{literal: value, whole: true}}, nil
 }
 
-func (n suffixNode) match(v *values) bool {
+func compilePrefix(value string) ([]comparison, error) {
+	return []comparison{{literal: value}}, nil
+}
+
+func compileSuffix(value string) ([]comparison, error) {
+	return []comparison{{rest: func(have string) bool { return strings.HasSuffix(have, value) }}}, nil
+}
+
+func (c *comparison) accepts(value string) bool {
+	if c.whole {
+		return value == c.literal
+	}
+	return strings.HasPrefix(value, c.literal) && (c.rest == nil || c.rest(value))
+}
+
+func (n *entryNode) match(v *values) bool {
 	have, ok := v.get(n.of)
-	return ok && strings.HasSuffix(have, n.want)
+	return ok && n.accepts(have)
+}
+
+func (n *inNode) match(v *values) bool {
+	have, ok := v.get(n.of)
+	if ok {
+		_, ok = n.want[have]
+	}
+	return ok
 }
 
 func (n allNode) match(v *values) bool {
@@ -91,20 +123,60 @@ func conjunction(nodes []node) node {
 	return allNode(nodes)
 }
 
+// minIn is from how many on a map is faster than one comparison after the other.
+const minIn = 8
+
+func disjunction(nodes []node) node {
+	if len(nodes) == 1 {
+		return nodes[0]
+	}
+	if len(nodes) < minIn {
+		return anyNode(nodes)
+	}
+	in := &inNode{want: make(map[string]struct{}, len(nodes))}
+	for _, each := range nodes {
+		e, ok := each.(*entryNode)
+		if !ok || !e.whole || in.of != nil && in.of != e.of {
+			return anyNode(nodes)
+		}
+		in.of, in.want[e.literal] = e.of, struct{}{}
+	}
+	return in
+}
+
+// compile makes a node of a filter that has been checked.
 func (f Filter) compile(intern func(name string) (*operand, error)) (node, error) {
-	var found problems
 	d, ok := dialectNamed(f.Dialect)
 	if !ok || d.form == single && len(f.Filters) != 1 {
+		var found problems
 		f.check("", 1, &found)
 		return nil, found.err()
 	}
+	if d.form == expression {
+		compiled, err := d.expression(f.Expression)
+		if err != nil {
+			return nil, err
+		}
+		return compiled, compiled.(*sqlNode).index(intern)
+	}
 	var nodes []node
 	for _, name := range slices.Sorted(maps.Keys(f.Values)) {
+		compiled, err := d.entry(f.Values[name])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if compiled[0].segments {
+			name = segmentsPrefix + name
+		}
 		of, err := intern(name)
 		if err != nil {
 			return nil, err
 		}
-		nodes = append(nodes, d.entry(of, f.Values[name]))
+		alternatives := make([]node, len(compiled))
+		for i := range compiled {
+			alternatives[i] = &entryNode{of, compiled[i]}
+		}
+		nodes = append(nodes, disjunction(alternatives))
 	}
 	for i := range f.Filters {
 		inner, err := f.Filters[i].compile(intern)
@@ -117,22 +189,6 @@ func (f Filter) compile(intern func(name string) (*operand, error)) (node, error
 		return conjunction(nodes), nil
 	}
 	return d.group(nodes), nil
-}
-
-// required returns the exact comparison that an event must pass to match n, if
-// there is one: the first.
-func required(n node) (exactNode, bool) {
-	switch n := n.(type) {
-	case exactNode:
-		return n, true
-	case allNode:
-		for _, each := range n {
-			if exact, ok := required(each); ok {
-				return exact, true
-			}
-		}
-	}
-	return exactNode{}, false
 }
 
 // values are what operands have in one event, each looked up once, when first
@@ -179,9 +235,14 @@ func (v *values) get(of *operand) (string, bool) {
 	if c.state == unknown {
 		v.used = append(v.used, of.slot)
 		var ok bool
-		if of.path == "" {
+		switch {
+		case of.raw != nil:
+			var text string
+			text, ok = v.get(of.raw)
+			c.text = cleanPath(text)
+		case of.path == "":
 			c.text, ok = v.event.Attribute(of.attribute)
-		} else {
+		default:
 			c.text, ok = v.data(of.path)
 		}
 		c.state = missing

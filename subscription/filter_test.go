@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription/sql"
 )
 
 // parse reads one filter or fails the test.
@@ -82,6 +83,19 @@ func TestFilterMatch(t *testing.T) {
 		{"not", `{"not":{"exact":{"subject":"refs/heads/main"}}}`, false},
 		{"not of any", `{"not":{"any":[{"exact":{"subject":"x"}},{"exact":{"source":"x"}}]}}`, true},
 		{"all with one", `{"all":[{"exact":{"id":"1"}}]}`, true},
+
+		// Patterns and expressions; see their own tests.
+		{"glob", `{"glob":{"subject":"refs/{heads,tags}/*"}}`, true},
+		{"glob on data", `{"glob":{"data.path":"*/app.{jar,war}","data.size":"123*"}}`, true},
+		{"glob on what is not there", `{"glob":{"data.nothere":"*"}}`, false},
+		{"ant", `{"ant":{"data.path":"org/**/*.jar"}}`, true},
+		{"ant is by segments", `{"ant":{"data.path":"org/*.jar"}}`, false},
+		{"ant on an attribute", `{"ant":{"source":"/repos/*"}}`, true},
+		{"sql", `{"sql":"type LIKE 'git.%' AND sequence > 41"}`, true},
+		{"sql is not true", `{"sql":"type LIKE 'git.%' AND sequence > 42"}`, false},
+		{"sql fails", `{"sql":"nothere = ''"}`, false},
+		{"sql is not a boolean", `{"sql":"1 + 1"}`, false},
+		{"sql in not", `{"not":{"sql":"subject = 'x'"}}`, true},
 
 		// Data.
 		{"string", `{"exact":{"data.repo_key":"libs-release"}}`, true},
@@ -183,12 +197,17 @@ func TestFilterRefused(t *testing.T) {
 		filter string
 		want   []string
 	}{
-		{`{"exact":{"a":"b"},"prefix":{"a":"b"}}`, []string{`: needs exactly one dialect, one of exact, prefix, suffix, all, any, not; it has 2 keys`}},
+		{`{"exact":{"a":"b"},"prefix":{"a":"b"}}`, []string{`: needs exactly one dialect, one of exact, prefix, suffix, glob, ant, all, any, not, sql; it has 2 keys`}},
 		{`{}`, []string{`: it has 0 keys`}},
 		{`[]`, []string{`: must be an object, not an array`}},
 		{`"exact"`, []string{`: must be an object, not a string`}},
 		{`null`, []string{`: must be an object, not null`}},
-		{`{"sql":"a = 'b'"}`, []string{`sql: is not a filter dialect: use one of exact`}},
+		{`{"regexp":{"a":"b"}}`, []string{`regexp: is not a filter dialect: use one of exact`}},
+		{`{"glob":{"a":"[","b":""}}`, []string{`glob.a: is not a glob`, `glob.b: is empty`}},
+		{`{"sql":""}`, []string{`sql: is empty`}},
+		{`{"sql":{"a":"b"}}`, []string{`sql: must be a string, not an object`}},
+		{`{"sql":"a ="}`, []string{`sql: is not a CloudEvents SQL expression: line 1, column 4`}},
+		{`{"ant":{"A":"b","b":1}}`, []string{`ant.b: must be a string`, `ant.A: is not an attribute name`}},
 		{`{"Exact":{"a":"b"}}`, []string{`Exact: is not a filter dialect`}},
 		{`{"exact":{}}`, []string{`exact: is empty: give at least one attribute`}},
 		{`{"exact":null}`, []string{`exact: must be an object, not null`, `exact: is empty`}},
@@ -223,7 +242,7 @@ func TestFilterRefused(t *testing.T) {
 		{`{"not":[]}`, []string{`not: must be an object, not an array`}},
 		{`{"not":{}}`, []string{`not: needs exactly one dialect`}},
 		{deep, []string{strings.TrimSuffix(strings.Repeat("not.", 8), ".") + `: is nested deeper than 8 filters`}},
-		{`{"exact":{"a":"` + strings.Repeat("b", maxFilterBytes) + `"}}`, []string{`: is larger than 65536 bytes`}},
+		{`{"exact":{"a":"` + strings.Repeat("b", maxFilterBytes) + `"}}`, []string{`: is larger than 131072 bytes`}},
 	} {
 		var f Filter
 		err := json.Unmarshal([]byte(tt.filter), &f)
@@ -238,7 +257,7 @@ func TestFilterRefused(t *testing.T) {
 // TestFilterMadeInGo is about filters that were not parsed.
 func TestFilterMadeInGo(t *testing.T) {
 	t.Parallel()
-	for _, f := range []Filter{{}, {Dialect: "sql"}, {Dialect: "not"}, {Dialect: "exact"}, All(), Not(Filter{}), Exact(map[string]string{"A": "b"})} {
+	for _, f := range []Filter{{}, {Dialect: "regexp"}, {Dialect: "sql"}, {Dialect: "not"}, {Dialect: "exact"}, All(), Not(Filter{}), Exact(map[string]string{"A": "b"})} {
 		s := example(t, "ci")
 		s.Filters = []Filter{f}
 		if got := problemsOf(t, s.Validate(testRules())); len(got) != 1 || !strings.HasPrefix(got[0], "filters[0]") {
@@ -303,6 +322,7 @@ func FuzzFilter(f *testing.F) {
 	for _, seed := range []string{
 		`{"exact":{"subject":"main"}}`, `{"all":[{"prefix":{"data.a.b":"c"}},{"not":{"suffix":{"data.a\\.b":"d"}}}]}`,
 		`{"any":[{"exact":{"a":"b"}},{"any":[{"exact":{"data.0":"1"}}]}]}`, `{"exact":{"data.\\@a":"\ud800"}}`, `{"not":null}`,
+		`{"any":[{"glob":{"data.a.b":"{c,d*}"}},{"ant":{"data.0":"**/1"}}]}`, `{"all":[{"sql":"id = '1' OR EXISTS a"},{"sql":1}]}`,
 	} {
 		f.Add([]byte(seed), []byte(`{"a":{"b":"c"},"0":1}`))
 	}
@@ -335,6 +355,9 @@ func FuzzFilter(f *testing.F) {
 // naive evaluates a filter by its definition, with encoding/json.
 func naive(f Filter, e *stream.Event) bool {
 	switch f.Dialect {
+	case "sql":
+		program, err := sql.Compile(f.Expression)
+		return err == nil && program.Match(e)
 	case "all", "any", "not":
 		all, some := true, false
 		for _, inner := range f.Filters {
@@ -353,6 +376,7 @@ func naive(f Filter, e *stream.Event) bool {
 		}
 		compare := map[string]func(a, b string) bool{
 			"exact": func(a, b string) bool { return a == b }, "prefix": strings.HasPrefix, "suffix": strings.HasSuffix,
+			"glob": naiveGlob, "ant": naiveAnt,
 		}[f.Dialect]
 		if !ok || !compare(have, want) {
 			return false

@@ -211,7 +211,7 @@ func TestStoreRecordsThatWereTamperedWith(t *testing.T) {
 		"record of another":   original,
 		"secrets of another":  strings.Replace(original, `"id":"ci"`, `"id":"cd"`, 1),
 		"secret in the clear": strings.Replace(strings.Replace(original, `"id":"ci"`, `"id":"cd"`, 1), `"query":"[secret]"`, `"query":"a=b"`, 1),
-		"unknown dialect":     `{"id":"cd","filters":[{"sql":"true"}],"endpoint":{"url":"https://example.com"},"queue":{"stream":"a","subject":"b"}}`,
+		"unknown dialect":     `{"id":"cd","filters":[{"regexp":"true"}],"endpoint":{"url":"https://example.com"},"queue":{"stream":"a","subject":"b"}}`,
 		"empty filter":        `{"id":"cd","filters":[{"exact":{}}],"endpoint":{"url":"https://example.com"},"queue":{"stream":"a","subject":"b"}}`,
 		"no queue":            `{"id":"cd","endpoint":{"url":"https://example.com"}}`,
 		"not JSON":            `swordfish`, "nothing": ``, "null": `null`,

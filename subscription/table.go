@@ -12,13 +12,15 @@ import (
 // A Table finds the subscriptions that want an event. It never changes: With and
 // Without return a new one that shares nearly everything with the old one.
 //
-//	event ─► by type   ─┬─► without an exact condition ─────► evaluate
+//	event ─► by type   ─┬─► without keys ───────────────────► evaluate
 //	     └─► by domain ─┘                                        ▲
-//	           └─► for each operand of an exact condition:       │
-//	                 its value in the event ─► subscriptions ────┘
+//	           └─► for each operand that is in keys:             │
+//	                 its value, or how it begins ─► found ───────┘
 //
-// So an event costs a lookup for each operand that filters of its type ask for,
-// and an evaluation for each subscription that is left, however many there are.
+// A filter has keys when every event that it accepts has one of a known set of
+// values, or of beginnings of values: see keySets. So an event costs a few lookups
+// for each operand that filters of its type ask for, and an evaluation for each
+// subscription that is found, however many there are.
 type Table struct {
 	entries  cowMap[*entry]     // by id, those that do not match included
 	types    cowMap[*typeIndex] // by event type
@@ -33,31 +35,8 @@ type Table struct {
 type entry struct {
 	sub    *Subscription
 	filter node // nil: every event
-	// required says where an index keeps the entry, when the filter has an exact
-	// condition that every match must pass.
-	required exactNode
-	indexed  bool
-}
-
-// A typeIndex has the subscriptions to one event type or one domain.
-type typeIndex struct {
-	owner  *edit
-	always *entryList    // without a required condition
-	exact  []*exactIndex // by operand, in the order in which they came
-}
-
-// An exactIndex has the subscriptions that require the same operand to be equal
-// to something, by what.
-type exactIndex struct {
-	owner   *edit
-	operand *operand
-	values  cowMap[*entryList]
-}
-
-// An entryList is in the order of ids.
-type entryList struct {
-	owner   *edit
-	entries []*entry
+	// keySets are what the entry can be found by. An index uses one of them.
+	keySets []keySet
 }
 
 // NewTable makes a table. An error means that a subscription was never validated.
@@ -83,7 +62,7 @@ func (t *Table) With(subs ...*Subscription) (*Table, error) {
 		}
 		added := &entry{sub: sub, filter: filter}
 		if filter != nil {
-			added.required, added.indexed = required(filter)
+			added.keySets = keySets(filter)
 		}
 		next.remove(ed, sub.ID)
 		next.entries.set(ed, sub.ID, added)
@@ -128,7 +107,13 @@ func (t *Table) intern(ed *edit, name string) (*operand, error) {
 	if of, ok := t.operands.get(name); ok {
 		return of, nil
 	}
-	parsed, err := parseOperand(name)
+	var parsed operand
+	var err error
+	if raw, ok := strings.CutPrefix(name, segmentsPrefix); ok {
+		parsed.raw, err = t.intern(ed, raw)
+	} else {
+		parsed, err = parseOperand(name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -164,86 +149,15 @@ func (t *Table) eachIndex(ed *edit, sub *Subscription, change func(*typeIndex)) 
 		if !ok {
 			ix = &typeIndex{owner: ed, always: &entryList{owner: ed}}
 		} else if ix.owner != ed {
-			ix = &typeIndex{owner: ed, always: ix.always, exact: slices.Clone(ix.exact)}
+			ix = &typeIndex{owner: ed, always: ix.always, keyed: slices.Clone(ix.keyed)}
 		}
 		change(ix)
-		if len(ix.always.entries) == 0 && len(ix.exact) == 0 {
+		if len(ix.always.entries) == 0 && len(ix.keyed) == 0 {
 			in.remove(ed, eventType)
 		} else {
 			in.set(ed, eventType, ix)
 		}
 	}
-}
-
-// add puts e into ix, which ed owns.
-func (ix *typeIndex) add(ed *edit, e *entry) {
-	if !e.indexed {
-		ix.always = ix.always.with(ed, e)
-		return
-	}
-	x := ix.writableExact(ed, e.required.of)
-	list, ok := x.values.get(e.required.want)
-	if !ok {
-		list = &entryList{owner: ed}
-	}
-	x.values.set(ed, e.required.want, list.with(ed, e))
-}
-
-// remove takes e out of ix, which ed owns.
-func (ix *typeIndex) remove(ed *edit, e *entry) {
-	if !e.indexed {
-		ix.always = ix.always.without(ed, e)
-		return
-	}
-	x := ix.writableExact(ed, e.required.of)
-	list, _ := x.values.get(e.required.want) // it has e
-	if list = list.without(ed, e); len(list.entries) > 0 {
-		x.values.set(ed, e.required.want, list)
-		return
-	}
-	x.values.remove(ed, e.required.want)
-	if x.values.size == 0 {
-		ix.exact = slices.DeleteFunc(ix.exact, func(each *exactIndex) bool { return each == x })
-	}
-}
-
-// writableExact returns the index of an operand, which ed then owns.
-func (ix *typeIndex) writableExact(ed *edit, of *operand) *exactIndex {
-	i := slices.IndexFunc(ix.exact, func(x *exactIndex) bool { return x.operand == of })
-	switch {
-	case i < 0:
-		i = len(ix.exact)
-		ix.exact = append(ix.exact, &exactIndex{owner: ed, operand: of})
-	case ix.exact[i].owner != ed:
-		ix.exact[i] = &exactIndex{owner: ed, operand: of, values: ix.exact[i].values}
-	}
-	return ix.exact[i]
-}
-
-func (l *entryList) with(ed *edit, e *entry) *entryList {
-	l = l.writable(ed)
-	at, _ := l.find(e.sub.ID)
-	l.entries = slices.Insert(l.entries, at, e)
-	return l
-}
-
-func (l *entryList) without(ed *edit, e *entry) *entryList {
-	l = l.writable(ed)
-	if at, ok := l.find(e.sub.ID); ok {
-		l.entries = slices.Delete(l.entries, at, at+1)
-	}
-	return l
-}
-
-func (l *entryList) writable(ed *edit) *entryList {
-	if l.owner == ed {
-		return l
-	}
-	return &entryList{owner: ed, entries: slices.Clone(l.entries)}
-}
-
-func (l *entryList) find(id string) (int, bool) {
-	return slices.BinarySearchFunc(l.entries, id, func(e *entry, id string) int { return strings.Compare(e.sub.ID, id) })
 }
 
 // Get returns a subscription, whatever its state.
@@ -278,34 +192,6 @@ func (t *Table) Match(domain string, e *stream.Event, dst []*Subscription) []*Su
 	if !slices.IsSortedFunc(found, compare) {
 		slices.SortFunc(found, compare)
 	}
-	if byType != nil && byDomain != nil { // a subscription may be in both
-		found = slices.Compact(found)
-	}
-	return dst[:from+len(found)]
-}
-
-func (ix *typeIndex) match(v *values, dst []*Subscription) []*Subscription {
-	if ix == nil {
-		return dst
-	}
-	dst = ix.always.match(v, dst)
-	for _, x := range ix.exact {
-		if have, ok := v.get(x.operand); ok {
-			list, _ := x.values.get(have)
-			dst = list.match(v, dst)
-		}
-	}
-	return dst
-}
-
-func (l *entryList) match(v *values, dst []*Subscription) []*Subscription {
-	if l == nil {
-		return dst
-	}
-	for _, e := range l.entries {
-		if e.filter == nil || e.filter.match(v) {
-			dst = append(dst, e.sub)
-		}
-	}
-	return dst
+	// A subscription may be there by type and by domain, and by several operands.
+	return dst[:from+len(slices.Compact(found))]
 }

@@ -159,13 +159,13 @@ func TestTableAgainstNaive(t *testing.T) {
 	names := []string{"subject", "source", "ext", "nothere", "data.a", "data.b.c", "data.list.0", "data.nothere"}
 	var filter func(depth int) Filter
 	filter = func(depth int) Filter {
-		kind := r.IntN(10)
+		kind := r.IntN(11)
 		if depth > 3 || kind < 7 {
 			values := map[string]string{}
 			for range 1 + r.IntN(2) {
-				values[names[r.IntN(len(names))]] = pick("x", "y", "xy", "1")
+				values[names[r.IntN(len(names))]] = pick("x", "y", "xy", "1", "x*", "{x,y,1*}", "x/", "?y")
 			}
-			return Filter{Dialect: pick("exact", "exact", "exact", "prefix", "suffix"), Values: values}
+			return Filter{Dialect: pick("exact", "exact", "exact", "prefix", "suffix", "glob", "ant"), Values: values}
 		}
 		var inner []Filter
 		for range 1 + r.IntN(3) {
@@ -176,6 +176,8 @@ func TestTableAgainstNaive(t *testing.T) {
 			return All(inner...)
 		case 8:
 			return Any(inner...)
+		case 9:
+			return SQL(pick("subject = 'x'", "source IN ('x', 'z')", "subject LIKE 'x%' AND ext = 'x'", "source = 'y' OR ext LIKE '1'", "nothere = 'x' OR true", "ext = 1"))
 		default:
 			return Not(inner[0])
 		}
@@ -213,7 +215,7 @@ func TestTableAgainstNaive(t *testing.T) {
 		}
 		domain, event := pick("a", "b", "c"), pick("b", "c")
 		e := &stream.Event{
-			ID: "1", Source: pick("x", "y"), Type: domain + "." + event, Subject: pick("", "x", "xy"),
+			ID: "1", Source: pick("x", "y"), Type: domain + "." + event, Subject: pick("", "x", "xy", "x//y/"),
 			Extensions: []stream.Attribute{{Name: "ext", Value: pick("x", "1")}},
 			Data:       []byte(pick(`{"a":"x","b":{"c":1},"list":["y"]}`, `{"a":"xy","list":[true]}`, `[]`, `not JSON`, ``)),
 		}

@@ -327,14 +327,14 @@ func TestValidateFiltersInAll(t *testing.T) {
 	t.Parallel()
 	s := example(t, "ci")
 	s.Filters = nil
-	for range 250 { // two nodes each
+	for range maxFilterNodes / 2 { // two nodes each
 		s.Filters = append(s.Filters, Exact(map[string]string{"subject": "main"}))
 	}
 	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
 	}
 	s.Filters = append(s.Filters, s.Filters[0])
-	wantProblems(t, s.Validate(testRules()), "filters: have 502 filters and entries in all, at most 500")
+	wantProblems(t, s.Validate(testRules()), "filters: have 5002 filters and entries in all, at most 5000")
 }
 
 func TestManyProblemsAreBounded(t *testing.T) {

@@ -455,7 +455,7 @@ func TestViewReportsBrokenRecords(t *testing.T) {
 	if _, ok := syncView(t, v).Get("ci"); !ok {
 		t.Fatal("not found")
 	}
-	revision, err := kv.Put(t.Context(), "ci", []byte(`{"id":"ci","filters":[{"sql":"true"}]}`))
+	revision, err := kv.Put(t.Context(), "ci", []byte(`{"id":"ci","filters":[{"regexp":"true"}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -228,7 +228,7 @@ func TestHostileSubscriptions(t *testing.T) {
 		{"unknown types", object{"types": []string{"no.such", "weather.*", "artifact.deployed"}}, []string{"types[0]", "types[1]"}},
 		{"a type that is a subject", object{"types": []string{"artifact.>", ""}}, []string{"types[0]", "types[1]"}},
 		{"types of another kind", object{"types": 7}, []string{"types"}},
-		{"an unknown dialect", filter(object{"sql": "1=1"}), []string{"filters[0].sql"}},
+		{"an unknown dialect", filter(object{"regexp": "1=1"}), []string{"filters[0].regexp"}},
 		{"two dialects", filter(object{"exact": object{"id": "1"}, "prefix": object{"id": "1"}}), []string{"filters[0]"}},
 		{"an empty filter", filter(object{}), []string{"filters[0]"}},
 		{"an empty all", filter(object{"all": []any{}}), []string{"filters[0].all"}},

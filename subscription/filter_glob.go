@@ -1,0 +1,196 @@
+package subscription
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gobwas/glob"
+)
+
+// Limits of patterns. They bound what comparing one value with one can cost.
+const (
+	maxPatternBytes = 512
+	// maxAlternatives is how many patterns the braces of a glob may stand for, and
+	// maxExpandedBytes how long those may be together. The engine backtracks through
+	// combinations of braces: eight pairs of {*a,*b} keep it busy for minutes.
+	maxAlternatives  = 64
+	maxExpandedBytes = 8 << 10
+	// maxPatternWork is the product of the lengths of value and pattern from which
+	// on a value matches no pattern with wildcards. With braces written out, it is
+	// about the steps that the engines take.
+	maxPatternWork = 4 << 20
+)
+
+// compileGlob compiles a pattern for github.com/gobwas/glob without separators:
+//
+//   - **     any run of characters, / included
+//     ?         one character
+//     [abc]     one of these; [!abc] none of these
+//     [a-c]     one of this range; [!a-c] none of it
+//     {a,b*}    one of these patterns, which may be empty and contain braces
+//     \x        x itself
+//
+// Anything else is itself, case-sensitively, and the pattern is for the whole
+// value. Alternatives become comparisons of their own: what they begin with can
+// then be looked up, and the engine never sees braces.
+func compileGlob(pattern string) ([]comparison, error) {
+	if err := checkPattern(pattern); err != nil {
+		return nil, err
+	}
+	if _, err := glob.Compile(pattern); err != nil {
+		if syntax, ok := errors.AsType[*glob.SyntaxError](err); ok {
+			return nil, fmt.Errorf("is not a glob: %s at byte %d of %q", syntax.Reason, syntax.Offset, pattern)
+		}
+		return nil, fmt.Errorf("is not a glob: %w", err)
+	}
+	patterns, ok := expandBraces(pattern)
+	size := 0
+	for _, each := range patterns {
+		size += len(each)
+	}
+	if !ok || size > maxExpandedBytes {
+		return nil, fmt.Errorf("has braces that stand for more than %d patterns, or %d bytes of them: use fewer, or several patterns inside any", maxAlternatives, maxExpandedBytes)
+	}
+	compiled := make([]comparison, len(patterns))
+	for i, each := range patterns {
+		var err error
+		if compiled[i], err = compileSimpleGlob(each); err != nil {
+			return nil, err
+		}
+	}
+	return compiled, nil
+}
+
+func checkPattern(pattern string) error {
+	if len(pattern) > maxPatternBytes {
+		return fmt.Errorf("is a pattern of %d bytes, at most %d are allowed", len(pattern), maxPatternBytes)
+	}
+	if !utf8.ValidString(pattern) {
+		return errors.New("is not valid UTF-8")
+	}
+	return nil
+}
+
+// compileSimpleGlob compiles a pattern without braces.
+func compileSimpleGlob(pattern string) (comparison, error) {
+	literal, rest := globLiteral(pattern)
+	switch {
+	case rest == "":
+		return comparison{literal: literal, whole: true}, nil
+	case strings.Trim(rest, "*") == "":
+		return comparison{literal: literal}, nil
+	}
+	compiled, err := glob.Compile(rest)
+	if err != nil {
+		return comparison{}, fmt.Errorf("is not a glob: %w", err)
+	}
+	skip, limit := len(literal), maxPatternWork/len(rest)
+	return comparison{literal: literal, rest: func(value string) bool {
+		return len(value) <= limit && compiled.Match(value[skip:])
+	}}, nil
+}
+
+// globLiteral splits a pattern without braces before its first wildcard.
+func globLiteral(pattern string) (literal, rest string) {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch pattern[i] {
+		case '*', '?', '[':
+			return b.String(), pattern[i:]
+		case '\\':
+			i++
+		}
+		b.WriteByte(pattern[i])
+	}
+	return b.String(), ""
+}
+
+// expandBraces writes the alternatives of a valid pattern out, in their order. It
+// reports false when there are more than maxAlternatives.
+func expandBraces(pattern string) ([]string, bool) {
+	x := expansion{rest: pattern}
+	patterns := x.sequence(false)
+	return patterns, !x.tooMany
+}
+
+// An expansion reads a pattern from left to right.
+type expansion struct {
+	rest    string
+	tooMany bool
+}
+
+// sequence reads up to the end, or up to the comma or brace that ends an
+// alternative.
+func (x *expansion) sequence(inside bool) []string {
+	patterns := []string{""}
+	for x.rest != "" && !x.tooMany {
+		var next []string
+		switch c := x.rest[0]; {
+		case inside && (c == ',' || c == '}'):
+			return patterns
+		case c == '{':
+			next = x.alternatives()
+		default:
+			n := globTokenLen(x.rest)
+			next, x.rest = []string{x.rest[:n]}, x.rest[n:]
+		}
+		patterns = x.product(patterns, next)
+	}
+	return patterns
+}
+
+// alternatives reads {…}.
+func (x *expansion) alternatives() []string {
+	var patterns []string
+	for x.rest != "" && x.rest[0] != '}' && !x.tooMany {
+		x.rest = x.rest[1:] // { or ,
+		patterns = append(patterns, x.sequence(true)...)
+		x.tooMany = x.tooMany || len(patterns) > maxAlternatives
+	}
+	x.rest = strings.TrimPrefix(x.rest, "}")
+	return patterns
+}
+
+func (x *expansion) product(first, second []string) []string {
+	if len(first)*len(second) > maxAlternatives {
+		x.tooMany = true
+		return nil
+	}
+	product := make([]string, 0, len(first)*len(second))
+	for _, a := range first {
+		for _, b := range second {
+			product = append(product, a+b)
+		}
+	}
+	return product
+}
+
+// globTokenLen is how long the character, escape or class is that a valid pattern
+// begins with.
+func globTokenLen(pattern string) int {
+	switch pattern[0] {
+	case '\\':
+		return min(2, len(pattern)) // of a longer character, the rest follows as it is
+	case '[':
+	default:
+		return 1
+	}
+	at := 1
+	if strings.HasPrefix(pattern[at:], "!") {
+		at++
+	}
+	_, size := utf8.DecodeRuneInString(pattern[at:])
+	if strings.HasPrefix(pattern[at+size:], "-") { // a range, in which \ is a character
+		at += size + 1
+		_, size = utf8.DecodeRuneInString(pattern[at:])
+		return min(at+size+1, len(pattern))
+	}
+	for ; at < len(pattern) && pattern[at] != ']'; at++ {
+		if pattern[at] == '\\' {
+			at++
+		}
+	}
+	return min(at+1, len(pattern))
+}

@@ -1,0 +1,213 @@
+package subscription
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+	"strings"
+)
+
+// A typeIndex has the subscriptions to one event type or one domain.
+type typeIndex struct {
+	owner  *edit
+	always *entryList  // without keys
+	keyed  []*keyIndex // by operand, in the order in which they came
+}
+
+// A keyIndex has the subscriptions with keys of one operand.
+type keyIndex struct {
+	owner    *edit
+	operand  *operand
+	values   cowMap[*entryList] // by value
+	prefixes cowMap[*entryList] // by beginning
+	// lengths counts the prefixes of each length, less one; long has a bit for each
+	// length that there is.
+	lengths [maxKeyPrefix]int32
+	long    uint64
+}
+
+// An entryList is in the order of ids.
+type entryList struct {
+	owner   *edit
+	entries []*entry
+}
+
+// add puts e into ix, which ed owns: under the keys that have the fewest
+// subscriptions so far.
+func (ix *typeIndex) add(ed *edit, e *entry) {
+	if len(e.keySets) == 0 {
+		ix.always = ix.always.with(ed, e)
+		return
+	}
+	best := e.keySets[0]
+	if len(e.keySets) > 1 {
+		best = slices.MinFunc(e.keySets, func(a, b keySet) int { return cmp.Compare(ix.load(a), ix.load(b)) })
+	}
+	for _, k := range best {
+		ix.writable(ed, k.of).change(ed, k, func(l *entryList) *entryList { return l.with(ed, e) })
+	}
+}
+
+// load counts the subscriptions under the keys of a set.
+func (ix *typeIndex) load(set keySet) int {
+	var load int
+	for _, k := range set {
+		if x := ix.of(k.of); x != nil {
+			load += len(x.find(k).entries)
+		}
+	}
+	return load
+}
+
+// remove takes e out of ix, which ed owns.
+func (ix *typeIndex) remove(ed *edit, e *entry) {
+	if len(e.keySets) == 0 {
+		ix.always = ix.always.without(ed, e)
+		return
+	}
+	for _, set := range e.keySets { // one of them was used
+		for _, k := range set {
+			x := ix.of(k.of)
+			if x == nil {
+				continue
+			}
+			if _, ok := x.find(k).find(e.sub.ID); !ok {
+				continue
+			}
+			x = ix.writable(ed, k.of)
+			x.change(ed, k, func(l *entryList) *entryList { return l.without(ed, e) })
+			if x.values.size == 0 && x.prefixes.size == 0 {
+				ix.keyed = slices.DeleteFunc(ix.keyed, func(each *keyIndex) bool { return each == x })
+			}
+		}
+	}
+}
+
+// of returns the index of an operand, nil when there is none.
+func (ix *typeIndex) of(of *operand) *keyIndex {
+	for _, x := range ix.keyed {
+		if x.operand == of {
+			return x
+		}
+	}
+	return nil
+}
+
+// writable returns the index of an operand, which ed then owns.
+func (ix *typeIndex) writable(ed *edit, of *operand) *keyIndex {
+	i := slices.IndexFunc(ix.keyed, func(x *keyIndex) bool { return x.operand == of })
+	switch {
+	case i < 0:
+		i = len(ix.keyed)
+		ix.keyed = append(ix.keyed, &keyIndex{owner: ed, operand: of})
+	case ix.keyed[i].owner != ed:
+		owned := *ix.keyed[i]
+		owned.owner = ed
+		ix.keyed[i] = &owned
+	}
+	return ix.keyed[i]
+}
+
+func (x *keyIndex) lists(k key) *cowMap[*entryList] {
+	if k.prefix {
+		return &x.prefixes
+	}
+	return &x.values
+}
+
+// find returns what is under a key; an empty list when there is nothing.
+func (x *keyIndex) find(k key) *entryList {
+	if list, ok := x.lists(k).get(k.text); ok {
+		return list
+	}
+	return &entryList{}
+}
+
+// change changes what is under a key of x, which ed owns.
+func (x *keyIndex) change(ed *edit, k key, change func(*entryList) *entryList) {
+	lists := x.lists(k)
+	before := lists.size
+	list, ok := lists.get(k.text)
+	if !ok {
+		list = &entryList{owner: ed}
+	}
+	if list = change(list); len(list.entries) > 0 {
+		lists.set(ed, k.text, list)
+	} else {
+		lists.remove(ed, k.text)
+	}
+	if !k.prefix {
+		return
+	}
+	at := len(k.text) - 1
+	if x.lengths[at] += int32(lists.size - before); x.lengths[at] > 0 { //nolint:gosec // one more or one less
+		x.long |= 1 << at
+	} else {
+		x.long &^= 1 << at
+	}
+}
+
+// match finds what an event may match by its value.
+func (x *keyIndex) match(have string, v *values, dst []*Subscription) []*Subscription {
+	if list, ok := x.values.get(have); ok {
+		dst = list.match(v, dst)
+	}
+	for long := x.long; long != 0; long &= long - 1 {
+		n := bits.TrailingZeros64(long) + 1
+		if n > len(have) {
+			break
+		}
+		if list, ok := x.prefixes.get(have[:n]); ok {
+			dst = list.match(v, dst)
+		}
+	}
+	return dst
+}
+
+func (l *entryList) with(ed *edit, e *entry) *entryList {
+	l = l.writable(ed)
+	at, _ := l.find(e.sub.ID)
+	l.entries = slices.Insert(l.entries, at, e)
+	return l
+}
+
+func (l *entryList) without(ed *edit, e *entry) *entryList {
+	l = l.writable(ed)
+	if at, ok := l.find(e.sub.ID); ok {
+		l.entries = slices.Delete(l.entries, at, at+1)
+	}
+	return l
+}
+
+func (l *entryList) writable(ed *edit) *entryList {
+	if l.owner == ed {
+		return l
+	}
+	return &entryList{owner: ed, entries: slices.Clone(l.entries)}
+}
+
+func (l *entryList) find(id string) (int, bool) {
+	return slices.BinarySearchFunc(l.entries, id, func(e *entry, id string) int { return strings.Compare(e.sub.ID, id) })
+}
+
+func (ix *typeIndex) match(v *values, dst []*Subscription) []*Subscription {
+	if ix == nil {
+		return dst
+	}
+	dst = ix.always.match(v, dst)
+	for _, x := range ix.keyed {
+		if have, ok := v.get(x.operand); ok {
+			dst = x.match(have, v, dst)
+		}
+	}
+	return dst
+}
+
+func (l *entryList) match(v *values, dst []*Subscription) []*Subscription {
+	for _, e := range l.entries {
+		if e.filter == nil || e.filter.match(v) {
+			dst = append(dst, e.sub)
+		}
+	}
+	return dst
+}
