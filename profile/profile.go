@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/jetpost/jetpost/profile/cloudevents"
+	"github.com/jetpost/jetpost/profile/jfrog"
+	"github.com/jetpost/jetpost/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/profile/standard"
 	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/subscription"
@@ -20,9 +22,11 @@ const Default = "cloudevents"
 
 func profiles() map[string]wire.Profile {
 	return map[string]wire.Profile{
-		"cloudevents":        cloudevents.Structured{},
-		"cloudevents-binary": cloudevents.Binary{},
-		"standard":           standard.Webhook{},
+		"cloudevents":           cloudevents.Structured{},
+		"cloudevents-binary":    cloudevents.Binary{},
+		"jfrog":                 jfrog.Webhook{},
+		"secure-source-manager": securesourcemanager.Webhook{},
+		"standard":              standard.Webhook{},
 	}
 }
 
@@ -45,7 +49,7 @@ func Traits(name string) (subscription.Traits, bool) {
 
 // Names are the names of all profiles, sorted.
 func Names() []string {
-	names := make([]string, 0, 4)
+	names := make([]string, 0, 8)
 	for name := range profiles() {
 		names = append(names, name)
 	}

@@ -2,10 +2,9 @@ package profile_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +14,14 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/profile/wire"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
 )
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	want := []string{"cloudevents", "cloudevents-binary", "standard"}
+	want := []string{"cloudevents", "cloudevents-binary", "jfrog", "secure-source-manager", "standard"}
 	if diff := cmp.Diff(want, profile.Names()); diff != "" {
 		t.Errorf("names differ (-want +got):\n%s", diff)
 	}
@@ -33,33 +35,33 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// What receivers get, byte for byte: the headers in order, the body.
+// What receivers get, byte for byte as it comes off the socket, but for the line ends
+// of the header.
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1772364605, 999_999_999)
 	for _, name := range profile.Names() {
-		var got bytes.Buffer
-		for _, x := range examples() {
-			fmt.Fprintf(&got, "=== %s\n", x.name)
-			h := make(http.Header)
-			body, err := render(t, name, h, deliveryOf(x.event), []string{newSecret, oldSecret}, now)
-			if err != nil {
-				fmt.Fprintf(&got, "error: %v\n\n", err)
-				continue
-			}
-			for _, key := range slices.Sorted(maps.Keys(h)) {
-				if http.CanonicalHeaderKey(key) != key {
-					t.Errorf("header %s is not in canonical form, net/http would not find it", key)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got bytes.Buffer
+			receiver := newTap(t)
+			for _, x := range append(examples(), catalogued(t)...) {
+				fmt.Fprintf(&got, "=== %s\n", x.name)
+				r, _, err := render(t, subscriptionOf(name), deliveryOf(x.event), now)
+				if err != nil {
+					fmt.Fprintf(&got, "error: %v\n\n", err)
+					continue
 				}
-				fmt.Fprintf(&got, "%s: %s\n", key, strings.Join(h[key], "\n"+key+": "))
+				head, body, _ := bytes.Cut(receiver.send(t, r), []byte("\r\n\r\n"))
+				got.Write(bytes.ReplaceAll(head, []byte("\r\n"), []byte("\n")))
+				if utf8.Valid(body) && !bytes.ContainsAny(body, "\x00\r") {
+					fmt.Fprintf(&got, "\n\n%s\n\n", body)
+				} else {
+					fmt.Fprintf(&got, "\n\n%q\n\n", body)
+				}
 			}
-			if utf8.Valid(body) && !bytes.Contains(body, []byte{0}) {
-				fmt.Fprintf(&got, "\n%s\n\n", body)
-			} else {
-				fmt.Fprintf(&got, "\n%q\n\n", body)
-			}
-		}
-		golden(t, name+".http", got.Bytes())
+			golden(t, name+".http", got.Bytes())
+		})
 	}
 }
 
@@ -69,44 +71,96 @@ func TestRenderChangesNothing(t *testing.T) {
 	t.Parallel()
 	for _, name := range profile.Names() {
 		for n, x := range examples() {
-			d := deliveryOf(x.event)
-			first, second := make(http.Header), make(http.Header)
+			d, sub := deliveryOf(x.event), subscriptionOf(name)
 			now := time.Unix(1772364605, 0)
-			one, err := render(t, name, first, d, []string{newSecret}, now)
+			first, one, err := render(t, sub, d, now)
 			if err != nil {
 				continue
 			}
 			before := bytes.Clone(one)
-			two, err := render(t, name, second, d, []string{newSecret}, now.Add(time.Second))
+			second, two, err := render(t, sub, d, now.Add(time.Second))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(one, before) || !bytes.Equal(one, two) {
 				t.Errorf("%s, %s: the body of one attempt changes with the next", name, x.name)
 			}
-			if first.Get("webhook-id") != second.Get("webhook-id") || first.Get("webhook-timestamp") == second.Get("webhook-timestamp") {
-				t.Errorf("%s, %s: a second later: got id and time %s %s, first %s %s", name, x.name,
-					second.Get("webhook-id"), second.Get("webhook-timestamp"), first.Get("webhook-id"), first.Get("webhook-timestamp"))
+			id, at := first.Header.Get("webhook-id"), first.Header.Get("webhook-timestamp")
+			if id2, at2 := second.Header.Get("webhook-id"), second.Header.Get("webhook-timestamp"); id != id2 || id != "" && at == at2 {
+				t.Errorf("%s, %s: a second later: got id and time %s %s, first %s %s", name, x.name, id2, at2, id, at)
 			}
 			if diff := cmp.Diff(examples()[n].event, d.Event); diff != "" {
 				t.Errorf("%s, %s: rendering changed the event (-before +after):\n%s", name, x.name, diff)
+			}
+			if diff := cmp.Diff(subscriptionOf(name), sub); diff != "" {
+				t.Errorf("%s, %s: rendering changed the subscription (-before +after):\n%s", name, x.name, diff)
 			}
 		}
 	}
 }
 
+// A profile that signs by Standard Webhooks never sends what is not signed.
 func TestRenderWithoutSecret(t *testing.T) {
 	t.Parallel()
 	for _, name := range profile.Names() {
-		for _, secrets := range [][]string{nil, {"whsec_not base64"}, {newSecret, "plain"}} {
-			h := make(http.Header)
-			body, err := render(t, name, h, deliveryOf(examples()[0].event), secrets, time.Now())
+		if lookup(t, name).Traits().Secrets != subscription.SigningKeys {
+			continue
+		}
+		for _, secrets := range [][]string{nil, {"whsec_not base64"}, {"whsk_AQID"}, {newSecret, "plain"}} {
+			sub := subscriptionOf(name)
+			sub.Secrets = nil
+			for _, secret := range secrets {
+				sub.Secrets = append(sub.Secrets, subscription.SigningKey{Secret: subscription.NewSecret(secret)})
+			}
+			_, body, err := render(t, sub, deliveryOf(examples()[0].event), time.Now())
 			if err == nil || body != nil {
 				t.Errorf("%s signs with %q: got %d bytes, error %v, want an error and no body", name, secrets, len(body), err)
 				continue
 			}
-			if strings.Contains(err.Error(), "not base64") || strings.Contains(err.Error(), "plain") {
+			if strings.Contains(err.Error(), "not base64") || strings.Contains(err.Error(), "plain") || strings.Contains(err.Error(), "AQID") {
 				t.Errorf("%s: error %q has the secret in it", name, err)
+			}
+		}
+	}
+}
+
+// What a profile has by default, and the example of it here, can be saved.
+func TestTraits(t *testing.T) {
+	t.Parallel()
+	rules := subscription.Rules{Profiles: profile.Names(), Traits: profile.Traits}
+	for _, name := range profile.Names() {
+		plain := &subscription.Subscription{Profile: name, Types: []string{"git.push"}, Endpoint: subscription.Endpoint{URL: "https://example.com"}}
+		traits, ok := profile.Traits(name)
+		if !ok {
+			t.Errorf("profile %s has no traits", name)
+		}
+		plain.SetDefaultsOf(traits, time.Now())
+		for _, sub := range []*subscription.Subscription{plain, subscriptionOf(name)} {
+			if err := sub.Validate(rules); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := lookup(t, name).Prepare(sub); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// Text and bytes reach those that can carry them, and nobody else.
+func TestNotJSON(t *testing.T) {
+	t.Parallel()
+	carries := map[string]bool{"cloudevents": true, "cloudevents-binary": true, "http-signature": true}
+	for _, name := range profile.Names() {
+		for _, e := range []*stream.Event{
+			{ID: "1", Source: "/git", Type: "git.push", DataContentType: "text/plain", Data: []byte("{}")},
+			{ID: "1", Source: "/git", Type: "git.push", DataContentType: "application/octet-stream", Data: []byte{0, 0xff, '\r', '\n'}},
+		} {
+			_, body, err := render(t, subscriptionOf(name), deliveryOf(e), time.Now())
+			switch {
+			case carries[name] && (err != nil || len(body) == 0):
+				t.Errorf("%s does not carry %s: %v", name, e.DataContentType, err)
+			case !carries[name] && (!errors.Is(err, wire.ErrNotJSON) || body != nil):
+				t.Errorf("%s makes of %s: %q, %v, want ErrNotJSON", name, e.DataContentType, body, err)
 			}
 		}
 	}
@@ -117,6 +171,9 @@ func TestJudge(t *testing.T) {
 	t.Parallel()
 	for _, name := range profile.Names() {
 		p := lookup(t, name)
+		if strings.HasPrefix(name, "jfrog") {
+			continue // has verdicts of its own
+		}
 		for status := 100; status <= 599; status++ {
 			want := delivery.Retry // redirects too: they are never followed
 			switch {

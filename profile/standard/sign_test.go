@@ -21,6 +21,11 @@ const (
 	vectorSignature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 	otherSecret = "whsec_b2xkIGFuZCBub3QgeWV0IGZvcmdvdHRlbi4uLg=="
+
+	vectorPrivate    = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+	vectorPublic     = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+	vectorSignatureA = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+	otherPublic      = "whpk_/sFChnP2r+iSZLOAc0SuiyadElpQOFUgJofbWnEoV58="
 )
 
 func TestSignVector(t *testing.T) {
@@ -38,6 +43,65 @@ func TestSignVector(t *testing.T) {
 	}
 	if len(h) != 3 {
 		t.Errorf("got headers %v, want three", h)
+	}
+}
+
+// While a subscription moves from one scheme to the other, both are in the header,
+// the newest first.
+func TestSignBothSchemes(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(vectorTime, 0)
+	for _, tt := range []struct {
+		secrets []string
+		want    string
+	}{
+		{[]string{vectorPrivate}, vectorSignatureA},
+		{[]string{vectorPrivate, vectorSecret}, vectorSignatureA + " " + vectorSignature},
+		{[]string{vectorSecret, vectorPrivate}, vectorSignature + " " + vectorSignatureA},
+	} {
+		h := make(http.Header)
+		if err := standard.Sign(h, vectorID, now, []byte(vectorBody), tt.secrets); err != nil {
+			t.Fatal(err)
+		}
+		if got := h.Get(standard.HeaderSignature); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+		if err := standard.Verify(h, []byte(vectorBody), now, []string{vectorPublic}); err != nil {
+			t.Error(err)
+		}
+		if len(tt.secrets) == 1 {
+			continue
+		}
+		receiver, err := webhooks.NewWebhook(vectorSecret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := receiver.VerifyIgnoringTimestamp([]byte(vectorBody), h); err != nil {
+			t.Errorf("the reference library, which knows v1 only: %v", err)
+		}
+	}
+}
+
+func TestEd25519Keys(t *testing.T) {
+	t.Parallel()
+	public, err := standard.PublicKey(vectorPrivate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := standard.PublicKey(vectorPublic); err != nil || !public.Equal(other) {
+		t.Errorf("the private key has the public key %x, want %x, %v", public, other, err)
+	}
+	mixed := vectorPrivate[:len(vectorPrivate)-6] + "AAAA=="
+	for _, key := range []string{"", "whpk_", "whpk_AQID", "whsk_AQID", "whsk_?", "whsec_AQID", mixed, vectorPrivate[:20]} {
+		if got, err := standard.PublicKey(key); !errors.Is(err, standard.ErrSecret) {
+			t.Errorf("%q: got %x, %v, want ErrSecret", key, got, err)
+		}
+	}
+	for _, secret := range []string{"whsk_AQID", "whsk_?", vectorPublic} {
+		h := make(http.Header)
+		if err := standard.Sign(h, vectorID, time.Now(), nil, []string{secret}); !errors.Is(err, standard.ErrSecret) || len(h) != 0 {
+			t.Errorf("signed with %q: %v, %v", secret, h, err)
+		}
 	}
 }
 
@@ -98,6 +162,8 @@ func TestVerify(t *testing.T) {
 	}{
 		{name: "as it was sent"},
 		{name: "by one of several secrets", secrets: []string{otherSecret, vectorSecret}},
+		{name: "by a public key", change: set("webhook-signature", "v1,? "+vectorSignatureA), secrets: []string{otherPublic, vectorPublic}},
+		{name: "by the private key", change: set("webhook-signature", vectorSignatureA), secrets: []string{vectorPrivate}},
 		{name: "just in time", now: sent.Add(5 * time.Minute)},
 		{name: "from a clock that is just not too fast", now: sent.Add(-5 * time.Minute)},
 		{name: "behind an unknown version", change: set("webhook-signature", "v1a,xxxx v2 "+vectorSignature)},
@@ -115,6 +181,11 @@ func TestVerify(t *testing.T) {
 		{name: "a wrong signature", change: set("webhook-signature", "v1,"+strings.Repeat("A", 43)+"="), want: standard.ErrSignature},
 		{name: "the beginning of the signature", change: set("webhook-signature", vectorSignature[:20]), want: standard.ErrSignature},
 		{name: "the signature as another version", change: set("webhook-signature", "v2"+vectorSignature[2:]), want: standard.ErrSignature},
+		{name: "v1 as v1a", change: set("webhook-signature", "v1a"+vectorSignature[2:]), secrets: []string{vectorPublic}, want: standard.ErrSignature},
+		{name: "v1a for a receiver of v1", change: set("webhook-signature", vectorSignatureA), want: standard.ErrSignature},
+		{name: "v1a as v1", change: set("webhook-signature", "v1"+vectorSignatureA[3:]), want: standard.ErrSignature},
+		{name: "an empty v1a", change: set("webhook-signature", "v1a,"), secrets: []string{vectorPublic}, want: standard.ErrSignature},
+		{name: "another public key", change: set("webhook-signature", vectorSignatureA), secrets: []string{otherPublic}, want: standard.ErrSignature},
 		{name: "another id", change: set("webhook-id", "msg_2"), want: standard.ErrSignature},
 		{name: "another timestamp", change: set("webhook-timestamp", "1614265331"), want: standard.ErrSignature},
 		{name: "another body", body: vectorBody + " ", want: standard.ErrSignature},
@@ -151,10 +222,11 @@ func TestVerify(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	f.Add(vectorID, "1614265330", vectorSignature, []byte(vectorBody))
 	f.Add("", "-1", "v1, v1a,x v1,AAAA", []byte(nil))
+	f.Add(vectorID, "1614265330", vectorSignatureA, []byte(vectorBody))
 	f.Fuzz(func(t *testing.T, id, timestamp, signature string, body []byte) {
 		h := http.Header{standard.HeaderID: {id}, standard.HeaderTimestamp: {timestamp}, standard.HeaderSignature: {signature}}
 		now := time.Unix(vectorTime, 0)
-		if err := standard.Verify(h, body, now, []string{otherSecret}); err == nil {
+		if err := standard.Verify(h, body, now, []string{otherSecret, otherPublic}); err == nil {
 			t.Fatal("accepted without the secret")
 		}
 		receiver, err := webhooks.NewWebhook(vectorSecret)
@@ -167,4 +239,19 @@ func FuzzVerify(f *testing.F) {
 			}
 		}
 	})
+}
+
+func BenchmarkSign(b *testing.B) {
+	body := []byte(strings.Repeat("x", 1000))
+	for name, secret := range map[string]string{"v1": vectorSecret, "v1a": vectorPrivate} {
+		b.Run(name, func(b *testing.B) {
+			h, secrets := make(http.Header, 3), []string{secret}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := standard.Sign(h, vectorID, time.Unix(vectorTime, 0), body, secrets); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

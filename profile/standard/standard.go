@@ -1,23 +1,16 @@
 // Package standard is the profile of Standard Webhooks 1.0.0: a JSON body of
-// type, timestamp and data, signed by the v1 scheme. The signature is used by the
-// CloudEvents profiles too.
+// type, timestamp and data, signed by the schemes v1 and v1a. The signature is used
+// by other profiles too.
 package standard
 
 import (
-	"errors"
 	"time"
-	"unicode/utf8"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
-
-// ErrNotJSON is returned for an event whose data a JSON body cannot carry.
-var ErrNotJSON = errors.New("profile standard carries JSON data only: use profile cloudevents or cloudevents-binary")
 
 // Webhook renders the body that Standard Webhooks recommends.
 type Webhook struct{}
@@ -26,12 +19,9 @@ type Webhook struct{}
 // when it was accepted, if it has none) and its data byte for byte.
 func (Webhook) Render(r *wire.Request) ([]byte, error) {
 	d, e := r.Delivery, r.Delivery.Event
-	data := e.Data
-	if len(data) == 0 {
-		data = []byte("null")
-	}
-	if !stream.IsJSON(e.DataContentType) || !gjson.ValidBytes(data) || !utf8.Valid(data) {
-		return nil, ErrNotJSON
+	data, err := wire.JSON(e)
+	if err != nil {
+		return nil, err
 	}
 	at := e.Time
 	if at == "" {
@@ -49,7 +39,11 @@ func (Webhook) Render(r *wire.Request) ([]byte, error) {
 }
 
 // Traits are the standard ones.
-func (Webhook) Traits() subscription.Traits { return subscription.StandardTraits() }
+func (Webhook) Traits() subscription.Traits {
+	t := subscription.StandardTraits()
+	t.Check = wire.CheckJSON
+	return t
+}
 
 // Prepare has nothing to make ready.
 func (w Webhook) Prepare(*subscription.Subscription) (wire.Renderer, error) { return w, nil }
