@@ -132,6 +132,13 @@ func dialectNames() string {
 	return strings.Join(names, ", ")
 }
 
+// Validate reports, in a *ValidationError, all that keeps f from being evaluated.
+func (f Filter) Validate() error {
+	var found problems
+	f.check("", 1, &found)
+	return found.err()
+}
+
 // MarshalJSON writes the form that UnmarshalJSON reads.
 func (f Filter) MarshalJSON() ([]byte, error) {
 	d, ok := dialectNamed(f.Dialect)

@@ -49,15 +49,7 @@ func keySets(n node) []keySet {
 			sets = append(sets, keySets(each)...)
 		}
 	case anyNode:
-		var set keySet
-		for _, each := range n {
-			of := keySets(each)
-			if len(of) == 0 {
-				return nil
-			}
-			set = append(set, of[0]...)
-		}
-		sets = append(sets, set)
+		sets = union(n)
 	}
 	for i := range sets {
 		sets[i] = sets[i].simplified()
@@ -65,6 +57,32 @@ func keySets(n node) []keySet {
 	sets = slices.DeleteFunc(sets, func(s keySet) bool { return len(s) == 0 || len(s) > maxKeys })
 	slices.SortStableFunc(sets, func(a, b keySet) int { return cmp.Compare(a.cost(), b.cost()) })
 	return sets[:min(len(sets), maxKeySets)]
+}
+
+// union makes a set of one set of each branch; none when a branch has none. Of
+// those of a branch it takes the one whose operand most branches have a set of: in
+//
+//	any: repo_key is a, all of (repoclass is remote, repo_key is a-cache)
+//
+// the class of the repository would find too much.
+func union(branches anyNode) []keySet {
+	all := make([][]keySet, len(branches))
+	shared := make(map[*operand]int)
+	for i, each := range branches {
+		all[i] = keySets(each)
+		if len(all[i]) == 0 {
+			return nil
+		}
+		for _, set := range all[i] {
+			shared[set[0].of]++
+		}
+	}
+	var set keySet
+	for _, sets := range all {
+		best := slices.MaxFunc(sets, func(a, b keySet) int { return cmp.Compare(shared[a[0].of], shared[b[0].of]) })
+		set = append(set, best...)
+	}
+	return []keySet{set}
 }
 
 func prefixKey(of *operand, text string) key {
