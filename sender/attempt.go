@@ -15,7 +15,7 @@ import (
 func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, body []byte) (a *delivery.Attempt, wait time.Duration) {
 	d, e := u.d, u.e
 	began := time.Now()
-	got, err := post(ctx, l.client, e.timeout, request, body)
+	got, err := send(ctx, l.client, e.timeout, request, body)
 	a = &delivery.Attempt{
 		DeliveryID: d.ID, SubscriptionID: d.SubscriptionID, Event: delivery.RefOf(d), Attempt: d.Attempt,
 		At: began.UTC(), Duration: delivery.Millis(time.Since(began)), Method: request.Method, URL: e.shown,

@@ -87,26 +87,30 @@ func notConnected(err error) bool {
 // answer is what a receiver said.
 type answer struct {
 	status     int
+	header     http.Header
 	body       []byte // its beginning
 	retryAfter time.Duration
 }
 
 // post sends one request and reads the answer. timeout covers all of it:
 // connecting, sending, and the answer to its end or to maxReadBody. The error
-// holds no URL.
-func post(ctx context.Context, client *retryablehttp.Client, timeout time.Duration, request *http.Request, body []byte) (answer, error) {
+// holds no URL. Names of headers are sent in the letters that they have in the map,
+// over HTTP/1.1.
+func send(ctx context.Context, client *retryablehttp.Client, timeout time.Duration, request *http.Request, body []byte) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	retryable := &retryablehttp.Request{Request: request.WithContext(ctx)}
-	if err := retryable.SetBody(body); err != nil {
-		return answer{}, err
+	if len(body) > 0 { // an empty one would be sent in chunks, as if its length were not known
+		if err := retryable.SetBody(body); err != nil {
+			return answer{}, err
+		}
 	}
 	response, err := client.Do(retryable)
 	if err != nil {
 		return answer{}, withoutURL(err, timeout)
 	}
 	defer func() { _ = response.Body.Close() }()
-	a := answer{status: response.StatusCode, retryAfter: retryAfter(response.Header, time.Now())}
+	a := answer{status: response.StatusCode, header: response.Header, retryAfter: retryAfter(response.Header, time.Now())}
 	if a.status == http.StatusSwitchingProtocols {
 		return a, nil // its body is the connection itself, and no timeout ends reading it
 	}

@@ -376,7 +376,7 @@ func TestNeverSent(t *testing.T) {
 		},
 		delivery.ReasonRejected: {
 			DeliveryID: delivery.ID("hook", "/notes", "2"), SubscriptionID: "hook", Reason: delivery.ReasonRejected, Event: ref("2", 2),
-			Error: "render: profile standard carries JSON data only: use profile cloudevents or cloudevents-binary",
+			Error: "render: its data is not JSON, and this profile carries nothing else: use profile cloudevents or cloudevents-binary",
 		},
 		delivery.ReasonUnreadable: {
 			Reason: delivery.ReasonUnreadable, Event: delivery.EventRef{Stream: "DELIVERIES_hook", Sequence: 1},

@@ -51,6 +51,9 @@ func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, e
 	for name, value := range sub.Endpoint.SecretHeaders {
 		h.Set(name, value.Reveal())
 	}
+	if shake := &sub.Handshake; shake.Consent == subscription.Allowed && shake.Origin != "" {
+		h.Set(subscription.HeaderRequestOrigin, shake.Origin) // CloudEvents Web Hooks 1.0.2, section 4.1.2
+	}
 	return &endpoint{
 		sub: sub, profile: p, wire: renderer, url: target, shown: sub.Endpoint.RedactedURL(), header: h,
 		timeout: time.Duration(sub.Endpoint.Timeout), redact: newRedactor(&sub.Endpoint),

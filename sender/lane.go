@@ -19,30 +19,64 @@ import (
 type lane struct {
 	*Sender
 	id    string
-	queue stream.Queue
-	batch int
+	terms terms
 	stop  context.CancelFunc
 
 	recorder *delivery.Recorder
+	line     *line // before the requests, where there is a rate
 
 	mu       sync.Mutex
 	next     map[uint64]expectation // by queue sequence: what a nak of this lane will bring
 	endpoint *endpoint              // of the latest revision seen
 }
 
-// serves reports whether l does what sub asks for now. Everything but these
-// fields is read again for each batch.
+// terms are what a lane is made for. When a subscription gets others it gets
+// another lane; everything else is read again for each batch.
+type terms struct {
+	queue stream.Queue
+	batch int
+	rate  float64 // requests per second; 0: as many as there are
+	// asks: the receiver has to be asked for its consent.
+	asks bool
+	// blocked: nothing is delivered until it has consented.
+	blocked bool
+}
+
+func termsOf(sub *subscription.Subscription) terms {
+	return terms{
+		queue: sub.Queue, batch: sub.Delivery.MaxInFlight, rate: sub.RequestRate(),
+		asks: asks(&sub.Handshake), blocked: sub.Handshake.Blocks(),
+	}
+}
+
+// serves reports whether l does what sub asks for now.
 func (l *lane) serves(sub *subscription.Subscription) bool {
-	return sub.State == subscription.Active && sub.Queue == l.queue && sub.Delivery.MaxInFlight == l.batch
+	return sub.State == subscription.Active && l.terms == termsOf(sub)
+}
+
+// mayServe reports whether deliveries that l has in hand may be sent for sub.
+func (l *lane) mayServe(sub *subscription.Subscription) bool {
+	return sub.State == subscription.Active && !sub.Handshake.Blocks() && l.terms.rate == sub.RequestRate()
 }
 
 // run pulls until ctx ends; requests under way go on until work ends.
 func (l *lane) run(ctx, work context.Context) {
 	var requests sync.WaitGroup
 	defer requests.Wait()
+	if l.terms.asks {
+		requests.Go(func() { l.askForConsent(ctx, work) })
+	}
+	if l.terms.blocked {
+		return // the queue waits untouched
+	}
+	handle := func(ctx context.Context, msgs []*stream.Message) { l.serve(ctx, work, &requests, msgs) }
+	if l.terms.rate > 0 {
+		handle = func(_ context.Context, msgs []*stream.Message) { l.queueUp(msgs) }
+		requests.Go(func() { l.pace(ctx, work, &requests) })
+		requests.Go(func() { l.hold(ctx) })
+	}
 	pull := stream.Pull{
-		Stream: l.queue.Stream, Consumer: l.queue.Consumer, Batch: min(l.batch, 256),
-		Handle: func(ctx context.Context, msgs []*stream.Message) { l.handle(ctx, work, &requests, msgs) },
+		Stream: l.terms.queue.Stream, Consumer: l.terms.queue.Consumer, Batch: min(l.terms.batch, 256), Handle: handle,
 		OnError: func(err error) {
 			l.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", l.id), zap.Error(err))
 		},
@@ -52,10 +86,18 @@ func (l *lane) run(ctx, work context.Context) {
 	}
 }
 
-// handle starts a request for each delivery. The subscription is looked up after
-// the deliveries have arrived, in a view that holds every change answered by
-// then: a rotated secret or a new URL is used from the next attempt on.
-func (l *lane) handle(ctx, work context.Context, requests *sync.WaitGroup, msgs []*stream.Message) {
+// queueUp puts deliveries in line, where they wait for their turn.
+func (l *lane) queueUp(msgs []*stream.Message) {
+	if !l.line.add(msgs) {
+		l.handBack(msgs, time.Millisecond) // being stopped
+	}
+}
+
+// serve starts a request for each delivery. The subscription is looked up after
+// the deliveries have arrived, and waited for their turn, in a view that holds
+// every change answered by then: a rotated secret or a new URL is used from the
+// next attempt on.
+func (l *lane) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs []*stream.Message) {
 	snapshot, err := l.view.Sync(ctx)
 	if err != nil {
 		delay := time.Duration(0) // being stopped: another sender may have them at once
@@ -67,7 +109,7 @@ func (l *lane) handle(ctx, work context.Context, requests *sync.WaitGroup, msgs 
 		return
 	}
 	sub, ok := snapshot.Get(l.id)
-	if !ok || sub.State != subscription.Active {
+	if !ok || !l.mayServe(sub) {
 		l.handBack(msgs, time.Second) // the lane is about to be stopped
 		return
 	}
@@ -170,7 +212,7 @@ func (l *lane) expected(m *stream.Message) (attempt int, known bool) {
 func (l *lane) expect(m *stream.Message, attempt int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.next) > 4*l.batch {
+	if len(l.next) > 4*l.terms.batch {
 		clear(l.next) // most went to other senders: no more can be under way than the limit
 	}
 	l.next[m.Sequence] = expectation{attempt, m.Delivered}

@@ -15,6 +15,7 @@ type metrics struct {
 	endToEnd    prometheus.Histogram
 	deadLetters *prometheus.CounterVec
 	lanes       prometheus.Gauge
+	handshakes  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -38,10 +39,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "jetpost_sender_subscriptions", Help: "Subscriptions whose queues this sender pulls from.",
 		}),
 	}
+	m.handshakes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jetpost_sender_handshakes_total", Help: "Receivers asked for their consent, by what came of it.",
+	}, []string{"result"})
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -60,3 +64,5 @@ func (m *metrics) attempt(a *delivery.Attempt, d *delivery.Delivery) {
 func (m *metrics) deadLetter(reason delivery.Reason) {
 	m.deadLetters.WithLabelValues(string(reason)).Inc()
 }
+
+func (m *metrics) handshake(result findingKind) { m.handshakes.WithLabelValues(string(result)).Inc() }

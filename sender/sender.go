@@ -6,18 +6,23 @@
 // up. A delivery leaves its queue only after these are stored: after a crash a
 // request may be made again, under the same delivery id, but none is missing.
 //
-//	DELIVERIES_<id> ─► pull ─► sync view ─► render, sign ─► request ─► judge
-//	      ▲                                                             │
-//	      │ nak (up to 10 s)                                            ▼
-//	      ├───────────────────────────────────── settle ◄─── record in ATTEMPTS
-//	      │                                        ├─► DEADLETTERS
-//	      └── pump ◄── RETRIES_<nn> (timers) ◄─────┘
+//	DELIVERIES_<id> ─► pull ─► wait for a turn ─► sync view ─► render, sign ─► request ─► judge
+//	      ▲                    (with a rate only)                                           │
+//	      │ nak (up to 10 s)                                                                ▼
+//	      ├──────────────────────────────────────────────────────── settle ◄─── record in ATTEMPTS
+//	      │                                                           ├─► DEADLETTERS
+//	      └── pump ◄── RETRIES_<nn> (timers) ◄────────────────────────┘
+//
+// Before the first delivery the receiver is asked for its consent, where the
+// subscription says so. Turns are agreed on with the other senders in the bucket
+// state.
 package sender
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +44,17 @@ type Config struct {
 	Egress *subscription.Egress
 	// UserAgent of every request. Default: "jetpost".
 	UserAgent string
+	// Origin is the name under which receivers are asked for their consent, a host
+	// name for all senders of an installation together. Default: the name of this
+	// machine.
+	Origin string
+	// PublicURL is where the API is reached from outside, https://host without a
+	// slash at its end: receivers are told to call back below it. Default: they are
+	// not.
+	PublicURL string
+	// HoldInterval is how often the server is told that deliveries which wait for
+	// their turn are still held. Default: 20 s, a third of its patience.
+	HoldInterval time.Duration
 	// Grace is how long requests under way may take to end, and to be recorded,
 	// after Run's context has ended. Requests that take longer are broken off and
 	// made again by another sender. Default: 45 s, the longest request and 15 s.
@@ -49,6 +65,12 @@ func (c Config) withDefaults() Config {
 	if c.UserAgent == "" {
 		c.UserAgent = "jetpost"
 	}
+	if c.Origin == "" {
+		c.Origin, _ = os.Hostname() // missing: see validate
+	}
+	if c.HoldInterval == 0 {
+		c.HoldInterval = stream.SenderAckWait / 3
+	}
 	if c.Grace == 0 {
 		c.Grace = 45 * time.Second
 	}
@@ -58,6 +80,9 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() error {
 	if c.Egress == nil {
 		return errors.New("sender: no egress rules: which addresses may be called must be decided")
+	}
+	if c.Origin == "" || c.HoldInterval < 0 {
+		return errors.New("sender: the origin must be a host name, and the hold interval positive")
 	}
 	return nil
 }
@@ -80,6 +105,10 @@ type Sender struct {
 	// connected is when the connection was made, or made again (Unix time in
 	// nanoseconds): the server may have crashed before it. See lane.remembers.
 	connected atomic.Int64
+
+	clock   clock
+	stateMu sync.Mutex
+	state   jetstream.KeyValue // once it was found
 }
 
 // New returns a sender. view must be kept running by the caller and open its
@@ -101,6 +130,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
 		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 	}
+	s.clock.read = s.serverTime
 	s.connected.Store(time.Now().UnixNano())
 	return s, nil
 }
@@ -155,8 +185,8 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			}
 			laneCtx, stop := context.WithCancel(ctx)
 			l := &lane{
-				Sender: s, id: sub.ID, queue: sub.Queue, batch: sub.Delivery.MaxInFlight, stop: stop,
-				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]expectation),
+				Sender: s, id: sub.ID, terms: termsOf(sub), stop: stop,
+				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]expectation), line: newLine(),
 			}
 			lanes[sub.ID] = l
 			running.Go(func() { l.run(laneCtx, work) })

@@ -58,7 +58,7 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 		return
 	}
 	d.Attempt = a.Attempt + 1
-	shard := l.queue.RetryShard
+	shard := l.terms.queue.RetryShard
 	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), *a.NextAttempt)
 	if _, err := l.js.PublishMsg(ctx, timer); err != nil {
 		l.log.Warn("cannot store retry timer, delivery will be attempted again",

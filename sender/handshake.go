@@ -1,0 +1,321 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/profile/wire"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// When a receiver is asked again.
+const (
+	// After a question that got no answer: growing, and spread by a fifth.
+	minAskDelay, maxAskDelay = 5 * time.Second, time.Hour
+	// After a denial, where deliveries wait for the consent.
+	minDeniedDelay, maxDeniedDelay = time.Hour, 24 * time.Hour
+	// callbackFor is how long the receiver may take to call back.
+	callbackFor = 24 * time.Hour
+	// openFor is how long a question stays open that nobody writes an answer to: the
+	// sender that has asked it is gone.
+	openFor = 2 * time.Minute
+)
+
+// asks reports whether there is something to ask, now or later. A receiver that
+// has denied is asked again only where deliveries wait for its consent.
+func asks(h *subscription.Handshake) bool {
+	switch h.Consent {
+	case subscription.Pending:
+		return true
+	case subscription.Denied:
+		return h.Blocks()
+	case subscription.Allowed:
+	}
+	return false
+}
+
+// waitsForCallback reports whether the receiver has been asked, and is to answer
+// by calling back.
+func waitsForCallback(h *subscription.Handshake) bool {
+	return h.Consent == subscription.Pending && h.Callback != "" && h.CallbackUntil.Sub(h.CheckedAt) > openFor
+}
+
+// An asker asks the receiver of one subscription for its consent (CloudEvents Web
+// Hooks 1.0.2, section 4). The record of the subscription says where things stand,
+// so that several senders do not get in each other's way: who asks writes that
+// down first, and the others leave it alone while an answer can still come.
+//
+//	pending ──► being asked ──► allowed
+//	   ▲             │ ├──────► waits for the callback ──► allowed, or denied when it is late
+//	   │ no answer   │ └──────► denied
+//	   └─────────────┘             │
+//	   ▲───────────────────────────┘ required only, an hour to a day later
+type asker struct {
+	seen     moment    // where the handshake was last
+	asked    time.Time // when this sender has asked last
+	failures int       // questions in a row that got no answer, whoever asked
+	denials  int
+	notUntil time.Time // what a receiver has asked for that is overloaded
+}
+
+// moment is a state of the handshake, from one question to the next.
+type moment struct {
+	checked time.Time
+	consent subscription.Consent
+}
+
+// askForConsent asks as often as it takes, until ctx ends. A question under way is
+// brought to its end while work lasts.
+func (l *lane) askForConsent(ctx, work context.Context) {
+	var a asker
+	for ctx.Err() == nil {
+		changed := l.view.Changed()
+		sub, ok := l.view.Snapshot().Get(l.id)
+		if !ok || !asks(&sub.Handshake) { // the lane is about to be stopped
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+			continue
+		}
+		timer := time.NewTimer(time.Until(a.due(sub)))
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-timer.C:
+			l.ask(work, &a, sub)
+			if _, err := l.view.Sync(ctx); err != nil {
+				pause(ctx, time.Second)
+			}
+		}
+		timer.Stop()
+	}
+}
+
+// due is when the receiver is to be asked next, or, where its callback is awaited,
+// when that is late.
+func (a *asker) due(sub *subscription.Subscription) time.Time {
+	h := &sub.Handshake
+	if now := (moment{h.CheckedAt, h.Consent}); now != a.seen {
+		a.note(now)
+	}
+	switch {
+	case h.CheckedAt.IsZero():
+		return a.notUntil
+	case waitsForCallback(h):
+		return h.CallbackUntil
+	case h.Consent == subscription.Denied:
+		return h.CheckedAt.Add(spread(grow(minDeniedDelay, maxDeniedDelay, a.denials-1)))
+	}
+	wait := grow(minAskDelay, maxAskDelay, a.failures-1)
+	if !h.CheckedAt.Equal(a.asked) { // another sender is at it, or was when it ended
+		wait = max(wait, time.Duration(sub.Endpoint.Timeout)+10*time.Second)
+	}
+	if next := h.CheckedAt.Add(spread(wait)); next.After(a.notUntil) {
+		return next
+	}
+	return a.notUntil
+}
+
+// note counts what has happened.
+func (a *asker) note(now moment) {
+	switch {
+	case now.checked.IsZero(): // a new question
+		*a = asker{}
+	case now.consent == subscription.Denied:
+		a.failures = 0
+		a.denials++
+	default:
+		a.failures++ // until there is an answer
+	}
+	a.seen = now
+}
+
+// grow is a delay doubled n times.
+func grow(shortest, longest time.Duration, n int) time.Duration {
+	return min(shortest<<min(max(n, 0), 16), longest)
+}
+
+// spread makes a delay longer or shorter by up to a fifth.
+func spread(d time.Duration) time.Duration {
+	return d - d/5 + rand.N(2*d/5+1) //nolint:gosec // jitter
+}
+
+// errOvertaken says that the record is no longer what it was.
+var errOvertaken = errors.New("the handshake has gone on meanwhile")
+
+// ask does what is due.
+func (l *lane) ask(ctx context.Context, a *asker, seen *subscription.Subscription) {
+	log := l.log.With(zap.String("subscription_id", l.id))
+	if waitsForCallback(&seen.Handshake) {
+		err := l.answer(ctx, seen, func(h *subscription.Handshake) {
+			h.Deny("the receiver has not called back in time", time.Now().UTC())
+		})
+		if err != nil && !errors.Is(err, errOvertaken) {
+			log.Warn("cannot write down that a receiver has not called back", zap.Error(err))
+		}
+		return
+	}
+	asked, token, err := l.open(ctx, seen)
+	if err != nil {
+		if !errors.Is(err, errOvertaken) {
+			log.Warn("cannot write down that a receiver is asked for its consent, will try again", zap.Error(err))
+			a.notUntil = time.Now().Add(minAskDelay)
+		}
+		return
+	}
+	a.asked = asked.Handshake.CheckedAt
+	got, err := l.options(ctx, asked, token)
+	found := judgeAnswer(&asked.Handshake, got, err)
+	a.notUntil = time.Now().Add(min(found.retryAfter, maxRetryAfter))
+	l.metrics.handshake(found.kind)
+	log.Info("receiver asked for its consent", zap.String("endpoint_host", hostOf(asked)), zap.String("result", string(found.kind)),
+		zap.Int("status", got.status), zap.String("reason", found.reason))
+	err = l.answer(ctx, asked, found.write)
+	if err != nil && !errors.Is(err, errOvertaken) { // it will be asked again
+		log.Warn("cannot write down what a receiver has answered", zap.Error(err))
+	}
+}
+
+// open writes down that the receiver is being asked. The hash of the token must be
+// stored before: the receiver may call back before it answers.
+func (l *lane) open(ctx context.Context, seen *subscription.Subscription) (asked *subscription.Subscription, token string, err error) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	asked, err = l.store.Change(ctx, l.id, func(s *subscription.Subscription) error {
+		if !sameQuestion(s, seen) {
+			return errOvertaken
+		}
+		h := &s.Handshake
+		h.Consent, h.Reason, h.Origin, h.CheckedAt = subscription.Pending, "the receiver is being asked", l.cfg.Origin, now
+		h.Callback, h.CallbackUntil, token = "", time.Time{}, ""
+		if l.cfg.PublicURL != "" {
+			token = h.NewCallback(now.Add(openFor))
+		}
+		return nil
+	})
+	if errors.Is(err, subscription.ErrNotFound) {
+		err = errOvertaken
+	}
+	return asked, token, err
+}
+
+// answer changes the handshake, if it is still the one that was seen.
+func (l *lane) answer(ctx context.Context, seen *subscription.Subscription, change func(*subscription.Handshake)) error {
+	_, err := l.store.Change(ctx, l.id, func(s *subscription.Subscription) error {
+		if !sameQuestion(s, seen) {
+			return errOvertaken
+		}
+		change(&s.Handshake)
+		return nil
+	})
+	if errors.Is(err, subscription.ErrNotFound) {
+		return errOvertaken
+	}
+	return err
+}
+
+// sameQuestion reports whether the handshake of now is where it was in seen. A
+// changed URL or rate makes it another one: see Subscription.Inherit.
+func sameQuestion(now, seen *subscription.Subscription) bool {
+	a, b := &now.Handshake, &seen.Handshake
+	return a.Mode == b.Mode && a.Rate == b.Rate && a.Consent == b.Consent && a.CheckedAt.Equal(b.CheckedAt) && a.Callback == b.Callback &&
+		now.Endpoint.URL == seen.Endpoint.URL && now.Endpoint.Query.Equal(seen.Endpoint.Query)
+}
+
+// options makes the request: to the very URL of the deliveries, with their headers,
+// by the client that makes them.
+func (l *lane) options(ctx context.Context, sub *subscription.Subscription, token string) (answer, error) {
+	e, err := newEndpoint(sub, l.cfg.UserAgent)
+	if err != nil {
+		return answer{}, err
+	}
+	e.header.Del(wire.HeaderSubscription)
+	e.header.Set(subscription.HeaderRequestOrigin, sub.Handshake.Origin)
+	if sub.Handshake.Rate > 0 {
+		e.header.Set(subscription.HeaderRequestRate, strconv.Itoa(sub.Handshake.Rate))
+	}
+	if token != "" {
+		e.header.Set(subscription.HeaderRequestCallback, l.cfg.PublicURL+"/v1/handshakes/"+sub.ID+"/"+token)
+	}
+	got, err := send(ctx, l.client, e.timeout, &http.Request{
+		Method: http.MethodOptions, URL: e.url, Header: e.header, Host: e.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}, nil)
+	if err != nil {
+		err = errors.New(e.redact.Replace(err.Error()))
+	}
+	return got, err
+}
+
+func hostOf(sub *subscription.Subscription) string {
+	_, rest, _ := strings.Cut(sub.Endpoint.URL, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return host
+}
+
+// A finding is what an answer to OPTIONS means.
+type finding struct {
+	kind       findingKind
+	reason     string
+	rate       string // WebHook-Allowed-Rate
+	retryAfter time.Duration
+}
+
+type findingKind string
+
+const (
+	findAllowed findingKind = "allowed"
+	findDenied  findingKind = "denied"
+	findWaits   findingKind = "waits" // for the callback
+	findFailed  findingKind = "failed"
+)
+
+// judgeAnswer reads the headers. The status says nothing about consent, but one of
+// an overloaded or broken receiver says that it is worth asking again.
+func judgeAnswer(h *subscription.Handshake, got answer, err error) finding {
+	origins := got.header.Values(subscription.HeaderAllowedOrigin)
+	for _, origin := range origins {
+		if origin = strings.TrimSpace(origin); origin == "*" || strings.EqualFold(origin, h.Origin) {
+			rate := strings.Join(got.header.Values(subscription.HeaderAllowedRate), ", ")
+			return finding{kind: findAllowed, rate: rate, reason: fmt.Sprintf("the receiver allows the origin %s", origin)}
+		}
+	}
+	answered := "the receiver answered " + strconv.Itoa(got.status)
+	switch {
+	case strings.Join(origins, "") != "":
+		return finding{kind: findDenied, reason: fmt.Sprintf("the receiver allows the origin %.200q, and this is %s", origins[0], h.Origin)}
+	case got.status == 0 && err != nil:
+		return finding{kind: findFailed, reason: fmt.Sprintf("the receiver could not be asked: %.300s", err)}
+	case got.status >= 500 || got.status == http.StatusTooManyRequests || got.status == http.StatusRequestTimeout:
+		return finding{kind: findFailed, reason: answered + " and will be asked again", retryAfter: got.retryAfter}
+	case h.Callback != "":
+		return finding{kind: findWaits, reason: answered + " without WebHook-Allowed-Origin, and may still call back"}
+	case got.status >= 300 && got.status <= 399:
+		return finding{kind: findDenied, reason: answered + ": redirects are not followed, give the final URL"}
+	default:
+		return finding{kind: findDenied, reason: answered + " without WebHook-Allowed-Origin"}
+	}
+}
+
+// write puts a finding down in the handshake that was asked for. A question without
+// an answer stays open for a while: its receiver may have got it, and call back.
+func (f finding) write(h *subscription.Handshake) {
+	now := h.CheckedAt // stays when the receiver was asked
+	switch f.kind {
+	case findAllowed:
+		h.Allow(f.rate, f.reason, now)
+	case findDenied:
+		h.Deny(f.reason, now)
+	case findWaits:
+		h.Reason, h.CallbackUntil = f.reason, now.Add(callbackFor)
+	case findFailed:
+		h.Reason = f.reason
+	}
+}
