@@ -188,6 +188,13 @@ func TestExamplesOfAllTypes(t *testing.T) {
 			t.Errorf("%s: %v", eventType.Name, err)
 		}
 	}
+	deployed, err := catalogue.Resolve("artifact.deployed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := exampleEvent(deployed, time.Now()); !strings.Contains(string(e.Data), `"repo_key":"sample_repo"`) {
+		t.Errorf("got %s, want what the vendor's Test button sends", e.Data)
+	}
 	open := exampleEvent(schemas.Type{Name: "orders.created"}, time.Now())
 	if got := string(open.Data); got != `{"test":true}` {
 		t.Errorf("got %s for a type without a schema", got)

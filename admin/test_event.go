@@ -23,6 +23,8 @@ const (
 	// testLog stands in the origin of their deliveries where others have the
 	// event log: there is no such stream, as names of streams are not in lower case.
 	testLog = "test"
+	// testExample is the name of the example that is sent, where a type has it.
+	testExample = "test"
 )
 
 // testOptions is the body of test.
@@ -103,6 +105,11 @@ func exampleEvent(t schemas.Type, now time.Time) *stream.Event {
 	data := []byte(`{"test":true}`) // for types of an open domain, which have no schema
 	if len(t.Examples) > 0 {
 		data = t.Examples[0].Data
+	}
+	for _, example := range t.Examples { // what the vendor's own Test button sends
+		if example.Name == testExample {
+			data = example.Data
+		}
 	}
 	return &stream.Event{
 		ID: "test-" + strings.ToLower(rand.Text()), Source: testSource, Type: t.Name, Subject: "test",
