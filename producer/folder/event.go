@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -76,6 +77,8 @@ func (w *Watcher) event(journalID string, c *change) (*stream.Event, error) {
 		Subject:         printable(c.path),
 		Time:            c.at.UTC().Format(time.RFC3339Nano),
 		DataContentType: "application/json",
+		// Files are what a local repository has; criteria of webhooks ask for it.
+		Extensions: []stream.Attribute{{Name: schemas.RepositoryClass, Value: "local"}},
 		Data:            bytes.TrimSuffix(data.Bytes(), []byte("\n")),
 	}, nil
 }
