@@ -28,12 +28,13 @@ type pauseOptions struct {
 // rotateOptions is the body of rotate-secret.
 type rotateOptions struct {
 	Overlap *subscription.Duration `json:"overlap" doc:"How long deliveries carry signatures by the old secrets as well: 0s to 168h. Default: 24h." example:"24h"`
-	Secret  subscription.Secret    `json:"secret" doc:"The new secret: whsec_ and the base64 of 24 to 64 bytes. Default: one is made."`
+	Secret  subscription.Secret    `json:"secret" doc:"The new secret: whsec_ and the base64 of 24 to 64 bytes, whsk_ and that of an Ed25519 key, or what the profile takes. Default: one is made, of the same kind."`
 }
 
 type rotated struct {
 	Body struct {
 		Secret        string    `json:"secret" doc:"The new secret. This answer is the only one that shows it."`
+		PublicKey     string    `json:"public_key,omitempty" doc:"Of an Ed25519 secret: what receivers verify signatures with."`
 		OldValidUntil time.Time `json:"old_valid_until" doc:"Until when the old secrets sign as well."`
 	}
 }
@@ -137,7 +138,7 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	if problem := rotateProblem(traits, overlap, secret); problem != nil {
 		return nil, problem
 	}
-	_, err = a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
+	updated, err := a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
 		_, err := sub.Rotate(traits, now, overlap, secret)
 		return err
 	})
@@ -145,6 +146,7 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 		return nil, err
 	}
 	out := &rotated{}
+	out.Body.PublicKey = updated.Secrets[0].PublicKey
 	out.Body.Secret, out.Body.OldValidUntil = secret.Reveal(), now.Add(overlap).UTC()
 	return out, nil
 }
