@@ -2,7 +2,9 @@
 // what their data must look like, and an example of each.
 //
 // It reads one folder per domain, those embedded in the program and those a user
-// adds; README.md in this folder describes the files. It compiles every JSON
+// adds; README.md in this folder describes the files. Domains that users register
+// while it runs are in the catalog bucket: a Store writes them, a Live has a
+// Catalogue with them. It compiles every JSON
 // Schema once, checks every example against its schema, and never opens a network
 // connection: a schema can refer to the files of its own domain and to nothing
 // else.
@@ -13,10 +15,12 @@
 package schemas
 
 import (
+	"context"
 	"embed"
 	"encoding/json"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -51,12 +55,25 @@ type Domain struct {
 	Open bool
 	// Shipped is true for the domains that come with jetpost.
 	Shipped bool
+	// Revision of a domain that was registered at run time; 0 for all others, which
+	// are from folders.
+	Revision uint64
+	// UpdatedAt is when a registered domain was last changed.
+	UpdatedAt time.Time
 	// Types are sorted by name.
 	Types []Type
 	// Definitions are the shared *.defs.json files by file name, as the schemas
 	// of the domain refer to them.
 	Definitions map[string]json.RawMessage
+
+	files Files
 }
+
+// Registered reports whether the domain was registered at run time.
+func (d *Domain) Registered() bool { return d.Revision > 0 }
+
+// Files are the files of the domain.
+func (d *Domain) Files() Files { return maps.Clone(d.files) }
 
 // A Type is one event type. Its slices are shared: do not modify them.
 type Type struct {
@@ -83,11 +100,62 @@ type Example struct {
 	Data json.RawMessage // without insignificant white space, otherwise as in its file
 }
 
-// A Catalogue is what Load has read.
+// A Catalogue is what Load has read, or what a Live knows.
 type Catalogue struct {
 	domains []*Domain // sorted by name
 	types   map[string]*Type
+
+	broken   []Broken // sorted by domain
+	revision uint64   // of the catalog bucket
 }
+
+// A Broken is a registered domain that cannot be used. Events of its types are
+// refused; those that were accepted before are routed.
+type Broken struct {
+	Domain   string
+	Revision uint64
+	Err      error
+}
+
+// Broken returns the registered domains that cannot be used, sorted by name: their
+// records are of a later version of jetpost, or jetpost has come with a domain of
+// the same name since.
+func (c *Catalogue) Broken() []Broken { return slices.Clone(c.broken) }
+
+// Names are the domains that may have events, sorted: those that can be used and
+// those that cannot.
+func (c *Catalogue) Names() []string {
+	names := make([]string, 0, len(c.domains)+len(c.broken))
+	for _, d := range c.domains {
+		names = append(names, d.Name)
+	}
+	for _, b := range c.broken {
+		names = append(names, b.Domain)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// A Source has the catalogue as it is now: a Live, or a Catalogue itself, which
+// never changes.
+type Source interface {
+	// Current returns the catalogue as far as it is known here.
+	Current() *Catalogue
+	// Sync returns one that has every change which was acknowledged before the call.
+	Sync(ctx context.Context) (*Catalogue, error)
+	// Changed returns a channel that is closed when there is a newer one; nil if
+	// there never will be. Call it before Current.
+	Changed() <-chan struct{}
+}
+
+// Current makes a Catalogue a Source.
+func (c *Catalogue) Current() *Catalogue { return c }
+
+// Sync makes a Catalogue a Source. It never fails.
+func (c *Catalogue) Sync(context.Context) (*Catalogue, error) { return c, nil }
+
+// Changed makes a Catalogue a Source.
+func (c *Catalogue) Changed() <-chan struct{} { return nil }
 
 // Domains returns all domains, sorted by name.
 func (c *Catalogue) Domains() []Domain {

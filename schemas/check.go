@@ -3,6 +3,7 @@ package schemas
 import (
 	"errors"
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,4 +100,20 @@ func isJSON(contentType string) bool {
 	}
 	_, subtype, _ := strings.Cut(mediaType, "/")
 	return subtype == "json" || strings.HasSuffix(subtype, "+json")
+}
+
+// CheckData holds data, which is JSON, against the type's schema, whatever the
+// domain's mode. It returns what is wrong, sorted by field and as much as a person
+// wants to read; fields are JSON pointers into the data. A type without a schema
+// accepts all data.
+func (t Type) CheckData(data []byte) []Problem {
+	invalid := t.check("", data)
+	if invalid == nil {
+		return nil
+	}
+	problems := slices.Clone(invalid.Problems)
+	for i := range problems {
+		problems[i].Field = strings.TrimPrefix(problems[i].Field, "/data")
+	}
+	return problems
 }

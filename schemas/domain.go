@@ -72,8 +72,11 @@ func (s *source) build(found *problems) *loaded {
 	m := s.manifest(found)
 	d := &loaded{file: s.file(domainFile), Domain: Domain{
 		Name: m.Name, Description: m.Description, TypePrefix: m.TypePrefix, Validation: m.Validation, Open: m.Open,
-		Definitions: map[string]json.RawMessage{},
+		Definitions: map[string]json.RawMessage{}, files: Files{},
 	}}
+	for name, data := range s.files {
+		d.files[name] = data
+	}
 	schemas := s.compile(found)
 	examples := s.examples(found)
 	for _, event := range s.events(m, found) {

@@ -47,7 +47,7 @@ type folder struct {
 
 // A FileProblem is what is wrong with one file or folder.
 type FileProblem struct {
-	File    string // its path; "." is the extra folder itself
+	File    string // its path; "." is the extra folder itself; empty for all files of a domain
 	Message string // continues the path, and says what to do
 }
 
@@ -65,7 +65,11 @@ func (e *LoadError) Error() string {
 		if len(e.Problems) > 1 {
 			separator = "\n  "
 		}
-		b.WriteString(separator + printable(p.File) + ": " + p.Message)
+		b.WriteString(separator)
+		if p.File != "" {
+			b.WriteString(printable(p.File) + ": ")
+		}
+		b.WriteString(p.Message)
 	}
 	return b.String()
 }
@@ -103,7 +107,7 @@ func assemble(domains []*loaded, found *problems) *Catalogue {
 		}
 		c.domains = append(c.domains, &d.Domain)
 	}
-	slices.SortFunc(c.domains, func(a, b *Domain) int { return strings.Compare(a.Name, b.Name) })
+	c.sort()
 	for _, d := range c.domains {
 		for i := range d.Types {
 			t := &d.Types[i]
@@ -118,4 +122,70 @@ func assemble(domains []*loaded, found *problems) *Catalogue {
 		}
 	}
 	return c
+}
+
+func (c *Catalogue) sort() {
+	slices.SortFunc(c.domains, func(a, b *Domain) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// with returns a catalogue that has d as well, in place of a domain that was
+// registered under the same name. It reports where d collides with others, which
+// keep what they have.
+func (c *Catalogue) with(d *loaded, found *problems) *Catalogue {
+	next := c.without(d.Name)
+	before := len(*found)
+	for _, other := range next.domains {
+		switch {
+		case other.Name == d.Name:
+			found.add(d.file, "names the domain %s, which %s: choose another name", d.Name, other.origin())
+		case other.TypePrefix == d.TypePrefix:
+			found.add(d.file, "has the type_prefix %s, which already belongs to the domain %s: choose another one", d.TypePrefix, other.Name)
+		}
+	}
+	next.domains = append(next.domains, &d.Domain)
+	next.sort()
+	for i := range d.Types {
+		t := &d.Types[i]
+		if owner := next.owner(t.Name); owner.Name != d.Name {
+			found.add(d.file, "has the type %s, which belongs to the domain %s by its longer type_prefix %s: change the type_prefix", t.Name, owner.Name, owner.TypePrefix)
+		}
+		next.types[t.Name] = t
+	}
+	for name, t := range c.types {
+		if t.Domain != d.Name && strings.HasPrefix(name, d.TypePrefix) && next.owner(name).Name == d.Name {
+			found.add(d.file, "has the type_prefix %s, which would take the type %s from the domain %s: choose another one", d.TypePrefix, name, t.Domain)
+		}
+	}
+	if len(*found) > before {
+		return c
+	}
+	return next
+}
+
+// without returns a catalogue of its own that lacks a registered domain.
+func (c *Catalogue) without(name string) *Catalogue {
+	next := &Catalogue{types: make(map[string]*Type, len(c.types)), broken: c.Broken(), revision: c.revision}
+	for _, d := range c.domains {
+		if d.Name == name && d.Registered() {
+			continue
+		}
+		next.domains = append(next.domains, d)
+		for i := range d.Types {
+			next.types[d.Types[i].Name] = &d.Types[i]
+		}
+	}
+	next.broken = slices.DeleteFunc(next.broken, func(b Broken) bool { return b.Domain == name })
+	return next
+}
+
+// origin says where a domain is from, after "which".
+func (d *Domain) origin() string {
+	switch {
+	case d.Shipped:
+		return "comes with jetpost"
+	case d.Registered():
+		return "is registered"
+	default:
+		return "is from a folder given with --schemas"
+	}
 }

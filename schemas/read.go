@@ -114,8 +114,7 @@ func (s *source) read(fsys fs.FS, found *problems) {
 			}
 		case !strings.HasSuffix(name, ".json"): // notes for people
 		case kindOf(name) == unknownFile:
-			found.add(s.file(name), "is none of %s, <event>%s, <event>%s, <event>.<name>%s and <name>%s, in lower-case letters, digits and underscores: rename or remove it",
-				domainFile, schemaSuffix, exampleSuffix, exampleSuffix, defsSuffix)
+			found.unknownFile(s.file(name))
 		default:
 			s.readFile(fsys, full, name, found)
 		}
@@ -133,6 +132,11 @@ func (s *source) readFile(fsys fs.FS, full, name string, found *problems) {
 		found.add(s.file(name), "is empty")
 		return
 	}
+	s.decode(name, data, found)
+}
+
+// decode adds the value of a file, or reports that it has none.
+func (s *source) decode(name string, data []byte, found *problems) {
 	doc, f := decode(data)
 	switch {
 	case f == nil:
@@ -142,6 +146,11 @@ func (s *source) readFile(fsys fs.FS, full, name string, found *problems) {
 	default:
 		found.add(s.file(name), "%s (%s)", strings.TrimSpace(printable(f.pointer())+" "+f.message), position(data, f.offset))
 	}
+}
+
+func (p *problems) unknownFile(file string) {
+	p.add(file, "is none of %s, <event>%s, <event>%s, <event>.<name>%s and <name>%s, in lower-case letters, digits and underscores: rename or remove it",
+		domainFile, schemaSuffix, exampleSuffix, exampleSuffix, defsSuffix)
 }
 
 var (

@@ -63,7 +63,7 @@ func (c *Catalogue) noDomain(eventType string) error {
 	for i, d := range c.domains {
 		domains[i] = d.Name + " (" + d.TypePrefix + "*)"
 	}
-	return fmt.Errorf("%w %s: no domain has a type prefix that fits%s; domains are %s; to add one give its folder with --schemas",
+	return fmt.Errorf("%w %s: no domain has a type prefix that fits%s; domains are %s; to add one use jetpost schemas push, or give its folder with --schemas",
 		ErrUnknownType, quote(eventType), suggestion(eventType, names), list(domains))
 }
 
@@ -73,8 +73,11 @@ func (d *Domain) noEvent(eventType string) error {
 		names[i] = d.Types[i].Name
 	}
 	how := "add <event>.schema.json and <event>.example.json to its folder"
-	if d.Shipped {
-		how = "to add others give a domain of your own with --schemas"
+	switch {
+	case d.Shipped:
+		how = "to add others register a domain of your own with jetpost schemas push"
+	case d.Registered():
+		how += ", and push it again with jetpost schemas push"
 	}
 	return fmt.Errorf("%w %s: domain %s does not have it%s; its types are %s; %s",
 		ErrUnknownType, quote(eventType), d.Name, suggestion(eventType, names), list(names), how)

@@ -64,7 +64,7 @@ func TestUnknownTypes(t *testing.T) {
 	for _, tt := range []struct{ name, eventType, want string }{
 		{
 			"an event that a shipped domain does not have", "git.pushed", `unknown event type "git.pushed": domain git does not have it, did you mean "git.push"?; ` +
-				`its types are git.pull_request, git.pull_request_comment, git.push; to add others give a domain of your own with --schemas`,
+				`its types are git.pull_request, git.pull_request_comment, git.push; to add others register a domain of your own with jetpost schemas push`,
 		},
 		{
 			"an event that a user's domain does not have", "com.example.orders.deleted", `unknown event type "com.example.orders.deleted": domain orders does not have it, ` +
@@ -75,7 +75,7 @@ func TestUnknownTypes(t *testing.T) {
 			"no domain", "billing.paid", `unknown event type "billing.paid": no domain has a type prefix that fits; domains are app_trust (app_trust.*), artifact (artifact.*), `,
 		},
 		{"no domain, but users' own", "billing.paid", `(git.*), orders (com.example.orders.*), quiet (quiet.*), release_bundle (`},
-		{"no domain, and what to do", "billing.paid", `xray_scan_status (xray_scan_status.*); to add one give its folder with --schemas`},
+		{"no domain, and what to do", "billing.paid", `xray_scan_status (xray_scan_status.*); to add one use jetpost schemas push, or give its folder with --schemas`},
 		{"a slip in the domain", "gti.push", `did you mean "git.push"?`},
 		{"a domain is no type", "git.", `domain git does not have it`},
 		{"the empty type", "", `unknown event type "": no domain`},

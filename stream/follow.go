@@ -298,13 +298,14 @@ func (f *Follower) follow(ctx context.Context) error {
 // of a bucket that was given up since.
 func (f *Follower) apply(w *following) bool {
 	f.mu.Lock()
-	current, changed := f.epoch == w.epoch, !sameEntries(f.known, w.entries)
+	revision := max(w.last, w.head.Last)
+	changed := !f.loaded || f.applied != revision || !sameEntries(f.known, w.entries)
+	current := f.epoch == w.epoch
 	f.mu.Unlock()
 	if !current {
 		return false
 	}
-	revision := max(w.last, w.head.Last)
-	if changed || !w.loaded { // the revision may be another one
+	if changed { // otherwise nobody is woken for nothing
 		f.cfg.Apply(maps.Clone(w.entries), revision)
 	}
 	f.mu.Lock()
@@ -319,5 +320,5 @@ func (f *Follower) apply(w *following) bool {
 }
 
 func sameEntries(a, b map[string]Entry) bool {
-	return maps.EqualFunc(a, b, func(x, y Entry) bool { return x.Revision == y.Revision })
+	return maps.EqualFunc(a, b, func(x, y Entry) bool { return x.Revision == y.Revision && x.Stored.Equal(y.Stored) })
 }

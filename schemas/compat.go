@@ -1,0 +1,238 @@
+package schemas
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// An Incompatibility is one reason why a new version of a domain would refuse
+// events that the old one accepted.
+type Incompatibility struct {
+	// File is where: a file of the new version, or one that it no longer has.
+	File string
+	// Field is a JSON pointer into the file: what is stricter now. Empty for the
+	// whole file.
+	Field string
+	// Message continues the two: "accepts at most 5, before 10".
+	Message string
+}
+
+// Place is the file and the field as one, in the form of a reference.
+func (i Incompatibility) Place() string {
+	if i.Field == "" {
+		return i.File
+	}
+	return i.File + "#" + i.Field
+}
+
+func (i Incompatibility) String() string { return printable(i.Place()) + " " + i.Message }
+
+// A Comparison is what Compare found.
+type Comparison struct {
+	// Incompatible are the reasons to refuse the new version.
+	Incompatible []Incompatibility
+	// Warnings are no reasons, but worth a thought: a field that is described for
+	// the first time, which nothing has held data to so far.
+	Warnings []Incompatibility
+	// Added, Changed and Removed are event types, sorted. A type is changed when its
+	// schema is another one, or a definition that the domain shares is.
+	Added, Changed, Removed []string
+}
+
+// Compare decides whether every event that the domain old accepted is accepted by
+// next, its new version. It looks at the structure of the schemas, as far as that
+// tells; what it cannot decide it lists as incompatible, and says so. The examples
+// of the old version are held against the new one in addition.
+//
+// Where a domain does not enforce its schemas nothing is refused because of them,
+// so only the types are compared.
+func Compare(old, next *Domain) Comparison {
+	var c Comparison
+	refuse := func(file, field, format string, args ...any) {
+		c.Incompatible = append(c.Incompatible, Incompatibility{file, field, fmt.Sprintf(format, args...)})
+	}
+	if old.TypePrefix != next.TypePrefix {
+		refuse(domainFile, "/type_prefix", "is %s, before %s: the types of all events would be others", next.TypePrefix, old.TypePrefix)
+	}
+	if old.Open && !next.Open {
+		refuse(domainFile, "/open", "is false, before true: events without a schema would be refused")
+	}
+	enforced := next.Validation == Enforce
+	if enforced && old.Validation != Enforce {
+		refuse(domainFile, "/validation", "is %s, before %s: data was not held to the schemas so far", next.Validation, old.Validation)
+	}
+	before, after := newVersion(old), newVersion(next)
+	definitions := before.sameDefinitions(after)
+	for _, event := range events(old, next) {
+		was, had := old.event(event)
+		is, has := next.event(event)
+		file := event + schemaSuffix
+		switch {
+		case !had:
+			c.Added = append(c.Added, is.Name)
+			if old.Open && enforced && is.Schema != nil {
+				refuse(file, "", "holds the event to a schema: the domain was open, so its data was not looked at so far")
+			}
+			continue
+		case !has:
+			c.Removed = append(c.Removed, was.Name)
+			if !next.Open {
+				refuse(file, "", "is gone: the event type %s would be refused", was.Name)
+			}
+			continue
+		}
+		if definitions && sameJSON(before.docs[file], after.docs[file]) {
+			continue
+		}
+		c.Changed = append(c.Changed, is.Name)
+		if !enforced || old.Validation != Enforce || is.Schema == nil {
+			continue
+		}
+		if was.Schema == nil {
+			refuse(file, "", "holds the event to a schema, which it did not have so far")
+			continue
+		}
+		c.compareSchemas(before, after, file)
+		c.checkExamples(was, is)
+	}
+	return c
+}
+
+// compareSchemas compares one file of both versions, with all that it refers to.
+func (c *Comparison) compareSchemas(before, after *version, file string) {
+	work := comparison{before: before, after: after, visited: map[string]int{}, equal: map[string]bool{}}
+	work.accepts([]node{rootNode(file, before.docs[file])}, rootNode(file, after.docs[file]))
+	for _, found := range work.found {
+		if !slices.Contains(c.Incompatible, found) { // files share definitions
+			c.Incompatible = append(c.Incompatible, found)
+		}
+	}
+	for _, warning := range work.warnings {
+		if !slices.Contains(c.Warnings, warning) {
+			c.Warnings = append(c.Warnings, warning)
+		}
+	}
+}
+
+// checkExamples holds the examples of the old version against the new schema.
+func (c *Comparison) checkExamples(was, is Type) {
+	for _, example := range was.Examples {
+		value, f := decode(example.Data)
+		if f != nil || is.compiled == nil {
+			continue // both versions were loaded
+		}
+		for _, p := range fewest(validate(is.compiled, value, "")) {
+			c.Incompatible = append(c.Incompatible, Incompatibility{
+				exampleFile(was.Event, example.Name), p.Field, "of the old version would be refused: it " + p.Message,
+			})
+		}
+	}
+}
+
+func exampleFile(event, name string) string {
+	if name == "" {
+		return event + exampleSuffix
+	}
+	return event + "." + name + exampleSuffix
+}
+
+func (d *Domain) event(event string) (Type, bool) {
+	for _, t := range d.Types {
+		if t.Event == event {
+			return t, true
+		}
+	}
+	return Type{}, false
+}
+
+// events are those of both versions, sorted.
+func events(old, next *Domain) []string {
+	all := map[string]bool{}
+	for _, d := range []*Domain{old, next} {
+		for i := range d.Types {
+			all[d.Types[i].Event] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// A version is the schemas of a domain, decoded.
+type version struct {
+	docs map[string]any    // of *.schema.json and *.defs.json, by file name
+	ids  map[string]string // files by their $id
+	// nested are files with an $id below their root, which changes what references
+	// mean. They are not followed.
+	nested map[string]bool
+}
+
+func newVersion(d *Domain) *version {
+	v := &version{docs: map[string]any{}, ids: map[string]string{}, nested: map[string]bool{}}
+	for name, data := range d.files {
+		if k := kindOf(name); k != schemaKind && k != defsKind {
+			continue
+		}
+		doc, f := decode(data)
+		if f != nil {
+			continue // it was loaded before
+		}
+		v.docs[name] = doc
+		if schema, ok := doc.(map[string]any); ok {
+			if id, ok := schema["$id"].(string); ok {
+				v.ids[strings.TrimSuffix(id, "#")] = name
+			}
+			v.nested[name] = anyMember(schema, func(key string, _ any, depth int) bool { return key == "$id" && depth > 0 })
+		}
+	}
+	return v
+}
+
+// sameDefinitions reports whether all that schemas can refer to, beside each other,
+// is the same. A schema that another one refers to counts as changed with it.
+func (v *version) sameDefinitions(other *version) bool {
+	shared := func(docs map[string]any) map[string]any {
+		found := map[string]any{}
+		for name, doc := range docs {
+			if kindOf(name) == defsKind || refersToSchemas(docs) {
+				found[name] = doc
+			}
+		}
+		return found
+	}
+	a, b := shared(v.docs), shared(other.docs)
+	return len(a) == len(b) && sameJSON(any(a), any(b))
+}
+
+// refersToSchemas reports whether any file refers to a schema of another event. It
+// is a guess on the safe side.
+func refersToSchemas(docs map[string]any) bool {
+	return anyMember(docs, func(key string, value any, _ int) bool {
+		text, ok := value.(string)
+		name, _, _ := strings.Cut(text, "#")
+		return ok && (key == "$ref" || key == "$dynamicRef") && name != "" && !strings.HasSuffix(name, defsSuffix)
+	})
+}
+
+// anyMember reports whether is holds for any member of any object in value.
+func anyMember(value any, is func(key string, value any, depth int) bool) bool {
+	var walk func(value any, depth int) bool
+	walk = func(value any, depth int) bool {
+		switch v := value.(type) {
+		case map[string]any:
+			for key, member := range v {
+				if is(key, member, depth) || walk(member, depth+1) {
+					return true
+				}
+			}
+		case []any:
+			for _, item := range v {
+				if walk(item, depth+1) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return walk(value, 0)
+}
