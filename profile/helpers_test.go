@@ -161,6 +161,13 @@ func subscriptionOf(name string) *subscription.Subscription {
 	case "jfrog":
 		sub.Settings = map[string]string{"use_secret_for_signing": "true", "jpd_origin": "https://acme.jfrog.io", "user_context": "true"}
 		sub.Secrets = keys("tell no one")
+	case "jfrog-custom":
+		sub.Endpoint.Method = http.MethodPut
+		sub.Endpoint.Headers = map[string]string{"authorization": "Bearer {{ .secrets.token }}", "x-event": "{{ .domain }}/{{ .event_type }}"}
+		sub.Template = subscription.Template{
+			Payload: `{"text":"{{ .domain }} {{ .type }} by {{ .userContext.id }}: {{ .data.name }}","data":{{ json .data }}}`,
+			Secrets: map[string]subscription.Secret{"token": subscription.NewSecret("s3cr3t")},
+		}
 	case "secure-source-manager", "github":
 		sub.Secrets = keys("tell no one")
 	default:

@@ -25,6 +25,7 @@ func profiles() map[string]wire.Profile {
 		"cloudevents":           cloudevents.Structured{},
 		"cloudevents-binary":    cloudevents.Binary{},
 		"jfrog":                 jfrog.Webhook{},
+		"jfrog-custom":          jfrog.Custom{},
 		"secure-source-manager": securesourcemanager.Webhook{},
 		"standard":              standard.Webhook{},
 	}

@@ -15,7 +15,7 @@ type Traits struct {
 	// Methods are those that an endpoint may have. Nil: POST, PUT and PATCH.
 	Methods []string
 	// Headers are those that the user may set although they are jetpost's
-	// elsewhere, in canonical form.
+	// elsewhere, or belong among the secret ones, in canonical form.
 	Headers []string
 	// Secrets is what the subscription's secrets are.
 	Secrets SecretKind

@@ -28,7 +28,8 @@ var reservedHeaders = []string{
 	"Te", "Trailer", "Upgrade", "Expect", "Proxy-", "Webhook-", "Ce-", "Jetpost-",
 }
 
-// secretHeaderNames are never right in plain headers.
+// secretHeaderNames are not right in plain headers, unless the profile's users know
+// them there.
 var secretHeaderNames = []string{"Authorization", "Cookie"}
 
 func (e *Endpoint) validate(traits Traits, found *problems) {
@@ -186,7 +187,7 @@ func (e *Endpoint) validateHeaders(traits Traits, found *problems) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
 		check("endpoint.headers", name, e.Headers[name])
-		if slices.Contains(secretHeaderNames, textproto.CanonicalMIMEHeaderKey(name)) {
+		if canonical := textproto.CanonicalMIMEHeaderKey(name); slices.Contains(secretHeaderNames, canonical) && !slices.Contains(traits.Headers, canonical) {
 			found.add(join("endpoint.headers", name), "holds a secret: put it into secret_headers, whose values are never shown")
 		}
 	}

@@ -58,10 +58,10 @@ func (e *envelope) body(event *stream.Event) ([]byte, error) {
 	b = appendCompact(append(b, `,"data":`...), data)
 	b = append(b, e.fixed...)
 	b = stream.AppendJSONString(append(b, `,"source":`...), e.sourceOf(event))
-	if id, token, ok := e.userOf(event); ok {
-		b = stream.AppendJSONString(append(b, `,"userContext":{"id":`...), id)
-		b = strconv.AppendBool(append(b, `,"isToken":`...), token)
-		b = append(stream.AppendJSONString(append(b, `,"realm":`...), e.userRealm), '}')
+	if e.user {
+		if user := e.userOf(event); user != nil {
+			b = append(append(b, `,"userContext":`...), user...)
+		}
 	}
 	return append(b, '}'), nil
 }
@@ -144,14 +144,14 @@ func syntheticSource(source string) string {
 	return string(b)
 }
 
-// userOf is who caused an event, if the subscription wants to know and somebody
-// can be named.
-func (e *envelope) userOf(event *stream.Event) (id string, token, ok bool) {
-	if !e.user {
-		return "", false, false
-	}
-	id, _ = event.Attribute("authid")
+// userOf is who caused an event, as JSON; nil if nobody can be named.
+func (e *envelope) userOf(event *stream.Event) []byte {
+	id, _ := event.Attribute("authid")
 	kind, _ := event.Attribute("authtype")
-	id = cmp.Or(id, e.userID)
-	return id, kind == "api_key", id != ""
+	if id = cmp.Or(id, e.userID); id == "" {
+		return nil
+	}
+	b := stream.AppendJSONString([]byte(`{"id":`), id)
+	b = strconv.AppendBool(append(b, `,"isToken":`...), kind == "api_key")
+	return append(stream.AppendJSONString(append(b, `,"realm":`...), e.userRealm), '}')
 }
