@@ -41,7 +41,19 @@ func compileAnt(pattern string) ([]comparison, error) {
 		}
 		literal += start[:strings.IndexAny(start, "*?")]
 	}
-	return []comparison{{literal: literal, rest: antMatcher(segments, rooted), segments: true}}, nil
+	return []comparison{{literal: literal, tail: antTail(segments), rest: antMatcher(segments, rooted), segments: true}}, nil
+}
+
+// antTail returns what stands behind the last wildcard, and behind the / after a **,
+// which may stand for nothing.
+func antTail(segments []string) string {
+	pattern := strings.Join(segments, "/")
+	at := strings.LastIndexAny(pattern, "*?") + 1
+	tail := pattern[at:]
+	if last := pattern[:at]; last == "**" || strings.HasSuffix(last, "/**") {
+		tail = strings.TrimPrefix(tail, "/")
+	}
+	return tail
 }
 
 // antSegments splits a pattern into segments, writes runs of * that are not a whole

@@ -75,36 +75,47 @@ func checkPattern(pattern string) error {
 
 // compileSimpleGlob compiles a pattern without braces.
 func compileSimpleGlob(pattern string) (comparison, error) {
-	literal, rest := globLiteral(pattern)
-	switch {
-	case rest == "":
-		return comparison{literal: literal, whole: true}, nil
-	case strings.Trim(rest, "*") == "":
-		return comparison{literal: literal}, nil
+	literal, middle, tail := globLiterals(pattern)
+	c := comparison{literal: literal, tail: tail, whole: middle == ""}
+	if strings.Trim(middle, "*") == "" {
+		return c, nil
 	}
-	compiled, err := glob.Compile(rest)
+	compiled, err := glob.Compile(middle)
 	if err != nil {
 		return comparison{}, fmt.Errorf("is not a glob: %w", err)
 	}
-	skip, limit := len(literal), maxPatternWork/len(rest)
-	return comparison{literal: literal, rest: func(value string) bool {
-		return len(value) <= limit && compiled.Match(value[skip:])
-	}}, nil
+	limit := maxPatternWork / len(middle)
+	c.rest = func(value string) bool {
+		return len(value) <= limit && compiled.Match(value[len(literal):len(value)-len(tail)])
+	}
+	return c, nil
 }
 
-// globLiteral splits a pattern without braces before its first wildcard.
-func globLiteral(pattern string) (literal, rest string) {
+// globLiterals splits a pattern without braces before its first wildcard and behind
+// its last one. Without any wildcard all of it is the first part.
+func globLiterals(pattern string) (literal, middle, tail string) {
 	var b strings.Builder
-	for i := 0; i < len(pattern); i++ {
-		switch pattern[i] {
+	first, last := -1, -1
+	for at := 0; at < len(pattern); {
+		n := globTokenLen(pattern[at:])
+		switch token := pattern[at : at+n]; token[0] {
 		case '*', '?', '[':
-			return b.String(), pattern[i:]
+			if first < 0 {
+				literal, first = b.String(), at
+			}
+			last = at + n
+			b.Reset()
 		case '\\':
-			i++
+			b.WriteString(token[1:])
+		default:
+			b.WriteString(token)
 		}
-		b.WriteByte(pattern[i])
+		at += n
 	}
-	return b.String(), ""
+	if first < 0 {
+		return b.String(), "", ""
+	}
+	return literal, pattern[first:last], b.String()
 }
 
 // expandBraces writes the alternatives of a valid pattern out, in their order. It

@@ -37,10 +37,10 @@ type (
 // A comparison is what an entry wants of a value, compiled.
 type comparison struct {
 	// literal is how every value that matches begins, or when whole is set what it
-	// is. It is compared before anything else is done.
-	literal string
-	whole   bool
-	// rest decides where the literal did not; nil when it says all.
+	// is, and tail is how it ends. They are compared before anything else is done.
+	literal, tail string
+	whole         bool
+	// rest decides where these did not; nil when they say all.
 	rest func(value string) bool
 	// segments says that the value is to be compared as cleanPath makes it.
 	segments bool
@@ -55,14 +55,15 @@ func compilePrefix(value string) ([]comparison, error) {
 }
 
 func compileSuffix(value string) ([]comparison, error) {
-	return []comparison{{rest: func(have string) bool { return strings.HasSuffix(have, value) }}}, nil
+	return []comparison{{tail: value}}, nil
 }
 
 func (c *comparison) accepts(value string) bool {
 	if c.whole {
 		return value == c.literal
 	}
-	return strings.HasPrefix(value, c.literal) && (c.rest == nil || c.rest(value))
+	return len(value) >= len(c.literal)+len(c.tail) && strings.HasPrefix(value, c.literal) && strings.HasSuffix(value, c.tail) &&
+		(c.rest == nil || c.rest(value))
 }
 
 func (n *entryNode) match(v *values) bool {
