@@ -19,6 +19,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	api := humago.New(mux, a.humaConfig())
 	a.subscriptionRoutes(api)
 	a.lifecycleRoutes(api)
+	a.handshakeRoutes(api)
 	a.recordRoutes(api)
 	a.eventRoutes(api)
 	document, err := describe(api)
