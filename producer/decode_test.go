@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -70,7 +71,7 @@ func FuzzDecode(f *testing.F) {
 			if mode == "" && string(e.Data) != string(body) {
 				t.Errorf("data %q is not the body %q", e.Data, body)
 			}
-			ready, err := p.prepare(e)
+			ready, err := p.publishable(e)
 			if err != nil {
 				if problem := eventProblem(err, ""); problem.Status != http.StatusBadRequest && problem.Status != http.StatusRequestEntityTooLarge {
 					t.Errorf("problem %+v", problem)
@@ -96,8 +97,8 @@ func TestOwnHeadersFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.layout = longest
-	for _, kind := range p.catalogue.Types() {
-		ready, err := p.prepare(&stream.Event{ID: "1", Source: "/s", Type: kind.Name, Data: kind.Examples[0].Data})
+	for _, kind := range p.catalogue.Current().Types() {
+		ready, err := p.publishable(&stream.Event{ID: "1", Source: "/s", Type: kind.Name, Data: kind.Examples[0].Data})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,13 +121,13 @@ func BenchmarkPrepare(b *testing.B) {
 	text := `{"note":"` + strings.Repeat("x", 1000) + `"}`
 	for name, e := range map[string]*stream.Event{
 		"1KiB":   {ID: "0b5dbd20-9b3b-4b8b-8f0e-3d3b2b1b8f0e", Source: "/shop/berlin", Type: "t.a", Time: "2026-03-04T05:06:07.123456789Z", DataContentType: "application/json", Data: []byte(text)},
-		"schema": {ID: "0b5dbd20-9b3b-4b8b-8f0e-3d3b2b1b8f0e", Source: "/git/widgets", Type: "git.push", Time: "2026-03-04T05:06:07.123456789Z", DataContentType: "application/json", Data: example(b, p.catalogue)},
+		"schema": {ID: "0b5dbd20-9b3b-4b8b-8f0e-3d3b2b1b8f0e", Source: "/git/widgets", Type: "git.push", Time: "2026-03-04T05:06:07.123456789Z", DataContentType: "application/json", Data: example(b, p.catalogue.Current())},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(e.Data)))
 			for b.Loop() {
-				if _, err := p.prepare(e); err != nil {
+				if _, err := p.publishable(e); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -141,4 +142,10 @@ func example(tb testing.TB, catalogue *schemas.Catalogue) []byte {
 		tb.Fatal(err)
 	}
 	return push.Examples[0].Data
+}
+
+// publishable prepares an event as Publish does.
+func (p *Producer) publishable(e *stream.Event) (prepared, error) {
+	refresh := p.refresher(context.Background())
+	return p.prepare(e, &refresh)
 }

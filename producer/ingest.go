@@ -47,7 +47,7 @@ func (p *Producer) ingest(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, problem)
 		return
 	}
-	ready, problem := p.check(in)
+	ready, problem := p.check(r.Context(), in)
 	if problem != nil {
 		p.refuse(w, problem)
 		return
@@ -68,16 +68,20 @@ func (p *Producer) ingest(w http.ResponseWriter, r *http.Request) {
 // refuse answers what the client has to change.
 func (p *Producer) refuse(w http.ResponseWriter, problem *problem) {
 	p.log.Debug("refused a request", zap.Int("status", problem.Status), zap.String("detail", problem.Detail))
+	if problem.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
 	writeProblem(w, problem)
 }
 
 // check prepares all events, or says what is wrong with which. It lists the
 // problems of several events, as many as a person wants to read.
-func (p *Producer) check(in input) ([]prepared, *problem) {
+func (p *Producer) check(ctx context.Context, in input) ([]prepared, *problem) {
+	refresh := p.refresher(ctx)
 	ready := make([]prepared, 0, len(in.events))
 	var found *problem
 	for i, e := range in.events {
-		one, err := p.prepare(e)
+		one, err := p.prepare(e, &refresh)
 		if err == nil {
 			ready = append(ready, one)
 			continue

@@ -66,8 +66,11 @@ func (p *problem) outcome() string {
 // pointer to the event.
 func eventProblem(err error, at string) *problem {
 	status := http.StatusBadRequest
-	if errors.Is(err, ErrTooLarge) {
+	switch {
+	case errors.Is(err, ErrTooLarge):
 		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrUnavailable):
+		status = http.StatusServiceUnavailable
 	}
 	detail := err.Error()
 	if at != "" {

@@ -39,15 +39,17 @@ type Producer struct {
 	cfg       Config
 	js        jetstream.JetStream
 	layout    stream.Layout
-	catalogue *schemas.Catalogue
+	catalogue schemas.Source
 	log       *zap.Logger
 	warnings  *zap.Logger // the same, sampled
 	metrics   *metrics
 }
 
 // New returns a Producer on a connection's JetStream, best made by
-// stream.JetStream on a connection with stream.ConnectOptions("producer").
-func New(cfg Config, js jetstream.JetStream, layout stream.Layout, catalogue *schemas.Catalogue,
+// stream.JetStream on a connection with stream.ConnectOptions("producer"). The
+// catalogue is one that was loaded, or a schemas.Live, which the caller keeps
+// running: with it, domains that are registered at run time are known at once.
+func New(cfg Config, js jetstream.JetStream, layout stream.Layout, catalogue schemas.Source,
 	log *zap.Logger, reg prometheus.Registerer,
 ) (*Producer, error) {
 	cfg = cfg.withDefaults()
@@ -112,7 +114,8 @@ func (p *Producer) PublishEvent(ctx context.Context, e cloudevents.Event) (Recei
 // The caller must call Wait on every Pending, and must not change e or its data
 // before that has returned.
 func (p *Producer) PublishAsync(ctx context.Context, e *stream.Event) (*Pending, error) {
-	ready, err := p.prepare(e)
+	refresh := p.refresher(ctx)
+	ready, err := p.prepare(e, &refresh)
 	if err != nil {
 		return nil, fmt.Errorf("publish %s: %w", naming(e), err)
 	}
@@ -127,7 +130,7 @@ type prepared struct {
 }
 
 // prepare checks e and builds its message. It counts what it refuses.
-func (p *Producer) prepare(e *stream.Event) (prepared, error) {
+func (p *Producer) prepare(e *stream.Event, r *refresher) (prepared, error) {
 	if err := e.Validate(); err != nil {
 		p.metrics.rejected("", outcomeInvalid)
 		return prepared{}, err
@@ -138,11 +141,14 @@ func (p *Producer) prepare(e *stream.Event) (prepared, error) {
 		p.metrics.rejected("", outcomeTooLarge)
 		return prepared{}, err
 	}
-	verdict, err := p.catalogue.Check(e)
+	verdict, err := r.check(e)
 	if err != nil {
-		if _, ok := errors.AsType[*schemas.ValidationError](err); ok {
+		switch _, invalid := errors.AsType[*schemas.ValidationError](err); {
+		case invalid:
 			p.metrics.rejected(p.domainOf(e), outcomeInvalid)
-		} else {
+		case errors.Is(err, ErrUnavailable):
+			p.metrics.rejected("", outcomeUnavailable)
+		default:
 			p.metrics.rejected("", outcomeUnknownType)
 		}
 		return prepared{}, err
@@ -162,7 +168,7 @@ func (p *Producer) prepare(e *stream.Event) (prepared, error) {
 
 // domainOf is the domain of an event whose type is known.
 func (p *Producer) domainOf(e *stream.Event) string {
-	t, err := p.catalogue.Resolve(e.Type)
+	t, err := p.catalogue.Current().Resolve(e.Type)
 	if err != nil {
 		return ""
 	}

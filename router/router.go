@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -33,8 +35,12 @@ import (
 // Config of a router.
 type Config struct {
 	// Domains whose event logs are routed. The logs and the routers' consumers on
-	// them must exist; until they do, the router waits. Required.
+	// them must exist; until they do, the router waits. Default: those of Catalogue.
 	Domains []string
+	// Catalogue says which domains there are, where Domains does not. They are routed
+	// from when they are registered until they are deleted, without a restart. A
+	// schemas.Live must be kept running by the caller.
+	Catalogue schemas.Source
 	// Grace is how long events in work may take to be settled after Run's context
 	// has ended. What is not settled by then is routed again by another router.
 	// Default: 10 s.
@@ -49,7 +55,7 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) validate() error {
-	if len(c.Domains) == 0 {
+	if len(c.Domains) == 0 && c.Catalogue == nil {
 		return errors.New("router: no domains to route")
 	}
 	return nil
@@ -91,10 +97,58 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 // Run routes until ctx ends, and returns nil when what was in work is settled.
 func (r *Router) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, domain := range r.cfg.Domains {
-		g.Go(func() error { return r.route(ctx, domain) })
+	if len(r.cfg.Domains) > 0 {
+		for _, domain := range r.cfg.Domains {
+			g.Go(func() error { return r.route(ctx, domain) })
+		}
+		return g.Wait()
 	}
+	g.Go(func() error {
+		r.follow(ctx, func(ctx context.Context, domain string) {
+			g.Go(func() error { return r.route(ctx, domain) })
+		})
+		return nil
+	})
 	return g.Wait()
+}
+
+// follow starts a route for each domain of the catalogue and ends those of domains
+// that are gone, until ctx ends. An event that is stored before its domain is known
+// here waits in its log, whose consumer was made before.
+//
+// A route that ends still settles what it has in work. When its domain comes back
+// meanwhile there are two of them, which share the work like two routers.
+func (r *Router) follow(ctx context.Context, start func(ctx context.Context, domain string)) {
+	ends := map[string]context.CancelFunc{}
+	defer func() {
+		for _, end := range ends {
+			end()
+		}
+	}()
+	for {
+		changed := r.cfg.Catalogue.Changed()
+		wanted := r.cfg.Catalogue.Current().Names()
+		for domain, end := range ends {
+			if !slices.Contains(wanted, domain) {
+				r.log.Info("domain is gone, its events are no longer routed", zap.String("domain", domain))
+				end()
+				delete(ends, domain)
+			}
+		}
+		for _, domain := range wanted {
+			if _, routed := ends[domain]; routed {
+				continue
+			}
+			route, end := context.WithCancel(ctx)
+			ends[domain] = end
+			start(route, domain)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
 }
 
 // batchesInWork bounds how far matching may run ahead of acknowledging.

@@ -1,0 +1,62 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+)
+
+// refreshTimeout is how long an event that the catalogue would refuse waits for a
+// newer catalogue.
+const refreshTimeout = 2 * time.Second
+
+// A refresher checks the events of one call. What the catalogue refuses it looks at
+// again with a newer one, so that a type or a version that was registered a moment
+// ago, anywhere, is known here at once.
+//
+// That costs a request to the server, which events that are simply wrong must not
+// be able to multiply: a call, with all the events of its batch, asks once; calls at
+// the same time share a request; and a schemas.Live makes no more than one in 20 ms,
+// however many call. Events that are accepted ask for nothing.
+type refresher struct {
+	producer  *Producer
+	ctx       context.Context //nolint:containedctx // of the call that it is made for
+	catalogue *schemas.Catalogue
+	asked     bool
+	failed    error
+}
+
+func (p *Producer) refresher(ctx context.Context) refresher {
+	return refresher{producer: p, ctx: ctx, catalogue: p.catalogue.Current()}
+}
+
+func (r *refresher) check(e *stream.Event) (schemas.Verdict, error) {
+	verdict, err := r.catalogue.Check(e)
+	if err != nil && !r.asked {
+		if newer := r.ask(); newer != r.catalogue {
+			r.catalogue = newer
+			verdict, err = newer.Check(e)
+		}
+	}
+	if err != nil && r.failed != nil {
+		// Not refused for good: whether it would be accepted by now is not known.
+		return schemas.Verdict{}, fmt.Errorf("%w: %s, and whether that has changed cannot be found out: %w", ErrUnavailable, err.Error(), r.failed)
+	}
+	return verdict, err
+}
+
+// ask returns a newer catalogue, or the same one.
+func (r *refresher) ask() *schemas.Catalogue {
+	r.asked = true
+	ctx, cancel := context.WithTimeout(r.ctx, refreshTimeout)
+	defer cancel()
+	newer, err := r.producer.catalogue.Sync(ctx)
+	if err != nil {
+		r.failed = err
+		return r.catalogue
+	}
+	return newer
+}
