@@ -56,6 +56,8 @@ type serveCmd struct {
 	Keyset      string         `group:"Security" type:"path" placeholder:"FILE" help:"Key that encrypts the secrets of subscriptions. Senders and admins of one installation need the same. Default: keyset.json in the data directory, made at the first start."`
 	AdminToken  string         `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Token that the API asks for. Best given by the environment. Default: admin.token in the data directory, made at the first start."`
 
+	handshakeFlags
+
 	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md)."`
 	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
 	LogLevel  string        `group:"Log" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error. info has one line for each request made."`
@@ -99,6 +101,10 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		return err
 	}
 	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: c.AllowTarget, AllowHTTP: c.AllowHTTP})
+	if err != nil {
+		return err
+	}
+	publicURL, origin, err := c.resolve(c.AllowHTTP)
 	if err != nil {
 		return err
 	}
@@ -190,7 +196,9 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 			return err
 		}
 		store := subscription.NewStore(storeJS, layout, keyring, log)
-		s, err := sender.New(sender.Config{Egress: egress, UserAgent: "jetpost/" + version, Grace: c.Grace}, nc, layout, view, store, log, reg)
+		s, err := sender.New(sender.Config{
+			Egress: egress, UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
+		}, nc, layout, view, store, log, reg)
 		if err != nil {
 			return err
 		}
@@ -353,6 +361,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 			return err
 		}
 		mux.Handle("/v1/", admin.RequireToken(token, a.Handler()))
+		mux.Handle("/v1/handshakes/", a.Callback())
 		mux.Handle("/openapi.json", a.Handler())
 	}
 	return nil
