@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/jetpost/jetpost/profile/cloudevents"
+	"github.com/jetpost/jetpost/profile/github"
+	"github.com/jetpost/jetpost/profile/httpsignature"
 	"github.com/jetpost/jetpost/profile/jfrog"
 	"github.com/jetpost/jetpost/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/profile/standard"
@@ -24,6 +26,8 @@ func profiles() map[string]wire.Profile {
 	return map[string]wire.Profile{
 		"cloudevents":           cloudevents.Structured{},
 		"cloudevents-binary":    cloudevents.Binary{},
+		"github":                github.Webhook{},
+		"http-signature":        httpsignature.Webhook{},
 		"jfrog":                 jfrog.Webhook{},
 		"jfrog-custom":          jfrog.Custom{},
 		"secure-source-manager": securesourcemanager.Webhook{},

@@ -21,7 +21,7 @@ import (
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	want := []string{"cloudevents", "cloudevents-binary", "jfrog", "jfrog-custom", "secure-source-manager", "standard"}
+	want := []string{"cloudevents", "cloudevents-binary", "github", "http-signature", "jfrog", "jfrog-custom", "secure-source-manager", "standard"}
 	if diff := cmp.Diff(want, profile.Names()); diff != "" {
 		t.Errorf("names differ (-want +got):\n%s", diff)
 	}
