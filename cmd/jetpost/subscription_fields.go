@@ -19,18 +19,22 @@ type subscriptionFields struct {
 	Types        []string          `env:"-" aliases:"type" group:"Subscription" placeholder:"TYPE,..." help:"Event types, or <domain>.* for all of a domain. Can be repeated."`
 	URL          string            `name:"url" env:"-" group:"Subscription" placeholder:"URL" help:"Where deliveries go. A query is kept as a secret."`
 	Profile      string            `env:"-" group:"Subscription" placeholder:"NAME" help:"How a delivery looks: cloudevents (default), cloudevents-binary or standard."`
-	Filter       []string          `env:"-" sep:"none" group:"Filters" placeholder:"JSON" help:"A condition in a dialect of CloudEvents Subscriptions: exact, prefix, suffix, all, any or not. Can be repeated; all must match."`
+	Filter       []string          `env:"-" sep:"none" group:"Filters" placeholder:"JSON" help:"A condition in a dialect of CloudEvents Subscriptions: exact, prefix, suffix, glob, ant, sql, all, any or not. Can be repeated; all must match."`
 	Exact        []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=VALUE" help:"An attribute, or data.<path> for a value in JSON data, that must be this. Can be repeated; all must match."`
 	Prefix       []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=VALUE" help:"The same for how it must begin."`
 	Suffix       []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=VALUE" help:"The same for how it must end."`
+	Glob         []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=PATTERN" help:"The same for a glob that it must match: * matches a / too. Can be repeated."`
+	Ant          []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=PATTERN" help:"The same for an Ant pattern, such as org/**/*.jar. Can be repeated."`
+	SQL          []string          `name:"sql" env:"-" sep:"none" group:"Filters" placeholder:"EXPRESSION" help:"A CloudEvents SQL expression on the attributes that must be TRUE. Can be repeated."`
 	Header       []string          `env:"-" sep:"none" group:"Requests" placeholder:"NAME=VALUE" help:"A header of every request. Can be repeated."`
 	SecretHeader []string          `env:"-" sep:"none" group:"Requests" placeholder:"NAME=VALUE" help:"A header whose value is never shown. A value @FILE is read from a file. Can be repeated."`
 	Timeout      time.Duration     `env:"-" group:"Requests" placeholder:"15s" help:"For one request, 1s to 30s."`
 	MaxInFlight  int               `env:"-" group:"Requests" placeholder:"N" help:"Requests under way at one time, 1 to 1000. Default: 64."`
 	Schedule     []time.Duration   `env:"-" group:"Requests" placeholder:"0s,5s,..." help:"The delay before each attempt; the first is 0s."`
 	Label        map[string]string `env:"-" mapsep:"none" group:"Subscription" placeholder:"NAME=VALUE" help:"A label of your own. Can be repeated."`
-	Description  string            `env:"-" group:"Subscription" placeholder:"TEXT" help:"What it is for."`
-	Secret       string            `env:"JETPOST_NEW_SECRET" group:"Subscription" placeholder:"whsec_..." help:"Signing secret. Default: one is made. Other users of this machine can read arguments: the environment variable is safer."`
+	vendorFields
+	Description string `env:"-" group:"Subscription" placeholder:"TEXT" help:"What it is for."`
+	Secret      string `env:"JETPOST_NEW_SECRET" group:"Subscription" placeholder:"whsec_..." help:"Signing secret. Default: one is made. Other users of this machine can read arguments: the environment variable is safer."`
 }
 
 // document is the JSON of what is given: of the file, with the flags over it.
@@ -52,7 +56,7 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	set(body, "description", f.Description, f.Description != "")
 	set(body, "labels", f.Label, len(f.Label) > 0)
 	set(body, "secret", f.Secret, f.Secret != "")
-	filters, err := f.filters()
+	filters, err := f.filters(typesOf(body))
 	if err != nil {
 		return nil, err
 	}
@@ -75,8 +79,23 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	return body, nil
 }
 
+// typesOf are the event types of a subscription's JSON.
+func typesOf(body map[string]any) []string {
+	var types []string
+	switch given := body["types"].(type) {
+	case []string:
+		types = given
+	case []any:
+		for _, each := range given {
+			text, _ := each.(string)
+			types = append(types, text)
+		}
+	}
+	return types
+}
+
 // filters are those of all flags, each a condition of its own.
-func (f *subscriptionFields) filters() ([]any, error) {
+func (f *subscriptionFields) filters(types []string) ([]any, error) {
 	var filters []any
 	for _, text := range f.Filter {
 		if !json.Valid([]byte(text)) {
@@ -87,7 +106,7 @@ func (f *subscriptionFields) filters() ([]any, error) {
 	for _, dialect := range []struct {
 		name   string
 		values []string
-	}{{"exact", f.Exact}, {"prefix", f.Prefix}, {"suffix", f.Suffix}} {
+	}{{"exact", f.Exact}, {"prefix", f.Prefix}, {"suffix", f.Suffix}, {"glob", f.Glob}, {"ant", f.Ant}} {
 		for _, pair := range dialect.values {
 			name, value, ok := strings.Cut(pair, "=")
 			if !ok || name == "" {
@@ -96,7 +115,14 @@ func (f *subscriptionFields) filters() ([]any, error) {
 			filters = append(filters, map[string]any{dialect.name: map[string]string{name: value}})
 		}
 	}
-	return filters, nil
+	for _, expression := range f.SQL {
+		filters = append(filters, map[string]any{"sql": expression})
+	}
+	vendors, err := f.compile(types)
+	for _, filter := range vendors {
+		filters = append(filters, filter)
+	}
+	return filters, err
 }
 
 func (f *subscriptionFields) setEndpoint(body map[string]any) error {
