@@ -138,7 +138,7 @@ func encodeRecord(d *Domain) ([]byte, error) {
 // decodeRecord reads what encodeRecord has written, here or in another version.
 func decodeRecord(name string, value []byte, revision uint64) (*loaded, error) {
 	if _, f := decode(value); f != nil {
-		return nil, fmt.Errorf("read domain %s: its record %s %s", name, f.pointer(), f.message)
+		return nil, fmt.Errorf("read domain %s: %s", name, strings.TrimSpace("its record "+f.pointer())+" "+f.message)
 	}
 	var r record
 	if err := json.Unmarshal(value, &r); err != nil {
