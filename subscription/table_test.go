@@ -309,6 +309,28 @@ func BenchmarkMatch(b *testing.B) {
 			return Exact(map[string]string{[]string{"subject", "data.repo_key"}[i%2]: "x" + strconv.Itoa(i)})
 		}), 0},
 		{"10000/prefix_path", many(func(i int) Filter { return Prefix(map[string]string{"data.path": "org/" + strconv.Itoa(i) + "/"}) }), 0},
+		{"10000/prefix_path_of_one_repo", many(func(i int) Filter {
+			return All(Exact(map[string]string{"data.repo_key": "repo-5000"}), Prefix(map[string]string{"data.path": "org/" + strconv.Itoa(i) + "/"}))
+		}), 0},
+		{"10000/any_of_three_repo_keys", many(func(i int) Filter {
+			one := func(repo string) Filter {
+				return Exact(map[string]string{"data.repo_key": repo + strconv.Itoa(i)})
+			}
+			return Any(one("repo-"), one("libs-"), one("tmp-"))
+		}), 1},
+		{"10000/suffix_path", many(func(i int) Filter { return Suffix(map[string]string{"data.path": "-" + strconv.Itoa(i) + ".jar"}) }), 0},
+		{"10000/source_and_branch", many(func(i int) Filter {
+			return All(Exact(map[string]string{"source": "/artifactory/" + []string{"a", strconv.Itoa(i)}[min(i%1000, 1)]}), Glob(map[string]string{"data.path": "org/{main,release*," + strconv.Itoa(i) + "}"}))
+		}), 0},
+		{"10000/glob_path", many(func(i int) Filter {
+			return Glob(map[string]string{"data.path": "org/{a,b}" + strconv.Itoa(i) + "/*.jar"})
+		}), 0},
+		{"10000/glob_without_literals", many(func(i int) Filter { return Glob(map[string]string{"data.path": "*/" + strconv.Itoa(i) + "/*"}) }), 0},
+		{"10000/ant_without_literals", many(func(i int) Filter { return Ant(map[string]string{"data.path": "**/" + strconv.Itoa(i) + "/**"}) }), 0},
+		{"10000/sql_equal", many(func(i int) Filter {
+			return SQL("EXISTS source AND (subject = 'x-" + strconv.Itoa(i) + "' OR subject LIKE 'y-" + strconv.Itoa(i) + "-%')")
+		}), 0},
+		{"10000/sql_without_keys", many(func(i int) Filter { return SQL("RIGHT(subject, 10) = 'x-" + strconv.Itoa(i) + "'") }), 0},
 		{"10/mixed", []*Subscription{
 			wish("a", deployed, Exact(map[string]string{"subject": "subject-5000"})),
 			wish("b", deployed, Exact(map[string]string{"data.repo_key": "repo-5000"})),
