@@ -10,12 +10,17 @@ import (
 
 // A function is one of those that every engine has to have.
 type function struct {
-	name     string
-	args     []kind
-	variadic bool // any number of the last one, none included
-	returns  kind
-	run      func(args []value) (value, failure)
+	name    string
+	args    []kind // 3 at most
+	returns kind
+	run     func(args arguments) (value, failure)
+	// variadic is instead of run: it takes any number of the last argument, none
+	// included.
+	variadic func(args []value) (value, failure)
 }
+
+// arguments are passed by value, so that most calls need no memory.
+type arguments [3]value
 
 type call struct {
 	function function
@@ -27,38 +32,53 @@ type call struct {
 const maxText = 1 << 20
 
 func (f function) takes(n int) bool {
-	return n == len(f.args) || f.variadic && n >= len(f.args)-1
+	return n == len(f.args) || f.variadic != nil && n >= len(f.args)-1
 }
 
 func (c call) eval(e *stream.Event) (value, failure) {
-	args := make([]value, len(c.args))
-	for i, arg := range c.args {
-		want := c.function.args[min(i, len(c.function.args)-1)]
-		var f failure
-		if args[i], f = evalAs(arg, e, want); f != 0 {
-			return c.function.returns.zero(), f
+	var v value
+	var f failure
+	if c.function.variadic != nil {
+		args := make([]value, len(c.args))
+		for i := range c.args {
+			if args[i], f = c.arg(i, e); f != 0 {
+				return c.function.returns.zero(), f
+			}
 		}
+		v, f = c.function.variadic(args)
+	} else {
+		var args arguments
+		for i := range c.args {
+			if args[i], f = c.arg(i, e); f != 0 {
+				return c.function.returns.zero(), f
+			}
+		}
+		v, f = c.function.run(args)
 	}
-	v, f := c.function.run(args)
 	if len(v.text) > maxText {
 		return c.function.returns.zero(), functionFailure
 	}
 	return v, f
 }
 
+// arg evaluates an argument.
+func (c call) arg(i int, e *stream.Event) (value, failure) {
+	return evalAs(c.args[i], e, c.function.args[min(i, len(c.function.args)-1)])
+}
+
 // functions are all of them. Those of texts count characters.
 func functions() []function {
-	cast := func(k kind) func([]value) (value, failure) {
-		return func(args []value) (value, failure) { return args[0].as(k) }
+	cast := func(k kind) func(arguments) (value, failure) {
+		return func(args arguments) (value, failure) { return args[0].as(k) }
 	}
-	is := func(k kind) func([]value) (value, failure) {
-		return func(args []value) (value, failure) {
+	is := func(k kind) func(arguments) (value, failure) {
+		return func(args arguments) (value, failure) {
 			_, f := args[0].as(k)
 			return truth(f == 0), 0
 		}
 	}
-	onText := func(change func(string) string) func([]value) (value, failure) {
-		return func(args []value) (value, failure) { return str(change(args[0].text)), 0 }
+	onText := func(change func(string) string) func(arguments) (value, failure) {
+		return func(args arguments) (value, failure) { return str(change(args[0].text)), 0 }
 	}
 	one := []kind{text}
 	return []function{
@@ -69,19 +89,19 @@ func functions() []function {
 		{name: "IS_BOOL", args: []kind{anything}, returns: boolean, run: is(boolean)},
 		{name: "ABS", args: []kind{integer}, returns: integer, run: abs},
 		{name: "LENGTH", args: one, returns: integer, run: length},
-		{name: "CONCAT", args: one, variadic: true, returns: text, run: concat},
-		{name: "CONCAT_WS", args: []kind{text, text}, variadic: true, returns: text, run: concatWS},
+		{name: "CONCAT", args: one, returns: text, variadic: concat},
+		{name: "CONCAT_WS", args: []kind{text, text}, returns: text, variadic: concatWS},
 		{name: "LOWER", args: one, returns: text, run: onText(strings.ToLower)},
 		{name: "UPPER", args: one, returns: text, run: onText(strings.ToUpper)},
 		{name: "TRIM", args: one, returns: text, run: onText(strings.TrimSpace)},
 		{name: "LEFT", args: []kind{text, integer}, returns: text, run: left},
 		{name: "RIGHT", args: []kind{text, integer}, returns: text, run: right},
-		{name: "SUBSTRING", args: []kind{text, integer}, returns: text, run: substring},
+		{name: "SUBSTRING", args: []kind{text, integer}, returns: text, run: from},
 		{name: "SUBSTRING", args: []kind{text, integer, integer}, returns: text, run: substring},
 	}
 }
 
-func abs(args []value) (value, failure) {
+func abs(args arguments) (value, failure) {
 	switch n := args[0].number; {
 	case n == math.MinInt32:
 		return number(math.MaxInt32), mathFailure
@@ -92,7 +112,7 @@ func abs(args []value) (value, failure) {
 	}
 }
 
-func length(args []value) (value, failure) {
+func length(args arguments) (value, failure) {
 	return inRange(int64(utf8.RuneCountInString(args[0].text)))
 }
 
@@ -124,7 +144,7 @@ func cut(s string, n int) int {
 	return at
 }
 
-func left(args []value) (value, failure) {
+func left(args arguments) (value, failure) {
 	s, n := args[0].text, int(args[1].number)
 	if n < 0 {
 		return str(s), functionFailure
@@ -132,7 +152,7 @@ func left(args []value) (value, failure) {
 	return str(s[:cut(s, n)]), 0
 }
 
-func right(args []value) (value, failure) {
+func right(args arguments) (value, failure) {
 	s, n := args[0].text, int(args[1].number)
 	if n < 0 {
 		return str(s), functionFailure
@@ -140,11 +160,17 @@ func right(args []value) (value, failure) {
 	return str(s[cut(s, utf8.RuneCountInString(s)-n):]), 0
 }
 
-func substring(args []value) (value, failure) {
-	s, at := args[0].text, int(args[1].number)
+// from is SUBSTRING with two arguments.
+func from(args arguments) (value, failure) {
+	args[2] = number(math.MaxInt32)
+	return substring(args)
+}
+
+func substring(args arguments) (value, failure) {
+	s, at, n := args[0].text, int(args[1].number), int(args[2].number)
 	size := utf8.RuneCountInString(s)
 	switch {
-	case at > size || at < -size || len(args) == 3 && args[2].number < 0:
+	case at > size || at < -size || n < 0:
 		return str(""), functionFailure
 	case at == 0:
 		return str(""), 0
@@ -154,8 +180,5 @@ func substring(args []value) (value, failure) {
 		at += size
 	}
 	s = s[cut(s, at):]
-	if len(args) == 3 {
-		s = s[:cut(s, int(args[2].number))]
-	}
-	return str(s), 0
+	return str(s[:cut(s, n)]), 0
 }
