@@ -27,14 +27,17 @@ func (filterSchema) Schema(r huma.Registry) *huma.Schema {
 	}
 	r.Map()[name] = &huma.Schema{
 		Type: huma.TypeObject, MinProperties: &one, MaxProperties: &one, AdditionalProperties: false,
-		Description: "A condition, by one dialect of the CloudEvents Subscriptions API. Names are attributes, or data.<path> for a value in JSON data.",
+		Description: "A condition, by one dialect of the CloudEvents Subscriptions API, or by glob or ant. Names are attributes, or data.<path> for a value in JSON data.",
 		Properties: map[string]*huma.Schema{
 			"exact":  entries("Each attribute is exactly this."),
 			"prefix": entries("Each attribute begins with this."),
 			"suffix": entries("Each attribute ends with this."),
+			"glob":   entries("Each attribute fits this pattern: * ? [a-z] {a,b}, where * is any characters."),
+			"ant":    entries("Each attribute, a path, fits this Ant pattern: * and ? inside a segment, ** any segments."),
 			"all":    {Type: huma.TypeArray, Items: ref, MinItems: &one, Description: "Every filter matches."},
 			"any":    {Type: huma.TypeArray, Items: ref, MinItems: &one, Description: "One filter matches."},
 			"not":    {Ref: ref.Ref},
+			"sql":    {Type: huma.TypeString, Description: "A CloudEvents SQL expression on the attributes, which must be true."},
 		},
 		Examples: []any{map[string]any{"exact": map[string]any{"subject": "main"}}},
 	}
