@@ -56,6 +56,7 @@ func run(e *env, args []string) error {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false, FlagsLast: true}),
 		kong.DefaultEnvars("JETPOST"),
+		kong.Vars(helpVars()),
 		kong.Writers(e.stdout, e.stderr),
 		kong.Exit(func(int) { exited = true }),
 	)

@@ -105,6 +105,16 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 		t.Errorf("got %+v", got)
 	}
 
+	// A receiver that is asked for its consent, and senders that agree on a rate.
+	asked := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, _ *arrival) {
+		w.Header().Set("WebHook-Allowed-Origin", "*")
+	})
+	admin.subscribe(t, "asked", asked.URL, []string{"artifact.*"}, object{"handshake": object{"mode": "required"}, "delivery": object{"rate": 100}})
+	admin.call(t, http.MethodPost, "/v1/subscriptions/asked/test", nil, nil)
+	eventually(t, "the delivery has its turn after the consent", func() bool { return len(admin.attempts(t, "asked")) == 1 })
+	admin.call(t, http.MethodPost, "/v1/subscriptions/asked/handshake", nil, nil)
+	admin.call(t, http.MethodDelete, "/v1/subscriptions/asked", nil, nil)
+
 	// A timer fires, and the pump puts the delivery back on its queue. And what
 	// no router can read.
 	e := &stream.Event{ID: "late", Source: "/late", Type: "artifact.deployed", Data: []byte("{}")}
@@ -189,7 +199,7 @@ func TestOperationsNames(t *testing.T) {
 	if diff := cmp.Diff(slices.Compact(exist), named); diff != "" {
 		t.Errorf("metrics (-exist +named):\n%s", diff)
 	}
-	parser, err := kong.New(new(commandLine))
+	parser, err := kong.New(new(commandLine), kong.Vars(helpVars()))
 	if err != nil {
 		t.Fatal(err)
 	}

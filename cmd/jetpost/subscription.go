@@ -17,15 +17,16 @@ import (
 
 // subscriptionCmd is `jetpost subscription`.
 type subscriptionCmd struct {
-	Create subscriptionCreateCmd `cmd:"" help:"Create a subscription."`
-	List   subscriptionListCmd   `cmd:"" aliases:"ls" help:"List subscriptions."`
-	Get    subscriptionGetCmd    `cmd:"" aliases:"show" help:"Show a subscription."`
-	Update subscriptionUpdateCmd `cmd:"" help:"Change a subscription, or replace it by a file."`
-	Delete subscriptionDeleteCmd `cmd:"" aliases:"rm" help:"Delete subscriptions, and the deliveries that wait."`
-	Pause  subscriptionPauseCmd  `cmd:"" help:"Hold deliveries back. Events go on being matched."`
-	Resume subscriptionResumeCmd `cmd:"" help:"Make deliveries again, also after the receiver was gone."`
-	Rotate subscriptionRotateCmd `cmd:"" help:"Give a subscription a new signing secret."`
-	Test   subscriptionTestCmd   `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`
+	Create    subscriptionCreateCmd    `cmd:"" help:"Create a subscription."`
+	List      subscriptionListCmd      `cmd:"" aliases:"ls" help:"List subscriptions."`
+	Get       subscriptionGetCmd       `cmd:"" aliases:"show" help:"Show a subscription."`
+	Update    subscriptionUpdateCmd    `cmd:"" help:"Change a subscription, or replace it by a file."`
+	Delete    subscriptionDeleteCmd    `cmd:"" aliases:"rm" help:"Delete subscriptions, and the deliveries that wait."`
+	Pause     subscriptionPauseCmd     `cmd:"" help:"Hold deliveries back. Events go on being matched."`
+	Resume    subscriptionResumeCmd    `cmd:"" help:"Make deliveries again, also after the receiver was gone."`
+	Rotate    subscriptionRotateCmd    `cmd:"" help:"Give a subscription a new signing secret."`
+	Handshake subscriptionHandshakeCmd `cmd:"" help:"Ask a receiver again whether it wants the deliveries."`
+	Test      subscriptionTestCmd      `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`
 }
 
 // A shownSubscription is one as the API answers.
@@ -51,7 +52,9 @@ type subscriptionCreateCmd struct {
 // Help is the long text of --help.
 func (c *subscriptionCreateCmd) Help() string {
 	return `Every event that is published after this command has ended is matched with the new
-subscription. Its signing secret is shown once, now.
+subscription. Its signing secret is shown once, now. A receiver that is asked for its
+consent (--handshake) gets nothing before it has answered, where that is required: see
+"jetpost subscription get".
 
 Examples:
 
@@ -59,6 +62,10 @@ Examples:
   jetpost subscription create --id ci --types git.push --exact subject=main --url ...     pushes to main only
   jetpost subscription create --id jars --types 'artifact.*' --suffix data.name=.jar --exact data.repo_key=libs --url ...
   jetpost subscription create --id x --types git.push --filter '{"not":{"prefix":{"subject":"dependabot/"}}}' --url ...
+  jetpost subscription create --id slow --types git.push --rate 2 --url ...               two requests per second at most
+  jetpost subscription create --id ask --types git.push --handshake required --handshake-rate 120 --url ...
+  jetpost subscription create --id jf --types 'artifact.*' --profile jfrog --secret @token.txt --url ...
+  jetpost subscription create --id own --types 'artifact.*' --profile jfrog-custom --template body.tmpl --template-secret token=@token.txt --url ...
   jetpost subscription create --file subscription.json`
 }
 
@@ -90,8 +97,11 @@ func (c *subscriptionCreateCmd) Run(e *env) error {
 	if err := printSubscription(e.stdout, &created); err != nil {
 		return err
 	}
+	if created.Secret != "" {
+		_, _ = fmt.Fprintln(e.stdout, "\nThe secret is not shown again: give it to the receiver now.")
+	}
 	_, err = fmt.Fprintf(e.stdout, `
-The secret is not shown again: give it to the receiver now. Next:
+Next:
 
   jetpost subscription test %[1]s      send an example event
   jetpost attempts %[1]s --follow      see every request
@@ -124,22 +134,24 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 	for _, delay := range s.Delivery.Retry {
 		schedule = append(schedule, delay.String())
 	}
-	return details(w,
+	pairs := []string{
 		"state", state,
 		"description", s.Description,
 		"types", strings.Join(s.Types, ", "),
 		"filters", strings.Join(filters, " "),
-		"endpoint", s.Endpoint.Method+" "+s.Endpoint.RedactedURL(),
+		"endpoint", s.Endpoint.Method + " " + s.Endpoint.RedactedURL(),
 		"headers", strings.Join(headers, ", "),
 		"timeout", s.Endpoint.Timeout.String(),
 		"profile", s.Profile,
+	}
+	return details(w, append(append(pairs, profileLines(&s.Subscription)...),
 		"in flight", "at most "+strconv.Itoa(s.Delivery.MaxInFlight),
 		"attempts", strings.Join(schedule, " "),
 		"labels", strings.Join(labels, ", "),
 		"created", s.CreatedAt.Local().Format(time.RFC3339),
 		"changed", s.UpdatedAt.Local().Format(time.RFC3339),
 		"secret", s.Secret,
-	)
+	)...)
 }
 
 // subscriptionListCmd is `jetpost subscription list`.
@@ -260,6 +272,7 @@ Examples:
 
   jetpost subscription update ci --url https://ci.example.com/new
   jetpost subscription update ci --types git.push,git.pull_request --max-in-flight 10
+  jetpost subscription update ci --rate 5 --handshake preferred
   jetpost subscription update ci --patch '{"filters":null}'
   jetpost subscription get ci --output json > ci.json; edit ci.json; jetpost subscription update ci --file ci.json`
 }

@@ -66,7 +66,7 @@ type subscriptionRotateCmd struct {
 
 	ID      string        `arg:"" help:"Which subscription."`
 	Overlap time.Duration `env:"-" default:"24h" help:"How long deliveries carry signatures by the old secrets as well, 0s to 168h. 0s: the old ones are known to others."`
-	Secret  string        `env:"JETPOST_NEW_SECRET" placeholder:"whsec_..." help:"The new secret. Default: one is made. Other users of this machine can read arguments: the environment variable is safer."`
+	Secret  string        `env:"JETPOST_NEW_SECRET" placeholder:"SECRET" help:"The new secret. @FILE is read from a file. Default: one is made. Other users of this machine can read arguments: a file, or the environment variable, is safer."`
 }
 
 // Help is the long text of --help.
@@ -85,8 +85,12 @@ func (c *subscriptionRotateCmd) Run(e *env) error {
 		return err
 	}
 	body := map[string]string{"overlap": c.Overlap.String()}
-	if c.Secret != "" {
-		body["secret"] = c.Secret
+	secret, err := secretValue("--secret", c.Secret)
+	if err != nil {
+		return err
+	}
+	if secret != "" {
+		body["secret"] = secret
 	}
 	var raw json.RawMessage
 	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/rotate-secret"), body, &raw); err != nil {
@@ -104,6 +108,62 @@ func (c *subscriptionRotateCmd) Run(e *env) error {
 	}
 	_, err = fmt.Fprintf(e.stdout, "new secret of %s: %s\nThe old one signs as well until %s.\n",
 		shown(c.ID, shownField), shown(answer.Secret, shownField), answer.OldValidUntil.Local().Format(time.RFC3339))
+	return err
+}
+
+// subscriptionHandshakeCmd is `jetpost subscription handshake`.
+type subscriptionHandshakeCmd struct {
+	apiFlags
+	outputFlag
+
+	ID   string        `arg:"" help:"Which subscription."`
+	Wait time.Duration `env:"-" default:"10s" help:"How long to wait for the answer. 0s: not at all."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionHandshakeCmd) Help() string {
+	return `What the receiver has answered before is forgotten: it is asked by OPTIONS, as it was
+before the first delivery. Where its consent is required, deliveries wait meanwhile.
+
+  jetpost subscription handshake ci
+  jetpost subscription update ci --handshake required      to have it asked at all`
+}
+
+// Run asks, and waits for the answer. One that is no consent is an error.
+func (c *subscriptionHandshakeCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/handshake"), nil, &raw); err != nil {
+		return err
+	}
+	var s shownSubscription
+	for until := time.Now().Add(c.Wait); ; {
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		if s.Handshake.Consent != subscription.Pending || time.Now().After(until) {
+			break
+		}
+		select {
+		case <-e.ctx.Done():
+			return e.ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+		if err := api.get(e.ctx, subscriptionPath(c.ID), nil, &raw); err != nil {
+			return err
+		}
+	}
+	if c.json() {
+		err = printJSON(e.stdout, raw)
+	} else {
+		_, err = fmt.Fprintf(e.stdout, "handshake of %s: %s\n", shown(c.ID, shownField), shown(handshakeLine(&s.Handshake), shownLine))
+	}
+	if err == nil && s.Handshake.Consent == subscription.Denied {
+		err = errors.New("the receiver has not consented")
+	}
 	return err
 }
 

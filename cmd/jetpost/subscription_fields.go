@@ -18,7 +18,7 @@ type subscriptionFields struct {
 	File         string            `env:"-" xor:"how" group:"Subscription" placeholder:"FILE" help:"JSON of a subscription, - for standard input. Other flags win over it."`
 	Types        []string          `env:"-" aliases:"type" group:"Subscription" placeholder:"TYPE,..." help:"Event types, or <domain>.* for all of a domain. Can be repeated."`
 	URL          string            `name:"url" env:"-" group:"Subscription" placeholder:"URL" help:"Where deliveries go. A query is kept as a secret."`
-	Profile      string            `env:"-" group:"Subscription" placeholder:"NAME" help:"How a delivery looks: cloudevents (default), cloudevents-binary or standard."`
+	Profile      string            `env:"-" group:"Subscription" placeholder:"NAME" help:"How a delivery looks to the receiver: ${profiles}. Default: cloudevents."`
 	Filter       []string          `env:"-" sep:"none" group:"Filters" placeholder:"JSON" help:"A condition in a dialect of CloudEvents Subscriptions: exact, prefix, suffix, glob, ant, sql, all, any or not. Can be repeated; all must match."`
 	Exact        []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=VALUE" help:"An attribute, or data.<path> for a value in JSON data, that must be this. Can be repeated; all must match."`
 	Prefix       []string          `env:"-" sep:"none" group:"Filters" placeholder:"NAME=VALUE" help:"The same for how it must begin."`
@@ -33,8 +33,9 @@ type subscriptionFields struct {
 	Schedule     []time.Duration   `env:"-" group:"Requests" placeholder:"0s,5s,..." help:"The delay before each attempt; the first is 0s."`
 	Label        map[string]string `env:"-" mapsep:"none" group:"Subscription" placeholder:"NAME=VALUE" help:"A label of your own. Can be repeated."`
 	vendorFields
+	profileFields
 	Description string `env:"-" group:"Subscription" placeholder:"TEXT" help:"What it is for."`
-	Secret      string `env:"JETPOST_NEW_SECRET" group:"Subscription" placeholder:"whsec_..." help:"Signing secret. Default: one is made. Other users of this machine can read arguments: the environment variable is safer."`
+	Secret      string `env:"JETPOST_NEW_SECRET" group:"Subscription" placeholder:"SECRET" help:"Signing secret: whsec_ or whsk_ and base64, or what the profile takes. @FILE is read from a file. Default: one is made, where the profile needs one. Other users of this machine can read arguments: a file, or the environment variable, is safer."`
 }
 
 // document is the JSON of what is given: of the file, with the flags over it.
@@ -55,7 +56,11 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	set(body, "profile", f.Profile, f.Profile != "")
 	set(body, "description", f.Description, f.Description != "")
 	set(body, "labels", f.Label, len(f.Label) > 0)
-	set(body, "secret", f.Secret, f.Secret != "")
+	secret, err := secretValue("--secret", f.Secret)
+	if err != nil {
+		return nil, err
+	}
+	set(body, "secret", secret, secret != "")
 	filters, err := f.filters(typesOf(body))
 	if err != nil {
 		return nil, err
@@ -76,7 +81,7 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 		delivery["retry"] = retry
 	}
 	set(body, "delivery", delivery, len(delivery) > 0)
-	return body, nil
+	return body, f.setFields(body, stdin)
 }
 
 // typesOf are the event types of a subscription's JSON.
@@ -139,12 +144,11 @@ func (f *subscriptionFields) setEndpoint(body map[string]any) error {
 			if !ok || name == "" { // not shown: it may be a secret
 				return fmt.Errorf("--%s: write NAME=VALUE", group.flag)
 			}
-			if path, isFile := strings.CutPrefix(value, "@"); isFile && group.flag == "secret-header" {
-				text, err := os.ReadFile(path)
-				if err != nil {
-					return fmt.Errorf("read --secret-header %s: %w", name, err)
+			if group.flag == "secret-header" {
+				var err error
+				if value, err = secretValue("--secret-header "+name, value); err != nil {
+					return err
 				}
-				value = strings.TrimRight(string(text), "\r\n")
 			}
 			headers[name] = value
 		}
