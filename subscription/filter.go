@@ -135,6 +135,10 @@ func dialectNames() string {
 // Validate reports, in a *ValidationError, all that keeps f from being evaluated.
 func (f Filter) Validate() error {
 	var found problems
+	if nodes := f.nodes(); nodes > maxFilterNodes {
+		found.add("", "has %d filters and entries in all, at most %d are allowed: split it into several subscriptions", nodes, maxFilterNodes)
+		return found.err()
+	}
 	f.check("", 1, &found)
 	return found.err()
 }
@@ -258,6 +262,11 @@ func (f Filter) check(field string, depth int, found *problems) {
 		found.add(field, "%q is not a filter dialect: use one of %s", f.Dialect, dialectNames())
 		return
 	}
+	if depth == 1 && f.tooLarge() {
+		// It could be stored, and not be read again.
+		found.add(field, "is larger than %d bytes: split it into several subscriptions", maxFilterBytes)
+		return
+	}
 	field = join(field, f.Dialect)
 	switch d.form {
 	case entries:
@@ -296,6 +305,28 @@ func (f Filter) checkEntries(d dialect, field string, found *problems) {
 			found.add(join(field, name), "%s", err)
 		}
 	}
+}
+
+// tooLarge reports whether f has more than maxFilterBytes as JSON.
+func (f Filter) tooLarge() bool {
+	const longest = 6 // bytes in JSON for one of a text
+	if longest*f.textSize() <= maxFilterBytes {
+		return false
+	}
+	b, err := json.Marshal(f)
+	return err == nil && len(b) > maxFilterBytes
+}
+
+// textSize is about how much text there is in f.
+func (f Filter) textSize() int {
+	n := len(f.Expression) + len(`{"prefix":{}},`)
+	for name, value := range f.Values {
+		n += len(name) + len(value) + len(`"":"",`)
+	}
+	for i := range f.Filters {
+		n += f.Filters[i].textSize()
+	}
+	return n
 }
 
 // nodes counts filters and entries.

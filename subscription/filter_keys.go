@@ -20,9 +20,8 @@ type key struct {
 type keySet []key
 
 const (
-	maxKeys      = 1000 // in a set
-	maxKeySets   = 4    // that are considered for one filter
-	maxKeyPrefix = 64   // bytes of a prefix; indexes have a bit for each length
+	maxKeySets   = 4  // that are considered for one filter
+	maxKeyPrefix = 64 // bytes of a prefix; indexes have a bit for each length
 )
 
 // keySets returns what a filter can be indexed by, the most promising first.
@@ -54,7 +53,7 @@ func keySets(n node) []keySet {
 	for i := range sets {
 		sets[i] = sets[i].simplified()
 	}
-	sets = slices.DeleteFunc(sets, func(s keySet) bool { return len(s) == 0 || len(s) > maxKeys })
+	sets = slices.DeleteFunc(sets, func(s keySet) bool { return len(s) == 0 })
 	slices.SortStableFunc(sets, func(a, b keySet) int { return cmp.Compare(a.cost(), b.cost()) })
 	return sets[:min(len(sets), maxKeySets)]
 }

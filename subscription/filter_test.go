@@ -352,6 +352,26 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
+// TestFilterTooLarge is about filters made in Go that could be stored, but not read.
+func TestFilterTooLarge(t *testing.T) {
+	t.Parallel()
+	var many, long []Filter
+	for i := range 2600 {
+		many = append(many, Exact(map[string]string{"subject": strconv.Itoa(i)}))
+		if i < 300 {
+			long = append(long, Exact(map[string]string{"subject": strings.Repeat("<", 100)}))
+		}
+	}
+	wantProblems(t, Any(many...).Validate(), ": has 5201 filters and entries in all, at most 5000")
+	wantProblems(t, Any(long...).Validate(), ": is larger than 131072 bytes")
+	if err := Any(long[:150]...).Validate(); err != nil {
+		t.Error(err)
+	}
+	s := example(t, "ci")
+	s.Filters = []Filter{Any(long...)}
+	wantProblems(t, s.Validate(Rules{}), "filters[0]: is larger than 131072 bytes")
+}
+
 // naive evaluates a filter by its definition, with encoding/json.
 func naive(f Filter, e *stream.Event) bool {
 	switch f.Dialect {

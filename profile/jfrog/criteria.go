@@ -222,7 +222,7 @@ func (c *criteria) check(domain string) {
 // locate reports what check has not foreseen: there are limits to filters.
 func (c *criteria) locate(invalid *subscription.ValidationError) {
 	for _, p := range invalid.Problems {
-		c.refuse("", "cannot be used as filters: %s: %s", p.Field, p.Message)
+		c.refuse("", "cannot be used as filters: %s", strings.TrimSpace(p.Field+" "+p.Message))
 	}
 }
 

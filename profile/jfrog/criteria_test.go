@@ -224,6 +224,27 @@ func TestCriteriaRefused(t *testing.T) {
 	}
 }
 
+// TestManyRepositories is about criteria of large installations.
+func TestManyRepositories(t *testing.T) {
+	t.Parallel()
+	criteria := func(n int) string {
+		var keys []string
+		for i := range n {
+			keys = append(keys, fmt.Sprintf("%q", fmt.Sprintf("libs-release-local-%d", i)))
+		}
+		return `{"repoKeys":[` + strings.Join(keys, ",") + `],"includePatterns":["**/*.jar"]}`
+	}
+	match := selects(t, "artifact", criteria(900))
+	for event, want := range map[string]bool{"libs-release-local-0/a.jar": true, "libs-release-local-899/a.jar": true, "libs-release-local-900/a.jar": false, "libs-release-local-5-cache/a.jar remote": true, "libs-release-local-5-cache/a.jar": false} {
+		if match(item(event)) != want {
+			t.Errorf("%s: got %t", event, !want)
+		}
+	}
+	if _, err := jfrog.Criteria("artifact", json.RawMessage(criteria(2000))); err == nil || !strings.Contains(err.Error(), "criteria: cannot be used as filters") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestCriteriaAgainstNaive compares compiled criteria with the rules as they are
 // written down, on random criteria and events.
 func TestCriteriaAgainstNaive(t *testing.T) {
