@@ -86,7 +86,8 @@ type Admin struct {
 	store     *subscription.Store
 	view      *subscription.View
 	egress    *subscription.Egress
-	catalogue *schemas.Catalogue
+	catalogue catalogue
+	domains   *schemas.Store
 	attempts  *delivery.Log
 	letters   *delivery.DeadLetters
 	log       *zap.Logger
@@ -97,10 +98,10 @@ type Admin struct {
 	followers chan struct{} // a token for each client that follows
 }
 
-// New returns the API. view must be kept running by the caller, and open its
-// secrets: they are what GET …/secret answers.
+// New returns the API. view and live must be kept running by the caller; view must
+// open its secrets: they are what GET …/secret answers.
 func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscription.Store, view *subscription.View,
-	egress *subscription.Egress, catalogue *schemas.Catalogue, log *zap.Logger, reg prometheus.Registerer,
+	egress *subscription.Egress, live *schemas.Live, log *zap.Logger, reg prometheus.Registerer,
 ) (*Admin, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -111,7 +112,8 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		return nil, fmt.Errorf("register admin metrics: %w", err)
 	}
 	a := &Admin{
-		cfg: cfg, js: js, layout: layout, store: store, view: view, egress: egress, catalogue: catalogue,
+		cfg: cfg, js: js, layout: layout, store: store, view: view, egress: egress,
+		catalogue: catalogue{live}, domains: schemas.NewStore(js, layout, live, log),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: log.Named("admin"), metrics: m,
 		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),

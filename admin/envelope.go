@@ -11,12 +11,14 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// maxBody is how many bytes a body may have: as many as a subscription.
+// maxBody is how many bytes a body may have: as many as a subscription. Those with
+// the files of a domain may have maxDomainBody.
 const maxBody = 256 << 10
 
 // headerRequestID carries the name of a request, from the client or back to it.
@@ -123,20 +125,24 @@ func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) *problem {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	if r.ContentLength > maxBody {
+	limit := int64(maxBody)
+	if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, domainPath) {
+		limit = maxDomainBody
+	}
+	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // it is not worth reading
-		return bodyTooLarge()
+		return bodyTooLarge(limit)
 	}
 	controller := http.NewResponseController(w)
 	// Without support for deadlines, as in a test recorder, the body is at hand.
 	_ = controller.SetReadDeadline(time.Now().Add(a.cfg.BodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil { // the deadline stays, for the server reads on until it closes
 		w.Header().Set("Connection", "close") // what follows on it cannot be trusted
 		_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 		switch {
 		case tooLarge:
-			return bodyTooLarge()
+			return bodyTooLarge(limit)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return newProblem(http.StatusRequestTimeout, "the body did not arrive in time")
 		default:
@@ -151,8 +157,8 @@ func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) *problem {
 	return nil
 }
 
-func bodyTooLarge() *problem {
-	return newProblem(http.StatusRequestEntityTooLarge, "the body may have at most "+strconv.Itoa(maxBody)+" bytes")
+func bodyTooLarge(limit int64) *problem {
+	return newProblem(http.StatusRequestEntityTooLarge, "the body may have at most "+strconv.FormatInt(limit, 10)+" bytes")
 }
 
 // isJSON accepts what API clients call JSON. No content type means JSON.

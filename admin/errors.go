@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -77,6 +79,11 @@ func meanings() []meaning {
 		{subscription.ErrNotFound, http.StatusNotFound, ""},
 		{subscription.ErrExists, http.StatusConflict, "change it with PUT or PATCH, or choose another id"},
 		{subscription.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
+		{schemas.ErrNotFound, http.StatusNotFound, ""},
+		{schemas.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
+		{schemas.ErrReserved, http.StatusConflict, ""},
+		{schemas.ErrHasEvents, http.StatusConflict, "wait until they have aged out, or leave the domain as it is"},
+		{stream.ErrStopped, http.StatusServiceUnavailable, ""},
 		{errPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"},
 		{errDisabled, http.StatusConflict, "resume it first"},
 		{errQueueFull, http.StatusConflict, "wait until deliveries have been made"},
@@ -108,6 +115,12 @@ func (a *Admin) problemOf(ctx context.Context, err error) *problem {
 	}
 	if found, ok := errors.AsType[*subscription.ValidationError](err); ok {
 		return validationProblem(found)
+	}
+	if found, ok := errors.AsType[*schemas.LoadError](err); ok {
+		return filesProblem(found)
+	}
+	if found, ok := errors.AsType[*schemas.IncompatibleError](err); ok {
+		return incompatibleProblem(found)
 	}
 	status, detail := http.StatusInternalServerError, "this should not happen; the server's log has more"
 	for _, m := range meanings() {

@@ -31,17 +31,13 @@ type storedEvent struct {
 	Error    string          `json:"error,omitempty" doc:"Why there is no event: the message cannot be read."`
 }
 
-// eventRoutes are those of the event logs and the catalogue.
+// eventRoutes are those of the event logs.
 func (a *Admin) eventRoutes(api huma.API) {
 	register(a, api, followed[storedEvent](api, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"},
 		Summary:     "List or follow the events that were published",
 		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing.",
 	}), a.listEvents)
-	register(a, api, huma.Operation{
-		OperationID: "list-event-types", Method: http.MethodGet, Path: "/v1/event-types", Tags: []string{"Events"},
-		Summary: "List the event types that there are", Description: "With an example of the data of each.",
-	}, a.listEventTypes)
 }
 
 // A source is one event log, or one type in it.

@@ -39,6 +39,7 @@ type fixture struct {
 	layout stream.Layout
 	store  *subscription.Store
 	view   *subscription.View
+	live   *schemas.Live
 	admin  *Admin
 	reg    *prometheus.Registry
 	logs   *observer.ObservedLogs
@@ -70,10 +71,11 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 	f.store = subscription.NewStore(f.js, f.layout, keyring, log)
 	f.view = subscription.NewView(subscription.ViewConfig{}, f.js, f.layout, keyring, log)
 	ctx, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
 	go func() { ended <- f.view.Run(ctx) }()
 	tb.Cleanup(func() {
 		stop()
+		<-ended
 		<-ended
 	})
 	egress, err := subscription.NewEgress(subscription.EgressConfig{
@@ -90,7 +92,9 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 		c(&cfg)
 	}
 	f.reg = prometheus.NewPedanticRegistry()
-	f.admin, err = New(cfg, f.js, f.layout, f.store, f.view, egress, catalogue, log, f.reg)
+	f.live = schemas.NewLive(catalogue, f.js, f.layout, log)
+	go func() { ended <- f.live.Run(ctx) }()
+	f.admin, err = New(cfg, f.js, f.layout, f.store, f.view, egress, f.live, log, f.reg)
 	if err != nil {
 		tb.Fatal(err)
 	}

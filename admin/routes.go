@@ -22,6 +22,8 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.handshakeRoutes(api)
 	a.recordRoutes(api)
 	a.eventRoutes(api)
+	a.typeRoutes(api)
+	a.domainRoutes(api)
 	document, err := describe(api)
 	if err != nil {
 		return nil, err

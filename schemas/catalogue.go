@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/jetpost/jetpost/stream"
 )
 
 // shipped holds the domains that come with jetpost. A new folder is picked up
@@ -130,7 +132,9 @@ func (c *Catalogue) Names() []string {
 		names = append(names, d.Name)
 	}
 	for _, b := range c.broken {
-		names = append(names, b.Domain)
+		if stream.ValidDomain(b.Domain) { // a key that somebody else has written
+			names = append(names, b.Domain)
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -63,21 +63,24 @@ func newAPIServer(tb testing.TB) *apiServer {
 	store := subscription.NewStore(s.js, s.layout, keyring, zap.NewNop())
 	view := subscription.NewView(subscription.ViewConfig{}, s.js, s.layout, keyring, zap.NewNop())
 	viewing, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
-	ended := make(chan error, 1)
+	live := schemas.NewLive(catalogue, s.js, s.layout, zap.NewNop())
+	ended := make(chan error, 2)
 	go func() { ended <- view.Run(viewing) }()
+	go func() { ended <- live.Run(viewing) }()
 	tb.Cleanup(func() {
 		stop()
+		<-ended
 		<-ended
 	})
 	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	api, err := admin.New(admin.Config{Heartbeat: 50 * time.Millisecond}, s.js, s.layout, store, view, egress, catalogue, zap.NewNop(), prometheus.NewRegistry())
+	api, err := admin.New(admin.Config{Heartbeat: 50 * time.Millisecond}, s.js, s.layout, store, view, egress, live, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ingest, err := producer.New(producer.Config{}, s.js, s.layout, catalogue, zap.NewNop(), prometheus.NewRegistry())
+	ingest, err := producer.New(producer.Config{}, s.js, s.layout, live, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -58,7 +58,7 @@ type serveCmd struct {
 
 	handshakeFlags
 
-	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md)."`
+	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md). Every process needs the same. To add domains without a restart use jetpost schemas push."`
 	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
 	LogLevel  string        `group:"Log" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error. info has one line for each request made."`
 	LogFormat string        `group:"Log" default:"auto" enum:"auto,json,console" help:"json, console, or auto: console on a terminal."`
@@ -91,11 +91,10 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	for _, dir := range c.Schemas {
 		folders = append(folders, schemas.Dir(dir))
 	}
-	catalogue, err := schemas.Load(folders...)
+	loaded, err := schemas.Load(folders...)
 	if err != nil {
 		return err
 	}
-	domains := domainNames(catalogue)
 	layout, err := stream.NewLayout(stream.LayoutConfig{Prefix: c.Prefix, Replicas: c.Replicas})
 	if err != nil {
 		return err
@@ -124,8 +123,8 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		return err
 	}
 	defer stopNATS()
-	// Every process reads the subscriptions; only an admin may do more on the same
-	// connection.
+	// Every process reads the subscriptions and the registered domains; only an admin
+	// may do more on the same connection.
 	role := stream.RoleView
 	if c.has(roleAdmin) {
 		role = stream.RoleControl
@@ -138,7 +137,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	if err != nil {
 		return err
 	}
-	if err := c.ensure(ctx, js, layout, domains, log); err != nil {
+	if err := c.ensure(ctx, js, layout, domainNames(loaded), log); err != nil {
 		return err
 	}
 
@@ -153,19 +152,27 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		}
 	}
 	view := subscription.NewView(subscription.ViewConfig{}, js, layout, keyring, log)
+	catalogue := schemas.NewLive(loaded, js, layout, log)
 
 	// Services stop before the connections and the server they use: work ends with
-	// ctx, the server and the view only after it.
+	// ctx, the server, the view and the catalogue only after it.
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var support errgroup.Group
 	support.Go(func() error { return view.Run(background) })
+	support.Go(func() error { return catalogue.Run(background) })
 	defer func() {
 		stopBackground()
 		err = errors.Join(err, support.Wait())
 	}()
 	if err := checkKeyring(ctx, view); err != nil && ctx.Err() == nil { // not told to stop meanwhile
 		return err
+	}
+
+	if c.has(roleAdmin) {
+		if err := ensureRegistered(ctx, js, layout, catalogue); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
 
 	services, ctx := errgroup.WithContext(ctx)
@@ -180,7 +187,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		if err != nil {
 			return err
 		}
-		r, err := router.New(router.Config{Domains: domains}, nc, layout, view, log, reg)
+		r, err := router.New(router.Config{Catalogue: catalogue}, nc, layout, view, log, reg)
 		if err != nil {
 			return err
 		}
@@ -218,7 +225,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	if c.listening != nil {
 		c.listening(url)
 	}
-	log.Info("started", zap.Strings("roles", c.Roles), zap.String("url", url), zap.Strings("domains", domains))
+	log.Info("started", zap.Strings("roles", c.Roles), zap.String("url", url), zap.Strings("domains", catalogue.Current().Names()))
 	err = services.Wait()
 	log.Info("stopped")
 	return err
@@ -304,6 +311,9 @@ func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout st
 			err = layout.Ensure(ctx, js, domains)
 		} else {
 			_, err = js.KeyValue(ctx, layout.SubscriptionsBucket())
+			if err == nil {
+				_, err = js.KeyValue(ctx, layout.CatalogBucket())
+			}
 		}
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
@@ -322,9 +332,24 @@ func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout st
 	}
 }
 
+// ensureRegistered makes sure of the event logs of registered domains, also after a
+// restore from a backup that did not have them.
+func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream.Layout, catalogue *schemas.Live) error {
+	now, err := catalogue.Sync(ctx)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8) // as Layout.Ensure
+	for _, domain := range now.Names() {
+		g.Go(func() error { return layout.EnsureEventLog(ctx, js, domain) })
+	}
+	return g.Wait()
+}
+
 // mountAPI serves what people and programs call: events in, and the admin API.
 func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring,
-	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Catalogue, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
+	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
 ) error {
 	token := c.AdminToken
 	if token == "" {

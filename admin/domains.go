@@ -1,0 +1,317 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// maxDomainBody is how many bytes the files of a domain may have as a client writes
+// them, white space included. Stored they may have stream.MaxDomain.
+const maxDomainBody = 2 * stream.MaxDomain
+
+// domainPath is where domains are.
+const domainPath = "/v1/domains/"
+
+// A DomainSummary is a domain without its files. Like other parts of answers it is
+// exported because huma looks only into embedded types that are.
+type DomainSummary struct {
+	Name        string     `json:"name"`
+	Description string     `json:"description,omitempty"`
+	TypePrefix  string     `json:"type_prefix" doc:"What the types of its events begin with."`
+	Validation  string     `json:"validation" doc:"What becomes of an event whose data breaks its schema: enforce, warn or off."`
+	Open        bool       `json:"open" doc:"Events that are not registered are accepted as well."`
+	Origin      string     `json:"origin" enum:"shipped,folder,registered" doc:"shipped with jetpost, from a folder given to the server, or registered over the API."`
+	Types       []string   `json:"types" doc:"The types of its events."`
+	Revision    uint64     `json:"revision,omitempty" doc:"Changes with every change; the ETag. Of registered domains only."`
+	UpdatedAt   *time.Time `json:"updated_at,omitempty" doc:"When it was last changed. Of registered domains only."`
+	Problem     string     `json:"problem,omitempty" doc:"Why it cannot be used. Its events are refused."`
+}
+
+func summaryOf(d *schemas.Domain) DomainSummary {
+	s := DomainSummary{
+		Name: d.Name, Description: d.Description, TypePrefix: d.TypePrefix, Validation: string(d.Validation), Open: d.Open,
+		Origin: "folder", Types: []string{}, Revision: d.Revision,
+	}
+	switch {
+	case d.Shipped:
+		s.Origin = "shipped"
+	case d.Registered():
+		s.Origin, s.UpdatedAt = "registered", &d.UpdatedAt
+	}
+	for i := range d.Types {
+		s.Types = append(s.Types, d.Types[i].Name)
+	}
+	return s
+}
+
+type domainList struct {
+	Body struct {
+		Items []DomainSummary `json:"items"`
+	}
+}
+
+// A NamedDomain is a request about one domain.
+type NamedDomain struct {
+	Name string `path:"name" maxLength:"255" doc:"The name of the domain." example:"orders"`
+}
+
+// DomainFiles is the body of a registration.
+type DomainFiles struct {
+	Files map[string]json.RawMessage `json:"files" doc:"By name: domain.json, and <event>.schema.json, <event>.example.json, <event>.<name>.example.json and <name>.defs.json."`
+}
+
+type oneDomain struct {
+	ETag string `header:"ETag" doc:"The revision, for If-Match."`
+	Body struct {
+		DomainSummary
+		DomainFiles
+	}
+}
+
+type putDomainRequest struct {
+	NamedDomain
+	RawJSON
+
+	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the domain still has this ETag; otherwise 412."`
+	DryRun  bool   `query:"dry_run" doc:"Find out what would change, and whether it is compatible. Nothing is changed."`
+	Force   bool   `query:"force" doc:"Register it although events that were accepted would be refused."`
+}
+
+// A domainChange is what a registration has done, or would do.
+type domainChange struct {
+	DomainSummary
+
+	Change       string         `json:"change" enum:"created,updated,unchanged" doc:"What was done, or would be."`
+	DryRun       bool           `json:"dry_run,omitempty" doc:"Nothing was done."`
+	Compatible   bool           `json:"compatible" doc:"All events that were accepted still are."`
+	Incompatible []fieldProblem `json:"incompatible,omitempty" doc:"Where not; field is a file and a JSON pointer into it."`
+	Warnings     []fieldProblem `json:"warnings,omitempty" doc:"What is worth a thought."`
+	Added        []string       `json:"added,omitempty" doc:"Event types that are new."`
+	Changed      []string       `json:"changed,omitempty" doc:"Event types with another schema."`
+	Removed      []string       `json:"removed,omitempty" doc:"Event types that are gone."`
+}
+
+type changedDomain struct {
+	Status int
+	ETag   string `header:"ETag" doc:"The revision, for If-Match."`
+	Body   domainChange
+}
+
+type deleteDomainRequest struct {
+	NamedDomain
+
+	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the domain still has this ETag; otherwise 412."`
+}
+
+// domainRoutes are those that keep domains.
+func (a *Admin) domainRoutes(api huma.API) {
+	register(a, api, huma.Operation{
+		OperationID: "list-domains", Method: http.MethodGet, Path: "/v1/domains", Tags: []string{"Domains"},
+		Summary: "List the domains", Description: "Those that ship with jetpost, those from folders, and those that were registered.",
+	}, a.listDomains)
+	register(a, api, huma.Operation{
+		OperationID: "get-domain", Method: http.MethodGet, Path: domainPath + "{name}", Tags: []string{"Domains"},
+		Summary: "Get a domain", Description: "With its files.",
+	}, a.getDomain)
+	registerBody[DomainFiles](a, api, huma.Operation{
+		OperationID: "put-domain", Method: http.MethodPut, Path: domainPath + "{name}", Tags: []string{"Domains"},
+		Summary: "Register a domain, or a new version of it", MaxBodyBytes: maxDomainBody,
+		Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
+		Description: "When this is answered every producer accepts its events, every router delivers them, and subscriptions can name its types. " +
+			"A version that would refuse events which the last one accepted is answered with 409 and the places, unless force is given. " +
+			"Domains that ship with jetpost, and those from folders, cannot be replaced.",
+	}, true, a.putDomain)
+	register(a, api, huma.Operation{
+		OperationID: "delete-domain", Method: http.MethodDelete, Path: domainPath + "{name}", Tags: []string{"Domains"},
+		Summary: "Delete a registered domain", DefaultStatus: http.StatusNoContent,
+		Description: "Only one that has no events in its log and that no subscription names; otherwise 409.",
+	}, a.deleteDomain)
+}
+
+func (a *Admin) listDomains(ctx context.Context, _ *struct{}) (*domainList, error) {
+	now, err := a.catalogue.live.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &domainList{}
+	out.Body.Items = []DomainSummary{}
+	for _, d := range now.Domains() {
+		out.Body.Items = append(out.Body.Items, summaryOf(&d))
+	}
+	for _, b := range now.Broken() {
+		out.Body.Items = append(out.Body.Items, DomainSummary{Name: b.Domain, Origin: "registered", Types: []string{}, Revision: b.Revision, Problem: b.Err.Error()})
+	}
+	return out, nil
+}
+
+func (a *Admin) getDomain(ctx context.Context, in *NamedDomain) (*oneDomain, error) {
+	d, err := a.domains.Get(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := &oneDomain{ETag: domainTag(&d)}
+	out.Body.DomainSummary, out.Body.Files = summaryOf(&d), d.Files()
+	return out, nil
+}
+
+// putDomain makes the event log before the domain is known, so that the first event
+// has a home and no router misses it.
+func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDomain, error) {
+	files, err := schemas.DecodeFiles(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	options := schemas.PutOptions{
+		Force: in.Force, DryRun: in.DryRun,
+		Before: func(ctx context.Context) error { return a.layout.EnsureEventLog(ctx, a.js, in.Name) },
+	}
+	if options.Revision, err = revisionOf(in.IfMatch); err != nil {
+		return nil, err
+	}
+	change, err := a.domains.Put(ctx, in.Name, files, options)
+	if err != nil {
+		return nil, conditional(err, in.IfMatch)
+	}
+	// So that this process answers by it, too, whatever it is asked next.
+	if _, err := a.catalogue.live.Sync(ctx); err != nil {
+		return nil, err
+	}
+	out := &changedDomain{Status: http.StatusOK, ETag: domainTag(&change.Domain), Body: domainChange{
+		DomainSummary: summaryOf(&change.Domain), DryRun: in.DryRun, Change: "updated",
+		Compatible: len(change.Incompatible) == 0, Incompatible: placesOf(change.Incompatible), Warnings: placesOf(change.Warnings),
+		Added: change.Added, Changed: change.Changed, Removed: change.Removed,
+	}}
+	switch {
+	case change.Unchanged:
+		out.Body.Change = "unchanged"
+	case change.Created:
+		out.Body.Change = "created"
+		if !in.DryRun {
+			out.Status = http.StatusCreated
+		}
+	}
+	return out, nil
+}
+
+// deleteDomain keeps subscriptions from waiting for types that nobody can publish
+// any more.
+func (a *Admin) deleteDomain(ctx context.Context, in *deleteDomainRequest) (*struct{}, error) {
+	d, err := a.domains.Get(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	revision, err := revisionOf(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	if revision == nil {
+		revision = new(uint64)
+	}
+	if d.Registered() {
+		ids, err := a.subscribersOf(ctx, &d)
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) > 0 {
+			return nil, newProblem(http.StatusConflict, "domain "+d.Name+" is named by subscriptions: "+strings.Join(ids, ", ")+"; delete or change them first")
+		}
+	}
+	if err := a.domains.Delete(ctx, in.Name, *revision); err != nil {
+		return nil, conditional(err, in.IfMatch)
+	}
+	return nil, nil //nolint:nilnil // there is nothing to answer with
+}
+
+// subscribersOf are the subscriptions, some of them if they are many, that name a
+// domain or its types.
+func (a *Admin) subscribersOf(ctx context.Context, d *schemas.Domain) ([]string, error) {
+	const most = 20
+	snapshot, err := a.view.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := func(sub *subscription.Subscription) bool {
+		for _, wanted := range sub.Types {
+			if wanted == d.Name+".*" {
+				return true
+			}
+			if t, err := a.catalogue.live.Current().Resolve(wanted); err == nil && t.Domain == d.Name {
+				return true
+			}
+		}
+		return false
+	}
+	var ids []string
+	for _, sub := range snapshot.All() {
+		if names(sub) && len(ids) < most {
+			ids = append(ids, sub.ID)
+		}
+	}
+	return ids, nil
+}
+
+// domainTag is the revision in the form of HTTP; empty for what is not registered.
+func domainTag(d *schemas.Domain) string {
+	if !d.Registered() {
+		return ""
+	}
+	return `"` + strconv.FormatUint(d.Revision, 10) + `"`
+}
+
+// revisionOf reads If-Match; nil stands for any revision.
+func revisionOf(ifMatch string) (*uint64, error) {
+	if ifMatch == "" || ifMatch == "*" {
+		return nil, nil //nolint:nilnil // nil is any revision
+	}
+	revision, err := strconv.ParseUint(strings.Trim(ifMatch, `"`), 10, 64)
+	if err != nil || len(ifMatch) < 3 || ifMatch[0] != '"' {
+		return nil, newProblem(http.StatusPreconditionFailed, "If-Match is not the ETag of a domain")
+	}
+	return &revision, nil
+}
+
+// conditional answers a conflict as HTTP does where a condition was given.
+func conditional(err error, ifMatch string) error {
+	if ifMatch != "" && errors.Is(err, schemas.ErrConflict) {
+		return newProblem(http.StatusPreconditionFailed, err.Error()+": read it again and repeat the change")
+	}
+	return err
+}
+
+func placesOf(found []schemas.Incompatibility) []fieldProblem {
+	var fields []fieldProblem
+	for _, i := range found {
+		fields = append(fields, fieldProblem{i.Place(), i.Message})
+	}
+	return fields
+}
+
+// filesProblem names every file that cannot be used.
+func filesProblem(found *schemas.LoadError) *problem {
+	fields := make([]fieldProblem, len(found.Problems))
+	for i, p := range found.Problems {
+		fields[i] = fieldProblem{p.File, p.Message}
+	}
+	detail := strconv.Itoa(len(fields)) + " things are wrong with the files of the domain"
+	if len(fields) == 1 {
+		detail = strings.TrimSpace(fields[0].Field + " " + fields[0].Message)
+	}
+	return newProblem(http.StatusUnprocessableEntity, detail, fields...)
+}
+
+// incompatibleProblem names every place that is too strict.
+func incompatibleProblem(found *schemas.IncompatibleError) *problem {
+	return newProblem(http.StatusConflict, "this version of the domain "+found.Domain+
+		" would refuse events that the registered one accepts: change it, or give force=true", placesOf(found.Problems)...)
+}
