@@ -22,7 +22,8 @@ type Structured struct{}
 func (Structured) Render(r *wire.Request) ([]byte, error) {
 	d := r.Delivery
 	body := d.Event.AppendStructured(make([]byte, 0, len(d.Event.Data)+512))
-	r.Header["Content-Type"] = []string{"application/cloudevents+json; charset=UTF-8"}
+	// In lower case: the JavaScript SDK (10.0.0) compares the header as a text.
+	r.Header["Content-Type"] = []string{"application/cloudevents+json; charset=utf-8"}
 	if err := standard.Sign(r.Header, d.ID, r.Now, body, r.Secrets); err != nil {
 		return nil, err
 	}

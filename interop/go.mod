@@ -1,0 +1,23 @@
+module github.com/jetpost/jetpost/interop
+
+go 1.26.0
+
+require (
+	github.com/cloudevents/sdk-go/v2 v2.16.2
+	github.com/go-playground/webhooks/v6 v6.4.0
+	github.com/google/go-github/v74 v74.0.0
+	github.com/remitly-oss/httpsig-go v1.2.0
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
+	github.com/svix/svix-webhooks v1.44.0
+)
+
+require (
+	github.com/dunglas/httpsfv v1.0.2 // indirect
+	github.com/google/go-querystring v1.1.0 // indirect
+	github.com/json-iterator/go v1.1.12 // indirect
+	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd // indirect
+	github.com/modern-go/reflect2 v1.0.2 // indirect
+	go.uber.org/multierr v1.11.0 // indirect
+	go.uber.org/zap v1.27.0 // indirect
+	gopkg.in/validator.v2 v2.0.1 // indirect
+)
