@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -53,9 +54,7 @@ func jfrogFacts(t *testing.T) []jfrogFact {
 func (s *server) subscribeAs(t *testing.T, profile, id, url string, types []string, more object) {
 	t.Helper()
 	body := object{"id": id, "types": types, "profile": profile, "endpoint": object{"url": url}}
-	for name, value := range more {
-		body[name] = value
-	}
+	maps.Copy(body, more)
 	s.call(t, http.MethodPost, "/v1/subscriptions", body, nil)
 }
 
