@@ -77,12 +77,24 @@ func antSegments(pattern string) []string {
 	return segments
 }
 
-// antMatcher returns the matcher of paths as cleanPath makes them. Two things are
-// not left to doublestar: what a leading / means, and that * is one segment, so
-// that a path without any does not match it.
+// antMatcher returns the matcher of paths as cleanPath makes them. Three things are
+// not left to doublestar: what a leading / means; that * is one segment, so that a
+// path without any does not match it; and that in a*/** both * and ** may stand for
+// nothing at once.
 func antMatcher(segments []string, rooted bool) func(string) bool {
 	anything := len(segments) == 1 && segments[0] == "**"
-	pattern := strings.NewReplacer(`[`, `\[`, `{`, `\{`, `\`, `\\`).Replace(strings.Join(segments, "/"))
+	// What every path that matches has in it is sooner looked for than matched.
+	var inner string
+	for _, run := range strings.FieldsFunc(strings.Join(segments, "/"), func(r rune) bool { return r == '*' || r == '?' || r == '/' }) {
+		if len(run) > len(inner) {
+			inner = run
+		}
+	}
+	escape := strings.NewReplacer(`[`, `\[`, `{`, `\{`, `\`, `\\`)
+	pattern := escape.Replace(strings.Join(segments, "/"))
+	// folder is the pattern without its /**, where that has to be tried as well.
+	folder, both := strings.CutSuffix(pattern, "/**")
+	both = both && strings.HasSuffix(folder, "*")
 	limit := maxPatternWork / max(1, len(pattern))
 	return func(path string) bool {
 		if strings.HasPrefix(path, "/") != rooted {
@@ -94,7 +106,8 @@ func antMatcher(segments []string, rooted bool) func(string) bool {
 		if path == "" || anything {
 			return anything
 		}
-		return len(path) <= limit && doublestar.MatchUnvalidated(pattern, path)
+		return len(path) <= limit && strings.Contains(path, inner) &&
+			(doublestar.MatchUnvalidated(pattern, path) || both && doublestar.MatchUnvalidated(folder, path))
 	}
 }
 

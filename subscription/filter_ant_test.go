@@ -37,6 +37,9 @@ func TestAnt(t *testing.T) {
 		{"**/a/**/b", []string{"a/b", "x/a/y/b"}, []string{"b", "a", "b/a"}},
 		{"a/**/**/b/**/", []string{"a/b", "a/x/b", "a/x/b/y"}, []string{"a"}},
 		{"a**b", []string{"ab", "axb"}, []string{"a/b"}},
+		{"a*/**", []string{"a", "ab", "a/b", "ab/c"}, []string{"b", "b/a"}},
+		{"?*/", []string{"a", "ab/c"}, []string{""}},
+		{"**/a*/**", []string{"a", "x/ab", "x/ab/c"}, []string{"x"}},
 		{"a***", []string{"a", "ab"}, []string{"a/b"}},
 		{"***", []string{"a"}, []string{"a/b", ""}},
 		{"**.jar", []string{"a.jar"}, []string{"a/b.jar"}},
@@ -122,8 +125,38 @@ func naiveSegment(text, pattern []rune) bool {
 	}
 }
 
+// TestAntExhaustively compares all short patterns on all short paths.
+func TestAntExhaustively(t *testing.T) {
+	t.Parallel()
+	texts := func(alphabet string, longest int) []string {
+		all := []string{""}
+		for from := 0; longest > 0; longest-- {
+			to := len(all)
+			for _, text := range all[from:to] {
+				for _, c := range alphabet {
+					all = append(all, text+string(c))
+				}
+			}
+			from = to
+		}
+		return all
+	}
+	paths := texts("ab/", 4)
+	for _, pattern := range texts("a*?/", 6)[1:] {
+		compiled, err := compileAnt(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if got, want := compiled[0].accepts(cleanPath(path)), naiveAnt(path, pattern); got != want {
+				t.Errorf("%q with %q: got %t, want %t", pattern, path, got, want)
+			}
+		}
+	}
+}
+
 func FuzzAnt(f *testing.F) {
-	for _, pattern := range []string{"**/*.jar", "a/**/b/", "*?a*/**", `/[x]{y,z}\**`, "//**/**//a***", "**/a/**/b?", "a/", "?"} {
+	for _, pattern := range []string{"**/*.jar", "a/**/b/", "*?a*/**", `/[x]{y,z}\**`, "//**/**//a***", "**/a/**/b?", "a/", "?", "?*/", "**/a*/**"} {
 		for _, path := range []string{"a/b.jar", "a/x/b/c", "", "/[x]{y,z}\\z", "//a/", "a", "b/a//bb"} {
 			f.Add(pattern, path)
 		}
