@@ -63,7 +63,7 @@ type asker struct {
 	asked    time.Time // when this sender has asked last
 	failures int       // questions in a row that got no answer, whoever asked
 	denials  int
-	notUntil time.Time // what a receiver has asked for that is overloaded
+	notUntil time.Time // after a failure, and what a receiver has asked for that is overloaded
 }
 
 // moment is a state of the handshake, from one question to the next.
@@ -107,19 +107,21 @@ func (a *asker) due(sub *subscription.Subscription) time.Time {
 	if now := (moment{h.CheckedAt, h.Consent}); now != a.seen {
 		a.note(now)
 	}
+	var next time.Time // a new question: at once
 	switch {
 	case h.CheckedAt.IsZero():
-		return a.notUntil
 	case waitsForCallback(h):
-		return h.CallbackUntil
+		next = h.CallbackUntil
 	case h.Consent == subscription.Denied:
-		return h.CheckedAt.Add(spread(grow(minDeniedDelay, maxDeniedDelay, a.denials-1)))
+		next = h.CheckedAt.Add(spread(grow(minDeniedDelay, maxDeniedDelay, a.denials-1)))
+	default:
+		wait := grow(minAskDelay, maxAskDelay, a.failures-1)
+		if !h.CheckedAt.Equal(a.asked) { // another sender is at it, or was when it ended
+			wait = max(wait, time.Duration(sub.Endpoint.Timeout)+10*time.Second)
+		}
+		next = h.CheckedAt.Add(spread(wait))
 	}
-	wait := grow(minAskDelay, maxAskDelay, a.failures-1)
-	if !h.CheckedAt.Equal(a.asked) { // another sender is at it, or was when it ended
-		wait = max(wait, time.Duration(sub.Endpoint.Timeout)+10*time.Second)
-	}
-	if next := h.CheckedAt.Add(spread(wait)); next.After(a.notUntil) {
+	if next.After(a.notUntil) {
 		return next
 	}
 	return a.notUntil
@@ -159,17 +161,12 @@ func (l *lane) ask(ctx context.Context, a *asker, seen *subscription.Subscriptio
 		err := l.answer(ctx, seen, func(h *subscription.Handshake) {
 			h.Deny("the receiver has not called back in time", time.Now().UTC())
 		})
-		if err != nil && !errors.Is(err, errOvertaken) {
-			log.Warn("cannot write down that a receiver has not called back", zap.Error(err))
-		}
+		a.failed(log, err)
 		return
 	}
 	asked, token, err := l.open(ctx, seen)
 	if err != nil {
-		if !errors.Is(err, errOvertaken) {
-			log.Warn("cannot write down that a receiver is asked for its consent, will try again", zap.Error(err))
-			a.notUntil = time.Now().Add(minAskDelay)
-		}
+		a.failed(log, err)
 		return
 	}
 	a.asked = asked.Handshake.CheckedAt
@@ -179,9 +176,19 @@ func (l *lane) ask(ctx context.Context, a *asker, seen *subscription.Subscriptio
 	l.metrics.handshake(found.kind)
 	log.Info("receiver asked for its consent", zap.String("endpoint_host", hostOf(asked)), zap.String("result", string(found.kind)),
 		zap.Int("status", got.status), zap.String("reason", found.reason))
-	err = l.answer(ctx, asked, found.write)
-	if err != nil && !errors.Is(err, errOvertaken) { // it will be asked again
-		log.Warn("cannot write down what a receiver has answered", zap.Error(err))
+	a.failed(log, l.answer(ctx, asked, found.write))
+}
+
+// failed sees to it that what could not be written down is tried again, and not too
+// soon. Of several senders all but one are overtaken.
+func (a *asker) failed(log *zap.Logger, err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, errOvertaken):
+		a.notUntil = time.Now().Add(spread(100 * time.Millisecond))
+	default:
+		a.notUntil = time.Now().Add(minAskDelay)
+		log.Warn("cannot write down where the handshake stands, will try again", zap.Error(err))
 	}
 }
 

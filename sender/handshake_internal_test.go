@@ -117,6 +117,7 @@ func TestAskAgain(t *testing.T) {
 	if waitsForCallback(h) {
 		t.Error("a question that is open waits for a callback")
 	}
+	a.notUntil = time.Time{}
 	finding{kind: findWaits}.write(h)
 	if got := a.due(sub); !waitsForCallback(h) || !got.Equal(now.Add(callbackFor)) {
 		t.Errorf("the callback is late at %s, want after a day", got)

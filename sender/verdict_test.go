@@ -1,6 +1,7 @@
 package sender_test
 
 import (
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -126,4 +127,45 @@ func TestMethods(t *testing.T) {
 			t.Errorf("%s: %s", method, diff)
 		}
 	}
+}
+
+// The names of a vendor's headers arrive in the vendor's letters, also on a retry.
+func TestLettersOfHeaders(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.send()
+	got := make(chan string, 10)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b := make([]byte, 64<<10)
+			n, _ := c.Read(b)
+			got <- string(b[:n])
+			_, _ = c.Write([]byte("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+			_ = c.Close()
+		}
+	}()
+	sub := to("hook", "http://"+l.Addr().String(), 0, time.Second)
+	sub.Profile, sub.Secrets = "jfrog", []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret("t0ken")}}
+	sub = r.subscribe(sub)
+	r.queue(sub, 1, 1)
+	for n := range 2 {
+		select {
+		case raw := <-got:
+			if !strings.Contains(raw, "\r\nX-JFrog-Event-Auth: t0ken\r\n") {
+				t.Errorf("request %d: got\n%s", n+1, raw)
+			}
+		case <-time.After(patience):
+			t.Fatal("no request has come")
+		}
+	}
+	r.awaitSettled(sub)
 }
