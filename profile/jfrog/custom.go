@@ -51,6 +51,7 @@ type custom struct {
 	payload  *template            // nil: the envelope
 	headers  map[string]*template // by canonical name; those without values are missing
 	secrets  map[string]string
+	actions  int  // in all templates
 	bare     bool // no body
 }
 
@@ -78,6 +79,8 @@ func newCustom(sub *subscription.Subscription) (*custom, []subscription.Problem)
 	if sub.Template.Payload != "" {
 		if c.payload, err = parseTemplate(sub.Template.Payload, names, sendsJSON(&sub.Endpoint)); err != nil {
 			fault("template.payload", err, false)
+		} else {
+			c.actions = c.payload.actions
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(sub.Endpoint.Headers)) {
@@ -90,12 +93,16 @@ func newCustom(sub *subscription.Subscription) (*custom, []subscription.Problem)
 			fault("endpoint.secret_headers."+name, err, true)
 		}
 	}
+	if c.actions > maxActions {
+		fault("template", fmt.Errorf("has %d values to fill in, with those of the headers; at most %d are allowed", c.actions, maxActions), false)
+	}
 	return c, found
 }
 
 func (c *custom) addHeader(name, value string, secrets []string) error {
 	t, err := parseTemplate(value, secrets, false)
-	if err == nil && !t.literal {
+	if err == nil && t.actions > 0 {
+		c.actions += t.actions
 		c.headers[http.CanonicalHeaderKey(name)] = t
 	}
 	return err

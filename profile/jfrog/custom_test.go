@@ -257,10 +257,20 @@ func TestSavedTemplate(t *testing.T) {
 func TestTooLong(t *testing.T) {
 	t.Parallel()
 	many := strings.Repeat("{{ .data }}", 40)
+	within := strings.Repeat("{{ .data.a }}", 499)
+	sub := customSub(within, "")
+	sub.Endpoint.Headers = map[string]string{"x-a": "{{ .data.a }}"}
+	if found := (jfrog.Custom{}).Traits().Check(sub); len(found) > 0 {
+		t.Errorf("500 values: %v", found)
+	}
+	sub.Endpoint.SecretHeaders = map[string]subscription.Secret{"x-b": subscription.NewSecret("{{ .data.a }}")}
+	if found := (jfrog.Custom{}).Traits().Check(sub); len(found) != 1 || found[0].Field != "template" {
+		t.Errorf("501 values: got %v, want one problem", found)
+	}
 	e := customEvent()
 	e.Data = []byte(`{"a":"` + strings.Repeat("x", 30_000) + `"}`)
 	deep := customEvent()
-	deep.Data = []byte(strings.Repeat(`{"a":[`, 5_000) + strings.Repeat(`]}`, 5_000))
+	deep.Data = []byte(strings.Repeat(`{"a":[`, 20_000) + strings.Repeat(`]}`, 20_000))
 	for name, tt := range map[string]struct {
 		sub   *subscription.Subscription
 		event *stream.Event
@@ -274,7 +284,7 @@ func TestTooLong(t *testing.T) {
 			t.Errorf("%s: got %d bytes, %v, want an error", name, len(body), err)
 		}
 	}
-	sub := customSub(`{}`, "")
+	sub = customSub(`{}`, "")
 	sub.Endpoint.Headers = map[string]string{"x-all": "{{ json .data }}"}
 	if _, body, err := render(t, jfrog.Custom{}, sub, e); err == nil || body != nil || !strings.Contains(err.Error(), "header X-All: the template makes too much") {
 		t.Errorf("a header: got %d bytes, %v, want an error", len(body), err)

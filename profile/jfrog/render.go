@@ -15,6 +15,8 @@ import (
 const (
 	maxBody   = 1 << 20 // bytes
 	maxHeader = 8 << 10 // bytes of one header's value
+	// maxActions is for payload and headers together: each looks through the data.
+	maxActions = 500
 )
 
 // errTooLong is returned for an event of which a template makes more than it may.
@@ -115,7 +117,7 @@ func (p *part) appendValue(b []byte, value gjson.Result, limit int) ([]byte, err
 			w.indent = ""
 		}
 		if !w.value(value, 0) {
-			return nil, fmt.Errorf("%w: at most %d bytes are allowed", errTooLong, limit)
+			return nil, fmt.Errorf("%w: at most %d bytes are allowed, and as YAML %d levels", errTooLong, limit, maxYAMLLevels)
 		}
 		return w.b, nil
 	case p.format == asJSON && !value.Exists():

@@ -21,8 +21,8 @@ import (
 // below .data, .secrets and .userContext, names of letters, digits and underscores.
 type template struct {
 	parts []part
-	// literal is whether there is nothing to fill in.
-	literal bool
+	// actions is how many values there are to fill in.
+	actions int
 }
 
 // A part is a literal text, or a value if it has a root.
@@ -67,7 +67,7 @@ const (
 // its strings are escaped then, so that no value can break the JSON or add to it.
 // An error is a *templateError.
 func parseTemplate(text string, secrets []string, isJSON bool) (*template, error) {
-	t := &template{literal: true}
+	t := &template{}
 	trim := false // the white space that the next literal begins with
 	for rest := text; rest != ""; {
 		literal, action, found := strings.Cut(rest, open)
@@ -100,7 +100,7 @@ func parseTemplate(text string, secrets []string, isJSON bool) (*template, error
 		if literal != "" {
 			t.parts = append(t.parts, part{text: literal})
 		}
-		t.parts, t.literal = append(t.parts, p), false
+		t.parts, t.actions = append(t.parts, p), t.actions+1
 		rest = behind
 	}
 	if isJSON {

@@ -16,10 +16,14 @@ type yamlWriter struct {
 	indent string // before every line but the first
 }
 
-// value writes v at a level. It reports false when there is no more room.
+// maxYAMLLevels bounds the work: each level is read once more than the one above it.
+const maxYAMLLevels = 200
+
+// value writes v at a level. It reports false when there is no more room, or v is
+// too deep.
 func (w *yamlWriter) value(v gjson.Result, level int) bool {
 	switch {
-	case len(w.b) > w.limit:
+	case len(w.b) > w.limit || level > maxYAMLLevels:
 		return false
 	case !v.Exists():
 		w.b = append(w.b, "null"...)
