@@ -88,6 +88,13 @@ func TestReceivers(t *testing.T) {
 			}
 		})
 	}
+	t.Run("only captured/encoded path", func(t *testing.T) { // httpsig-go reads the path decoded, which RFC 9421 does not
+		got := p.deliver(t, "http-signature", private, example(t, "user.locked"), func(sub map[string]any) {
+			endpoint := sub["endpoint"].(map[string]any)
+			endpoint["url"] = strings.Replace(endpoint["url"].(string), "/in/hook", "/a%20b%2Fc/hook", 1)
+		})
+		captures = append(captures, sample{Profile: "http-signature", Secret: private, Request: got, Type: "user.locked"})
+	})
 	t.Run("rotation", func(t *testing.T) { rotation(t, p) })
 	t.Run("npm", func(t *testing.T) { npm(t, captures) })
 }
