@@ -1,0 +1,104 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jetpost/jetpost/profile/wire"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// options makes the request: to the very URL of the deliveries, with their headers,
+// by the client that makes them.
+func (l *lane) options(ctx context.Context, sub *subscription.Subscription, token string) (answer, error) {
+	e, err := newEndpoint(sub, l.cfg.UserAgent)
+	if err != nil {
+		return answer{}, err
+	}
+	e.header.Del(wire.HeaderSubscription)
+	e.header.Set(subscription.HeaderRequestOrigin, sub.Handshake.Origin)
+	if sub.Handshake.Rate > 0 {
+		e.header.Set(subscription.HeaderRequestRate, strconv.Itoa(sub.Handshake.Rate))
+	}
+	if token != "" {
+		e.header.Set(subscription.HeaderRequestCallback, l.cfg.PublicURL+"/v1/handshakes/"+sub.ID+"/"+token)
+	}
+	got, err := send(ctx, l.client, e.timeout, &http.Request{
+		Method: http.MethodOptions, URL: e.url, Header: e.header, Host: e.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}, nil)
+	if err != nil {
+		err = errors.New(e.redact.Replace(err.Error()))
+	}
+	return got, err
+}
+
+func hostOf(sub *subscription.Subscription) string {
+	_, rest, _ := strings.Cut(sub.Endpoint.URL, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	return host
+}
+
+// A finding is what an answer to OPTIONS means.
+type finding struct {
+	kind       findingKind
+	reason     string
+	rate       string // WebHook-Allowed-Rate
+	retryAfter time.Duration
+}
+
+type findingKind string
+
+const (
+	findAllowed findingKind = "allowed"
+	findDenied  findingKind = "denied"
+	findWaits   findingKind = "waits" // for the callback
+	findFailed  findingKind = "failed"
+)
+
+// judgeAnswer reads the headers. The status says nothing about consent, but one of
+// an overloaded or broken receiver says that it is worth asking again.
+func judgeAnswer(h *subscription.Handshake, got answer, err error) finding {
+	origins := got.header.Values(subscription.HeaderAllowedOrigin)
+	for _, origin := range origins {
+		if origin = strings.TrimSpace(origin); origin == "*" || strings.EqualFold(origin, h.Origin) {
+			rate := strings.Join(got.header.Values(subscription.HeaderAllowedRate), ", ")
+			return finding{kind: findAllowed, rate: rate, reason: fmt.Sprintf("the receiver allows the origin %s", origin)}
+		}
+	}
+	answered := "the receiver answered " + strconv.Itoa(got.status)
+	switch {
+	case strings.Join(origins, "") != "":
+		return finding{kind: findDenied, reason: fmt.Sprintf("the receiver allows the origin %.200q, and this is %s", origins[0], h.Origin)}
+	case got.status == 0 && err != nil:
+		return finding{kind: findFailed, reason: fmt.Sprintf("the receiver could not be asked: %.300s", err)}
+	case got.status >= 500 || got.status == http.StatusTooManyRequests || got.status == http.StatusRequestTimeout:
+		return finding{kind: findFailed, reason: answered + " and will be asked again", retryAfter: got.retryAfter}
+	case h.Callback != "":
+		return finding{kind: findWaits, reason: answered + " without WebHook-Allowed-Origin, and may still call back"}
+	case got.status >= 300 && got.status <= 399:
+		return finding{kind: findDenied, reason: answered + ": redirects are not followed, give the final URL"}
+	default:
+		return finding{kind: findDenied, reason: answered + " without WebHook-Allowed-Origin"}
+	}
+}
+
+// write puts a finding down in the handshake that was asked for. A question without
+// an answer stays open for a while: its receiver may have got it, and call back.
+func (f finding) write(h *subscription.Handshake) {
+	now := h.CheckedAt // stays when the receiver was asked
+	switch f.kind {
+	case findAllowed:
+		h.Allow(f.rate, f.reason, now)
+	case findDenied:
+		h.Deny(f.reason, now)
+	case findWaits:
+		h.Reason, h.CallbackUntil = f.reason, now.Add(callbackFor)
+	case findFailed:
+		h.Reason = f.reason
+	}
+}
