@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -119,7 +118,13 @@ func (l *Live) report(next *Catalogue) {
 			l.log.Error("registered domain cannot be used, its events are refused", zap.String("domain", b.Domain), zap.Uint64("revision", b.Revision), zap.Error(b.Err))
 		}
 	}
-	if names := next.Names(); !slices.Equal(names, last.Names()) {
-		l.log.Info("domains have changed", zap.String("domains", strings.Join(names, " ")))
+	before, now := last.Names(), next.Names()
+	known := func(names []string) func(string) bool {
+		return func(name string) bool { return slices.Contains(names, name) }
+	}
+	added := slices.DeleteFunc(slices.Clone(now), known(before))
+	gone := slices.DeleteFunc(slices.Clone(before), known(now))
+	if len(added)+len(gone) > 0 {
+		l.log.Info("domains have changed", zap.Strings("added", added), zap.Strings("gone", gone))
 	}
 }

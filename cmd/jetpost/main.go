@@ -25,6 +25,7 @@ type commandLine struct {
 	Subscription subscriptionCmd `cmd:"" aliases:"sub" group:"Operation" help:"Create, list and change subscriptions."`
 	Attempts     attemptsCmd     `cmd:"" group:"Operation" help:"List or follow the requests that were made."`
 	Deadletters  deadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List deliveries that were given up."`
+	Schemas      schemasCmd      `cmd:"" group:"Operation" help:"Look at event types, check data, register domains of your own."`
 	Events       eventsCmd       `cmd:"" group:"Operation" help:"Read the event logs, past and present."`
 	Publish      publishCmd      `cmd:"" group:"Sources" help:"Publish an event, or many from standard input."`
 	Git          gitCmd          `cmd:"" group:"Sources" help:"Publish the pushes to a git repository."`

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -87,11 +86,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	var folders []fs.FS
-	for _, dir := range c.Schemas {
-		folders = append(folders, schemas.Dir(dir))
-	}
-	loaded, err := schemas.Load(folders...)
+	loaded, err := loadSchemas(c.Schemas...)
 	if err != nil {
 		return err
 	}

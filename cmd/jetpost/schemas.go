@@ -1,0 +1,323 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+)
+
+// schemasCmd is `jetpost schemas`.
+type schemasCmd struct {
+	List     schemasListCmd     `cmd:"" help:"List event types."`
+	Show     schemasShowCmd     `cmd:"" help:"Show an event type: its JSON Schema and examples."`
+	Validate schemasValidateCmd `cmd:"" help:"Check data against the schema of an event type."`
+	Push     schemasPushCmd     `cmd:"" help:"Register domains of your own, or new versions of them, while the server runs."`
+	Delete   schemasDeleteCmd   `cmd:"" aliases:"rm" help:"Delete a registered domain that has no events."`
+}
+
+// catalogueFlags say whose event types are meant: those of a server, which knows
+// what is registered, or those of this program.
+type catalogueFlags struct {
+	apiFlags
+
+	Offline bool     `env:"-" help:"Ask no server: use the domains that ship with this program."`
+	Schemas []string `env:"-" type:"existingdir" placeholder:"DIR" help:"Ask no server: use the domains that ship with this program and those of these folders."`
+}
+
+// local returns the catalogue of this program, or nil when a server is to be asked.
+func (f *catalogueFlags) local() (*schemas.Catalogue, error) {
+	if !f.Offline && len(f.Schemas) == 0 {
+		return nil, nil //nolint:nilnil // nil is to ask
+	}
+	return loadSchemas(f.Schemas...)
+}
+
+// A listedType is an event type in a list.
+type listedType struct {
+	Type        string `json:"type"`
+	Domain      string `json:"domain"`
+	Description string `json:"description,omitempty"`
+	Validation  string `json:"validation"`
+}
+
+// schemasListCmd is `jetpost schemas list`.
+type schemasListCmd struct {
+	catalogueFlags
+	outputFlag
+
+	Domain string `env:"-" placeholder:"NAME" help:"Only types of this domain."`
+}
+
+// Help is the long text of --help.
+func (c *schemasListCmd) Help() string {
+	return `  jetpost schemas list
+  jetpost schemas list --domain git --output json`
+}
+
+// Run lists them.
+func (c *schemasListCmd) Run(e *env) error {
+	local, err := c.local()
+	if err != nil {
+		return err
+	}
+	found := []listedType{}
+	if local == nil {
+		if found, err = c.ask(e); err != nil {
+			return err
+		}
+	} else {
+		if _, known := local.Domain(c.Domain); c.Domain != "" && !known {
+			return fmt.Errorf("there is no domain %q: the domains are %s", c.Domain, strings.Join(local.Names(), ", "))
+		}
+		for _, d := range local.Domains() {
+			for _, t := range d.Types {
+				if c.Domain == "" || c.Domain == d.Name {
+					found = append(found, listedType{t.Name, d.Name, t.Description, string(d.Validation)})
+				}
+			}
+		}
+	}
+	if c.json() {
+		return printJSON(e.stdout, found)
+	}
+	table := newTable(e.stdout, "TYPE", "DOMAIN", "VALIDATION", "DESCRIPTION")
+	for _, t := range found {
+		table.row(t.Type, t.Domain, t.Validation, t.Description)
+	}
+	return table.flush()
+}
+
+func (c *schemasListCmd) ask(e *env) ([]listedType, error) {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{}
+	if c.Domain != "" {
+		query.Set("domain", c.Domain)
+	}
+	var answer struct {
+		Items []listedType `json:"items"`
+	}
+	err = api.get(e.ctx, "/v1/event-types", query, &answer)
+	return answer.Items, err
+}
+
+// A shownType is all that is known about an event type.
+type shownType struct {
+	listedType
+
+	Event       string                     `json:"event"`
+	Schema      json.RawMessage            `json:"schema,omitempty"`
+	Definitions map[string]json.RawMessage `json:"definitions,omitempty"`
+	Examples    []shownExample             `json:"examples"`
+}
+
+type shownExample struct {
+	Name string          `json:"name,omitempty"`
+	Data json.RawMessage `json:"data"`
+}
+
+// schemasShowCmd is `jetpost schemas show`.
+type schemasShowCmd struct {
+	catalogueFlags
+	outputFlag
+
+	Type    string `arg:"" help:"Which event type."`
+	Schema  bool   `env:"-" xor:"part" help:"Print the JSON Schema only."`
+	Example bool   `env:"-" xor:"part" help:"Print the main example only: data to publish."`
+}
+
+// Help is the long text of --help.
+func (c *schemasShowCmd) Help() string {
+	return `  jetpost schemas show git.push
+  jetpost schemas show artifact.deployed --example > data.json`
+}
+
+// Run shows it.
+func (c *schemasShowCmd) Run(e *env) error {
+	t, err := c.find(e)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Schema && t.Schema == nil:
+		return fmt.Errorf("%s has no schema: its domain is open, and any data will do", t.Type)
+	case c.Schema:
+		return printIndented(e.stdout, t.Schema)
+	case c.Example && len(t.Examples) == 0:
+		return fmt.Errorf("%s has no example", t.Type)
+	case c.Example:
+		return printIndented(e.stdout, t.Examples[0].Data)
+	case c.json():
+		return printJSON(e.stdout, t)
+	}
+	_, _ = fmt.Fprintln(e.stdout, shown(t.Type, shownField))
+	if err := details(e.stdout, "description", t.Description, "domain", t.Domain, "validation", t.Validation); err != nil {
+		return err
+	}
+	if t.Schema != nil {
+		_, _ = fmt.Fprintln(e.stdout, "\nschema:")
+		if err := printIndented(e.stdout, t.Schema); err != nil {
+			return err
+		}
+	}
+	for _, example := range t.Examples {
+		_, _ = fmt.Fprintf(e.stdout, "\n%s:\n", strings.TrimSpace("example "+shown(example.Name, shownField)))
+		if err := printIndented(e.stdout, example.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *schemasShowCmd) find(e *env) (*shownType, error) {
+	local, err := c.local()
+	if err != nil {
+		return nil, err
+	}
+	if local == nil {
+		api, err := c.client(e.ctx)
+		if err != nil {
+			return nil, err
+		}
+		found := &shownType{}
+		return found, api.get(e.ctx, typePath(c.Type, ""), nil, found)
+	}
+	t, err := local.Resolve(c.Type)
+	if err != nil {
+		return nil, err
+	}
+	d, _ := local.Domain(t.Domain)
+	found := &shownType{
+		listedType: listedType{t.Name, t.Domain, t.Description, string(d.Validation)}, Event: t.Event,
+		Schema: t.Schema, Definitions: d.Definitions, Examples: []shownExample{},
+	}
+	for _, example := range t.Examples {
+		found.Examples = append(found.Examples, shownExample{example.Name, example.Data})
+	}
+	return found, nil
+}
+
+func typePath(eventType, rest string) string {
+	return "/v1/event-types/" + url.PathEscape(eventType) + rest
+}
+
+// printIndented prints JSON as it is, but for white space.
+func printIndented(w io.Writer, data json.RawMessage) error {
+	var b bytes.Buffer
+	if err := json.Indent(&b, data, "", "  "); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	b.WriteByte('\n')
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// schemasValidateCmd is `jetpost schemas validate`.
+type schemasValidateCmd struct {
+	catalogueFlags
+	outputFlag
+
+	Type string `arg:"" help:"Which event type."`
+	File string `arg:"" optional:"" default:"-" help:"File with the data of an event. Default: -, standard input."`
+}
+
+// Help is the long text of --help.
+func (c *schemasValidateCmd) Help() string {
+	return `Prints everything that is wrong with the data, each with its field, and exits with 1 if
+anything is. Nothing is published. The data is checked even where the domain only warns.
+
+  jetpost schemas validate git.push push.json
+  jetpost schemas validate orders.created --schemas ./schemas < order.json`
+}
+
+// errInvalidData makes the command fail. What is wrong has been printed.
+var errInvalidData = errors.New("the data is not valid")
+
+// Run checks the data.
+func (c *schemasValidateCmd) Run(e *env) error {
+	data, err := c.read(e)
+	if err != nil {
+		return err
+	}
+	verdict := struct {
+		Valid    bool       `json:"valid"`
+		Type     string     `json:"type"`
+		Problems []apiField `json:"problems"`
+	}{Type: c.Type, Problems: []apiField{}}
+	local, err := c.local()
+	if err != nil {
+		return err
+	}
+	if local == nil {
+		api, err := c.client(e.ctx)
+		if err != nil {
+			return err
+		}
+		if err := api.send(e.ctx, http.MethodPost, typePath(c.Type, "/validate"), data, &verdict); err != nil {
+			return err
+		}
+	} else {
+		t, err := local.Resolve(c.Type)
+		if err != nil {
+			return err
+		}
+		for _, p := range t.CheckData(data) {
+			verdict.Problems = append(verdict.Problems, apiField{p.Field, p.Message})
+		}
+		verdict.Valid = len(verdict.Problems) == 0
+	}
+	switch {
+	case c.json():
+		err = printJSON(e.stdout, verdict)
+	case verdict.Valid:
+		_, err = fmt.Fprintf(e.stdout, "valid data of %s\n", shown(c.Type, shownField))
+	default:
+		for _, p := range verdict.Problems {
+			field := p.Field
+			if field == "" {
+				field = "data"
+			}
+			_, _ = fmt.Fprintf(e.stdout, "%s %s\n", shown(field, shownField), shown(p.Message, shownLine))
+		}
+	}
+	if !verdict.Valid {
+		err = errors.Join(err, fmt.Errorf("%w as %s: %d problems", errInvalidData, shown(c.Type, shownField), len(verdict.Problems)))
+	}
+	return err
+}
+
+// read reads the data, of which an event can have only so much.
+func (c *schemasValidateCmd) read(e *env) ([]byte, error) {
+	in := e.stdin
+	if c.File != "-" {
+		file, err := os.Open(c.File)
+		if err != nil {
+			return nil, fmt.Errorf("read data: %w", err)
+		}
+		defer func() { _ = file.Close() }()
+		in = file
+	}
+	data, err := io.ReadAll(io.LimitReader(in, stream.MaxEventSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read data: %w", err)
+	}
+	if len(data) > stream.MaxEventSize {
+		return nil, fmt.Errorf("read data: there is more than the %d KiB that an event may have", stream.MaxEventSize>>10)
+	}
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return nil, errors.New("read data: there is none")
+	}
+	return data, nil
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+
+	"github.com/jetpost/jetpost/schemas"
+)
+
+// loadSchemas reads the domains that ship and those of folders.
+func loadSchemas(dirs ...string) (*schemas.Catalogue, error) {
+	var folders []fs.FS
+	for _, dir := range dirs {
+		folders = append(folders, schemas.Dir(dir))
+	}
+	return schemas.Load(folders...)
+}
+
+// schemasPushCmd is `jetpost schemas push`.
+type schemasPushCmd struct {
+	apiFlags
+	outputFlag
+
+	Dir    string `arg:"" type:"existingdir" help:"A domain's folder, or a folder of such folders."`
+	DryRun bool   `env:"-" help:"Show what would change, and change nothing. Exits with 1 if it is not compatible."`
+	Force  bool   `env:"-" help:"Push even what would refuse events that were accepted."`
+}
+
+// Help is the long text of --help.
+func (c *schemasPushCmd) Help() string {
+	return `Each folder has a domain.json, and a <event>.schema.json with a <event>.example.json for
+each event; docs/schemas.md says more. All are checked before the first one is pushed, here
+and by the server. When it is done every producer accepts the events and every router
+delivers them: nothing has to be restarted.
+
+A new version has to accept what the old one did. Where it does not, or where that cannot
+be decided, the file and the place are named, and nothing is changed.
+
+  jetpost schemas push ./schemas --dry-run
+  jetpost schemas push ./schemas/orders`
+}
+
+// A pushResult is what the server has done with a domain, or would do.
+type pushResult struct {
+	Name         string     `json:"name"`
+	Change       string     `json:"change"`
+	DryRun       bool       `json:"dry_run,omitempty"`
+	Compatible   bool       `json:"compatible"`
+	Incompatible []apiField `json:"incompatible,omitempty"`
+	Warnings     []apiField `json:"warnings,omitempty"`
+	Added        []string   `json:"added,omitempty"`
+	Changed      []string   `json:"changed,omitempty"`
+	Removed      []string   `json:"removed,omitempty"`
+	Revision     uint64     `json:"revision,omitempty"`
+}
+
+// errIncompatible makes the command fail. The places have been printed.
+var errIncompatible = errors.New("nothing was pushed: events that are accepted now would be refused; change the schemas, or give --force")
+
+// Run pushes all domains, or none when one of them is refused.
+func (c *schemasPushCmd) Run(e *env) error {
+	local, err := loadSchemas(c.Dir)
+	if err != nil {
+		return err
+	}
+	var domains []schemas.Domain
+	for _, d := range local.Domains() {
+		if !d.Shipped {
+			domains = append(domains, d)
+		}
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	results, err := c.put(e.ctx, api, domains, true)
+	if err != nil {
+		return err
+	}
+	compatible := true
+	for _, r := range results {
+		compatible = compatible && r.Compatible
+	}
+	refused := !compatible && !c.Force
+	if !refused && !c.DryRun {
+		if results, err = c.put(e.ctx, api, domains, false); err != nil {
+			return err
+		}
+	}
+	if c.json() {
+		err = printJSON(e.stdout, results)
+	} else {
+		for _, r := range results {
+			r.print(e.stdout)
+		}
+	}
+	if refused {
+		err = errors.Join(err, errIncompatible)
+	}
+	return err
+}
+
+// put sends all domains.
+func (c *schemasPushCmd) put(ctx context.Context, api *client, domains []schemas.Domain, dryRun bool) ([]pushResult, error) {
+	query := url.Values{}
+	if dryRun {
+		query.Set("dry_run", "true")
+	}
+	if c.Force {
+		query.Set("force", "true")
+	}
+	results := []pushResult{}
+	for _, d := range domains {
+		var body bytes.Buffer
+		encoder := json.NewEncoder(&body)
+		encoder.SetEscapeHTML(false) // examples stay as they are
+		if err := encoder.Encode(map[string]schemas.Files{"files": d.Files()}); err != nil {
+			return nil, fmt.Errorf("push domain %s: %w", d.Name, err)
+		}
+		var result pushResult
+		if err := api.call(ctx, http.MethodPut, domainPath(d.Name), query, body.Bytes(), "application/json", &result); err != nil {
+			return nil, fmt.Errorf("push domain %s: %w", d.Name, err)
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+func domainPath(name string) string { return "/v1/domains/" + url.PathEscape(name) }
+
+func (r pushResult) print(w io.Writer) {
+	would := ""
+	if r.DryRun {
+		would = "would be "
+	}
+	_, _ = fmt.Fprintf(w, "%s %s%s\n", shown(r.Name, shownField), would, shown(r.Change, shownField))
+	for _, types := range []struct {
+		sign  string
+		names []string
+	}{{"+", r.Added}, {"~", r.Changed}, {"-", r.Removed}} {
+		for _, name := range types.names {
+			_, _ = fmt.Fprintf(w, "  %s %s\n", types.sign, shown(name, shownField))
+		}
+	}
+	for _, i := range r.Incompatible {
+		_, _ = fmt.Fprintf(w, "  incompatible: %s %s\n", shown(i.Field, shownField), shown(i.Message, shownLine))
+	}
+	for _, i := range r.Warnings {
+		_, _ = fmt.Fprintf(w, "  note: %s %s\n", shown(i.Field, shownField), shown(i.Message, shownLine))
+	}
+}
+
+// schemasDeleteCmd is `jetpost schemas delete`.
+type schemasDeleteCmd struct {
+	apiFlags
+
+	Domain string `arg:"" help:"Which domain."`
+}
+
+// Help is the long text of --help.
+func (c *schemasDeleteCmd) Help() string {
+	return `A domain that has events in its log, or that a subscription names, is not deleted.
+
+  jetpost schemas delete orders`
+}
+
+// Run deletes it.
+func (c *schemasDeleteCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	if err := api.send(e.ctx, http.MethodDelete, domainPath(c.Domain), nil, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "domain %s is deleted\n", shown(c.Domain, shownField))
+	return err
+}
