@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -378,5 +380,31 @@ func TestLiveBrokenRecords(t *testing.T) {
 	}
 	if _, err := p.Put(t.Context(), "later", oneEvent("later", `{}`), schemas.PutOptions{Force: true}); err != nil {
 		t.Error(err)
+	}
+}
+
+// The domain of docs/schemas.md can be registered as it stands there.
+func TestDocumentedDomain(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/schemas.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(string(text), "\n"); lines > 120 {
+		t.Errorf("docs/schemas.md has %d lines, want at most 120", lines)
+	}
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)\n```").FindAllStringSubmatch(string(text), -1)
+	files := schemas.Files{}
+	for i, name := range []string{"domain.json", "created.schema.json", "created.example.json"} {
+		if i < len(blocks) {
+			files[name] = json.RawMessage(blocks[i][1])
+		}
+	}
+	d, err := schemas.NewDomain("orders", files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Types[0].Name != "com.example.orders.created" {
+		t.Errorf("got %s", d.Types[0].Name)
 	}
 }
