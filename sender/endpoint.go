@@ -56,7 +56,7 @@ func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, e
 	}
 	return &endpoint{
 		sub: sub, profile: p, wire: renderer, url: target, shown: sub.Endpoint.RedactedURL(), header: h,
-		timeout: time.Duration(sub.Endpoint.Timeout), redact: newRedactor(&sub.Endpoint),
+		timeout: time.Duration(sub.Endpoint.Timeout), redact: newRedactor(sub),
 	}, nil
 }
 

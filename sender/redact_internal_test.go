@@ -8,12 +8,17 @@ import (
 
 func TestRedactor(t *testing.T) {
 	t.Parallel()
-	redact := newRedactor(&subscription.Endpoint{
-		Query: subscription.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine"),
-		SecretHeaders: map[string]subscription.Secret{
-			"Authorization": subscription.NewSecret("Bearer t0ken-value"),
-			"X-Pin":         subscription.NewSecret("1234"),
+	redact := newRedactor(&subscription.Subscription{
+		Endpoint: subscription.Endpoint{
+			Query: subscription.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine"),
+			SecretHeaders: map[string]subscription.Secret{
+				"X-Auth": subscription.NewSecret("Bearer t0ken-value"),
+				"X-Pin":  subscription.NewSecret("1234"),
+			},
+			Headers: map[string]string{"authorization": "Basic dXNlcjpwYXNz", "X-Team": "release-engineering"},
 		},
+		Secrets:  []subscription.SigningKey{{Secret: subscription.NewSecret("tell no one")}},
+		Template: subscription.Template{Secrets: map[string]subscription.Secret{"token": subscription.NewSecret("t3mplate")}},
 	})
 	for _, tt := range []struct{ name, in, want string }{
 		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine", "GET /?[secret]"},
@@ -21,6 +26,10 @@ func TestRedactor(t *testing.T) {
 		{"a value of it, decoded", `{"key":"s3cr3t/key","flag-of-mine":1}`, `{"key":"[secret]","[secret]":1}`},
 		{"a header", "authorization: Bearer t0ken-value", "authorization: [secret]"},
 		{"a token without its scheme", "token=t0ken-value;", "token=[secret];"},
+		{"a secret that a profile sends as it is", "X-JFrog-Event-Auth: tell no one", "X-JFrog-Event-Auth: [secret]"},
+		{"a secret of a template", `{"token":"t3mplate"}`, `{"token":"[secret]"}`},
+		{"credentials among the plain headers", "Basic dXNlcjpwYXNz / dXNlcjpwYXNz", "[secret] / [secret]"},
+		{"another plain header", "release-engineering", "release-engineering"},
 		{"ordinary text, with short values in it", "v=1, 1234 ok", "v=1, 1234 ok"},
 	} {
 		if got := redact.Replace(tt.in); got != tt.want {
