@@ -79,7 +79,7 @@ func (w *Watcher) event(journalID string, c *change) (*stream.Event, error) {
 		DataContentType: "application/json",
 		// Files are what a local repository has; criteria of webhooks ask for it.
 		Extensions: []stream.Attribute{{Name: schemas.RepositoryClass, Value: "local"}},
-		Data:            bytes.TrimSuffix(data.Bytes(), []byte("\n")),
+		Data:       bytes.TrimSuffix(data.Bytes(), []byte("\n")),
 	}, nil
 }
 
