@@ -148,7 +148,9 @@ func eventuallyPut(t *testing.T, kv jetstream.KeyValue, key, value string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for {
-		_, err := kv.Put(ctx, key, []byte(value))
+		try, cancel := context.WithTimeout(ctx, 2*time.Second) // its answer may be lost with the server
+		_, err := kv.Put(try, key, []byte(value))
+		cancel()
 		if err == nil {
 			return
 		}

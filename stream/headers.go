@@ -9,6 +9,10 @@ const (
 	HeaderAttempt      = "jetpost-attempt"       // the number of the next attempt; absent: 1
 	HeaderFirstAttempt = "jetpost-first-attempt" // when the first attempt began, Unix nanoseconds
 
+	// On deliveries that are made again because somebody asked.
+	HeaderRedrive = "jetpost-redrive" // <sequence of the dead letter> <attempts before> <when, Unix nanoseconds>
+	HeaderManual  = "jetpost-manual"  // names one attempt beside those of the schedule
+
 	// On dead letters.
 	HeaderDeadLetter = "jetpost-dead-letter" // JSON: why, after how many attempts, the last answer
 

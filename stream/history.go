@@ -29,6 +29,7 @@ type Range struct {
 	FromSequence uint64    // from this one on; 0: from the oldest
 	FromTime     time.Time // or from the first that was stored then; zero: not by time
 	Follow       bool      // go on with new ones until ctx ends
+	HeadersOnly  bool      // leave the data out
 }
 
 // Read yields the records of a range. It ends at the newest that was stored when
@@ -48,7 +49,7 @@ func read(ctx context.Context, js jetstream.JetStream, name string, r Range, yie
 	if err != nil {
 		return err
 	}
-	cfg := jetstream.OrderedConsumerConfig{}
+	cfg := jetstream.OrderedConsumerConfig{HeadersOnly: r.HeadersOnly}
 	if r.Subject != "" {
 		cfg.FilterSubjects = []string{r.Subject}
 	}
@@ -254,6 +255,15 @@ func Get(ctx context.Context, js jetstream.JetStream, name string, sequence uint
 // where limit records ago must be, and reads from there; when the guess was too
 // near it doubles the distance.
 func Latest(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int) ([]Record, error) {
+	return latest(ctx, js, name, subject, before, limit, false)
+}
+
+// LatestHeaders is Latest without the data of the records.
+func LatestHeaders(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int) ([]Record, error) {
+	return latest(ctx, js, name, subject, before, limit, true)
+}
+
+func latest(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int, headersOnly bool) ([]Record, error) {
 	s, err := js.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("look up stream %s: %w", name, err)
@@ -279,7 +289,7 @@ func Latest(ctx context.Context, js jetstream.JetStream, name, subject string, b
 		if before > state.FirstSeq+distance {
 			start = before - distance
 		}
-		records, err := window(ctx, s, subject, start, before, limit)
+		records, err := window(ctx, s, subject, start, before, limit, headersOnly)
 		if err != nil {
 			return nil, fmt.Errorf("read stream %s: %w", name, err)
 		}
@@ -292,10 +302,11 @@ func Latest(ctx context.Context, js jetstream.JetStream, name, subject string, b
 }
 
 // window reads the last limit records of a subject with start <= sequence < before.
-func window(ctx context.Context, s jetstream.Stream, subject string, start, before uint64, limit int) ([]Record, error) {
+func window(ctx context.Context, s jetstream.Stream, subject string, start, before uint64, limit int, headersOnly bool) ([]Record, error) {
 	var records []Record
 	cfg := jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
+		HeadersOnly: headersOnly,
 	}
 	err := scan(ctx, s, cfg, before-1, func(rec Record) bool {
 		if len(records) >= 2*limit { // a dense stretch must not fill the memory

@@ -157,6 +157,10 @@ func TestReadRecord(t *testing.T) {
 		if diff := cmp.Diff([]stream.Record{want}, latest); err != nil || diff != "" {
 			t.Errorf("latest: %v (-want +got):\n%s", err, diff)
 		}
+		latest, err = stream.LatestHeaders(t.Context(), h.js, h.name, h.subject("push"), 0, 1)
+		if err != nil || len(latest) != 1 || len(latest[0].Data) > 0 || latest[0].Header["ce-id"][0] != "1" {
+			t.Errorf("latest without data: %v %+v", err, latest)
+		}
 		if age := time.Since(rec.Time); age < 0 || age > time.Minute {
 			t.Errorf("stored %v ago", age)
 		}

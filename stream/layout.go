@@ -250,6 +250,11 @@ func (l Layout) DeadLetterSubject(subscription string) string {
 	return l.subject("deadletters", subscription)
 }
 
+// DeadLetterSubscription is the inverse of DeadLetterSubject: the last token.
+func (l Layout) DeadLetterSubscription(subject string) string {
+	return subject[strings.LastIndexByte(subject, '.')+1:]
+}
+
 // SubscriptionsBucket is the key-value bucket that holds the subscriptions.
 func (l Layout) SubscriptionsBucket() string { return l.stream("subscriptions") }
 
@@ -271,8 +276,8 @@ func (l Layout) CatalogStream() string { return "KV_" + l.CatalogBucket() }
 // single tokens.
 func (l Layout) CatalogKey(domain string) string { return "$KV." + l.CatalogBucket() + "." + domain }
 
-// StateBucket is the key-value bucket that holds what senders have to agree on
-// while they work, by StateRate.
+// StateBucket is the key-value bucket that holds what the processes of one kind
+// have to agree on while they work: senders by StateRate, admins by StateRedrive.
 func (l Layout) StateBucket() string { return l.stream("state") }
 
 // StateStream is the stream under the state bucket.
@@ -286,6 +291,17 @@ func StateRate(subscription string) string { return "rate." + subscription }
 func (l Layout) StateRateSubject(subscription string) string {
 	return l.stateKey(StateRate(subscription))
 }
+
+// StateRedrive is the key in the state bucket under which admins keep a redrive job.
+func StateRedrive(job string) string { return "redrive." + job }
+
+// StateRedriveSubject is the subject of that key; with * that of all of them.
+func (l Layout) StateRedriveSubject(job string) string {
+	return l.stateKey(StateRedrive(job))
+}
+
+// StateValueSize is how large a value in the state bucket may be, in bytes.
+const StateValueSize = 4 << 10
 
 // stateKey is the subject of a key of the state bucket.
 func (l Layout) stateKey(key string) string { return "$KV." + l.StateBucket() + "." + key }
@@ -325,6 +341,6 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 			Bucket: l.CatalogBucket(), Description: "jetpost: registered domains", History: 10, Replicas: l.replicas,
 			Storage: jetstream.FileStorage, MaxValueSize: MaxDomain + 4<<10, // and the headers
 		},
-		{Bucket: l.StateBucket(), Description: "jetpost: what senders agree on", History: 1, Replicas: l.replicas, Storage: jetstream.FileStorage, MaxValueSize: 4 << 10},
+		{Bucket: l.StateBucket(), Description: "jetpost: what processes agree on", History: 1, Replicas: l.replicas, Storage: jetstream.FileStorage, MaxValueSize: StateValueSize},
 	}
 }

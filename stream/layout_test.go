@@ -61,6 +61,8 @@ func TestNamesGolden(t *testing.T) {
 		row("state stream", l.StateStream())
 		row("state key of a rate", stream.StateRate("ci"))
 		row("and its subject", l.StateRateSubject("ci"))
+		row("state key of a redrive job", stream.StateRedrive("rd-1"))
+		row("and its subject", l.StateRedriveSubject("rd-1"))
 		golden(t, file, []byte(b.String()))
 	}
 }

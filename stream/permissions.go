@@ -95,7 +95,13 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
 			l.subscriptionKey("*"),
 			l.CatalogKey("*"),
-			l.subject("deliveries", "*"), // test events
+			l.subject("deliveries", "*"), // test events, and what is made again
+			// An event or a dead letter is read, the latter deleted when it is on its queue
+			// again, and the jobs that do so for many are kept where all admins see them.
+			apiPrefix+"DIRECT.GET.*",
+			apiPrefix+"STREAM.MSG.DELETE."+l.DeadLetters(),
+			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateRedriveSubject("*"),
+			l.StateRedriveSubject("*"),
 		)
 	default:
 		return Permissions{}

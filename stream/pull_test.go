@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,15 +53,35 @@ func (p *pulled) createConsumer() {
 	}
 }
 
-// publish stores n messages that carry their number, from first on.
+// publish stores n messages that carry their number, from first on. A server that
+// has just started may refuse them, or be gone with its answer: they have ids.
 func (p *pulled) publish(first, n int) {
 	p.t.Helper()
+	left := make(map[int]jetstream.PubAckFuture, n)
 	for i := first; i < first+n; i++ {
-		if _, err := p.js.PublishAsync("q", []byte(strconv.Itoa(i))); err != nil {
-			p.t.Fatal(err)
+		left[i] = nil
+	}
+	for deadline := time.Now().Add(30 * time.Second); len(left) > 0; {
+		var last error
+		for _, i := range slices.Sorted(maps.Keys(left)) {
+			future, err := p.js.PublishAsync("q", []byte(strconv.Itoa(i)), jetstream.WithMsgID(strconv.Itoa(i)))
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			left[i] = future
+		}
+		p.published()
+		for i, future := range left {
+			select {
+			case <-future.Ok():
+				delete(left, i)
+			case last = <-future.Err():
+			}
+		}
+		if time.Now().After(deadline) && len(left) > 0 {
+			p.t.Fatalf("%d messages are not stored in 30 s: %v", len(left), last)
 		}
 	}
-	p.published()
 }
 
 func (p *pulled) published() {
