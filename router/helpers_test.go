@@ -219,8 +219,13 @@ func (r *rig) awaitRouted() {
 		if err != nil {
 			return false, err.Error()
 		}
-		info := c.CachedInfo()
-		return info.NumPending == 0 && info.NumAckPending == 0, fmt.Sprintf("%d events wait, %d are in work", info.NumPending, info.NumAckPending)
+		log, err := r.js.Stream(r.t.Context(), r.layout.EventLog("notes"))
+		if err != nil {
+			return false, err.Error()
+		}
+		// Not the number of those that wait: it is a moment behind what is stored.
+		info, last := c.CachedInfo(), log.CachedInfo().State.LastSeq
+		return info.AckFloor.Stream >= last && info.NumAckPending == 0, fmt.Sprintf("routed up to event %d of %d, %d are in work", info.AckFloor.Stream, last, info.NumAckPending)
 	})
 }
 

@@ -378,6 +378,10 @@ func gaveUpWaiting(a delivery.Attempt) bool {
 // more: the NATS server writes the state of its consumers a few times a second.
 const unsettled = 2 * time.Second
 
+// sentBefore is how long a receiver may take to read, on a busy machine, what a
+// process had sent before it was killed.
+const sentBefore = 2 * time.Second
+
 // killedWhile reports a kill while one of the requests was made, or had just been
 // made and may not have been settled.
 func (o *oracle) killedWhile(requests []*oRequest) bool {
@@ -390,7 +394,7 @@ func (o *oracle) killedWhile(requests []*oRequest) bool {
 // missing, and until that is settled.
 func (o *oracle) killedBetween(from, to time.Time) bool {
 	return slices.ContainsFunc(o.kills, func(k oKill) bool {
-		return k.at.After(from) && (to.IsZero() || k.at.Before(to.Add(unsettled)))
+		return k.at.After(from.Add(-sentBefore)) && (to.IsZero() || k.at.Before(to.Add(unsettled)))
 	})
 }
 
