@@ -19,7 +19,7 @@ func TestAttemptAppend(t *testing.T) {
 			DeliveryID: "dlv_1", SubscriptionID: "ci", Attempt: 3, At: at, Duration: Millis(1234567), Outcome: Retry,
 			Event:  EventRef{ID: `a"b\c`, Source: "/git/wörld\n", Type: "git.push", Subject: "main", Stream: "EVENTS_git", Sequence: 1 << 60},
 			Method: "POST", URL: "https://example.com/hook?…", Status: 503, Error: "a <b> & \u2028 c", ResponseBody: "\x00\x1f{}",
-			RequestBytes: 17, NextAttempt: &next, Redelivered: true,
+			RequestBytes: 17, NextAttempt: &next, Redelivered: true, Manual: true,
 		},
 	} {
 		want, err := json.Marshal(&a)

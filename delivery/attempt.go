@@ -36,6 +36,9 @@ type Attempt struct {
 	// Redelivered marks a request that a crash may have repeated: the stream had
 	// handed out the delivery before.
 	Redelivered bool `json:"redelivered,omitempty"`
+	// Manual marks a request that somebody has asked for, beside those of the
+	// schedule: its number counts only the requests made for this one wish.
+	Manual bool `json:"manual,omitempty"`
 	// Sequence is the place of the record in the attempt log: later ones have
 	// higher numbers, not all numbers are used. Not part of the record.
 	Sequence uint64 `json:"sequence,omitempty"`
@@ -168,6 +171,9 @@ func (a *Attempt) append(b []byte) []byte {
 	}
 	if a.Redelivered {
 		b = append(b, `,"redelivered":true`...)
+	}
+	if a.Manual {
+		b = append(b, `,"manual":true`...)
 	}
 	return append(b, '}')
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,14 +31,16 @@ const (
 // A DeadLetter is a delivery that jetpost gave up, kept with its event and the
 // reason, until a person looks at it.
 type DeadLetter struct {
-	DeliveryID     string    `json:"delivery_id,omitempty"` // empty when unreadable
-	SubscriptionID string    `json:"subscription_id,omitempty"`
-	Event          EventRef  `json:"event"`
-	Reason         Reason    `json:"reason"`
-	Attempts       int       `json:"attempts"`         // requests made
-	Status         int       `json:"status,omitempty"` // of the last answer
-	Error          string    `json:"error,omitempty"`
-	At             time.Time `json:"at"` // when it was given up
+	DeliveryID     string   `json:"delivery_id,omitempty"` // empty when unreadable
+	SubscriptionID string   `json:"subscription_id,omitempty"`
+	Event          EventRef `json:"event"`
+	Reason         Reason   `json:"reason"`
+	Attempts       int      `json:"attempts"`         // requests made
+	Status         int      `json:"status,omitempty"` // of the last answer
+	Error          string   `json:"error,omitempty"`
+	// ResponseBody is the beginning of the last answer, at most 1 KiB, as text.
+	ResponseBody string    `json:"response_body,omitempty"`
+	At           time.Time `json:"at"` // when it was given up
 	// Sequence in the dead letter stream; the id of the letter.
 	Sequence uint64 `json:"sequence"`
 }
@@ -48,15 +51,23 @@ type verdict struct {
 	Attempts int       `json:"attempts"`
 	Status   int       `json:"status,omitempty"`
 	Error    string    `json:"error,omitempty"`
+	Response string    `json:"response,omitempty"`
 	At       time.Time `json:"at"`
 	Stream   string    `json:"stream,omitempty"` // unreadable: where it came from
 	Sequence uint64    `json:"sequence,omitempty"`
 }
 
+// maxLetterBody is how much of the last answer a letter keeps, in bytes. It is in
+// a header, whose size is limited, and may be written with six bytes for one.
+const maxLetterBody = 1 << 10
+
 // DeadLetters is the stream of deliveries given up.
 type DeadLetters struct {
 	js     jetstream.JetStream
 	layout stream.Layout
+
+	mu     sync.Mutex
+	stream jetstream.Stream // looked up when it is first needed
 }
 
 // NewDeadLetters returns the dead letters of an installation.
@@ -70,11 +81,14 @@ func NewDeadLetters(js jetstream.JetStream, layout stream.Layout) *DeadLetters {
 func (l *DeadLetters) GiveUp(ctx context.Context, d *Delivery, reason Reason, attempts int, last *Attempt) error {
 	v := verdict{Reason: reason, Attempts: attempts, At: time.Now().UTC()}
 	if last != nil {
-		v.Status, v.Error = last.Status, last.Error
+		v.Status, v.Error, v.Response = last.Status, last.Error, clip(last.ResponseBody, maxLetterBody)
 	}
 	h := make(nats.Header, 16)
 	d.setHeader(h)
 	id := d.Origin + ":dead:" + strconv.Itoa(attempts)
+	if letter := d.Redrive.Letter; letter > 0 { // without another attempt it would be the id of that letter, which is gone
+		id += ":" + strconv.FormatUint(letter, 10)
+	}
 	return l.store(ctx, d.SubscriptionID, id, h, d.Event.Data, v)
 }
 
@@ -113,7 +127,7 @@ func (l *DeadLetters) store(ctx context.Context, subscription, id string, h nats
 // stream.InvalidLetters), newest first, older than the one at sequence before
 // (0: from the newest).
 func (l *DeadLetters) Latest(ctx context.Context, subscription string, before uint64, limit int) ([]DeadLetter, error) {
-	records, err := stream.Latest(ctx, l.js, l.layout.DeadLetters(), l.layout.DeadLetterSubject(subscription), before, limit)
+	records, err := stream.LatestHeaders(ctx, l.js, l.layout.DeadLetters(), l.layout.DeadLetterSubject(subscription), before, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +146,7 @@ func decodeDeadLetter(subscription string, r *stream.Record) DeadLetter {
 		v = verdict{Reason: ReasonUnreadable, Error: "the letter's own header cannot be read", At: r.Time}
 	}
 	letter := DeadLetter{
-		Reason: v.Reason, Attempts: v.Attempts, Status: v.Status, Error: v.Error, At: v.At, Sequence: r.Sequence,
+		Reason: v.Reason, Attempts: v.Attempts, Status: v.Status, Error: v.Error, ResponseBody: v.Response, At: v.At, Sequence: r.Sequence,
 		Event: EventRef{Stream: v.Stream, Sequence: v.Sequence},
 	}
 	if subscription == stream.InvalidLetters {

@@ -34,6 +34,11 @@ type Delivery struct {
 	Attempt int
 	// FirstAttempt is when attempt 1 began; zero before.
 	FirstAttempt time.Time
+	// Redrive is of a delivery that was a dead letter; zero otherwise.
+	Redrive Redrive
+	// Manual names an attempt that somebody has asked for, one beside those of the
+	// schedule; empty otherwise. See ManualRetry.
+	Manual string
 }
 
 var idEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
@@ -53,7 +58,7 @@ func ID(subscription, source, id string) string {
 // TimerKey names the retry timer of a delivery: one delivery has one. It is made
 // of the origin, since a producer that reuses an id makes several deliveries with
 // the same one, and a timer replaces that of the same key.
-func (d *Delivery) TimerKey() string { return digest([]byte(d.Origin)) }
+func (d *Delivery) TimerKey() string { return digest([]byte(d.Chain())) }
 
 // digest is the first 26 characters of lower-case base32hex of SHA-256.
 func digest(b []byte) string {
@@ -143,6 +148,12 @@ func FromMessage(subscription string, h nats.Header, data []byte) (*Delivery, er
 			return nil, fmt.Errorf("%w: header %s is %q", ErrUnreadable, stream.HeaderAttempt, text)
 		}
 	}
+	d.Manual = header(h, stream.HeaderManual)
+	if text := header(h, stream.HeaderRedrive); text != "" {
+		if d.Redrive, err = parseRedrive(text); err != nil {
+			return nil, fmt.Errorf("%w: header %s is %q", ErrUnreadable, stream.HeaderRedrive, text)
+		}
+	}
 	return d, nil
 }
 
@@ -156,6 +167,12 @@ func (d *Delivery) setHeader(h nats.Header) {
 	}
 	if !d.FirstAttempt.IsZero() {
 		h[stream.HeaderFirstAttempt] = []string{strconv.FormatInt(d.FirstAttempt.UnixNano(), 10)}
+	}
+	if d.Redrive != (Redrive{}) {
+		h[stream.HeaderRedrive] = []string{d.Redrive.String()}
+	}
+	if d.Manual != "" {
+		h[stream.HeaderManual] = []string{d.Manual}
 	}
 }
 
@@ -173,15 +190,11 @@ func (d *Delivery) Timer(at, due string, when time.Time) *nats.Msg {
 
 // Requeued is the message that puts d back on its queue, once for each attempt.
 func (d *Delivery) Requeued(subject, expected string) *nats.Msg {
-	h := make(nats.Header, 16)
-	d.setHeader(h)
-	h[stream.HeaderMessageID] = []string{d.attemptID()}
-	h[stream.HeaderExpectedStream] = []string{expected}
-	return &nats.Msg{Subject: subject, Header: h, Data: d.Event.Data}
+	return d.message(subject, expected, d.attemptID())
 }
 
 // attemptID names an attempt of a delivery among the messages of a stream.
-func (d *Delivery) attemptID() string { return d.Origin + ":a" + strconv.Itoa(d.Attempt) }
+func (d *Delivery) attemptID() string { return d.Chain() + ":a" + strconv.Itoa(d.Attempt) }
 
 func header(h nats.Header, name string) string {
 	if values := h[name]; len(values) > 0 {

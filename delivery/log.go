@@ -167,6 +167,26 @@ func (l *Log) Latest(ctx context.Context, subscription string, before uint64, li
 	return attempts, nil
 }
 
+// OfDelivery returns the latest attempt of a delivery, nil when there is none.
+func (l *Log) OfDelivery(ctx context.Context, subscription, id string) (*Attempt, error) {
+	before := uint64(0)
+	for chunk := firstChunk; ; chunk = min(4*chunk, lastChunk) {
+		attempts, err := l.Latest(ctx, subscription, before, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for i := range attempts {
+			if attempts[i].DeliveryID == id {
+				return &attempts[i], nil
+			}
+		}
+		if len(attempts) < chunk {
+			return nil, ctx.Err()
+		}
+		before = attempts[len(attempts)-1].Sequence
+	}
+}
+
 // Follow yields attempts as they are recorded, from sequence on (0: from the
 // oldest), until ctx ends. An empty subscription means all of them.
 func (l *Log) Follow(ctx context.Context, subscription string, from uint64) iter.Seq2[Attempt, error] {

@@ -19,7 +19,7 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 	a = &delivery.Attempt{
 		DeliveryID: d.ID, SubscriptionID: d.SubscriptionID, Event: delivery.RefOf(d), Attempt: d.Attempt,
 		At: began.UTC(), Duration: delivery.Millis(time.Since(began)), Method: request.Method, URL: e.shown,
-		Status: got.status, RequestBytes: len(body),
+		Status: got.status, RequestBytes: len(body), Manual: d.Manual != "",
 	}
 	if len(got.body) > 0 {
 		a.ResponseBody = delivery.StoredBody([]byte(e.redact.Replace(string(got.body)))) // before it is cut
@@ -49,7 +49,7 @@ func (l *lane) record(ctx context.Context, u *underway, a *delivery.Attempt, wai
 		err = l.recorder.Record(ctx, a)
 	} else {
 		verdict := a.Outcome
-		err = l.attempts.Record(ctx, a, u.d.Origin, func(a *delivery.Attempt) { u.conclude(a, verdict, wait) })
+		err = l.attempts.Record(ctx, a, u.d.Chain(), func(a *delivery.Attempt) { u.conclude(a, verdict, wait) })
 	}
 	if err != nil {
 		l.log.Warn("attempt cannot be recorded, delivery will be attempted again", append(logFields(u, a), zap.NamedError("cause", err))...)
@@ -71,7 +71,10 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 	if verdict != delivery.Retry {
 		return
 	}
-	delay, more := nextDelay(&u.e.sub.Delivery, a.Attempt, wait)
+	delay, more := nextDelay(&u.e.sub.Delivery, u.d.Scheduled(a.Attempt), wait)
+	if a.Manual {
+		more = false // the schedule goes on by itself
+	}
 	if u.brokenOff {
 		delay, more = 0, true // another sender makes it at once
 	}
@@ -81,6 +84,18 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 	}
 	next := time.Now().Add(delay).UTC()
 	a.NextAttempt = &next
+}
+
+// recordUnsent says in the log of attempts why an attempt that somebody has asked
+// for cannot be made, for that is where they look for it.
+func (l *lane) recordUnsent(ctx context.Context, u *underway, cause error) {
+	a := &delivery.Attempt{
+		DeliveryID: u.d.ID, SubscriptionID: u.d.SubscriptionID, Event: delivery.RefOf(u.d), Attempt: u.d.Attempt, Manual: true,
+		At: time.Now().UTC(), Method: u.e.sub.Endpoint.Method, URL: u.e.shown, Outcome: delivery.Rejected, Error: "not sent: " + cause.Error(),
+	}
+	if l.record(ctx, u, a, 0) {
+		l.settle(ctx, u, a)
+	}
 }
 
 // logFields are those of the one line for each attempt.

@@ -60,10 +60,12 @@ func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, e
 	}, nil
 }
 
-// expired reports whether d has waited longer than the subscription allows.
+// expired reports whether d has waited longer than the subscription allows, since
+// its event was stored or it was redriven.
 func (e *endpoint) expired(d *delivery.Delivery, now time.Time) bool {
 	maxAge := time.Duration(e.sub.Delivery.MaxAge)
-	return maxAge > 0 && !d.Accepted.IsZero() && now.Sub(d.Accepted) > maxAge
+	since := d.Waiting()
+	return maxAge > 0 && !since.IsZero() && now.Sub(since) > maxAge
 }
 
 // render makes the request for an attempt of d. body is what was signed, and what must be sent.

@@ -167,12 +167,16 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
 	if next, known := l.expected(m); known {
 		d.Attempt, u.certain, u.again = next, true, false
 	}
-	if e.expired(d, time.Now()) {
+	if d.Manual == "" && e.expired(d, time.Now()) {
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
 		return
 	}
 	request, body, err := e.render(d, u.number(), time.Now())
 	if err != nil {
+		if d.Manual != "" {
+			l.recordUnsent(ctx, u, err)
+			return
+		}
 		unsent := &delivery.Attempt{Error: err.Error()}
 		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, unsent)
 		return

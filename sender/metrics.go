@@ -56,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) attempt(a *delivery.Attempt, d *delivery.Delivery) {
 	m.byOutcome[a.Outcome].Inc()
 	m.seconds.Observe(time.Duration(a.Duration).Seconds())
-	if a.Outcome == delivery.Delivered && a.Attempt == 1 && !d.Accepted.IsZero() {
+	if a.Outcome == delivery.Delivered && a.Attempt == 1 && !a.Manual && !d.Accepted.IsZero() && d.Redrive.At.IsZero() {
 		m.endToEnd.Observe(time.Since(d.Accepted).Seconds())
 	}
 }

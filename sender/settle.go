@@ -27,6 +27,10 @@ const maxShort = 5
 // recorded. Whatever has to outlive it (a timer, a dead letter) is stored first.
 func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
+	if a.Manual {
+		l.settleManual(ctx, u, a)
+		return
+	}
 	if d.FirstAttempt.IsZero() {
 		d.FirstAttempt = a.At
 	}
@@ -47,6 +51,25 @@ func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
 	case delivery.Exhausted:
 		l.giveUp(ctx, u, delivery.ReasonExhausted, a.Attempt, a)
 	}
+}
+
+// settleManual ends an attempt that somebody has asked for. Whatever came of it,
+// the record is all that is left: timers and dead letters are the schedule's.
+func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attempt) {
+	switch a.Outcome {
+	case delivery.Retry: // broken off: another sender makes it
+		l.expect(u.m, a.Attempt+1)
+		l.nak(u.m, time.Until(*a.NextAttempt))
+		return
+	case delivery.Gone:
+		if err := l.disable(ctx, "receiver answered 410 Gone"); err != nil {
+			l.log.Error("cannot disable subscription whose receiver is gone", zap.String("subscription_id", l.id), zap.Error(err))
+			l.nak(u.m, time.Second)
+			return
+		}
+	case delivery.Delivered, delivery.Rejected, delivery.Exhausted:
+	}
+	l.ack(u.m, u.d)
 }
 
 func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt) {
