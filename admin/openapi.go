@@ -86,7 +86,7 @@ func descriptions() map[string]map[string]string {
 			"rate":           "How many requests per minute it is asked to allow, 1 to 600000. Default: none is asked for.",
 			"consent":        "pending, allowed or denied.",
 			"reason":         "Why consent is what it is.",
-			"origin":         "The name that the receiver has allowed.",
+			"origin":         "The name under which it was asked, and which every delivery carries once it has consented.",
 			"allowed_rate":   "How many requests per minute it allows; missing: any.",
 			"checked_at":     "When it was asked last, or called back.",
 			"callback":       "Hash of the token that it was given to call back with.",

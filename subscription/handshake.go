@@ -40,7 +40,8 @@ type Handshake struct {
 	Consent Consent `json:"consent,omitempty"`
 	// Reason says why Consent is what it is.
 	Reason string `json:"reason,omitempty"`
-	// Origin is the name that the receiver has allowed. Every delivery carries it.
+	// Origin is the name under which the receiver was asked. Once it has consented
+	// every delivery carries it.
 	Origin string `json:"origin,omitempty"`
 	// AllowedRate is how many requests per minute the receiver allows. 0: as many
 	// as there are.

@@ -38,6 +38,9 @@ type receiverCmd struct {
 	Subscription []string `group:"Signatures" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs the admin token, found by itself on the server's machine). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
 	NoVerify     bool     `group:"Signatures" help:"Do not look at signatures."`
 
+	RefuseConsent bool `group:"Consent" xor:"consent" help:"Do not consent to deliveries when asked by an OPTIONS request (CloudEvents Web Hooks). Otherwise whoever asks may deliver."`
+	AllowedRate   int  `group:"Consent" xor:"consent" placeholder:"N" help:"Consent to this many requests per minute. Default: as many as it is asked for."`
+
 	Verbose bool `group:"Output" xor:"detail" help:"Print headers and body as well. They may hold secrets."`
 	Quiet   bool `group:"Output" xor:"detail" help:"Count only: one line for each second in which something arrived, and one at the end."`
 	JSON    bool `group:"Output" name:"json" help:"Print one JSON object per line. Works with --verbose and --quiet."`
@@ -86,6 +89,8 @@ func (c *receiverCmd) Validate() error {
 		return fmt.Errorf("--fail-rate %v: use a share from 0 to 1", c.FailRate)
 	case c.Status < 200 || c.Status > 599:
 		return fmt.Errorf("--status %d: use 200 to 599", c.Status)
+	case c.AllowedRate < 0:
+		return fmt.Errorf("--allowed-rate %d: use requests per minute, 1 or more", c.AllowedRate)
 	case c.FailFirst < 0 || c.BodySize < 0 || c.Delay < 0 || c.DripInterval < 0:
 		return errors.New("--fail-first, --body-size, --delay and --drip-interval cannot be negative")
 	case c.NoVerify && len(c.Secret)+len(c.Subscription) > 0:
@@ -118,6 +123,7 @@ func (c *receiverCmd) Run(e *env) error {
 type receiver struct {
 	keys   *keyring // nil: signatures are not looked at
 	faults faults
+	wanted consent
 	counts counts
 	ids    ids
 	out    *receiverOutput
@@ -128,6 +134,7 @@ type receiver struct {
 func newReceiver(c *receiverCmd, stdout io.Writer) (*receiver, error) {
 	r := &receiver{
 		faults: newFaults(c),
+		wanted: consent{c.RefuseConsent, c.AllowedRate},
 		ids:    ids{perShard: idsPerShard},
 		out:    &receiverOutput{w: stdout, json: c.JSON, verbose: c.Verbose},
 		quiet:  c.Quiet,
@@ -187,6 +194,13 @@ func (r *receiver) serve(ctx context.Context, listener net.Listener, problems *l
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	arrived := time.Now()
+	if asked(req) {
+		answered := r.wanted.answer(w, req)
+		if !r.quiet {
+			r.out.consent(arrived, req, answered)
+		}
+		return
+	}
 	body := r.bodies.Get().(*bytes.Buffer)
 	defer r.release(body)
 	size, err := r.readBody(req, body)

@@ -90,3 +90,42 @@ func TestReceiverReadsVendorBodies(t *testing.T) {
 		"X-SecureSourceManager-Event", "push", "X-SecureSourceManager-Delivery", "6546af81-25c6-46d9-aa41-70c00dc67752")
 	r.until(t, "refs/heads/main  new at 1234567  0 commits")
 }
+
+// A receiver that is asked for its consent gives it, or not.
+func TestReceiverConsent(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args               []string
+		rate               string
+		status             int
+		wantRate, wantText string
+	}{
+		{nil, "120", http.StatusOK, "120", "asked for consent by hooks.example.com: given, rate 120  OPTIONS /hook"},
+		{nil, "", http.StatusOK, "*", "given, rate *"},
+		{[]string{"--allowed-rate", "6"}, "120", http.StatusOK, "6", "given, rate 6"},
+		{[]string{"--refuse-consent"}, "120", http.StatusForbidden, "", ": refused"},
+	} {
+		r := startReceiver(t, nil, append([]string{"--no-verify"}, tt.args...)...)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, r.url+"/hook", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("WebHook-Request-Origin", "hooks.example.com")
+		if tt.rate != "" {
+			request.Header.Set("WebHook-Request-Rate", tt.rate)
+		}
+		response, err := r.client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		origin := response.Header.Get("WebHook-Allowed-Origin")
+		if response.StatusCode != tt.status || response.Header.Get("WebHook-Allowed-Rate") != tt.wantRate || (origin == "hooks.example.com") != (tt.wantRate != "") {
+			t.Errorf("%v: got %d with %v", tt.args, response.StatusCode, response.Header)
+		}
+		r.until(t, tt.wantText)
+	}
+	if err := (&receiverCmd{Status: 200, AllowedRate: -1}).Validate(); err == nil {
+		t.Error("a negative rate is accepted")
+	}
+}
