@@ -3,9 +3,9 @@
 // that were stored, and whether a process is healthy.
 //
 // It reads and writes the subscriptions bucket, makes and deletes queues, and
-// reads the event logs, the attempt log and the dead letters. It makes no requests
-// to endpoints: a test event is put on the subscription's queue, and travels like
-// every other delivery.
+// reads the event logs, the attempt log and the dead letters, which it puts back on
+// queues or deletes. It makes no requests to endpoints: a test event is put on the
+// subscription's queue, and travels like every other delivery.
 //
 // It promises that after a change was answered every event published later is
 // matched with it, wherever the router runs; that a subscription which is known
@@ -50,6 +50,9 @@ type Config struct {
 	// Stopping, when closed, ends the answers to those who follow, which end by
 	// nothing else. Default: they end with their connections.
 	Stopping <-chan struct{}
+	// RedriveLease is for how long an admin may do nothing for a redrive job before
+	// another one takes it over. Default: 10 s.
+	RedriveLease time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -68,10 +71,16 @@ func (c Config) withDefaults() Config {
 	if c.MaxFollowers == 0 {
 		c.MaxFollowers = 100
 	}
+	if c.RedriveLease == 0 {
+		c.RedriveLease = 10 * time.Second
+	}
 	return c
 }
 
 func (c Config) validate() error {
+	if c.RedriveLease < 0 {
+		return errors.New("redrive lease must be positive")
+	}
 	if c.Timeout < 0 || c.BodyTimeout < 0 || c.Heartbeat < 0 || c.MaxFollowers < 0 {
 		return errors.New("timeout, body timeout, heartbeat and followers must be positive")
 	}
@@ -96,6 +105,7 @@ type Admin struct {
 
 	changing  locks         // one change of a subscription at a time
 	followers chan struct{} // a token for each client that follows
+	redrives  *redrives     // the jobs, and which of them this process works on
 }
 
 // New returns the API. view and live must be kept running by the caller; view must
@@ -118,6 +128,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		log: log.Named("admin"), metrics: m,
 		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),
 	}
+	a.redrives = newRedrives(js, layout)
 	if a.handler, err = a.routes(); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -25,6 +26,12 @@ var (
 	errPrecondition = errors.New("the subscription has another revision than If-Match asks for")
 	errDisabled     = errors.New("the subscription is disabled, so nothing is delivered")
 	errQueueFull    = errors.New("the subscription's queue is full")
+	errNoQueue      = errors.New("the subscription has no queue")
+	errUnreadable   = errors.New("it could not be read, so there is no delivery to make")
+	errEventGone    = errors.New("the event is gone")
+	errNotAttempted = errors.New("no attempt and no dead letter of this delivery is on record")
+	errNoJob        = errors.New("redrive job not found")
+	errJobEnded     = errors.New("the redrive job has ended")
 	errFollowers    = errors.New("too many clients follow a log already")
 )
 
@@ -87,6 +94,13 @@ func meanings() []meaning {
 		{errPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"},
 		{errDisabled, http.StatusConflict, "resume it first"},
 		{errQueueFull, http.StatusConflict, "wait until deliveries have been made"},
+		{errNoQueue, http.StatusConflict, "resume the subscription, which makes it"},
+		{errUnreadable, http.StatusConflict, "look at it, and discard it"},
+		{errEventGone, http.StatusGone, ""},
+		{errNotAttempted, http.StatusNotFound, ""},
+		{errNoJob, http.StatusNotFound, ""},
+		{errJobEnded, http.StatusConflict, ""},
+		{delivery.ErrNoLetter, http.StatusNotFound, "it was redriven, discarded, or is older than 90 days"},
 		{errFollowers, http.StatusServiceUnavailable, ""},
 		{jetstream.ErrConsumerNotFound, http.StatusServiceUnavailable, ""},
 		{jetstream.ErrStreamNotFound, http.StatusServiceUnavailable, ""},

@@ -10,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -35,16 +34,7 @@ type page[T any] struct {
 // streamed is an answer that writes itself: a list, or a log that is followed.
 type streamed struct{ Body func(huma.Context) }
 
-type lettersRequest struct {
-	Named
-	Paged
-}
-
-type invalidLettersRequest struct{ Paged }
-
-type letterPage struct{ Body page[delivery.DeadLetter] }
-
-// recordRoutes are those of the attempt log and the dead letters.
+// recordRoutes are those of the attempt log.
 func (a *Admin) recordRoutes(api huma.API) {
 	const newestFirst = "Newest first. They are kept for 30 days."
 	register(a, api, followed[delivery.Attempt](api, huma.Operation{
@@ -55,15 +45,6 @@ func (a *Admin) recordRoutes(api huma.API) {
 		OperationID: "list-subscription-attempts", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/attempts", Tags: []string{"Records"},
 		Summary: "List or follow the requests made for a subscription", Description: newestFirst,
 	}), a.listAttempts)
-	const letters = "Newest first. They are kept for 90 days."
-	register(a, api, huma.Operation{
-		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/dead-letters", Tags: []string{"Records"},
-		Summary: "List the deliveries of a subscription that were given up", Description: letters,
-	}, a.listLetters)
-	register(a, api, huma.Operation{
-		OperationID: "list-invalid", Method: http.MethodGet, Path: "/v1/dead-letters/" + stream.InvalidLetters, Tags: []string{"Records"},
-		Summary: "List the messages that no router or sender could read", Description: letters,
-	}, a.listInvalid)
 }
 
 func (a *Admin) listAllAttempts(ctx context.Context, in *Following) (*streamed, error) {
@@ -143,34 +124,6 @@ func (a *Admin) nextSequence(ctx context.Context, name string) (uint64, error) {
 		return 0, fmt.Errorf("look up stream %s: %w", name, err)
 	}
 	return s.CachedInfo().State.LastSeq + 1, nil
-}
-
-func (a *Admin) listLetters(ctx context.Context, in *lettersRequest) (*letterPage, error) {
-	if !subscription.ValidID(in.ID) {
-		return nil, fmt.Errorf("list dead letters: %w", subscription.ErrNotFound)
-	}
-	found, err := a.lettersOf(ctx, in.ID, in.Paged)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.explainEmpty(ctx, in.ID, len(found.Items)); err != nil {
-		return nil, err
-	}
-	return &letterPage{found}, nil
-}
-
-func (a *Admin) listInvalid(ctx context.Context, in *invalidLettersRequest) (*letterPage, error) {
-	found, err := a.lettersOf(ctx, stream.InvalidLetters, in.Paged)
-	if err != nil {
-		return nil, err
-	}
-	return &letterPage{found}, nil
-}
-
-func (a *Admin) lettersOf(ctx context.Context, id string, in Paged) (page[delivery.DeadLetter], error) {
-	return sequencePage(in, func(before uint64, limit int) ([]delivery.DeadLetter, error) {
-		return a.letters.Latest(ctx, id, before, limit)
-	}, func(one delivery.DeadLetter) uint64 { return one.Sequence })
 }
 
 // sequencePage reads one page of a log, newest first. The cursor is the sequence

@@ -21,6 +21,8 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.lifecycleRoutes(api)
 	a.handshakeRoutes(api)
 	a.recordRoutes(api)
+	a.letterRoutes(api)
+	a.redriveRoutes(api)
 	a.eventRoutes(api)
 	a.typeRoutes(api)
 	a.domainRoutes(api)

@@ -28,6 +28,11 @@ const (
 	ReasonUnreadable Reason = "unreadable" // it is not an event, or not a delivery
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{ReasonExhausted, ReasonRejected, ReasonGone, ReasonExpired, ReasonOverflow, ReasonUnreadable}
+}
+
 // A DeadLetter is a delivery that jetpost gave up, kept with its event and the
 // reason, until a person looks at it.
 type DeadLetter struct {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/stream"
@@ -24,8 +25,9 @@ type Letter struct {
 
 	// Delivery can be made again; nil when the letter is not a readable one.
 	Delivery *Delivery
-	// Data of the event, or of the message that could not be read.
-	Data []byte
+	// Header and Data of the message that was kept; Data is that of the event.
+	Header nats.Header
+	Data   []byte
 }
 
 // A Selection says which dead letters. The zero value selects all.
@@ -90,7 +92,7 @@ func (l *DeadLetters) Get(ctx context.Context, sequence uint64) (*Letter, error)
 	}
 	of := l.layout.DeadLetterSubscription(raw.Subject)
 	record := stream.Record{Sequence: raw.Sequence, Time: raw.Time, Header: raw.Header, Data: raw.Data}
-	letter := &Letter{DeadLetter: decodeDeadLetter(of, &record), Data: raw.Data}
+	letter := &Letter{DeadLetter: decodeDeadLetter(of, &record), Header: raw.Header, Data: raw.Data}
 	if of != stream.InvalidLetters {
 		if d, err := FromMessage(of, raw.Header, raw.Data); err == nil {
 			letter.Delivery = d

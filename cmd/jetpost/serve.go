@@ -173,8 +173,12 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	services, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	if c.has(roleProducer) || c.has(roleAdmin) {
-		if err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, log, reg, ctx.Done()); err != nil {
+		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, log, reg, ctx.Done())
+		if err != nil {
 			return err
+		}
+		if a != nil {
+			services.Go(func() error { return a.Run(ctx) })
 		}
 	}
 	if c.has(roleRouter) {
@@ -342,31 +346,32 @@ func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream
 	return g.Wait()
 }
 
-// mountAPI serves what people and programs call: events in, and the admin API.
+// mountAPI serves what people and programs call: events in, and the admin API,
+// which it returns where this process has it.
 func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring,
 	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
-) error {
+) (*admin.Admin, error) {
 	token := c.AdminToken
 	if token == "" {
 		path := filepath.Join(c.Data, "admin.token")
 		var err error
 		if token, err = admin.LoadToken(path); err != nil {
-			return err
+			return nil, err
 		}
 		log.Info("the API asks for the token in this file", zap.String("file", path))
 	}
 	if c.has(roleProducer) {
 		nc, err := connect(string(stream.RoleProducer))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		publishJS, err := stream.JetStream(nc)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		p, err := producer.New(producer.Config{}, publishJS, layout, catalogue, log, reg)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		pattern := "/v1/events"
 		if c.has(roleAdmin) { // which answers the other methods of the path
@@ -374,17 +379,19 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		}
 		mux.Handle(pattern, admin.RequireToken(token, p.Handler()))
 	}
+	var a *admin.Admin
 	if c.has(roleAdmin) {
 		store := subscription.NewStore(js, layout, keyring, log)
-		a, err := admin.New(admin.Config{Version: version, Stopping: stopping}, js, layout, store, view, egress, catalogue, log, reg)
+		var err error
+		a, err = admin.New(admin.Config{Version: version, Stopping: stopping}, js, layout, store, view, egress, catalogue, log, reg)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		mux.Handle("/v1/", admin.RequireToken(token, a.Handler()))
 		mux.Handle("/v1/handshakes/", a.Callback())
 		mux.Handle("/openapi.json", a.Handler())
 	}
-	return nil
+	return a, nil
 }
 
 // serveHTTP answers requests until ctx ends, and lets those under way finish.

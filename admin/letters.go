@@ -1,0 +1,421 @@
+package admin
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// LetterFilter narrows a list of dead letters.
+type LetterFilter struct {
+	Reason []string  `query:"reason,explode" enum:"exhausted,rejected,gone,expired,overflow,unreadable" doc:"Only those given up for this reason. Can be repeated: for one of them."`
+	Type   []string  `query:"type,explode" maxLength:"255" doc:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated: of one of them." example:"git.push"`
+	From   time.Time `query:"from" doc:"Only those given up at this time or later."`
+	To     time.Time `query:"to" doc:"Only those given up before this time."`
+}
+
+func (f *LetterFilter) selection(subscriptionID string) (*delivery.Selection, error) {
+	s := &delivery.Selection{Subscription: subscriptionID, Types: f.Type, From: f.From, To: f.To}
+	for _, reason := range f.Reason {
+		s.Reasons = append(s.Reasons, delivery.Reason(reason))
+	}
+	return s, checkTimes(s.From, s.To)
+}
+
+func checkTimes(from, to time.Time) error {
+	switch {
+	case !usableTime(from):
+		return invalid("from", "is out of range: use a time from 1970 to 2261")
+	case !usableTime(to):
+		return invalid("to", "is out of range: use a time from 1970 to 2261")
+	case !from.IsZero() && !to.IsZero() && !from.Before(to):
+		return invalid("to", "is not after from")
+	}
+	return nil
+}
+
+type lettersRequest struct {
+	Named
+	LetterFilter
+	Paged
+}
+
+type allLettersRequest struct {
+	Subscription string `query:"subscription" maxLength:"63" doc:"Only those of this subscription, which may be deleted by now; _invalid: those of none, which could not be read."`
+	LetterFilter
+	Paged
+}
+
+type invalidLettersRequest struct{ Paged }
+
+type letterPage struct{ Body page[delivery.DeadLetter] }
+
+// PlacedLetter is a request for one dead letter.
+type PlacedLetter struct {
+	Sequence uint64 `path:"sequence" doc:"Its place in the dead letter stream, which lists show. It never changes; a letter that is redriven and given up again is a new one."`
+}
+
+// letterRoutes are those of the dead letters, and of making a delivery again.
+func (a *Admin) letterRoutes(api huma.API) {
+	const letters = "Newest first. They are kept for 90 days."
+	register(a, api, huma.Operation{
+		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/dead-letters", Tags: []string{"Dead letters"},
+		Summary: "List the deliveries of a subscription that were given up", Description: letters,
+	}, a.listLetters)
+	register(a, api, huma.Operation{
+		OperationID: "list-all-dead-letters", Method: http.MethodGet, Path: "/v1/dead-letters", Tags: []string{"Dead letters"},
+		Summary: "List the deliveries of all subscriptions that were given up, and what could not be read", Description: letters,
+	}, a.listAllLetters)
+	register(a, api, huma.Operation{
+		OperationID: "list-invalid", Method: http.MethodGet, Path: "/v1/dead-letters/" + stream.InvalidLetters, Tags: []string{"Dead letters"},
+		Summary: "List the messages that no router or sender could read", Description: letters,
+	}, a.listInvalid)
+	register(a, api, huma.Operation{
+		OperationID: "get-dead-letter", Method: http.MethodGet, Path: "/v1/dead-letters/{sequence}", Tags: []string{"Dead letters"},
+		Summary: "Show a dead letter with its event",
+	}, a.getLetter)
+	registerBody[discardReason](a, api, huma.Operation{
+		OperationID: "discard-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{sequence}/discard", Tags: []string{"Dead letters"},
+		Summary: "Delete a dead letter", Description: "The server's log keeps what it was, and the reason given.",
+	}, false, a.discardLetter)
+	registerBody[discardOptions](a, api, huma.Operation{
+		OperationID: "discard-dead-letters", Method: http.MethodPost, Path: "/v1/dead-letters/discard", Tags: []string{"Dead letters"},
+		Summary:     "Delete the dead letters of a selection",
+		Description: "A request deletes as many as it can in its time: while the answer says that there are more, repeat it.",
+	}, true, a.discardLetters)
+	register(a, api, huma.Operation{
+		OperationID: "redrive-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{sequence}/redrive", Tags: []string{"Dead letters"},
+		Summary: "Make the delivery of a dead letter again", DefaultStatus: http.StatusAccepted,
+		Description: "It goes back to its subscription's queue, with the same delivery id and its whole schedule. Its attempts are numbered on. " +
+			"The dead letter is deleted when the delivery is on the queue. For many of them: POST /v1/redrives.",
+	}, a.redriveLetter)
+	register(a, api, huma.Operation{
+		OperationID: "redeliver", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/deliveries/{delivery_id}/redeliver", Tags: []string{"Dead letters"},
+		Summary: "Make one more attempt of a delivery", DefaultStatus: http.StatusAccepted,
+		Description: "Whatever has become of it: delivered, waiting for its next attempt, or given up. One request is made, with the same delivery id, and marked " +
+			"manual in the attempts. It changes nothing else: a schedule that goes on does so, and a dead letter stays.",
+	}, a.redeliver)
+}
+
+func (a *Admin) listLetters(ctx context.Context, in *lettersRequest) (*letterPage, error) {
+	if !subscription.ValidID(in.ID) {
+		return nil, fmt.Errorf("list dead letters: %w", subscription.ErrNotFound)
+	}
+	selected, err := in.selection(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.lettersOf(ctx, selected, in.Paged)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.explainEmpty(ctx, in.ID, len(found.Items)); err != nil {
+		return nil, err
+	}
+	return &letterPage{found}, nil
+}
+
+func (a *Admin) listAllLetters(ctx context.Context, in *allLettersRequest) (*letterPage, error) {
+	if err := checkSelected(in.Subscription); err != nil {
+		return nil, err
+	}
+	selected, err := in.selection(in.Subscription)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.lettersOf(ctx, selected, in.Paged)
+	return &letterPage{found}, err
+}
+
+func (a *Admin) listInvalid(ctx context.Context, in *invalidLettersRequest) (*letterPage, error) {
+	found, err := a.lettersOf(ctx, &delivery.Selection{Subscription: stream.InvalidLetters}, in.Paged)
+	return &letterPage{found}, err
+}
+
+func (a *Admin) lettersOf(ctx context.Context, s *delivery.Selection, in Paged) (page[delivery.DeadLetter], error) {
+	return sequencePage(in, func(before uint64, limit int) ([]delivery.DeadLetter, error) {
+		return a.letters.Page(ctx, s, before, limit)
+	}, func(one delivery.DeadLetter) uint64 { return one.Sequence })
+}
+
+// checkSelected refuses what cannot be in a subject: a wildcard would select others.
+func checkSelected(id string) error {
+	if id != "" && id != stream.InvalidLetters && !subscription.ValidID(id) {
+		return invalid("subscription", "is not the id of a subscription")
+	}
+	return nil
+}
+
+// shownLetter is a dead letter with its event.
+type shownLetter struct {
+	delivery.DeadLetter
+
+	Attributes map[string]string   `json:"attributes,omitempty" doc:"Of the event, by their CloudEvents names. Missing when it could not be read."`
+	Headers    map[string][]string `json:"headers,omitempty" doc:"Of the message that could not be read."`
+	Data       string              `json:"data,omitempty" doc:"Of the event or the message, byte for byte, where it is text."`
+	DataBase64 string              `json:"data_base64,omitempty" doc:"The same in base64, where it is not."`
+}
+
+type oneLetter struct{ Body shownLetter }
+
+func (a *Admin) getLetter(ctx context.Context, in *PlacedLetter) (*oneLetter, error) {
+	letter, err := a.letters.Get(ctx, in.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	out := &oneLetter{shownLetter{DeadLetter: letter.DeadLetter}}
+	if letter.Delivery != nil {
+		out.Body.Attributes = attributes(letter.Delivery.Event)
+	} else {
+		out.Body.Headers = map[string][]string{}
+		for name, values := range letter.Header {
+			if name != stream.HeaderDeadLetter && name != stream.HeaderMessageID && name != stream.HeaderExpectedStream {
+				out.Body.Headers[name] = values
+			}
+		}
+	}
+	if utf8.Valid(letter.Data) {
+		out.Body.Data = string(letter.Data)
+	} else {
+		out.Body.DataBase64 = base64.StdEncoding.EncodeToString(letter.Data)
+	}
+	return out, nil
+}
+
+func attributes(e *stream.Event) map[string]string {
+	found := map[string]string{"specversion": stream.SpecVersion}
+	for name, value := range map[string]string{
+		"id": e.ID, "source": e.Source, "type": e.Type, "subject": e.Subject, "time": e.Time,
+		"datacontenttype": e.DataContentType, "dataschema": e.DataSchema,
+	} {
+		if value != "" {
+			found[name] = value
+		}
+	}
+	for _, extension := range e.Extensions {
+		found[extension.Name] = extension.Value
+	}
+	return found
+}
+
+// discardReason is the body of discard.
+type discardReason struct {
+	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the server's log."`
+}
+
+// discardOptions is the body of discard for many.
+type discardOptions struct {
+	selectionOptions
+
+	All    bool   `json:"all" doc:"Nothing is selected on purpose: all dead letters are meant."`
+	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the server's log."`
+}
+
+type discarded struct {
+	Body struct {
+		Discarded int  `json:"discarded" doc:"How many were deleted."`
+		More      bool `json:"more,omitempty" doc:"There are more of them."`
+	}
+}
+
+type discardRequest struct {
+	PlacedLetter
+	RawJSON
+}
+
+// discardTime is the part of the time for a request that deleting may take.
+const discardTime = 0.6
+
+func (a *Admin) discardLetter(ctx context.Context, in *discardRequest) (*discarded, error) {
+	var options discardReason
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	letter, err := a.letters.Get(ctx, in.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	out := &discarded{}
+	out.Body.Discarded = 1
+	return out, a.discard(ctx, &letter.DeadLetter, options.Reason)
+}
+
+func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, error) {
+	var options discardOptions
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	selected, err := options.selection()
+	if err != nil {
+		return nil, err
+	}
+	if selected.All() != options.All {
+		return nil, invalid("all", "and a selection: give one of them")
+	}
+	last, err := a.letters.Last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, began := &discarded{}, time.Now()
+	for from, more := uint64(1), true; more; {
+		batch, err := a.letterBatch(ctx, selected, from, last)
+		if err != nil {
+			return nil, err
+		}
+		more = len(batch) == letterBatch
+		for i := range batch {
+			if err := a.discard(ctx, &batch[i], options.Reason); err != nil {
+				return nil, err
+			}
+			out.Body.Discarded++
+			from = batch[i].Sequence + 1
+		}
+		if time.Since(began) > time.Duration(discardTime*float64(a.cfg.Timeout)) {
+			out.Body.More = more
+			break
+		}
+	}
+	return out, nil
+}
+
+func (a *Admin) discard(ctx context.Context, letter *delivery.DeadLetter, why string) error {
+	if err := a.letters.Remove(ctx, letter.Sequence); err != nil {
+		return err
+	}
+	a.log.Info("dead letter discarded", zap.Uint64("seq", letter.Sequence), zap.String("subscription_id", letter.SubscriptionID),
+		zap.String("delivery_id", letter.DeliveryID), zap.String("event_id", letter.Event.ID), zap.String("event_type", letter.Event.Type),
+		zap.String("given_up", string(letter.Reason)), zap.String("reason", why), zap.String("request_id", requestID(ctx)))
+	return nil
+}
+
+// letterBatch is how many dead letters are looked up at a time.
+const letterBatch = 256
+
+// letterBatch returns the first of a selection with sequences of from to last.
+func (a *Admin) letterBatch(ctx context.Context, s *delivery.Selection, from, last uint64) ([]delivery.DeadLetter, error) {
+	var batch []delivery.DeadLetter
+	for letter, err := range a.letters.Select(ctx, s, from, last) {
+		if err != nil {
+			return nil, err
+		}
+		if batch = append(batch, letter); len(batch) == letterBatch {
+			break
+		}
+	}
+	return batch, nil
+}
+
+// queuedAgain is the answer to what puts a delivery on its queue.
+type queuedAgain struct {
+	Body struct {
+		DeliveryID     string `json:"delivery_id" doc:"The webhook-id: as before."`
+		SubscriptionID string `json:"subscription_id"`
+		State          string `json:"state" doc:"Of the subscription: while it is paused, the delivery waits."`
+	}
+}
+
+func answerQueued(id string, sub *subscription.Subscription) *queuedAgain {
+	out := &queuedAgain{}
+	out.Body.DeliveryID, out.Body.SubscriptionID, out.Body.State = id, sub.ID, string(sub.State)
+	return out
+}
+
+func (a *Admin) redriveLetter(ctx context.Context, in *PlacedLetter) (*queuedAgain, error) {
+	letter, err := a.letters.Get(ctx, in.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	if letter.Delivery == nil {
+		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, errUnreadable)
+	}
+	sub, err := a.find(ctx, letter.SubscriptionID)
+	if err == nil {
+		err = a.redrive(ctx, letter, sub)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, err)
+	}
+	a.log.Info("dead letter redriven", zap.Uint64("seq", letter.Sequence), zap.String("subscription_id", sub.ID),
+		zap.String("delivery_id", letter.DeliveryID), zap.String("request_id", requestID(ctx)))
+	return answerQueued(letter.DeliveryID, sub), nil
+}
+
+// redrive puts the delivery of a letter on its queue and, when the queue has it,
+// deletes the letter. In between it may be done again: the queue recognises it for
+// stream.Dedupe, and the receiver by its delivery id.
+func (a *Admin) redrive(ctx context.Context, letter *delivery.Letter, sub *subscription.Subscription) error {
+	if letter.Delivery == nil {
+		return errUnreadable
+	}
+	if sub.State == subscription.Disabled {
+		return fmt.Errorf("subscription %s: %w", sub.ID, errDisabled)
+	}
+	if err := a.enqueue(ctx, letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now())); err != nil {
+		return fmt.Errorf("subscription %s: %w", sub.ID, err)
+	}
+	return a.letters.Remove(ctx, letter.Sequence)
+}
+
+// RedeliverRequest names a delivery.
+type RedeliverRequest struct {
+	Named
+	DeliveryID string `path:"delivery_id" maxLength:"64" doc:"The webhook-id, which attempts and dead letters show." example:"dlv_0k3v9u5c8s1qkbmv2t0q7l4m8a"`
+}
+
+func (a *Admin) redeliver(ctx context.Context, in *RedeliverRequest) (*queuedAgain, error) {
+	sub, err := a.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if sub.State == subscription.Disabled {
+		return nil, fmt.Errorf("redeliver %s: subscription %s: %w", in.DeliveryID, sub.ID, errDisabled)
+	}
+	d, err := a.deliveryOf(ctx, sub.ID, in.DeliveryID)
+	if err == nil {
+		err = a.enqueue(ctx, d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, newID()))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redeliver %s: %w", in.DeliveryID, err)
+	}
+	a.log.Info("one more attempt was asked for", zap.String("subscription_id", sub.ID), zap.String("delivery_id", d.ID), zap.String("request_id", requestID(ctx)))
+	return answerQueued(d.ID, sub), nil
+}
+
+// deliveryOf makes a delivery again from the event log, by the record of its
+// latest attempt, or else from its dead letter.
+func (a *Admin) deliveryOf(ctx context.Context, subscriptionID, id string) (*delivery.Delivery, error) {
+	last, err := a.attempts.OfDelivery(ctx, subscriptionID, id)
+	if err != nil {
+		return nil, err
+	}
+	gone := errNotAttempted
+	if last != nil {
+		d, err := a.fromEventLog(ctx, last)
+		if !errors.Is(err, errEventGone) {
+			return d, err
+		}
+		gone = err
+	}
+	letter, err := a.letters.OfDelivery(ctx, subscriptionID, id)
+	if errors.Is(err, delivery.ErrNoLetter) {
+		return nil, gone
+	}
+	if err != nil {
+		return nil, err
+	}
+	if letter.Delivery == nil {
+		return nil, errUnreadable
+	}
+	return letter.Delivery, nil
+}

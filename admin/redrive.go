@@ -1,0 +1,275 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// Limits of redrive jobs. A job is one value of the state bucket.
+const (
+	maxSequences  = 200
+	maxSelection  = 2 << 10 // bytes
+	maxFailures   = 5       // that are kept
+	maxFailure    = 200     // bytes of one
+	maxRedrive    = 10_000  // per second
+	minRedrive    = 0.01
+	usualRedrive  = 100
+	keptJobs      = 100 // that have ended
+	keptJobsFor   = 7 * 24 * time.Hour
+	cancelRetries = 20
+)
+
+// The states of a job.
+const (
+	jobDryRun    = "dry_run"
+	jobRunning   = "running"
+	jobDone      = "done"
+	jobCancelled = "cancelled"
+	jobFailed    = "failed"
+)
+
+// selectionOptions is delivery.Selection as clients write it.
+type selectionOptions struct {
+	Subscription string            `json:"subscription,omitempty" maxLength:"63" doc:"Only those of this subscription."`
+	Reasons      []delivery.Reason `json:"reasons,omitempty" doc:"Only those given up for one of these reasons: exhausted, rejected, gone, expired, overflow, unreadable."`
+	Types        []string          `json:"types,omitempty" doc:"Only those with an event of one of these types, or of types that begin alike: artifact.*" example:"[\"git.push\"]"`
+	From         time.Time         `json:"from,omitzero" doc:"Only those given up at this time or later."`
+	To           time.Time         `json:"to,omitzero" doc:"Only those given up before this time."`
+	Sequences    []uint64          `json:"sequences,omitempty" doc:"Only these, by their places in the dead letter stream: up to 200."`
+}
+
+// selection checks what a client wrote.
+func (o *selectionOptions) selection() (*delivery.Selection, error) {
+	s := delivery.Selection(*o)
+	if err := checkSelected(s.Subscription); err != nil {
+		return nil, err
+	}
+	for i, reason := range s.Reasons {
+		if !slices.Contains(delivery.Reasons(), reason) {
+			return nil, invalid(fmt.Sprintf("reasons[%d]", i), "is not a reason: use exhausted, rejected, gone, expired, overflow or unreadable")
+		}
+	}
+	if slices.Contains(s.Types, "") {
+		return nil, invalid("types", "has one without a name")
+	}
+	if len(s.Sequences) > maxSequences {
+		return nil, invalid("sequences", "has "+strconv.Itoa(len(s.Sequences))+": give up to "+strconv.Itoa(maxSequences)+", or select by something else")
+	}
+	if text, err := json.Marshal(s); err != nil || len(text) > maxSelection {
+		return nil, invalid("", "the selection is too long: it may have "+strconv.Itoa(maxSelection)+" bytes as JSON")
+	}
+	return &s, checkTimes(s.From, s.To)
+}
+
+// redriveOptions is the body of a request for a job.
+type redriveOptions struct {
+	selectionOptions
+
+	Rate   float64 `json:"rate" minimum:"0.01" maximum:"10000" doc:"How many per second, at most. Default: 100."`
+	DryRun bool    `json:"dry_run" doc:"Only count them."`
+}
+
+// A redriveJob redrives the dead letters of a selection, one after the other.
+type redriveJob struct {
+	ID        string           `json:"id,omitempty" doc:"Missing for a dry run, which is not kept."`
+	State     string           `json:"state" enum:"dry_run,running,done,cancelled,failed"`
+	Selection selectionOptions `json:"selection"`
+	Rate      float64          `json:"rate" doc:"How many per second, at most."`
+	Total     int              `json:"total" doc:"How many there were when the job was made. Letters that come later, also those of deliveries that fail again, are not part of it."`
+	Done      int              `json:"done" doc:"How many are on their queues again, or were redriven by an admin that was killed at that moment."`
+	Failed    int              `json:"failed" doc:"How many could not be: they are dead letters as before."`
+	Gone      int              `json:"gone,omitempty" doc:"How many somebody else has redriven or discarded meanwhile, or have aged out."`
+	Failures  []redriveFailure `json:"failures,omitempty" doc:"The first that failed."`
+	Error     string           `json:"error,omitempty" doc:"Why the job has failed."`
+	StartedAt time.Time        `json:"started_at"`
+	EndedAt   *time.Time       `json:"ended_at,omitempty"`
+	// Of a dry run.
+	Reasons       map[string]int `json:"by_reason,omitempty" doc:"Of a dry run: how many there are of each reason."`
+	Subscriptions map[string]int `json:"by_subscription,omitempty" doc:"Of a dry run: how many there are of each subscription."`
+}
+
+// A redriveFailure is a dead letter that could not be redriven.
+type redriveFailure struct {
+	Sequence uint64 `json:"sequence" doc:"Which one."`
+	Error    string `json:"error" doc:"Why."`
+}
+
+// redriveRecord is a job as it is stored.
+type redriveRecord struct {
+	redriveJob
+
+	Next   uint64 `json:"next"`             // letters before this one are done with
+	Last   uint64 `json:"last"`             // letters behind this one are not part of it
+	Holder string `json:"holder,omitempty"` // who works on it
+	Claims int    `json:"claims,omitempty"` // how often somebody has begun to
+
+	revision uint64 // of the key
+}
+
+type redriveAnswer struct {
+	Status int
+	Body   redriveJob
+}
+
+type redriveList struct {
+	Body struct {
+		Items []redriveJob `json:"items"`
+	}
+}
+
+// NamedRedrive is a request for one job.
+type NamedRedrive struct {
+	ID string `path:"id" maxLength:"64" pattern:"^[a-z0-9-]+$" doc:"Of the job."`
+}
+
+// redriveRoutes are those of redrive jobs.
+func (a *Admin) redriveRoutes(api huma.API) {
+	registerBody[redriveOptions](a, api, huma.Operation{
+		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"},
+		Summary: "Redrive the dead letters of a selection, or all", DefaultStatus: http.StatusAccepted,
+		Description: "A job puts the deliveries back on their queues, one after the other, at the rate given. It goes on when admins are stopped " +
+			"or killed. It waits while a queue is half full, so that new events find room. A dry run is answered with 200.",
+	}, false, a.createRedrive)
+	register(a, api, huma.Operation{
+		OperationID: "list-redrives", Method: http.MethodGet, Path: "/v1/redrives", Tags: []string{"Dead letters"},
+		Summary: "List redrive jobs", Description: "Newest first. Those that have ended are kept for 7 days, 100 at most.",
+	}, a.listRedrives)
+	register(a, api, huma.Operation{
+		OperationID: "get-redrive", Method: http.MethodGet, Path: "/v1/redrives/{id}", Tags: []string{"Dead letters"},
+		Summary: "Show a redrive job",
+	}, a.getRedrive)
+	register(a, api, huma.Operation{
+		OperationID: "cancel-redrive", Method: http.MethodPost, Path: "/v1/redrives/{id}/cancel", Tags: []string{"Dead letters"},
+		Summary: "Cancel a redrive job", Description: "It ends within a second or two. What is on its queue by then stays there.",
+	}, a.cancelRedrive)
+}
+
+func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer, error) {
+	options := redriveOptions{Rate: usualRedrive}
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	selected, err := options.selection()
+	if err != nil {
+		return nil, err
+	}
+	if options.Rate < minRedrive || options.Rate > maxRedrive {
+		return nil, invalid("rate", "is out of range: use 0.01 to 10000 per second")
+	}
+	if selected.Subscription == stream.InvalidLetters {
+		return nil, fmt.Errorf("redrive what is not a delivery: %w", errUnreadable)
+	}
+	if selected.Subscription != "" {
+		sub, err := a.find(ctx, selected.Subscription)
+		if err == nil && sub.State == subscription.Disabled {
+			err = fmt.Errorf("subscription %s: %w", sub.ID, errDisabled)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("redrive dead letters: %w", err)
+		}
+	}
+	record := &redriveRecord{redriveJob: redriveJob{
+		State: jobDryRun, Selection: options.selectionOptions, Rate: options.Rate, StartedAt: time.Now().UTC(),
+	}}
+	if err := a.countLetters(ctx, selected, record); err != nil {
+		return nil, err
+	}
+	if options.DryRun {
+		return &redriveAnswer{http.StatusOK, record.redriveJob}, nil
+	}
+	record.Reasons, record.Subscriptions = nil, nil
+	record.ID, record.State = "rd-"+newID(), jobRunning
+	if err := a.redrives.create(ctx, record); err != nil {
+		return nil, err
+	}
+	a.log.Info("redrive job made", zap.String("job", record.ID), zap.Int("dead_letters", record.Total), zap.String("request_id", requestID(ctx)))
+	a.redrives.nudge()
+	return &redriveAnswer{http.StatusAccepted, record.redriveJob}, nil
+}
+
+// countLetters sets what a job is about.
+func (a *Admin) countLetters(ctx context.Context, s *delivery.Selection, record *redriveRecord) error {
+	var err error
+	if record.Last, err = a.letters.Last(ctx); err != nil {
+		return err
+	}
+	record.Next = 1
+	record.Reasons, record.Subscriptions = map[string]int{}, map[string]int{}
+	for letter, err := range a.letters.Select(ctx, s, record.Next, record.Last) {
+		if err != nil {
+			return err
+		}
+		if record.Total == 0 {
+			record.Next = letter.Sequence
+		}
+		record.Total++
+		record.Reasons[string(letter.Reason)]++
+		record.Subscriptions[cmp.Or(letter.SubscriptionID, stream.InvalidLetters)]++
+	}
+	return nil
+}
+
+func (a *Admin) listRedrives(ctx context.Context, _ *struct{}) (*redriveList, error) {
+	records, err := a.redrives.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &redriveList{}
+	out.Body.Items = []redriveJob{}
+	for i := range records {
+		out.Body.Items = append(out.Body.Items, records[i].redriveJob)
+	}
+	return out, nil
+}
+
+func (a *Admin) getRedrive(ctx context.Context, in *NamedRedrive) (*redriveAnswer, error) {
+	record, err := a.redrives.get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &redriveAnswer{http.StatusOK, record.redriveJob}, nil
+}
+
+// cancelRedrive writes that the job is cancelled: who works on it cannot write its
+// progress then, and so finds out.
+func (a *Admin) cancelRedrive(ctx context.Context, in *NamedRedrive) (*redriveAnswer, error) {
+	for try := 1; ; try++ {
+		record, err := a.redrives.get(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if record.State != jobRunning {
+			return nil, fmt.Errorf("cancel redrive job %s: %w: it is %s", record.ID, errJobEnded, record.State)
+		}
+		record.end(jobCancelled)
+		err = a.redrives.update(ctx, record)
+		if errors.Is(err, jetstream.ErrKeyRevisionMismatch) && try < cancelRetries {
+			continue // progress was written in between
+		}
+		if err != nil {
+			return nil, err
+		}
+		a.log.Info("redrive job cancelled", zap.String("job", record.ID), zap.String("request_id", requestID(ctx)))
+		return &redriveAnswer{http.StatusOK, record.redriveJob}, nil
+	}
+}
+
+func (r *redriveRecord) end(state string) {
+	now := time.Now().UTC()
+	r.State, r.EndedAt = state, &now
+}
