@@ -99,6 +99,9 @@ func attemptLine(a *delivery.Attempt, named bool) string {
 		fmt.Sprintf("%2d", a.Attempt), fmt.Sprintf("%-9s", a.Outcome), status,
 		fmt.Sprintf("%8.1f ms", float64(took.Microseconds())/1000),
 		shown(a.Event.Type+" "+a.Event.ID, shownField), shown(a.DeliveryID, shownField))
+	if a.Manual {
+		parts = append(parts, "manual")
+	}
 	if a.NextAttempt != nil {
 		if wait := time.Until(*a.NextAttempt).Round(time.Second); wait > 0 {
 			parts = append(parts, "next in "+wait.String())

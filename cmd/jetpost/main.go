@@ -24,7 +24,8 @@ type commandLine struct {
 	Serve        serveCmd        `cmd:"" group:"Server" help:"Run jetpost: accept events, route them, deliver them."`
 	Subscription subscriptionCmd `cmd:"" aliases:"sub" group:"Operation" help:"Create, list and change subscriptions."`
 	Attempts     attemptsCmd     `cmd:"" group:"Operation" help:"List or follow the requests that were made."`
-	Deadletters  deadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List deliveries that were given up."`
+	Deadletters  deadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List, show, redrive and discard deliveries that were given up."`
+	Redeliver    redeliverCmd    `cmd:"" group:"Operation" help:"Make one more attempt of a delivery."`
 	Schemas      schemasCmd      `cmd:"" group:"Operation" help:"Look at event types, check data, register domains of your own."`
 	Events       eventsCmd       `cmd:"" group:"Operation" help:"Read the event logs, past and present."`
 	Publish      publishCmd      `cmd:"" group:"Sources" help:"Publish an event, or many from standard input."`

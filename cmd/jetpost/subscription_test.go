@@ -230,7 +230,7 @@ func TestDeadlettersCommand(t *testing.T) {
 	s.cli("deadletters", "ci").ok("REASON", "exhausted", "503", "git.push e1")
 	s.cli("dead-letters", "ci", "--output", "json").ok(`"reason":"exhausted"`)
 	s.cli("deadletters", "--invalid").ok()
-	s.cli("deadletters").fails("give a subscription")
+	s.cli("deadletters").ok("exhausted")
 	s.cli("deadletters", "ci", "--invalid").fails("not both")
 }
 
@@ -255,6 +255,13 @@ func TestHelpTexts(t *testing.T) {
 		{"subscription", "rotate"},
 		{"attempts"},
 		{"deadletters"},
+		{"deadletters", "list"},
+		{"deadletters", "show"},
+		{"deadletters", "redrive"},
+		{"deadletters", "jobs"},
+		{"deadletters", "cancel"},
+		{"deadletters", "discard"},
+		{"redeliver"},
 		{"events", "list"},
 		{"events", "tail"},
 		{"publish"},

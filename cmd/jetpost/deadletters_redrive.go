@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// deadlettersRedriveCmd is `jetpost deadletters redrive`.
+type deadlettersRedriveCmd struct {
+	apiFlags
+	outputFlag
+	letterSelection
+
+	Rate   float64 `env:"-" default:"100" placeholder:"N" help:"How many per second, at most: 0.01 to 10000."`
+	DryRun bool    `env:"-" help:"Only count them."`
+	Wait   bool    `env:"-" default:"true" negatable:"" help:"Show the progress until all is done."`
+}
+
+// Help is the long text of --help.
+func (c *deadlettersRedriveCmd) Help() string {
+	return `Puts deliveries that were given up back on the queues of their subscriptions. They have
+the same webhook-id as before, their whole schedule, and attempts that are numbered on. A
+dead letter is deleted when its delivery is on the queue; what fails again becomes one again.
+
+The server does it as a job, which goes on when this command is stopped.
+
+  jetpost deadletters redrive 17                        one
+  jetpost deadletters redrive ci --dry-run              how many there are
+  jetpost deadletters redrive ci --reason exhausted --since 24h --rate 20
+  jetpost deadletters redrive --type 'artifact.*'
+  jetpost deadletters redrive --all`
+}
+
+// A shownRedrive is a redrive job as the API answers.
+type shownRedrive struct {
+	ID       string `json:"id"`
+	State    string `json:"state"`
+	Total    int    `json:"total"`
+	Done     int    `json:"done"`
+	Failed   int    `json:"failed"`
+	Gone     int    `json:"gone"`
+	Failures []struct {
+		Sequence uint64 `json:"sequence"`
+		Error    string `json:"error"`
+	} `json:"failures"`
+	Error         string         `json:"error"`
+	Rate          float64        `json:"rate"`
+	StartedAt     time.Time      `json:"started_at"`
+	EndedAt       *time.Time     `json:"ended_at"`
+	Reasons       map[string]int `json:"by_reason"`
+	Subscriptions map[string]int `json:"by_subscription"`
+}
+
+// Run redrives them.
+func (c *deadlettersRedriveCmd) Run(e *env) error {
+	body, err := c.body(time.Now())
+	if err != nil {
+		return err
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	if numbers := c.numbers(); len(numbers) == 1 && c.empty() && !c.DryRun {
+		return c.one(e, api, numbers[0])
+	}
+	body["rate"] = c.Rate
+	if c.DryRun {
+		body["dry_run"] = true
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, "/v1/redrives", body, &raw); err != nil {
+		return err
+	}
+	var job shownRedrive
+	if err := json.Unmarshal(raw, &job); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	switch {
+	case c.DryRun && !c.json():
+		return printDryRun(e.stdout, &job)
+	case c.DryRun, !c.Wait && c.json():
+		return printJSON(e.stdout, raw)
+	case !c.Wait:
+		_, err := fmt.Fprintf(e.stdout, "redriving %d dead letters\n%s", job.Total, howToGoOn(job.ID))
+		return err
+	}
+	return followRedrive(e, api, c.outputFlag, &job)
+}
+
+func (c *deadlettersRedriveCmd) one(e *env, api *client, number uint64) error {
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, letterPath(number, "/redrive"), nil, &raw); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(e.stdout, raw)
+	}
+	var answer queuedAgain
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, err := fmt.Fprintf(e.stdout, "%s is on its queue again: jetpost attempts %s\n", shown(answer.DeliveryID, shownField), shown(answer.SubscriptionID, shownField))
+	answer.warn(e.stderr)
+	return err
+}
+
+// queuedAgain is what the API answers to what puts a delivery on its queue.
+type queuedAgain struct {
+	DeliveryID     string `json:"delivery_id"`
+	SubscriptionID string `json:"subscription_id"`
+	State          string `json:"state"`
+}
+
+func (q *queuedAgain) warn(w io.Writer) (waits bool) {
+	if q.State == "paused" {
+		_, _ = fmt.Fprintln(w, "jetpost: the subscription is paused, so the delivery waits")
+	}
+	return q.State == "paused"
+}
+
+func printDryRun(w io.Writer, job *shownRedrive) error {
+	_, _ = fmt.Fprintf(w, "%d dead letters\n", job.Total)
+	var pairs []string
+	for _, reason := range sortedKeys(job.Reasons) {
+		pairs = append(pairs, "reason "+reason, strconv.Itoa(job.Reasons[reason]))
+	}
+	for _, id := range sortedKeys(job.Subscriptions) {
+		pairs = append(pairs, "subscription "+id, strconv.Itoa(job.Subscriptions[id]))
+	}
+	return details(w, pairs...)
+}
+
+func howToGoOn(id string) string {
+	id = shown(id, shownField)
+	return "see how far it is:  jetpost deadletters jobs " + id + "\nend it:             jetpost deadletters cancel " + id + "\n"
+}
+
+// followRedrive shows the progress of a job until it has ended. A server that is
+// away for a while is waited for. When ctx ends the job goes on.
+func followRedrive(e *env, api *client, output outputFlag, job *shownRedrive) error {
+	line := &progressLine{w: e.stderr, terminal: isTerminal(e.stderr)}
+	path := "/v1/redrives/" + url.PathEscape(job.ID)
+	var failing retryWait
+	for job.State == "running" {
+		line.say(fmt.Sprintf("redriven %d of %d, failed %d", job.Done, job.Total, job.Failed))
+		if waitFor(e.ctx, 300*time.Millisecond) {
+			var now shownRedrive
+			err := api.get(e.ctx, path, nil, &now)
+			refused, answered := errors.AsType[*apiError](err)
+			switch {
+			case err == nil:
+				*job, failing = now, retryWait{}
+				continue
+			case answered && !refused.temporary():
+				line.clear()
+				return err
+			case failing.pause(e.ctx, err):
+				continue
+			}
+		}
+		if e.ctx.Err() != nil {
+			line.clear()
+			_, _ = fmt.Fprintf(e.stderr, "the job goes on\n%s", howToGoOn(job.ID))
+			return nil
+		}
+	}
+	line.clear()
+	return printRedrive(e.stdout, output, job)
+}
+
+// say shows a text instead of the one before, on a terminal, or now and then.
+func (p *progressLine) say(text string) {
+	now := time.Now()
+	if !p.terminal && now.Sub(p.drawn) < progressEvery {
+		return
+	}
+	p.drawn = now
+	if !p.terminal {
+		_, _ = fmt.Fprintln(p.w, text)
+		return
+	}
+	p.shown = true
+	_, _ = fmt.Fprint(p.w, "\r\x1b[K"+text)
+}
+
+// printRedrive prints how a job has ended. That not all could be redriven is an error.
+func printRedrive(w io.Writer, output outputFlag, job *shownRedrive) error {
+	if output.json() {
+		if err := printJSON(w, job); err != nil {
+			return err
+		}
+	} else {
+		_, _ = fmt.Fprintf(w, "%s: redriven %d of %d, failed %d", shown(job.State, shownField), job.Done, job.Total, job.Failed)
+		if job.Gone > 0 {
+			_, _ = fmt.Fprintf(w, ", gone meanwhile %d", job.Gone)
+		}
+		_, _ = fmt.Fprintln(w)
+		for _, failure := range job.Failures {
+			_, _ = fmt.Fprintf(w, "  %d: %s\n", failure.Sequence, shown(failure.Error, shownLine))
+		}
+	}
+	switch {
+	case job.State == "failed":
+		return fmt.Errorf("the job has failed: %s", shown(job.Error, shownLine))
+	case job.Failed > 0:
+		return fmt.Errorf("%d could not be redriven", job.Failed)
+	}
+	return nil
+}
+
+// deadlettersJobsCmd is `jetpost deadletters jobs`.
+type deadlettersJobsCmd struct {
+	apiFlags
+	outputFlag
+
+	ID string `arg:"" optional:"" help:"Which job to follow until it has ended. Default: all are listed."`
+}
+
+// Help is the long text of --help.
+func (c *deadlettersJobsCmd) Help() string {
+	return `Redrive jobs that have ended are kept for 7 days, and 100 at most.
+
+  jetpost deadletters jobs
+  jetpost deadletters jobs rd-q5h2k7x0m3v9c8s1n4t6b2p7ra`
+}
+
+// Run lists the jobs, or follows one.
+func (c *deadlettersJobsCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	if c.ID != "" {
+		var job shownRedrive
+		if err := api.get(e.ctx, "/v1/redrives/"+url.PathEscape(c.ID), nil, &job); err != nil {
+			return err
+		}
+		return followRedrive(e, api, c.outputFlag, &job)
+	}
+	return c.list(e.ctx, e, api)
+}
+
+func (c *deadlettersJobsCmd) list(ctx context.Context, e *env, api *client) error {
+	var raw json.RawMessage
+	if err := api.get(ctx, "/v1/redrives", nil, &raw); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(e.stdout, raw)
+	}
+	var jobs struct {
+		Items []shownRedrive `json:"items"`
+	}
+	if err := json.Unmarshal(raw, &jobs); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if len(jobs.Items) == 0 {
+		_, _ = fmt.Fprintln(e.stderr, "no redrive jobs")
+		return nil
+	}
+	t := newTable(e.stdout, "JOB", "STARTED", "STATE", "DONE", "FAILED", "TOTAL", "RATE", "ERROR")
+	for _, job := range jobs.Items {
+		t.row(job.ID, clock(job.StartedAt), job.State, strconv.Itoa(job.Done), strconv.Itoa(job.Failed), strconv.Itoa(job.Total),
+			strconv.FormatFloat(job.Rate, 'g', -1, 64)+"/s", job.Error)
+	}
+	return t.flush()
+}
+
+// deadlettersCancelCmd is `jetpost deadletters cancel`.
+type deadlettersCancelCmd struct {
+	apiFlags
+	outputFlag
+
+	ID string `arg:"" help:"Which job."`
+}
+
+// Help is the long text of --help.
+func (c *deadlettersCancelCmd) Help() string {
+	return `What the job has redriven by then is delivered; the other dead letters stay.
+
+  jetpost deadletters cancel rd-q5h2k7x0m3v9c8s1n4t6b2p7ra`
+}
+
+// Run cancels a job.
+func (c *deadlettersCancelCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var job shownRedrive
+	if err := api.send(e.ctx, http.MethodPost, "/v1/redrives/"+url.PathEscape(c.ID)+"/cancel", nil, &job); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(e.stdout, &job)
+	}
+	_, err = fmt.Fprintf(e.stdout, "cancelled after %d of %d or a few more\n", job.Done, job.Total)
+	return err
+}
