@@ -147,30 +147,32 @@ func howToGoOn(id string) string {
 // away for a while is waited for. When ctx ends the job goes on.
 func followRedrive(e *env, api *client, output outputFlag, job *shownRedrive) error {
 	line := &progressLine{w: e.stderr, terminal: isTerminal(e.stderr)}
-	path := "/v1/redrives/" + url.PathEscape(job.ID)
+	if !line.terminal {
+		line.drawn = time.Now()
+	}
 	var failing retryWait
 	for job.State == "running" {
 		line.say(fmt.Sprintf("redriven %d of %d, failed %d", job.Done, job.Total, job.Failed))
 		if waitFor(e.ctx, 300*time.Millisecond) {
-			var now shownRedrive
-			err := api.get(e.ctx, path, nil, &now)
-			refused, answered := errors.AsType[*apiError](err)
-			switch {
-			case err == nil:
-				*job, failing = now, retryWait{}
-				continue
-			case answered && !refused.temporary():
+			err := api.get(e.ctx, "/v1/redrives/"+url.PathEscape(job.ID), nil, job)
+			if refused, ok := errors.AsType[*apiError](err); ok && !refused.temporary() {
 				line.clear()
 				return err
-			case failing.pause(e.ctx, err):
-				continue
+			}
+			if err == nil {
+				failing = retryWait{}
+			} else {
+				failing.pause(e.ctx, err)
 			}
 		}
 		if e.ctx.Err() != nil {
-			line.clear()
-			_, _ = fmt.Fprintf(e.stderr, "the job goes on\n%s", howToGoOn(job.ID))
-			return nil
+			break
 		}
+	}
+	if job.State == "running" {
+		line.clear()
+		_, _ = fmt.Fprintf(e.stderr, "the job goes on\n%s", howToGoOn(job.ID))
+		return nil
 	}
 	line.clear()
 	return printRedrive(e.stdout, output, job)

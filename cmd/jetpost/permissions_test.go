@@ -132,6 +132,28 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 		return len(pages[delivery.DeadLetter](t, admin, "/v1/dead-letters/"+stream.InvalidLetters)) == 1
 	})
 
+	// What was given up is made again, alone and by a job, and one attempt more.
+	admin.call(t, http.MethodPost, "/v1/subscriptions/gone/resume", nil, nil)
+	letter := admin.letters(t, "gone")[0]
+	place := fmt.Sprintf("/v1/dead-letters/%d", letter.Sequence)
+	admin.call(t, http.MethodGet, place, nil, nil)
+	admin.call(t, http.MethodPost, place+"/redrive", nil, nil)
+	eventually(t, "the receiver is still gone", func() bool {
+		letters := admin.letters(t, "gone")
+		return len(letters) == 1 && letters[0].Sequence > letter.Sequence
+	})
+	admin.call(t, http.MethodPost, "/v1/subscriptions/gone/resume", nil, nil)
+	var job shownRedrive
+	admin.call(t, http.MethodPost, "/v1/redrives", object{"subscription": "gone"}, &job)
+	eventually(t, "the job is done", func() bool {
+		admin.call(t, http.MethodGet, "/v1/redrives/"+job.ID, nil, &job)
+		return job.State == "done"
+	})
+	admin.call(t, http.MethodGet, "/v1/redrives", nil, nil)
+	admin.call(t, http.MethodPost, "/v1/subscriptions/flaky/deliveries/"+flaky.arrivals()[0].id()+"/redeliver", nil, nil)
+	flaky.waitFor(t, 4)
+	admin.call(t, http.MethodPost, "/v1/dead-letters/discard", object{"all": true}, nil)
+
 	if got := pages[object](t, admin, "/v1/events"); len(got) != 2 {
 		t.Errorf("%d events, want 2", len(got))
 	}

@@ -1,0 +1,147 @@
+package sender_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/profile/wire"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// put stores a message in its stream.
+func (r *rig) put(m *nats.Msg) {
+	r.t.Helper()
+	if _, err := r.js.PublishMsg(r.t.Context(), m); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// redrive puts a letter back on its queue, as an admin does.
+func (r *rig) redrive(sub *subscription.Subscription, sequence uint64) {
+	r.t.Helper()
+	letters := delivery.NewDeadLetters(r.js, r.layout)
+	letter, err := letters.Get(r.t.Context(), sequence)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.put(letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now()))
+	if err := letters.Remove(r.t.Context(), sequence); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// A delivery that is redriven has its whole schedule, and its age from then on.
+func TestRedrivenSchedule(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(http.StatusInternalServerError) })
+	sub := to("redriven", rc.URL, 0, 50*time.Millisecond, 100*time.Millisecond)
+	sub.Delivery.MaxAge = subscription.Duration(time.Minute)
+	sub = r.subscribe(sub)
+	r.put(queued(sub, event(1), time.Now().Add(-time.Hour))) // too old
+	r.send()
+	letter := r.awaitLetters(sub.ID, 1)[0]
+	if letter.Reason != delivery.ReasonExpired || letter.Attempts != 0 {
+		t.Fatalf("got %+v", letter)
+	}
+	for round := 1; round <= 2; round++ {
+		r.redrive(sub, letter.Sequence)
+		next := r.awaitLetters(sub.ID, 1)[0]
+		if next.Reason != delivery.ReasonExhausted || next.Attempts != 3*round || next.Sequence == letter.Sequence {
+			t.Fatalf("after redrive %d: %+v", round, next)
+		}
+		letter = next
+	}
+	for i, a := range r.awaitAttempts(sub, 6) {
+		if last := i%3 == 2; a.Attempt != i+1 || (a.Outcome == delivery.Exhausted) != last || (a.NextAttempt == nil) != last {
+			t.Errorf("attempt in place %d: %+v", i+1, a)
+		}
+	}
+	for i, got := range rc.all() {
+		if got.Header.Get(wire.HeaderAttempt) != strconv.Itoa(i+1) {
+			t.Errorf("request %d says it is attempt %s", i+1, got.Header.Get(wire.HeaderAttempt))
+		}
+	}
+}
+
+// What is given up again without another request is a dead letter again, though
+// the first one had the same number of attempts a moment ago.
+func TestRedrivenAndRejected(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	sub := r.subscribe(to("rejected", "http://127.0.0.1:1/", 0))
+	e := event(1)
+	e.DataContentType, e.Data = "text/plain", []byte("no JSON") // which profile standard cannot carry
+	r.put(queued(sub, e, time.Now()))
+	r.send()
+	letter := r.awaitLetters(sub.ID, 1)[0]
+	if letter.Reason != delivery.ReasonRejected || letter.Attempts != 0 {
+		t.Fatalf("got %+v", letter)
+	}
+	r.redrive(sub, letter.Sequence)
+	r.awaitSettled(sub)
+	if letters := r.letters(sub.ID); len(letters) != 1 || letters[0].Reason != delivery.ReasonRejected {
+		t.Errorf("after it was redriven: %+v, want one letter", letters)
+	}
+	// One more attempt of it leaves its reason in the log, and no other letter.
+	r.manual(sub, e)
+	a := r.awaitAttempts(sub, 1)[0]
+	if !a.Manual || a.Outcome != delivery.Rejected || a.Error == "" || a.Status != 0 {
+		t.Errorf("got %+v", a)
+	}
+	r.awaitSettled(sub)
+	if letters := r.letters(sub.ID); len(letters) != 1 {
+		t.Errorf("letters: %+v, want the one there was", letters)
+	}
+}
+
+// manual asks for one attempt of the delivery of an event.
+func (r *rig) manual(sub *subscription.Subscription, e *stream.Event) {
+	r.t.Helper()
+	m := queued(sub, e, time.Now().Add(-time.Hour)) // older than any may be
+	d, err := delivery.FromMessage(sub.ID, m.Header, m.Data)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.put(d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, "one"))
+}
+
+// An attempt that was asked for is made once, whatever comes of it, and leaves
+// nothing but its record.
+func TestManualAttempt(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusNoContent, http.StatusInternalServerError, http.StatusGone} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(status) })
+			sub := to("manual", rc.URL, 0, 50*time.Millisecond)
+			sub.Delivery.MaxAge = subscription.Duration(time.Minute)
+			sub = r.subscribe(sub)
+			r.manual(sub, event(1))
+			r.send()
+			a := r.awaitAttempts(sub, 1)[0]
+			want := map[int]delivery.Outcome{http.StatusNoContent: delivery.Delivered, http.StatusInternalServerError: delivery.Exhausted, http.StatusGone: delivery.Gone}[status]
+			if !a.Manual || a.Attempt != 1 || a.Outcome != want || a.NextAttempt != nil {
+				t.Errorf("got %+v", a)
+			}
+			r.awaitSettled(sub)
+			if letters := r.letters(sub.ID); len(letters) > 0 {
+				t.Errorf("letters: %+v", letters)
+			}
+			if got := rc.all(); len(got) != 1 || got[0].Header.Get("Webhook-Id") != a.DeliveryID {
+				t.Errorf("%d requests, want 1", len(got))
+			}
+			stored, err := r.store.Get(t.Context(), sub.ID)
+			if err != nil || (stored.State == subscription.Disabled) != (status == http.StatusGone) {
+				t.Errorf("the subscription is %s, error %v", stored.State, err)
+			}
+		})
+	}
+}
