@@ -22,6 +22,8 @@ const (
 	redriveJobs = 4
 	// redriveProgress is how often the progress of a job is written at most.
 	redriveProgress = time.Second
+	// redriveTimeout bounds one redrive.
+	redriveTimeout = 10 * time.Second
 	// redrivePatience is how long a job waits for room on a queue.
 	redrivePatience = time.Minute
 	// redriveTries is how often a redrive that fails for another reason is tried,
@@ -213,8 +215,8 @@ func (w *redriveWork) run(ctx context.Context) error {
 				return err
 			}
 			err := w.redriveOne(ctx, &batch[i])
-			if ctx.Err() != nil {
-				return ctx.Err() // whether it is done, who goes on will see
+			if errors.Is(err, context.Canceled) { // while it was waited for
+				return err
 			}
 			w.count(&batch[i], err)
 			if w.selected.Subscription != "" && (errors.Is(err, subscription.ErrNotFound) || errors.Is(err, errDisabled)) {
@@ -297,8 +299,9 @@ func (w *redriveWork) redriveOne(ctx context.Context, letter *delivery.DeadLette
 	}
 }
 
+// tryRedrive is not broken off: a letter that is on its queue should be deleted.
 func (w *redriveWork) tryRedrive(ctx context.Context, sequence uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redriveTimeout)
 	defer cancel()
 	letter, err := w.letters.Get(ctx, sequence)
 	if err != nil {
