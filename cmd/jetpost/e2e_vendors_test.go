@@ -197,3 +197,26 @@ func macOf(secret string, body []byte) string {
 	mac.Write(body)
 	return hex.EncodeToString(mac.Sum(nil))
 }
+
+// A subscription that signs with Ed25519 shows its public key, and a receiver that
+// has nothing else verifies with it.
+func TestPublicKey(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--schemas", shopDomain(t))
+	c := startCatcher(t, nil)
+	s.run(t, "subscription", "create", "--id", "signed", "--types", "shop.*", "--url", c.URL, "--setting", "signature=v1a")
+	_, found, ok := strings.Cut(s.run(t, "subscription", "show", "signed"), "public key")
+	public, _, _ := strings.Cut(strings.TrimSpace(found), "\n")
+	if !ok || !strings.HasPrefix(public, "whpk_") {
+		t.Fatalf("shown as %q", public)
+	}
+	s.publish(t, happening{id: "1", source: "/shop", kind: "shop.ping", data: `{"a":1}`})
+	a := c.waitFor(t, 1)[0]
+	keys, err := decodeSecrets([]string{public})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verifySignature(a.header, a.body, keys, a.at); err != nil {
+		t.Error(err)
+	}
+}

@@ -134,6 +134,12 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 	for _, delay := range s.Delivery.Retry {
 		schedule = append(schedule, delay.String())
 	}
+	var public []string // the newest first, while they are rotated several
+	for _, key := range s.Secrets {
+		if key.PublicKey != "" {
+			public = append(public, key.PublicKey)
+		}
+	}
 	pairs := []string{
 		"state", state,
 		"description", s.Description,
@@ -150,6 +156,7 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 		"labels", strings.Join(labels, ", "),
 		"created", s.CreatedAt.Local().Format(time.RFC3339),
 		"changed", s.UpdatedAt.Local().Format(time.RFC3339),
+		"public key", strings.Join(public, ", "),
 		"secret", s.Secret,
 	)...)
 }
