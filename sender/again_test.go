@@ -3,6 +3,7 @@ package sender_test
 import (
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile/wire"
+	"github.com/jetpost/jetpost/sender"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -143,5 +145,36 @@ func TestManualAttempt(t *testing.T) {
 				t.Errorf("the subscription is %s, error %v", stored.State, err)
 			}
 		})
+	}
+}
+
+// One that is broken off, because its sender is stopped, is made by another.
+func TestManualAttemptBrokenOff(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	release := make(chan struct{})
+	var held atomic.Bool
+	rc := receive(t, func(w http.ResponseWriter, _ *request) {
+		if held.CompareAndSwap(false, true) {
+			<-release
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	t.Cleanup(func() { close(release) }) // before the receiver is closed, which waits for its answers
+	sub := r.subscribe(to("broken", rc.URL, 0, time.Hour))
+	r.manual(sub, event(1))
+	first := r.send(func(c *sender.Config) { c.Grace = 100 * time.Millisecond })
+	rc.await(1)
+	first.stop()
+	r.send()
+	got := r.awaitAttempts(sub, 2)
+	for i, want := range []delivery.Outcome{delivery.Retry, delivery.Delivered} {
+		if a := got[i]; !a.Manual || a.Attempt != i+1 || a.Outcome != want {
+			t.Errorf("attempt %d: %+v", i+1, a)
+		}
+	}
+	r.awaitSettled(sub)
+	if letters := r.letters(sub.ID); len(letters) > 0 {
+		t.Errorf("letters: %+v", letters)
 	}
 }
