@@ -309,7 +309,7 @@ func TestExhausted(t *testing.T) {
 	letter := r.awaitLetters("hook", 1)[0]
 	r.awaitSettled(sub)
 	want := delivery.DeadLetter{
-		DeliveryID: delivery.ID("hook", "/notes", "1"), SubscriptionID: "hook", Reason: delivery.ReasonExhausted, Attempts: 3, Status: http.StatusTeapot,
+		DeliveryID: delivery.ID("hook", "/notes", "1"), SubscriptionID: "hook", Reason: delivery.ReasonExhausted, Attempts: 3, Status: http.StatusTeapot, ResponseBody: "no\n",
 		Event: delivery.EventRef{ID: "1", Source: "/notes", Type: "notes.added", Subject: "note 1", Stream: "EVENTS_notes", Sequence: 1},
 	}
 	if diff := cmp.Diff(want, letter, cmpopts.IgnoreFields(delivery.DeadLetter{}, "At", "Sequence")); diff != "" {
