@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/subscription/breaker"
 )
 
 // attempt makes the request and judges the answer. wait is what the receiver
@@ -34,6 +35,13 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 		a.Outcome = e.profile.Judge(got.status)
 		if got.status >= 300 && got.status <= 399 {
 			a.Error = "redirects are not followed: give the final URL"
+		}
+	}
+	if !u.brokenOff {
+		u.found.health = healthOf(a, err)
+		u.found.cause = breaker.Cause{Status: a.Status, Error: a.Error}
+		if a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable {
+			u.found.cause.RetryAfter = got.retryAfter
 		}
 	}
 	return a, got.retryAfter

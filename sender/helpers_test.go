@@ -81,6 +81,12 @@ func to(id, url string, delays ...time.Duration) *subscription.Subscription {
 	return sub
 }
 
+// withoutBreaker is for what is about retries only.
+func withoutBreaker(sub *subscription.Subscription) *subscription.Subscription {
+	sub.Delivery.Breaker.Mode = subscription.BreakerOff
+	return sub
+}
+
 // subscribe creates a subscription and its queue.
 func (r *rig) subscribe(sub *subscription.Subscription) *subscription.Subscription {
 	r.t.Helper()

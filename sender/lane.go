@@ -24,6 +24,8 @@ type lane struct {
 
 	recorder *delivery.Recorder
 	line     *line // before the requests, where there is a rate
+	breaker  *breakerCopy
+	guard    guard
 
 	mu       sync.Mutex
 	next     map[uint64]expectation // by queue sequence: what a nak of this lane will bring
@@ -40,12 +42,13 @@ type terms struct {
 	asks bool
 	// blocked: nothing is delivered until it has consented.
 	blocked bool
+	breaker subscription.Breaker
 }
 
 func termsOf(sub *subscription.Subscription) terms {
 	return terms{
 		queue: sub.Queue, batch: sub.Delivery.MaxInFlight, rate: sub.RequestRate(),
-		asks: asks(&sub.Handshake), blocked: sub.Handshake.Blocks(),
+		asks: asks(&sub.Handshake), blocked: sub.Handshake.Blocks(), breaker: sub.Delivery.BreakerTerms(),
 	}
 }
 
@@ -69,11 +72,37 @@ func (l *lane) run(ctx, work context.Context) {
 	if l.terms.blocked {
 		return // the queue waits untouched
 	}
-	handle := func(ctx context.Context, msgs []*stream.Message) { l.serve(ctx, work, &requests, msgs) }
+	if l.terms.breaker.Mode != subscription.BreakerOn {
+		l.flow(ctx, work, &requests)
+		return
+	}
+	if !l.awaitBreakers(ctx) {
+		return
+	}
+	for ctx.Err() == nil {
+		if !l.admits() {
+			l.tryOut(ctx, work)
+			continue
+		}
+		l.guard.enter()
+		closed, cancel := context.WithCancel(ctx)
+		requests.Go(func() { l.whileClosed(closed, cancel) })
+		l.flow(closed, work, &requests)
+		cancel()
+	}
+}
+
+// flow pulls until ctx ends. It returns when nothing is left in hand but requests
+// under way.
+func (l *lane) flow(ctx, work context.Context, requests *sync.WaitGroup) {
+	var pacing sync.WaitGroup
+	defer pacing.Wait()
+	handle := func(ctx context.Context, msgs []*stream.Message) { l.serve(ctx, work, requests, msgs) }
 	if l.terms.rate > 0 {
+		l.line = newLine()
 		handle = func(_ context.Context, msgs []*stream.Message) { l.queueUp(msgs) }
-		requests.Go(func() { l.pace(ctx, work, &requests) })
-		requests.Go(func() { l.hold(ctx) })
+		pacing.Go(func() { l.pace(ctx, work, requests) })
+		pacing.Go(func() { l.hold(ctx) })
 	}
 	pull := stream.Pull{
 		Stream: l.terms.queue.Stream, Consumer: l.terms.queue.Consumer, Batch: min(l.terms.batch, 256), Handle: handle,
@@ -83,6 +112,7 @@ func (l *lane) run(ctx, work context.Context) {
 	}
 	if err := pull.Run(ctx, l.nc); err != nil && ctx.Err() == nil {
 		l.log.Error("stopped pulling deliveries", zap.String("subscription_id", l.id), zap.Error(err))
+		<-ctx.Done() // the connection is closed for good
 	}
 }
 
@@ -93,11 +123,30 @@ func (l *lane) queueUp(msgs []*stream.Message) {
 	}
 }
 
-// serve starts a request for each delivery. The subscription is looked up after
-// the deliveries have arrived, and waited for their turn, in a view that holds
-// every change answered by then: a rotated secret or a new URL is used from the
-// next attempt on.
+// serve starts a request for each delivery.
 func (l *lane) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs []*stream.Message) {
+	generation := l.guard.current()
+	e := l.ready(ctx, msgs)
+	if e == nil {
+		return
+	}
+	if !l.admits() { // it has opened meanwhile
+		l.handBack(msgs, time.Millisecond)
+		return
+	}
+	for _, m := range msgs {
+		requests.Go(func() {
+			f := l.deliver(work, e, m, false)
+			l.observe(work, e, &f, generation)
+		})
+	}
+}
+
+// ready returns what the requests for msgs need, or hands them back and returns nil.
+// The subscription is looked up after the deliveries have arrived, and waited for
+// their turn, in a view that holds every change answered by then: a rotated secret
+// or a new URL is used from the next attempt on.
+func (l *lane) ready(ctx context.Context, msgs []*stream.Message) *endpoint {
 	snapshot, err := l.view.Sync(ctx)
 	if err != nil {
 		delay := time.Duration(0) // being stopped: another sender may have them at once
@@ -106,22 +155,20 @@ func (l *lane) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs [
 			l.log.Warn("cannot bring subscription up to date, deliveries wait", zap.String("subscription_id", l.id), zap.Error(err))
 		}
 		l.handBack(msgs, delay)
-		return
+		return nil
 	}
 	sub, ok := snapshot.Get(l.id)
 	if !ok || !l.mayServe(sub) {
 		l.handBack(msgs, time.Second) // the lane is about to be stopped
-		return
+		return nil
 	}
 	e, err := l.endpointFor(sub)
 	if err != nil {
 		l.log.Error("subscription cannot be served, its deliveries wait", zap.String("subscription_id", l.id), zap.Error(err))
 		l.handBack(msgs, time.Second)
-		return
+		return nil
 	}
-	for _, m := range msgs {
-		requests.Go(func() { l.deliver(work, e, m) })
-	}
+	return e
 }
 
 func (l *lane) handBack(msgs []*stream.Message, delay time.Duration) {
@@ -137,6 +184,10 @@ type underway struct {
 	e *endpoint
 	// written is the attempt number in the message.
 	written int
+	// trial: the breaker is not closed.
+	trial bool
+	// found is what the request said about the endpoint.
+	found evidence
 	// brokenOff: the request did not end within the grace period of a stop.
 	brokenOff bool
 	// certain: d.Attempt is right. It may be too low after a crash, see
@@ -155,36 +206,40 @@ func (u *underway) number() int {
 	return u.d.Attempt + u.m.Delivered - 1
 }
 
-// deliver takes one delivery through its attempt. Each step is a method; what
-// cannot be settled now is handed back.
-func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message) {
+// deliver takes one delivery through its attempt, and returns what that says about
+// the endpoint. Each step is a method; what cannot be settled now is handed back.
+func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, trial bool) evidence {
 	d, err := delivery.FromMessage(l.id, m.Header, m.Data)
 	if err != nil {
 		l.settleUnreadable(ctx, m, err)
-		return
+		return evidence{}
 	}
-	u := &underway{m: m, d: d, e: e, written: d.Attempt, certain: m.Delivered == 1 && l.remembers(m), again: m.Delivered > 1}
+	u := &underway{
+		m: m, d: d, e: e, written: d.Attempt, certain: m.Delivered == 1 && l.remembers(m), again: m.Delivered > 1,
+		trial: trial, found: evidence{id: d.ID},
+	}
 	if next, known := l.expected(m); known {
 		d.Attempt, u.certain, u.again = next, true, false
 	}
 	if d.Manual == "" && e.expired(d, time.Now()) {
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
-		return
+		return u.found
 	}
 	request, body, err := e.render(d, u.number(), time.Now())
 	if err != nil {
 		if d.Manual != "" {
 			l.recordUnsent(ctx, u, err)
-			return
+			return u.found
 		}
 		unsent := &delivery.Attempt{Error: err.Error()}
 		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, unsent)
-		return
+		return u.found
 	}
 	a, wait := l.attempt(ctx, u, request, body)
 	if l.record(ctx, u, a, wait) {
 		l.settle(ctx, u, a)
 	}
+	return u.found
 }
 
 // remembers reports whether the server knows for certain how often it has handed

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/subscription/breaker"
 )
 
 type metrics struct {
@@ -16,6 +17,8 @@ type metrics struct {
 	deadLetters *prometheus.CounterVec
 	lanes       prometheus.Gauge
 	handshakes  *prometheus.CounterVec
+	breakers    prometheus.Gauge
+	transitions *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -42,10 +45,16 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.handshakes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "jetpost_sender_handshakes_total", Help: "Receivers asked for their consent, by what came of it.",
 	}, []string{"result"})
+	m.breakers = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "jetpost_sender_breakers_open", Help: "Active subscriptions whose breaker is not closed, the same on every sender.",
+	})
+	m.transitions = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jetpost_sender_breaker_transitions_total", Help: "Changes of breakers that this sender has made, by the state they led to.",
+	}, []string{"to"})
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -66,3 +75,5 @@ func (m *metrics) deadLetter(reason delivery.Reason) {
 }
 
 func (m *metrics) handshake(result findingKind) { m.handshakes.WithLabelValues(string(result)).Inc() }
+
+func (m *metrics) transition(to breaker.State) { m.transitions.WithLabelValues(string(to)).Inc() }

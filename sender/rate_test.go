@@ -190,7 +190,7 @@ func TestRateOfRetries(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	})
-	sub := to("hook", rc.URL, 0, 0, 0, 0, 0)
+	sub := withoutBreaker(to("hook", rc.URL, 0, 0, 0, 0, 0))
 	sub.Delivery.Rate = rate
 	sub = r.subscribe(sub)
 	r.send()

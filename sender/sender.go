@@ -13,6 +13,9 @@
 //	      │                                                           ├─► DEADLETTERS
 //	      └── pump ◄── RETRIES_<nn> (timers) ◄────────────────────────┘
 //
+// While a subscription's breaker is open nobody pulls from its queue, but for one
+// probe at a time: see trial, and package breaker.
+//
 // Before the first delivery the receiver is asked for its consent, where the
 // subscription says so. Turns are agreed on with the other senders in the bucket
 // state.
@@ -20,6 +23,7 @@ package sender
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -36,6 +40,7 @@ import (
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/breaker"
 )
 
 // Config of a sender.
@@ -59,6 +64,9 @@ type Config struct {
 	// after Run's context has ended. Requests that take longer are broken off and
 	// made again by another sender. Default: 45 s, the longest request and 15 s.
 	Grace time.Duration
+	// Probes is when an endpoint whose breaker is open is tried. Default: after 5 s,
+	// doubling up to 1 h, with full jitter.
+	Probes breaker.Timing
 }
 
 func (c Config) withDefaults() Config {
@@ -106,6 +114,9 @@ type Sender struct {
 	// nanoseconds): the server may have crashed before it. See lane.remembers.
 	connected atomic.Int64
 
+	token    string // names this sender in leases
+	breakers *breakers
+
 	clock   clock
 	stateMu sync.Mutex
 	state   jetstream.KeyValue // once it was found
@@ -130,6 +141,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
 		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 	}
+	s.token, s.breakers = rand.Text(), newBreakers()
 	s.clock.read = s.serverTime
 	s.connected.Store(time.Now().UnixNano())
 	return s, nil
@@ -150,6 +162,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	for _, shard := range s.layout.RetryShards() {
 		running.Go(func() { s.pump(ctx, work, shard) })
 	}
+	running.Go(func() { s.followBreakers(ctx) })
 	running.Go(func() { s.runLanes(ctx, work) })
 
 	for ctx.Err() == nil {
@@ -177,6 +190,9 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			if sub, ok := snapshot.Get(id); !ok || !l.serves(sub) {
 				l.stop()
 				delete(lanes, id)
+				if !ok {
+					s.breakers.forget(id)
+				}
 			}
 		}
 		for _, sub := range snapshot.All() {
@@ -186,12 +202,13 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			laneCtx, stop := context.WithCancel(ctx)
 			l := &lane{
 				Sender: s, id: sub.ID, terms: termsOf(sub), stop: stop,
-				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]expectation), line: newLine(),
+				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]expectation), breaker: s.breakers.of(sub.ID),
 			}
 			lanes[sub.ID] = l
 			running.Go(func() { l.run(laneCtx, work) })
 		}
 		s.metrics.lanes.Set(float64(len(lanes)))
+		s.countBreakers()
 		select {
 		case <-ctx.Done():
 			for _, l := range lanes {

@@ -75,7 +75,9 @@ func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attemp
 func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
 	delay := time.Until(*a.NextAttempt)
-	if delay <= shortDelay && a.Attempt-u.written < maxShort {
+	// One that has probed an endpoint goes behind those that wait, so that the next
+	// probe is made with another: a timer puts it there.
+	if !u.trial && delay <= shortDelay && a.Attempt-u.written < maxShort {
 		l.expect(m, a.Attempt+1)
 		l.nak(m, delay)
 		return

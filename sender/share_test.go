@@ -68,7 +68,7 @@ func TestInFlightLimitWhileFailing(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	})
-	sub := to("hook", rc.URL, 0, 0, 0)
+	sub := withoutBreaker(to("hook", rc.URL, 0, 0, 0))
 	sub.Delivery.MaxInFlight = limit
 	sub = r.subscribe(sub)
 	r.send()

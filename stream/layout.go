@@ -277,7 +277,8 @@ func (l Layout) CatalogStream() string { return "KV_" + l.CatalogBucket() }
 func (l Layout) CatalogKey(domain string) string { return "$KV." + l.CatalogBucket() + "." + domain }
 
 // StateBucket is the key-value bucket that holds what the processes of one kind
-// have to agree on while they work: senders by StateRate, admins by StateRedrive.
+// have to agree on while they work: senders by StateRate and StateBreaker, admins by
+// StateRedrive.
 func (l Layout) StateBucket() string { return l.stream("state") }
 
 // StateStream is the stream under the state bucket.
@@ -290,6 +291,20 @@ func StateRate(subscription string) string { return "rate." + subscription }
 // StateRateSubject is the subject of that key.
 func (l Layout) StateRateSubject(subscription string) string {
 	return l.stateKey(StateRate(subscription))
+}
+
+// StateBreaker is the key in the state bucket under which the senders keep where the
+// circuit breaker of a subscription stands; with * that of all of them.
+func StateBreaker(subscription string) string { return "breaker." + subscription }
+
+// StateBreakerSubscription is the inverse of StateBreaker: the last token.
+func StateBreakerSubscription(key string) string {
+	return key[strings.LastIndexByte(key, '.')+1:]
+}
+
+// StateBreakerSubject is the subject of that key.
+func (l Layout) StateBreakerSubject(subscription string) string {
+	return l.stateKey(StateBreaker(subscription))
 }
 
 // StateRedrive is the key in the state bucket under which admins keep a redrive job.

@@ -42,7 +42,7 @@ type Permissions struct {
 // who may take from, or delete, what has a name that they could have made: give
 // installations that do not trust each other accounts of their own.
 //
-// Who may create a consumer (RoleView on the buckets, RoleControl anywhere) can have
+// Who may create a consumer (RoleView and RoleSender on buckets, RoleControl anywhere) can have
 // what it reads delivered to any subject of the account.
 func (l Layout) Permissions(role Role) Permissions {
 	p := Permissions{Subscribe: []string{InboxPrefix(string(role)) + ".>"}}
@@ -69,6 +69,11 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"STREAM.INFO."+l.StateStream(),
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.stateKey("*.*"),
 			l.stateKey("*.*"),
+			// And they follow the breakers.
+			apiPrefix+"CONSUMER.CREATE."+l.StateStream()+".*."+l.StateBreakerSubject("*"),
+			apiPrefix+"CONSUMER.DELETE."+l.StateStream()+".*",
+			"$JS.FC."+l.StateStream()+".>",
+			"$JS.FC.*.*."+l.StateStream()+".>",
 		)
 	case RoleView:
 		p.Publish = append(l.flowControl(),
@@ -102,6 +107,9 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"STREAM.MSG.DELETE."+l.DeadLetters(),
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateRedriveSubject("*"),
 			l.StateRedriveSubject("*"),
+			// A breaker is shown, and closed by hand.
+			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateBreakerSubject("*"),
+			l.StateBreakerSubject("*"),
 		)
 	default:
 		return Permissions{}

@@ -113,6 +113,11 @@ func TestPermissions(t *testing.T) {
 		{"agree on a rate", "$KV.acme_state." + stream.StateRate("ci"), []stream.Role{sender}},
 		{"agree on a rate elsewhere", "$KV.umbrella_state." + stream.StateRate("ci"), nil},
 		{"read what was agreed on", api + "DIRECT.GET." + l.StateStream() + ".$KV.acme_state." + stream.StateRate("ci"), []stream.Role{sender}},
+		{"change a breaker", "$KV.acme_state." + stream.StateBreaker("ci"), []stream.Role{sender, control}},
+		{"read a breaker", api + "DIRECT.GET." + l.StateStream() + "." + l.StateBreakerSubject("ci"), []stream.Role{sender, control}},
+		{"watch the breakers", api + "CONSUMER.CREATE." + l.StateStream() + ".any." + l.StateBreakerSubject("*"), []stream.Role{sender, control}},
+		{"watch all that was agreed on", api + "CONSUMER.CREATE." + l.StateStream() + ".any.$KV.acme_state.>", []stream.Role{control}},
+		{"go on with a watch of the breakers", "$JS.FC." + l.StateStream() + ".any.token", []stream.Role{sender}},
 		{"ask what time it is", api + "STREAM.INFO." + l.StateStream(), []stream.Role{sender, control}},
 
 		{"take events", api + "CONSUMER.MSG.NEXT." + l.EventLog("git") + ".router", []stream.Role{router, control}},

@@ -40,6 +40,9 @@ type Pull struct {
 	// OnError is told why a request failed, once per kind of failure until one
 	// succeeds again. Optional.
 	OnError func(error)
+	// Once ends Run after Handle was called once. No more is taken than it is given;
+	// what else may be on its way is handed back.
+	Once bool
 }
 
 const (
@@ -61,7 +64,9 @@ func (p Pull) Run(ctx context.Context, nc *nats.Conn) error {
 	g, ctx := errgroup.WithContext(ctx)
 	busy := make(chan struct{}, 1)
 	g.Go(func() error { return p.slot(ctx, nc, busy, false) })
-	g.Go(func() error { return p.slot(ctx, nc, busy, true) })
+	if !p.Once {
+		g.Go(func() error { return p.slot(ctx, nc, busy, true) })
+	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("pull from consumer %s of stream %s: %w", p.Consumer, p.Stream, err)
 	}
@@ -125,6 +130,9 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 				if len(batch) > 0 {
 					received += len(batch)
 					p.Handle(ctx, batch)
+					if p.Once {
+						return nil
+					}
 				}
 				silence.Reset(patience)
 			}

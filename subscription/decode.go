@@ -25,7 +25,8 @@ const MaxSize = 256 << 10
 // instead of one that is made (a placeholder is ignored, it stands for the one in
 // use). Fields that jetpost sets are accepted, so that what was read can be sent
 // back, and are overruled by Store and Inherit. Defaults are not filled in, except
-// for delivery.retry, where a jitter of 0 must be told from none: see SetDefaults.
+// for delivery.retry and delivery.breaker, where a jitter and a time of 0 must be
+// told from none: see SetDefaults.
 // These are the ones that traits has for the profile; nil has those of
 // StandardTraits for all of them.
 func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription, error) {
@@ -45,6 +46,7 @@ func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription
 		}
 	}
 	in.Delivery.Retry, in.Delivery.Jitter = defaults.Retry, defaults.Jitter
+	in.Delivery.Breaker = DefaultBreaker()
 	decodeStrict(b, reflect.ValueOf(&in).Elem(), "", &found)
 	if !in.Secret.IsZero() && !in.Secret.IsPlaceholder() {
 		if len(in.Secrets) > 0 {

@@ -40,6 +40,7 @@ func TestDecode(t *testing.T) {
 		Delivery: Delivery{
 			MaxInFlight: 8, MaxAge: Duration(48 * time.Hour),
 			Retrying: Retrying{Retry: Schedule{0, Duration(5 * time.Second), Duration(90 * time.Second)}, Jitter: 0.1},
+			Breaker: DefaultBreaker(),
 		},
 		State: Paused, Labels: map[string]string{"team": "red"},
 	}
@@ -86,6 +87,14 @@ func TestDecodeDefaults(t *testing.T) {
 		{"timeout", ``, func(s *Subscription) bool { return s.Endpoint.Timeout == Duration(15*time.Second) }},
 		{"in flight", ``, func(s *Subscription) bool { return s.Delivery.MaxInFlight == 64 }},
 		{"state", ``, func(s *Subscription) bool { return s.State == Active }},
+		{"breaker", ``, func(s *Subscription) bool { return s.Delivery.Breaker == DefaultBreaker() }},
+		{"part of a breaker", `"delivery":{"breaker":{"failures":3}}`, func(s *Subscription) bool {
+			return s.Delivery.Breaker == Breaker{Mode: BreakerOn, Failures: 3, DisableAfter: Duration(DefaultDisableAfter)}
+		}},
+		{"a breaker that never disables", `"delivery":{"breaker":{"disable_after":"0s"}}`, func(s *Subscription) bool {
+			return s.Delivery.Breaker == Breaker{Mode: BreakerOn, Failures: DefaultBreakerFailures}
+		}},
+		{"no breaker", `"delivery":{"breaker":{"mode":"off"}}`, func(s *Subscription) bool { return s.Delivery.Breaker.Mode == BreakerOff }},
 		{"max age", ``, func(s *Subscription) bool { return s.Delivery.MaxAge == Duration(120*time.Hour) }},
 		{"an id is made", ``, func(s *Subscription) bool { return ValidID(s.ID) && len(s.ID) == 14 }},
 		{"a key is made", ``, func(s *Subscription) bool {

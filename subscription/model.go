@@ -131,6 +131,8 @@ type Delivery struct {
 	// answers. 1m to 720h (how long events are kept); default 120h, or an hour more
 	// than the schedule when that is longer.
 	MaxAge Duration `json:"max_age"`
+	// Breaker says when deliveries are held back because the endpoint is down.
+	Breaker Breaker `json:"breaker,omitzero"`
 }
 
 // Retrying is when a delivery is tried again.
@@ -270,6 +272,7 @@ func (s *Subscription) withDefaults(traits Traits) {
 	}
 	needed := s.Delivery.Retry.total(s.Delivery.Jitter) + time.Hour
 	setDefault(&s.Delivery.MaxAge, Duration(max(DefaultMaxAge, needed.Round(time.Second))))
+	s.Delivery.Breaker = s.Delivery.Breaker.withDefaults()
 	s.Endpoint.normalise()
 	s.Handshake.withDefaults()
 }

@@ -152,6 +152,7 @@ func (d Delivery) validate(found *problems) {
 	if d.Rate != 0 && !(d.Rate >= minRate && d.Rate <= maxRate) { // as it stands, so that NaN is refused
 		found.add("delivery.rate", "is %v: use %v to %v requests per second, or leave it out for no bound", d.Rate, minRate, maxRate)
 	}
+	d.Breaker.validate(found)
 	const schedule = "delivery.retry.schedule"
 	if len(d.Retry) == 0 || len(d.Retry) > maxAttempts {
 		found.add(schedule, "has %d attempts: use 1 to %d", len(d.Retry), maxAttempts)

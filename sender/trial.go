@@ -1,0 +1,305 @@
+package sender
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/breaker"
+)
+
+const (
+	// leaseMargin is how much longer than its request a lease is: for what happens
+	// around it. When it is over, another sender takes the one that has it for dead.
+	leaseMargin = 10 * time.Second
+	// maxSweep is how many deliveries are pulled at a time while all are too old.
+	maxSweep = 64
+)
+
+// A trial makes the requests of a lane while its breaker is not closed:
+//
+//	wait until it is time ─► pull what there is room for ─► give up what is too old
+//	     ▲                                                        │
+//	     │                                             (wait for a turn, with a rate)
+//	     │                                                        ▼
+//	     └──────── write down the result ◄── requests ◄── take the lease, or hand back
+//
+// The lease is taken with the deliveries in hand, so a breaker whose queue is empty
+// costs nothing, whatever the number of senders.
+type trial struct {
+	*lane
+	sweep int // how many more than there is room for are pulled
+}
+
+// closed reports whether deliveries go their ordinary way.
+func (l *lane) closed(r *breaker.Record) bool {
+	if l.terms.breaker.Mode != subscription.BreakerOn {
+		return true
+	}
+	if r.State != breaker.Open && r.State != breaker.HalfOpen {
+		return true
+	}
+	sub, ok := l.view.Snapshot().Get(l.id)
+	return !ok || r.IsClosed(breaker.TargetOf(sub))
+}
+
+// admits is closed, as things are now.
+func (l *lane) admits() bool {
+	r, _, _ := l.breaker.get()
+	return l.closed(&r)
+}
+
+// awaitBreakers waits until it is known which breakers are closed. It reports whether
+// to go on.
+func (l *lane) awaitBreakers(ctx context.Context) bool {
+	patience := time.NewTimer(breakerPatience)
+	defer patience.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-patience.C:
+		l.log.Warn("breakers cannot be read, deliveries are made as if they were closed", zap.String("subscription_id", l.id))
+	case <-l.breakers.loaded:
+	}
+	return true
+}
+
+// whileClosed ends ctx when the breaker is no longer closed.
+func (l *lane) whileClosed(ctx context.Context, cancel context.CancelFunc) {
+	for ctx.Err() == nil {
+		r, _, changed := l.breaker.get()
+		if !l.closed(&r) {
+			cancel()
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+}
+
+// tryOut returns when the breaker is closed, or ctx has ended. Requests go on until
+// work ends.
+func (l *lane) tryOut(ctx, work context.Context) {
+	t := &trial{lane: l}
+	for ctx.Err() == nil {
+		viewChanged := l.view.Changed()
+		r, _, changed := l.breaker.get()
+		if l.closed(&r) {
+			return
+		}
+		if wait := r.Due(l.token).Sub(l.breakerNow(ctx)); wait > 0 {
+			timer := time.NewTimer(wait)
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			case <-viewChanged:
+			case <-timer.C:
+			}
+			timer.Stop()
+			continue
+		}
+		t.pull(ctx, work, r.Room(), changed, viewChanged)
+	}
+}
+
+// pull takes deliveries for one round of requests, and makes them. It gives up when
+// the breaker or the subscription has changed before any came.
+func (t *trial) pull(ctx, work context.Context, room int, changed, viewChanged <-chan struct{}) {
+	waiting, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() {
+		select {
+		case <-waiting.Done():
+		case <-changed:
+		case <-viewChanged:
+		}
+		cancel()
+	})
+	if t.terms.rate > 0 {
+		room = 1 // each has its turn
+	}
+	pull := stream.Pull{
+		Stream: t.terms.queue.Stream, Consumer: t.terms.queue.Consumer, Batch: room + t.sweep, Once: true,
+		Handle: func(_ context.Context, msgs []*stream.Message) { t.round(ctx, work, room, msgs) },
+		OnError: func(err error) {
+			t.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", t.id), zap.Error(err))
+		},
+	}
+	if err := pull.Run(waiting, t.nc); err != nil && ctx.Err() == nil {
+		t.log.Error("stopped pulling deliveries", zap.String("subscription_id", t.id), zap.Error(err))
+		pause(ctx, time.Second)
+	}
+}
+
+// round makes one request for each delivery that there is room for, if no other
+// sender does. The others are handed back, those that are too old given up.
+func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Message) {
+	e := t.ready(ctx, msgs)
+	if e == nil {
+		pause(ctx, 100*time.Millisecond)
+		return
+	}
+	fresh := t.sweepExpired(work, e, msgs)
+	if len(fresh) == 0 {
+		t.sweep = min(2*(t.sweep+1), maxSweep)
+		return
+	}
+	t.sweep = 0
+	if len(fresh) > room {
+		t.handBack(fresh[room:], time.Millisecond)
+		fresh = fresh[:room]
+	}
+	if t.terms.rate > 0 {
+		if !t.awaitTurn(ctx, fresh) {
+			t.handBack(fresh, time.Millisecond)
+			return
+		}
+		if e = t.ready(ctx, fresh); e == nil { // it may have changed
+			return
+		}
+	}
+	target := breaker.TargetOf(e.sub)
+	if !t.takeLease(ctx, target, e.timeout+leaseMargin, len(fresh)) {
+		t.handBack(fresh, time.Millisecond)
+		return
+	}
+	findings := make([]evidence, len(fresh))
+	var requests sync.WaitGroup
+	for i, m := range fresh {
+		requests.Go(func() { findings[i] = t.deliver(work, e, m, true) })
+	}
+	requests.Wait()
+	t.finish(work, e, findings)
+}
+
+// sweepExpired gives up the deliveries that have waited for too long, and those that
+// cannot be read, and returns the others.
+func (t *trial) sweepExpired(work context.Context, e *endpoint, msgs []*stream.Message) (fresh []*stream.Message) {
+	for _, m := range msgs {
+		d, err := delivery.FromMessage(t.id, m.Header, m.Data)
+		if err != nil || d.Manual == "" && e.expired(d, time.Now()) {
+			t.deliver(work, e, m, true) // makes no request
+			continue
+		}
+		fresh = append(fresh, m)
+	}
+	return fresh
+}
+
+// awaitTurn waits for the turn of one request, as all senders have agreed on, and
+// meanwhile keeps the server from handing the delivery out again.
+func (t *trial) awaitTurn(ctx context.Context, msgs []*stream.Message) bool {
+	reserved, err := newTurns(t.Sender, t.id, t.terms.rate).reserve(ctx, len(msgs))
+	if err != nil {
+		if ctx.Err() == nil {
+			t.log.Warn("cannot reserve the next request of a subscription with a rate, its deliveries wait", zap.String("subscription_id", t.id), zap.Error(err))
+		}
+		pause(ctx, time.Second)
+		return false
+	}
+	turn := reserved[len(reserved)-1]
+	for ctx.Err() == nil && time.Until(turn) > t.cfg.HoldInterval {
+		pause(ctx, t.cfg.HoldInterval)
+		for _, m := range msgs {
+			_ = m.InProgress() // failing that, another sender gets it: as after a crash
+		}
+	}
+	return pause(ctx, time.Until(turn))
+}
+
+// takeLease reports whether this sender may make n requests. Failing closed: the
+// next round tries again.
+func (t *trial) takeLease(ctx context.Context, target string, length time.Duration, n int) bool {
+	taken, err := t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
+		if r.IsClosed(target) || r.Due(t.token).After(now) || r.Room() < n {
+			return r, false
+		}
+		return r.Take(now, t.token, length), true
+	})
+	if err != nil {
+		t.log.Warn("cannot agree on who probes, deliveries wait", zap.String("subscription_id", t.id), zap.Error(err))
+		pause(ctx, time.Second)
+	}
+	return taken != nil
+}
+
+// finish writes down what came of the requests, unless the lease has been lost: to
+// another sender, or because somebody has closed the breaker.
+func (t *trial) finish(ctx context.Context, e *endpoint, findings []evidence) {
+	target, succeeded := breaker.TargetOf(e.sub), 0
+	var failed *evidence
+	for i := range findings {
+		switch findings[i].health {
+		case up:
+			succeeded++
+		case down:
+			failed = &findings[i]
+		case unknown:
+		}
+	}
+	var before breaker.State
+	next, err := t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
+		before = r.State
+		switch {
+		case r.IsClosed(target) || r.Lease.By != t.token:
+			return r, false
+		case failed != nil:
+			return r.Fail(now, failed.cause, t.cfg.Probes), true
+		case succeeded > 0:
+			return r.Succeed(now, succeeded), true
+		}
+		return r.Release(), true
+	})
+	if err != nil {
+		t.log.Warn("cannot write down what came of a probe, another follows when its lease is over", zap.String("subscription_id", t.id), zap.Error(err))
+		return
+	}
+	if next == nil {
+		return
+	}
+	fields := append(breakerFields(t.id, next), zap.String("delivery_id", findings[0].id), zap.String("endpoint_host", e.url.Host))
+	switch {
+	case next.State != before:
+		t.metrics.transition(next.State)
+		t.log.Warn("breaker is "+string(next.State), fields...)
+	case failed != nil:
+		t.log.Info("breaker stays open", fields...)
+	}
+	if failed != nil {
+		t.disableWhenDead(ctx, next, target)
+	}
+}
+
+// disableWhenDead disables the subscription when its endpoint has been down for too
+// long, and has failed again just now. The breaker closes with it: who makes the
+// subscription active again finds it as new.
+func (t *trial) disableWhenDead(ctx context.Context, r *breaker.Record, target string) {
+	after := time.Duration(t.terms.breaker.DisableAfter)
+	if after == 0 || r.LastFailure.Sub(r.DownSince) < after {
+		return
+	}
+	last := "no answer"
+	if r.LastStatus != 0 {
+		last = fmt.Sprintf("status %d", r.LastStatus)
+	}
+	reason := fmt.Sprintf("its endpoint has been down since %s, longer than %s; last: %s", r.DownSince.UTC().Format(time.RFC3339), t.terms.breaker.DisableAfter, last)
+	err := t.disable(ctx, reason)
+	if err == nil {
+		_, err = t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
+			return r.Close(now, "the subscription was disabled"), !r.IsClosed(target)
+		})
+	}
+	if err != nil {
+		t.log.Warn("cannot disable subscription whose endpoint is down, will try again", zap.String("subscription_id", t.id), zap.Error(err))
+	}
+}

@@ -1,0 +1,259 @@
+package breaker_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/breaker"
+)
+
+// start is when everything here begins.
+func start() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+// longest waits as long as jitter can make it.
+func longest() breaker.Timing {
+	return breaker.Timing{Jitter: func(d time.Duration) time.Duration { return d }}
+}
+
+// A step changes a record.
+type step func(breaker.Record, time.Time) breaker.Record
+
+func trip(r breaker.Record, now time.Time) breaker.Record {
+	return r.Trip(now, "a", "10 requests in a row have failed", 10, breaker.Cause{Status: 503}, longest())
+}
+
+func fail(r breaker.Record, now time.Time) breaker.Record {
+	return r.Take(now, "me", time.Minute).Fail(now, breaker.Cause{Error: "no answer"}, longest())
+}
+
+func succeed(n int) step {
+	return func(r breaker.Record, now time.Time) breaker.Record {
+		return r.Take(now, "me", time.Minute).Succeed(now, n)
+	}
+}
+
+func byHand(r breaker.Record, now time.Time) breaker.Record { return r.Close(now, "by hand") }
+
+func repeat(s step, n int) []step {
+	steps := make([]step, n)
+	for i := range steps {
+		steps[i] = s
+	}
+	return steps
+}
+
+func TestStates(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		steps []step // a minute apart
+		want  breaker.State
+		room  int
+		wait  time.Duration // to the next probe, after the last step
+	}{
+		{"opens", []step{trip}, breaker.Open, 1, 5 * time.Second},
+		{"a probe fails", []step{trip, fail}, breaker.Open, 1, 10 * time.Second},
+		{"delays double", append([]step{trip}, repeat(fail, 4)...), breaker.Open, 1, 80 * time.Second},
+		{"up to an hour", append([]step{trip}, repeat(fail, 40)...), breaker.Open, 1, time.Hour},
+		{"a probe succeeds", []step{trip, succeed(1)}, breaker.HalfOpen, 1, 0},
+		{"two have succeeded", []step{trip, succeed(1), succeed(1)}, breaker.HalfOpen, 2, 0},
+		{"four have succeeded", []step{trip, succeed(1), succeed(1), succeed(2)}, breaker.HalfOpen, 4, 0},
+		{"never more than are missing", []step{trip, succeed(1), succeed(1), succeed(2), succeed(3)}, breaker.HalfOpen, 1, 0},
+		{"eight have succeeded", []step{trip, succeed(1), succeed(1), succeed(2), succeed(4)}, breaker.Closed, 1, 0},
+		{"fails in half-open", []step{trip, fail, succeed(1), fail}, breaker.Open, 1, 20 * time.Second},
+		{"successes are forgotten then", []step{trip, succeed(4), fail, succeed(4)}, breaker.HalfOpen, 4, 0},
+		{"closed by hand", []step{trip, fail, byHand}, breaker.Closed, 1, 0},
+		{"fails much later again", []step{trip, succeed(8), trip}, breaker.Open, 1, 5 * time.Second},
+		{"fails soon again", append(append([]step{trip}, repeat(fail, 5)...), succeed(8), trip), breaker.Open, 1, 320 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			now := start()
+			var r breaker.Record
+			for _, s := range test.steps {
+				now = now.Add(time.Minute)
+				r = s(r, now)
+			}
+			if r.State != test.want || r.Room() != test.room {
+				t.Errorf("got %s with room for %d, want %s and %d", r.State, r.Room(), test.want, test.room)
+			}
+			var wait time.Duration
+			if !r.NextProbe.IsZero() {
+				wait = r.NextProbe.Sub(now)
+			}
+			if wait != test.wait {
+				t.Errorf("the next probe is in %s, want %s", wait, test.wait)
+			}
+			if closed := r.IsClosed("a"); closed != (test.want == breaker.Closed) || !r.IsClosed("b") {
+				t.Errorf("closed for its endpoint: %t, for another: %t", closed, r.IsClosed("b"))
+			}
+			if open := r.State != breaker.Closed; r.DownSince.IsZero() == open || open && r.Opened == 0 {
+				t.Errorf("down since %s, opened %d times", r.DownSince, r.Opened)
+			}
+		})
+	}
+}
+
+// The whole of a record, as it is stored and shown.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	now := start()
+	r := trip(breaker.Record{}, now)
+	want := breaker.Record{
+		State: breaker.Open, Since: now, DownSince: now, Reason: "10 requests in a row have failed", LastStatus: 503, LastFailure: now,
+		Failures: 10, Opened: 1, Backoff: subscription.Duration(5 * time.Second), NextProbe: now.Add(5 * time.Second), Target: "a",
+	}
+	if diff := cmp.Diff(want, r); diff != "" {
+		t.Errorf("opened (-want +got):\n%s", diff)
+	}
+	later := now.Add(time.Minute)
+	r = fail(r, later)
+	want.Reason, want.LastStatus, want.LastError, want.LastFailure, want.Failures = "a probe has failed", 0, "no answer", later, 11
+	want.Backoff, want.NextProbe = subscription.Duration(10*time.Second), later.Add(10*time.Second)
+	if diff := cmp.Diff(want, r); diff != "" {
+		t.Errorf("failed again (-want +got):\n%s", diff)
+	}
+}
+
+// How long a delay may be is told by the backoff, and the receiver.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	now := start()
+	for _, test := range []struct {
+		name        string
+		retryAfter  time.Duration
+		jitter      time.Duration // of the delay, in hundredths
+		least, most time.Duration
+	}{
+		{"no jitter", 0, 100, 5 * time.Second, 5 * time.Second},
+		{"all jitter", 0, 0, time.Second, time.Second},
+		{"a receiver that asks for more", time.Minute, 50, time.Minute, time.Minute},
+		{"one that asks for less", time.Second, 100, 5 * time.Second, 5 * time.Second},
+		{"one that asks for a day", 24 * time.Hour, 50, time.Hour, time.Hour},
+		{"by chance", 0, -1, time.Second, 5 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var timing breaker.Timing
+			if test.jitter >= 0 {
+				timing.Jitter = func(d time.Duration) time.Duration { return d * test.jitter / 100 }
+			}
+			r := breaker.Record{}.Trip(now, "a", "", 10, breaker.Cause{Status: 429, RetryAfter: test.retryAfter}, timing)
+			if wait := r.NextProbe.Sub(now); wait < test.least || wait > test.most {
+				t.Errorf("the first probe is in %s, want %s to %s", wait, test.least, test.most)
+			}
+		})
+	}
+}
+
+// One sender at a time has the lease, and another one when it is over.
+func TestLease(t *testing.T) {
+	t.Parallel()
+	now := start()
+	r := trip(breaker.Record{}, now)
+	if due := r.Due("me"); !due.Equal(r.NextProbe) {
+		t.Errorf("due at %s, want %s", due, r.NextProbe)
+	}
+	now = r.NextProbe
+	r = r.Take(now, "me", 20*time.Second)
+	if due := r.Due("you"); !due.Equal(now.Add(20 * time.Second)) {
+		t.Errorf("another may at %s", due)
+	}
+	if due := r.Release().Due("you"); due.After(now) {
+		t.Errorf("after the lease is given up, another may at %s", due)
+	}
+	r = r.Succeed(now, 1)
+	if mine, yours := r.Due("me"), r.Due("you"); mine.After(now) || !yours.After(now) {
+		t.Errorf("after a success it may at %s, another at %s", mine, yours)
+	}
+}
+
+// A subscription that is made anew, or calls another endpoint, has another target.
+func TestTargetOf(t *testing.T) {
+	t.Parallel()
+	sub := &subscription.Subscription{ID: "ci", CreatedAt: start(), Endpoint: subscription.Endpoint{URL: "https://a.example/hook"}}
+	target := breaker.TargetOf(sub)
+	sub.Description, sub.Revision = "x", 7
+	if breaker.TargetOf(sub) != target {
+		t.Error("another change makes another target")
+	}
+	url, anew := sub.Clone(), sub.Clone()
+	url.Endpoint.URL = "https://b.example/hook"
+	anew.CreatedAt = start().Add(time.Second)
+	if breaker.TargetOf(url) == target || breaker.TargetOf(anew) == target {
+		t.Error("another endpoint has the same target")
+	}
+}
+
+// What a receiver says must not make a record too large, or invalid.
+func TestLongError(t *testing.T) {
+	t.Parallel()
+	for n := range 4 {
+		r := breaker.Record{}.Fail(start(), breaker.Cause{Error: strings.Repeat("x", n) + strings.Repeat("€", 4000)}, breaker.Timing{})
+		if len(r.LastError) > 520 || !utf8.ValidString(r.LastError) {
+			t.Errorf("the error has %d bytes, valid: %t", len(r.LastError), utf8.ValidString(r.LastError))
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]breaker.State{
+		`{"state":"open"}`: breaker.Open, `{"state":"half-open"}`: breaker.HalfOpen, `{"state":"closed"}`: breaker.Closed,
+		`{"state":"ajar"}`: breaker.Closed, `junk`: breaker.Closed, ``: breaker.Closed, `{}`: breaker.Closed,
+	} {
+		if got := breaker.Parse([]byte(value)); got.State != want {
+			t.Errorf("%q is %s, want %s", value, got.State, want)
+		}
+	}
+}
+
+func TestCounter(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		requests string // + succeeds, - fails, | five seconds pass
+		limit    int
+		want     string
+	}{
+		{"nothing", "", 3, ""},
+		{"not enough in a row", "--", 3, ""},
+		{"enough in a row", "---", 3, "3 requests in a row have failed"},
+		{"however long it takes", "-||||||||-||||||||||-", 3, "3 requests in a row have failed"},
+		{"a success between", "--+--+--", 3, ""},
+		{"one is enough", "-", 1, "1 requests in a row have failed"},
+		{"four of five", "----+----+----+----+", 5, ""}, // a failure has to be the last
+		{"four of five and one more", "----+----+----+----+-", 5, "17 of 21 requests within 30s have failed"},
+		{"three of four", strings.Repeat("---+", 20), 5, ""},
+		{"too few requests", "----+----+---", 5, ""},
+		{"too long ago", "----+----+|||||||----+----+", 5, ""},
+		{"within the window", "----+----+|||||----+----+-", 5, "17 of 21 requests within 30s have failed"},
+		{"a high limit", strings.Repeat(strings.Repeat("-", 40)+"+", 4), 100, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var c breaker.Counter
+			now, got := start(), ""
+			for _, request := range test.requests {
+				switch request {
+				case '|':
+					now = now.Add(5 * time.Second)
+				case '+':
+					c.Success(now)
+				default:
+					if got == "" {
+						got = c.Failure(now, test.limit)
+					}
+				}
+			}
+			if got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
