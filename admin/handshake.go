@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/subscription"
@@ -183,20 +181,4 @@ func sayPlainly(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, text+"\n")
-}
-
-// forgetRate deletes what senders have agreed on about the rate of a subscription:
-// it would hold up a later one with the same id.
-func (a *Admin) forgetRate(ctx context.Context, id string) error {
-	state, err := a.js.Stream(ctx, a.layout.StateStream())
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
-	}
-	if err == nil {
-		err = state.Purge(ctx, jetstream.WithPurgeSubject(a.layout.StateRateSubject(id)))
-	}
-	if err != nil {
-		return fmt.Errorf("delete the state of subscription %s: %w", id, err)
-	}
-	return nil
 }

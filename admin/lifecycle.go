@@ -211,5 +211,5 @@ func (a *Admin) drop(ctx context.Context, id string, queue stream.Queue) (uint64
 			return 0, fmt.Errorf("purge retry timers of subscription %s: %w", id, err)
 		}
 	}
-	return dropped, a.forgetRate(ctx, id)
+	return dropped, a.forgetState(ctx, id)
 }

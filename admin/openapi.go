@@ -104,6 +104,12 @@ func descriptions() map[string]map[string]string {
 			"rate":          "Requests per second, over all senders: 0.001 to 10000. Default: no bound.",
 			"retry":         "When a delivery is tried again.",
 			"max_age":       "How long after its event was stored a delivery is given up, even when attempts are left. Default: 120h, or as long as the schedule needs.",
+			"breaker":       "When deliveries are held back because the endpoint is down.",
+		},
+		"Breaker": {
+			"mode":          "on or off. Default: on.",
+			"failures":      "After how many failures of the endpoint in a row, as one sender counts them, it opens: 1 to 1000. Default: 10.",
+			"disable_after": "How long the endpoint may be down before the subscription is disabled: 1m to 2160h, or 0s for never. Default: 120h.",
 		},
 		"Retrying": {
 			"schedule": "The delay before each attempt; the first is 0s. Default: 0s, 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h.",

@@ -20,6 +20,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.subscriptionRoutes(api)
 	a.lifecycleRoutes(api)
 	a.handshakeRoutes(api)
+	a.breakerRoutes(api)
 	a.recordRoutes(api)
 	a.letterRoutes(api)
 	a.redriveRoutes(api)
@@ -107,6 +108,7 @@ func newRegistry() huma.Registry {
 	names := map[reflect.Type]string{
 		reflect.TypeFor[shown]():               "Subscription",
 		reflect.TypeFor[subscriptionPage]():    "SubscriptionPage",
+		reflect.TypeFor[shownBreaker]():        "BreakerState",
 		reflect.TypeFor[delivery.Attempt]():    "Attempt",
 		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
 	}

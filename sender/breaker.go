@@ -277,10 +277,15 @@ func (l *lane) observe(ctx context.Context, e *endpoint, f *evidence, generation
 		if !r.IsClosed(target) {
 			return r, false // another sender was faster
 		}
+		if sub, ok := l.view.Snapshot().Get(l.id); !ok || sub.State != subscription.Active || breaker.TargetOf(sub) != target {
+			return r, false // nobody would ask, and nobody would tidy up
+		}
 		return r.Trip(now, target, reason, row, f.cause, l.cfg.Probes), true
 	})
-	if err != nil { // the failures to come try again
+	if err != nil || next == nil { // the failures to come may try again
 		l.guard.notOpened()
+	}
+	if err != nil {
 		l.log.Warn("cannot open breaker, deliveries go on", zap.String("subscription_id", l.id), zap.Error(err))
 		return
 	}

@@ -453,6 +453,13 @@ func retrying(jitter float64, schedule ...string) object {
 	return object{"retry": object{"schedule": schedule, "jitter": jitter}}
 }
 
+// withoutBreaker turns the breaker off, where a receiver that fails is tried to the
+// end.
+func withoutBreaker(delivery object) object {
+	delivery["breaker"] = object{"mode": "off"}
+	return delivery
+}
+
 // pages reads a list to its end.
 func pages[T any](tb testing.TB, s *server, path string) []T {
 	tb.Helper()

@@ -26,6 +26,7 @@ type subscriptionCmd struct {
 	Resume    subscriptionResumeCmd    `cmd:"" help:"Make deliveries again, also after the receiver was gone."`
 	Rotate    subscriptionRotateCmd    `cmd:"" help:"Give a subscription a new signing secret."`
 	Handshake subscriptionHandshakeCmd `cmd:"" help:"Ask a receiver again whether it wants the deliveries."`
+	Breaker   subscriptionBreakerCmd   `cmd:"" help:"Show whether deliveries are held back because the endpoint is down, or end that."`
 	Test      subscriptionTestCmd      `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`
 }
 
@@ -34,6 +35,8 @@ type shownSubscription struct {
 	subscription.Subscription
 
 	Secret string `json:"secret,omitempty"`
+
+	breaker *breakerState // where it is known
 }
 
 func subscriptionPath(id string, action ...string) string {
@@ -153,6 +156,7 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 	return details(w, append(append(pairs, profileLines(&s.Subscription)...),
 		"in flight", "at most "+strconv.Itoa(s.Delivery.MaxInFlight),
 		"attempts", strings.Join(schedule, " "),
+		"breaker", breakerLine(s.Delivery.BreakerTerms(), s.breaker),
 		"labels", strings.Join(labels, ", "),
 		"created", s.CreatedAt.Local().Format(time.RFC3339),
 		"changed", s.UpdatedAt.Local().Format(time.RFC3339),
@@ -243,11 +247,17 @@ func (c *subscriptionGetCmd) Run(e *env) error {
 	if err := api.get(e.ctx, subscriptionPath(c.ID), nil, &raw); err != nil {
 		return err
 	}
-	return c.print(e.stdout, "subscription "+c.ID, raw)
+	var b *breakerState
+	if !c.json() {
+		if b, err = breakerOf(e, api, c.ID); err != nil {
+			return err
+		}
+	}
+	return c.print(e.stdout, "subscription "+c.ID, raw, b)
 }
 
-// print shows an answer with a subscription.
-func (f outputFlag) print(w io.Writer, headline string, raw json.RawMessage) error {
+// print shows an answer with a subscription, and its breaker where that is known.
+func (f outputFlag) print(w io.Writer, headline string, raw json.RawMessage, b *breakerState) error {
 	if f.json() {
 		return printJSON(w, raw)
 	}
@@ -255,6 +265,7 @@ func (f outputFlag) print(w io.Writer, headline string, raw json.RawMessage) err
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
+	s.breaker = b
 	_, _ = fmt.Fprintln(w, shown(headline, shownLine))
 	return printSubscription(w, &s)
 }
@@ -309,7 +320,7 @@ func (c *subscriptionUpdateCmd) Run(e *env) error {
 	if err := api.send(e.ctx, method, subscriptionPath(c.ID), body, &raw); err != nil {
 		return err
 	}
-	return c.print(e.stdout, "changed subscription "+c.ID, raw)
+	return c.print(e.stdout, "changed subscription "+c.ID, raw, nil)
 }
 
 // subscriptionDeleteCmd is `jetpost subscription delete`.

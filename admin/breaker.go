@@ -1,0 +1,132 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/breaker"
+)
+
+// shownBreaker is where a breaker stands, as answers show it.
+type shownBreaker struct {
+	State       string                `json:"state" enum:"closed,open,half-open,off" doc:"closed: deliveries are made; open: they wait, and one at a time probes the endpoint; half-open: a few are made, to see whether it stays up; off: the subscription has no breaker."`
+	Since       time.Time             `json:"since,omitzero" doc:"Since when; missing when it has never opened."`
+	DownSince   time.Time             `json:"down_since,omitzero" doc:"When it opened, if it has not closed since."`
+	Reason      string                `json:"reason,omitempty" doc:"Why the state is what it is."`
+	LastStatus  int                   `json:"last_status,omitempty" doc:"Of the last request that failed; missing when there was no answer."`
+	LastError   string                `json:"last_error,omitempty" doc:"Of the last request that failed."`
+	LastFailure time.Time             `json:"last_failure,omitzero" doc:"When that was."`
+	Failures    int                   `json:"failures" doc:"How many requests in a row have failed, probes included; 0 while it is closed."`
+	Successes   int                   `json:"successes,omitempty" doc:"How many have succeeded in half-open."`
+	Opened      int                   `json:"opened" doc:"How often it has opened."`
+	Backoff     subscription.Duration `json:"backoff,omitempty" doc:"The longest time to the next probe; it doubles with each that fails."`
+	NextProbe   time.Time             `json:"next_probe,omitzero" doc:"When the next probe may be made, if a delivery waits."`
+	Probing     bool                  `json:"probing,omitempty" doc:"One is being made."`
+}
+
+type oneBreaker struct{ Body shownBreaker }
+
+// breakerRoutes are those of circuit breakers. Senders open and close them: see
+// package breaker.
+func (a *Admin) breakerRoutes(api huma.API) {
+	register(a, api, huma.Operation{
+		OperationID: "get-breaker", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/breaker", Tags: []string{"Subscriptions"},
+		Summary: "Show the circuit breaker of a subscription", Description: "Whether its deliveries are held back because the endpoint is down.",
+	}, a.breaker)
+	register(a, api, huma.Operation{
+		OperationID: "reset-breaker", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/breaker/reset", Tags: []string{"Subscriptions"},
+		Summary: "Close the circuit breaker of a subscription", Description: "Deliveries that wait are made at once. When the endpoint still fails, it opens again.",
+	}, a.resetBreaker)
+}
+
+func (a *Admin) breaker(ctx context.Context, in *Named) (*oneBreaker, error) {
+	sub, err := a.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	kv, err := a.stateBucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, _, err := breaker.Read(ctx, kv, sub.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &oneBreaker{showBreaker(sub, r)}, nil
+}
+
+func (a *Admin) resetBreaker(ctx context.Context, in *Named) (*oneBreaker, error) {
+	sub, err := a.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	kv, err := a.stateBucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wasClosed := true
+	r, err := breaker.Change(ctx, kv, sub.ID, func(r breaker.Record) (breaker.Record, bool) {
+		wasClosed = r.State == breaker.Closed
+		return r.Close(time.Now().UTC(), "closed by hand"), !wasClosed
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !wasClosed {
+		a.log.Info("breaker closed by hand", zap.String("subscription_id", sub.ID))
+	}
+	return &oneBreaker{showBreaker(sub, r)}, nil
+}
+
+func (a *Admin) stateBucket(ctx context.Context) (jetstream.KeyValue, error) {
+	kv, err := a.js.KeyValue(ctx, a.layout.StateBucket())
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", a.layout.StateBucket(), err)
+	}
+	return kv, nil
+}
+
+func showBreaker(sub *subscription.Subscription, r breaker.Record) shownBreaker {
+	target := breaker.TargetOf(sub)
+	if r.Target != target { // of another endpoint
+		r = breaker.Record{}
+	}
+	out := shownBreaker{
+		State: string(breaker.Closed), Since: r.Since, DownSince: r.DownSince, Reason: r.Reason, LastStatus: r.LastStatus, LastError: r.LastError,
+		LastFailure: r.LastFailure, Failures: r.Failures, Successes: r.Successes, Opened: r.Opened,
+	}
+	switch {
+	case sub.Delivery.BreakerTerms().Mode != subscription.BreakerOn:
+		return shownBreaker{State: subscription.BreakerOff}
+	case !r.IsClosed(target):
+		out.State, out.Backoff, out.NextProbe = string(r.State), r.Backoff, r.NextProbe
+		out.Probing = r.Lease.By != "" && r.Lease.Until.After(time.Now())
+	}
+	return out
+}
+
+// forgetState deletes what senders have agreed on about a subscription: it would
+// hold up a later one with the same id.
+func (a *Admin) forgetState(ctx context.Context, id string) error {
+	state, err := a.js.Stream(ctx, a.layout.StateStream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	for _, subject := range [...]string{a.layout.StateRateSubject(id), a.layout.StateBreakerSubject(id)} {
+		if err == nil {
+			err = state.Purge(ctx, jetstream.WithPurgeSubject(subject))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("delete the state of subscription %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// subscriptionBreakerCmd is `jetpost subscription breaker`.
+type subscriptionBreakerCmd struct {
+	apiFlags
+	outputFlag
+
+	ID    string `arg:"" help:"Which subscription."`
+	Reset bool   `env:"-" help:"Close it: deliveries that wait are made at once."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionBreakerCmd) Help() string {
+	return `The breaker opens when the endpoint fails many requests in a row. Deliveries then wait,
+and one at a time finds out when it is back.
+
+  jetpost subscription breaker ci
+  jetpost subscription breaker ci --reset                                           it is back: do not wait for the next probe
+  jetpost subscription update ci --patch '{"delivery":{"breaker":{"failures":50}}}'
+  jetpost subscription update ci --patch '{"delivery":{"breaker":{"mode":"off"}}}'`
+}
+
+// Run shows the breaker, or closes it.
+func (c *subscriptionBreakerCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if c.Reset {
+		err = api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/breaker/reset"), nil, &raw)
+	} else {
+		err = api.get(e.ctx, subscriptionPath(c.ID, "/breaker"), nil, &raw)
+	}
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(e.stdout, raw)
+	}
+	var b breakerState
+	if err := json.Unmarshal(raw, &b); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	_, _ = fmt.Fprintln(e.stdout, shown("breaker of "+c.ID, shownLine))
+	return details(e.stdout, b.lines()...)
+}
+
+// breakerState is where a breaker stands, as the API answers.
+type breakerState struct {
+	State       string                `json:"state"`
+	Since       time.Time             `json:"since"`
+	DownSince   time.Time             `json:"down_since"`
+	Reason      string                `json:"reason"`
+	LastStatus  int                   `json:"last_status"`
+	LastError   string                `json:"last_error"`
+	LastFailure time.Time             `json:"last_failure"`
+	Failures    int                   `json:"failures"`
+	Successes   int                   `json:"successes"`
+	Opened      int                   `json:"opened"`
+	Backoff     subscription.Duration `json:"backoff"`
+	NextProbe   time.Time             `json:"next_probe"`
+	Probing     bool                  `json:"probing"`
+}
+
+func (b *breakerState) lines() []string {
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.Local().Format(time.RFC3339)
+	}
+	count := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	last := b.last()
+	if last != "" && !b.LastFailure.IsZero() {
+		last += ", at " + at(b.LastFailure)
+	}
+	next := at(b.NextProbe)
+	if b.Probing {
+		next = "being made"
+	}
+	return []string{
+		"state", b.State, "since", at(b.Since), "reason", b.Reason, "down since", at(b.DownSince),
+		"last failure", last, "failures", count(b.Failures), "successes", count(b.Successes),
+		"next probe", next, "has opened", strconv.Itoa(b.Opened) + " times",
+	}
+}
+
+// last is how the endpoint has failed last; empty when it has not.
+func (b *breakerState) last() string {
+	switch {
+	case b.LastStatus != 0 && b.LastError != "":
+		return "status " + strconv.Itoa(b.LastStatus) + ", " + b.LastError
+	case b.LastStatus != 0:
+		return "status " + strconv.Itoa(b.LastStatus)
+	}
+	return b.LastError
+}
+
+// breakerLine says for a subscription when its breaker opens and, where it is known,
+// how it stands.
+func breakerLine(terms subscription.Breaker, b *breakerState) string {
+	if terms.Mode == subscription.BreakerOff {
+		return "off"
+	}
+	line := "opens after " + strconv.Itoa(terms.Failures) + " failures in a row"
+	if terms.DisableAfter != 0 {
+		line += ", the subscription is disabled after " + terms.DisableAfter.String()
+	}
+	if b == nil || b.State == "" {
+		return line
+	}
+	state := b.State
+	if b.State != "closed" {
+		if !b.DownSince.IsZero() {
+			state += " since " + clock(b.DownSince)
+		}
+		if last := b.last(); last != "" {
+			state += " (" + last + ")"
+		}
+		if !b.NextProbe.IsZero() {
+			state += ", next probe at " + clock(b.NextProbe)
+		}
+	}
+	return state + "; " + line
+}
+
+// breakerOf asks where the breaker of a subscription stands; nil where that cannot be
+// told, as by an older server.
+func breakerOf(e *env, api *client, id string) (*breakerState, error) {
+	var b breakerState
+	err := api.get(e.ctx, subscriptionPath(id, "/breaker"), nil, &b)
+	if answer, ok := errors.AsType[*apiError](err); ok && answer.Status == http.StatusNotFound {
+		return nil, nil //nolint:nilnil // documented
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &b, nil
+}

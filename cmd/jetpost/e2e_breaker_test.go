@@ -1,0 +1,121 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jetpost/jetpost/subscription/breaker"
+)
+
+// withBreaker are the delivery options of a subscription whose breaker opens soon.
+func withBreaker(failures int) object {
+	delivery := retrying(0, "0s", "100ms", "100ms", "100ms", "100ms", "100ms", "100ms", "100ms", "100ms", "100ms")
+	delivery["breaker"] = object{"mode": "on", "failures": failures}
+	delivery["max_in_flight"] = 4
+	return object{"delivery": delivery, "endpoint": object{"timeout": "2s"}}
+}
+
+// The sender that probes an endpoint is killed. Another one takes over when the lease
+// is over, and everything is delivered.
+func TestProberIsKilled(t *testing.T) {
+	t.Parallel()
+	sp := startSplit(t)
+	var open, back atomic.Bool
+	probing := make(chan struct{}, 100)
+	c := startCatcher(t, func(w http.ResponseWriter, r *http.Request, _ *arrival) {
+		switch {
+		case back.Load():
+			w.WriteHeader(http.StatusOK)
+		case open.Load():
+			probing <- struct{}{}
+			<-r.Context().Done()
+		default:
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	})
+	sp.subscribe(t, "hook", c.URL, []string{"artifact.*"}, withBreaker(5))
+	for _, id := range numbered("event", 30) {
+		sp.publish(t, deployed(id, "libs"))
+	}
+	state := func() breakerState {
+		var b breakerState
+		sp.call(t, http.MethodGet, "/v1/subscriptions/hook/breaker", nil, &b)
+		return b
+	}
+	eventually(t, "the breaker opens", func() bool { return state().State == string(breaker.Open) })
+	open.Store(true)
+	select {
+	case <-probing:
+	case <-time.After(factDeadline):
+		t.Fatal("nobody probes")
+	}
+	eventually(t, "the API shows the probe", func() bool { return state().Probing })
+	sp.sender.kill()
+	back.Store(true)
+	second := sp.join(t, "sender")
+	eventuallyWithin(t, 2*factDeadline, "everything arrives", func() bool { return len(eventIDs(t, c.arrivals())) >= 30 && state().State == string(breaker.Closed) })
+	eventually(t, "each is delivered", func() bool {
+		delivered := make(map[string]bool)
+		for _, a := range sp.attempts(t, "hook") {
+			if a.Status == http.StatusOK {
+				delivered[a.DeliveryID] = true
+			}
+		}
+		return len(delivered) == 30
+	})
+	if len(second.stderr.lines(`"msg":"breaker is closed"`)) != 1 {
+		t.Errorf("the second sender does not say that it has closed the breaker:\n%s", second.stderr.tail(20))
+	}
+}
+
+// What a person sees and does about it.
+func TestBreakerByHand(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	var up atomic.Bool
+	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, _ *arrival) {
+		if up.Load() {
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	more := withBreaker(1)
+	more["delivery"].(object)["max_in_flight"] = 1
+	s.subscribe(t, "hook", c.URL, []string{"artifact.*"}, more)
+	cli := func(args ...string) string {
+		t.Helper()
+		var out strings.Builder
+		if err := run(&env{ctx: t.Context(), stdout: &out, stderr: &out}, append(args, "--server", s.url, "--token", s.token)); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out.String())
+		}
+		return out.String()
+	}
+	wantShown := func(out string, wants ...string) {
+		t.Helper()
+		for _, want := range wants {
+			if !strings.Contains(out, want) {
+				t.Errorf("the output lacks %q:\n%s", want, out)
+			}
+		}
+	}
+	wantShown(cli("subscription", "show", "hook"), "closed; opens after 1 failures in a row, the subscription is disabled after 120h")
+	s.publish(t, deployed("first", "libs"))
+	eventually(t, "the breaker opens", func() bool { return strings.Contains(cli("subscription", "breaker", "hook"), "open") })
+	for _, id := range numbered("event", 9) {
+		s.publish(t, deployed(id, "libs"))
+	}
+	wantShown(cli("subscription", "breaker", "hook"), "1 requests in a row have failed", "status 503", "next probe", "1 times")
+	wantShown(cli("subscription", "show", "hook"), "open since", "status 503", "next probe at")
+	wantShown(cli("subscription", "breaker", "hook", "-o", "json"), `"state": "open"`)
+	if n := c.count(); n != 1 {
+		t.Errorf("%d requests were made, want 1", n)
+	}
+	up.Store(true)
+	wantShown(cli("subscription", "breaker", "hook", "--reset"), "closed", "closed by hand")
+	eventually(t, "the others arrive", func() bool { return c.count() >= 10 })
+}
