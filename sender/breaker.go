@@ -139,7 +139,7 @@ func (s *Sender) watchBreakers(ctx context.Context, reconnected <-chan nats.Stat
 	defer func() {
 		_ = watcher.Stop()
 		go func() { // what it still has to say must be read, or its goroutine waits for ever
-			for range watcher.Updates() { //nolint:revive // reading is all there is to do
+			for range watcher.Updates() { // reading is all there is to do
 			}
 		}()
 	}()

@@ -40,7 +40,7 @@ func TestDecode(t *testing.T) {
 		Delivery: Delivery{
 			MaxInFlight: 8, MaxAge: Duration(48 * time.Hour),
 			Retrying: Retrying{Retry: Schedule{0, Duration(5 * time.Second), Duration(90 * time.Second)}, Jitter: 0.1},
-			Breaker: DefaultBreaker(),
+			Breaker:  DefaultBreaker(),
 		},
 		State: Paused, Labels: map[string]string{"team": "red"},
 	}

@@ -36,7 +36,7 @@ func TestRedriveJourney(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	c, mended := switched(t)
-	s.subscribe(t, "back", c.URL, []string{"artifact.*"}, object{"delivery": retrying(0, "0s", "100ms")})
+	s.subscribe(t, "back", c.URL, []string{"artifact.*"}, object{"delivery": withoutBreaker(retrying(0, "0s", "100ms"))})
 	const many = 12
 	for _, id := range numbered("lost", many) {
 		s.publish(t, deployed(id, "libs"))
@@ -115,7 +115,7 @@ func TestRedriveSurvivesKill(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	c, mended := switched(t)
-	more := object{"delivery": retrying(0, "0s")}
+	more := object{"delivery": withoutBreaker(retrying(0, "0s"))}
 	more["delivery"].(object)["max_in_flight"] = 8
 	s.subscribe(t, "back", c.URL, []string{"artifact.*"}, more)
 	const many = 150
@@ -221,7 +221,7 @@ func TestRedriveInterrupted(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	c, mended := switched(t)
-	s.subscribe(t, "back", c.URL, []string{"artifact.*"}, object{"delivery": retrying(0, "0s")})
+	s.subscribe(t, "back", c.URL, []string{"artifact.*"}, object{"delivery": withoutBreaker(retrying(0, "0s"))})
 	const many = 20
 	for _, id := range numbered("lost", many) {
 		s.publish(t, deployed(id, "libs"))

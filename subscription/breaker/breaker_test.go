@@ -127,7 +127,7 @@ func TestWait(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		retryAfter  time.Duration
-		jitter      time.Duration // of the delay, in hundredths
+		jitter      int // of the delay, in hundredths; -1: by chance
 		least, most time.Duration
 	}{
 		{"no jitter", 0, 100, 5 * time.Second, 5 * time.Second},
@@ -141,7 +141,7 @@ func TestWait(t *testing.T) {
 			t.Parallel()
 			var timing breaker.Timing
 			if test.jitter >= 0 {
-				timing.Jitter = func(d time.Duration) time.Duration { return d * test.jitter / 100 }
+				timing.Jitter = func(d time.Duration) time.Duration { return d / 100 * time.Duration(test.jitter) }
 			}
 			r := breaker.Record{}.Trip(now, "a", "", 10, breaker.Cause{Status: 429, RetryAfter: test.retryAfter}, timing)
 			if wait := r.NextProbe.Sub(now); wait < test.least || wait > test.most {
