@@ -39,6 +39,7 @@ type breakers struct {
 	known  map[string]*breakerCopy
 	loaded chan struct{} // closed when all were read once
 	once   sync.Once
+	late   sync.Once // says that they were not, in time
 }
 
 func newBreakers() *breakers {

@@ -64,7 +64,7 @@ func (l *lane) awaitBreakers(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	case <-patience.C:
-		l.log.Warn("breakers cannot be read, deliveries are made as if they were closed", zap.String("subscription_id", l.id))
+		l.breakers.late.Do(func() { l.log.Warn("breakers cannot be read, deliveries are made as if they were closed") })
 	case <-l.breakers.loaded:
 	}
 	return true

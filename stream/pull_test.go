@@ -260,6 +260,33 @@ func TestPullHandsBack(t *testing.T) {
 	all.await(t, 1000, 5*time.Second-time.Since(began))
 }
 
+// Once gives what one request has brought, no more than was asked for, and leaves the
+// rest for others.
+func TestPullOnce(t *testing.T) {
+	t.Parallel()
+	p := newPulled(t, jetstream.ConsumerConfig{AckWait: time.Minute})
+	p.publish(0, 20)
+	for range 5 {
+		calls, got := 0, 0
+		pull := stream.Pull{Stream: "Q", Consumer: "c", Batch: 2, Once: true, Handle: func(_ context.Context, msgs []*stream.Message) {
+			calls++
+			got += len(msgs)
+			for _, m := range msgs {
+				_ = m.Ack()
+			}
+		}}
+		if err := pull.Run(t.Context(), p.server.Connect()); err != nil {
+			t.Fatal(err)
+		}
+		if calls != 1 || got < 1 || got > 2 {
+			t.Errorf("%d calls with %d messages, want one with 1 or 2", calls, got)
+		}
+	}
+	all := newTally() // what was handed back comes at once, not after AckWait
+	p.run(p.server.Connect(), stream.Pull{Handle: all.take})
+	all.await(t, 10, 20*time.Second)
+}
+
 func TestPullStopsWithoutServer(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{})
