@@ -27,7 +27,9 @@ func publish(t *testing.T, js jetstream.JetStream, subject string) uint64 {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		ack, err := js.Publish(ctx, subject, []byte("x"), jetstream.WithMsgID(subject))
+		try, cancel := context.WithTimeout(ctx, 2*time.Second) // the answer may be lost with the server
+		ack, err := js.Publish(try, subject, []byte("x"), jetstream.WithMsgID(subject))
+		cancel()
 		if err == nil {
 			return ack.Sequence
 		}
