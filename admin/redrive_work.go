@@ -219,7 +219,7 @@ func (w *redriveWork) run(ctx context.Context) error {
 				return err
 			}
 			w.count(&batch[i], err)
-			if w.selected.Subscription != "" && (errors.Is(err, subscription.ErrNotFound) || errors.Is(err, errDisabled)) {
+			if w.selected.Subscription != "" && (errors.Is(err, subscription.ErrNotFound) || errors.Is(err, errDisabled) || errors.Is(err, errNoQueue)) {
 				return fmt.Errorf("%w: %w", errHopeless, err)
 			}
 		}
