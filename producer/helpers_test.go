@@ -88,8 +88,10 @@ func order(id string) *stream.Event {
 func (f *fixture) stored(t *testing.T, domain string) []*jetstream.RawStreamMsg {
 	t.Helper()
 	log, err := f.js.Stream(t.Context(), f.layout.EventLog(domain))
-	if err != nil {
-		t.Fatal(err)
+	for deadline := time.Now().Add(20 * time.Second); err != nil; log, err = f.js.Stream(t.Context(), f.layout.EventLog(domain)) {
+		if time.Now().After(deadline) { // the connection may not be back yet
+			t.Fatal(err)
+		}
 	}
 	var messages []*jetstream.RawStreamMsg
 	for seq := uint64(1); seq <= log.CachedInfo().State.LastSeq; seq++ {
