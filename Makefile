@@ -25,10 +25,13 @@ run: build ## Run everything in one process on 127.0.0.1:8080, data in ./data
 	@echo 'Deliveries to this machine (127.0.0.0/8 and ::1) are allowed; jetpost serve by itself refuses them.'
 	bin/jetpost serve --data ./data --http 127.0.0.1:8080 --allow-target 127.0.0.0/8 --allow-target ::1/128
 
+# One package after the other: many tests start servers and kill them, and what they
+# wait for takes its time when all of them do so at once.
 test: ## Run all tests, those of other people's receivers too (TIMEOUT=15m)
 	@command -v git >/dev/null || { echo 'The tests push to git repositories of their own: install git.' >&2; exit 1; }
 	go mod download
-	go test -timeout $(TIMEOUT) ./...
+	go vet ./...
+	go test -p 1 -timeout $(TIMEOUT) ./...
 	cd interop && go mod download && go test -timeout $(TIMEOUT) ./...
 
 race: ## Run all tests with the race detector (needs a C compiler)
