@@ -87,17 +87,27 @@ func order(id string) *stream.Event {
 // stored returns the messages of a domain's event log, oldest first.
 func (f *fixture) stored(t *testing.T, domain string) []*jetstream.RawStreamMsg {
 	t.Helper()
+	return f.storedAtLeast(t, domain, 0)
+}
+
+// storedAtLeast is stored once the event log has so many: a server that has just
+// become the leader may still be applying what the one before it has acknowledged.
+func (f *fixture) storedAtLeast(t *testing.T, domain string, events uint64) []*jetstream.RawStreamMsg {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
 	log, err := f.js.Stream(t.Context(), f.layout.EventLog(domain))
-	for deadline := time.Now().Add(20 * time.Second); err != nil; log, err = f.js.Stream(t.Context(), f.layout.EventLog(domain)) {
+	for ; err != nil || log.CachedInfo().State.LastSeq < events; log, err = f.js.Stream(t.Context(), f.layout.EventLog(domain)) {
 		if time.Now().After(deadline) { // the connection may not be back yet
-			t.Fatal(err)
+			t.Fatalf("the event log has fewer than %d events: %v", events, err)
 		}
 	}
 	var messages []*jetstream.RawStreamMsg
 	for seq := uint64(1); seq <= log.CachedInfo().State.LastSeq; seq++ {
 		msg, err := log.GetMsg(t.Context(), seq)
-		if err != nil {
-			t.Fatalf("get message %d: %v", seq, err)
+		for ; err != nil; msg, err = log.GetMsg(t.Context(), seq) {
+			if time.Now().After(deadline) { // a replica that answers may be behind its leader
+				t.Fatalf("get message %d: %v", seq, err)
+			}
 		}
 		messages = append(messages, msg)
 	}

@@ -361,7 +361,7 @@ func TestPublishOverRestart(t *testing.T) {
 	default:
 	}
 	seen := map[string]int{}
-	for _, msg := range f.stored(t, "orders") {
+	for _, msg := range f.storedAtLeast(t, "orders", events) {
 		seen[msg.Header["ce-id"][0]]++
 	}
 	for n := range events {
@@ -396,7 +396,7 @@ func TestPublishOverLeaderChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}
-	for _, msg := range f.stored(t, "orders") {
+	for _, msg := range f.storedAtLeast(t, "orders", events) {
 		seen[msg.Header["ce-id"][0]]++
 	}
 	for n := range events {
