@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/jetpost/jetpost/delivery"
@@ -77,24 +75,7 @@ func (c *redeliverCmd) Run(e *env) error {
 
 // attempt returns nil when there is none in time.
 func (c *redeliverCmd) attempt(ctx context.Context, api *client, from uint64) (*delivery.Attempt, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Wait)
-	defer cancel()
-	var found *delivery.Attempt
-	err := api.follow(ctx, subscriptionPath(c.Subscription, "/attempts"), url.Values{"from_seq": {strconv.FormatUint(from, 10)}}, func(line []byte) error {
-		var a delivery.Attempt
-		if err := json.Unmarshal(line, &a); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
-		if a.DeliveryID == c.Delivery && a.Manual {
-			found = &a
-			return io.EOF
-		}
-		return nil
-	})
-	if found != nil || ctx.Err() != nil {
-		return found, nil
-	}
-	return nil, err
+	return awaitAttempt(ctx, api, c.Subscription, from, c.Wait, func(a *delivery.Attempt) bool { return a.DeliveryID == c.Delivery && a.Manual })
 }
 
 func (c *redeliverCmd) report(e *env, a *delivery.Attempt) error {

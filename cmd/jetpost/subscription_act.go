@@ -229,15 +229,21 @@ func (c *subscriptionTestCmd) Run(e *env) error {
 
 // firstAttempt returns nil when there is none in time.
 func (c *subscriptionTestCmd) firstAttempt(ctx context.Context, api *client, id string, from uint64) (*delivery.Attempt, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Wait)
+	return awaitAttempt(ctx, api, c.ID, from, c.Wait, func(a *delivery.Attempt) bool { return a.DeliveryID == id })
+}
+
+// awaitAttempt returns the first attempt that is wanted of those that a subscription
+// has in its log after from, or nil when there is none in time.
+func awaitAttempt(ctx context.Context, api *client, id string, from uint64, wait time.Duration, wanted func(*delivery.Attempt) bool) (*delivery.Attempt, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var found *delivery.Attempt
-	err := api.follow(ctx, subscriptionPath(c.ID, "/attempts"), url.Values{"from_seq": {strconv.FormatUint(from, 10)}}, func(line []byte) error {
+	err := api.follow(ctx, subscriptionPath(id, "/attempts"), url.Values{"from_seq": {strconv.FormatUint(from, 10)}}, func(line []byte) error {
 		var a delivery.Attempt
 		if err := json.Unmarshal(line, &a); err != nil {
 			return fmt.Errorf("read the answer: %w", err)
 		}
-		if a.DeliveryID == id {
+		if wanted(&a) {
 			found = &a
 			return io.EOF
 		}
