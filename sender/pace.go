@@ -131,7 +131,11 @@ func (l *lane) pace(ctx, work context.Context, requests *sync.WaitGroup) {
 			continue
 		}
 		failed = false
+		lateness := max(0, time.Since(reserved[0])) // of the reservation itself: all its turns share it
 		for len(reserved) > 0 && pause(ctx, time.Until(reserved[0])) {
+			if time.Since(reserved[0]) > lateness+lateTurn {
+				break // made up for, they would come all at once: what is left is reserved anew
+			}
 			due := 1
 			for due < len(reserved) && time.Until(reserved[due]) <= 0 {
 				due++

@@ -17,9 +17,15 @@ import (
 
 const (
 	// turnBlock is how much of the schedule a sender reserves at a time: five
-	// reservations per second, however high the rate. It is also what can go out at
-	// once after a sender has stood still.
+	// reservations per second, however high the rate.
 	turnBlock = 200 * time.Millisecond
+	// lateTurn is by how much a turn may be late and still be used: timers are. After
+	// a sender has stood still for longer, what it had reserved is given back, or all
+	// of it would go out at once.
+	lateTurn = 20 * time.Millisecond
+	// headroom keeps the turns that far apart that those which come late together
+	// with the ones behind them are no more in a second than the rate.
+	headroom = 1 + float64(lateTurn)/float64(time.Second)
 	// turnTimeout bounds one reservation.
 	turnTimeout = 5 * time.Second
 	// maxSenders is for how many senders there may be turns in the future. What lies
@@ -58,7 +64,7 @@ type turnRecord struct {
 func newTurns(s *Sender, id string, perSecond float64) *turns {
 	return &turns{
 		bucket: s.stateBucket, clock: &s.clock, key: stream.StateRate(id),
-		interval: time.Duration(math.Round(float64(time.Second) / perSecond)),
+		interval: time.Duration(math.Round(headroom * float64(time.Second) / perSecond)),
 	}
 }
 

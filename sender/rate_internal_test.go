@@ -19,7 +19,7 @@ func TestBlock(t *testing.T) {
 		rate          float64
 		waiting, want int
 	}{
-		{0.001, 64, 1}, {0.5, 64, 1}, {5, 64, 1}, {9.9, 64, 1}, {10, 64, 2}, {50, 64, 10}, {50, 3, 3}, {10_000, 5000, 2000}, {10_000, 1, 1},
+		{0.001, 64, 1}, {0.5, 64, 1}, {5, 64, 1}, {9.9, 64, 1}, {10, 64, 1}, {11, 64, 2}, {50, 64, 9}, {50, 3, 3}, {10_000, 5000, 1960}, {10_000, 1, 1},
 	} {
 		turns := newTurns(&Sender{}, "hook", tt.rate)
 		if got := turns.block(tt.waiting); got != tt.want {
@@ -124,7 +124,7 @@ func TestTurns(t *testing.T) {
 	for i := 1; i < len(all); i++ {
 		// Readings of the server's clock differ by the time of a request.
 		if apart := all[i].Sub(all[i-1]); apart < 9*time.Millisecond/2 {
-			t.Errorf("turn %d is %s after the one before, want 10ms", i, apart)
+			t.Errorf("turn %d is %s after the one before, want %s", i, apart, a.interval)
 		}
 	}
 	before := a.known
@@ -133,7 +133,7 @@ func TestTurns(t *testing.T) {
 	}
 	reserved := a.known.Last
 	a.giveBack(t.Context(), 3)
-	if got := reserved.Sub(a.known.Last); got != 30*time.Millisecond {
+	if got := reserved.Sub(a.known.Last); got != 3*a.interval {
 		t.Errorf("three turns given back move the last one by %s", got)
 	}
 	if _, err := b.reserve(t.Context(), 1); err != nil {

@@ -32,9 +32,10 @@ func mostWithin(requests []*request, window time.Duration) int {
 
 // wantTogether checks the rate over all senders, as the receiver has seen it.
 //
-// A turn that has come is used late when the machine stands still, so what may come
-// on top of an even flow is what each sender has reserved by then, a fifth of a
-// second's worth, and what had been sent and was not yet seen: as much again.
+// A sender does not make up for turns that it has missed. But requests that it has
+// begun are seen late when the machine stands still, so what may come on top of the
+// rate is what each sender has begun by then, a fifth of a second's worth, and as much
+// again from the next reservation.
 func (rc *receiver) wantTogether(rate float64, senders int) {
 	rc.t.Helper()
 	block := int(math.Ceil(rate / 5))
