@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -26,14 +28,18 @@ import (
 // drift, so every figure is also given as a share of the bare figure that was
 // measured right before and after it, on the same bytes and the same receiver.
 type benchCmd struct {
-	Events  int           `default:"40000" help:"Deliveries per measurement of throughput."`
-	Size    int           `default:"1024" help:"Bytes of data in an event."`
-	Fanout  []int         `default:"1,10" help:"Subscriptions that want each event."`
-	Rate    int           `default:"100" help:"Events per second when latency is measured."`
-	Latency time.Duration `default:"10s" help:"How long to measure latency."`
-	Rounds  int           `default:"3" help:"How often to measure each throughput; the median counts."`
-	JSON    bool          `name:"json" help:"Print JSON."`
-	Profile string        `placeholder:"FILE" help:"Write a CPU profile of the pipeline."`
+	Measure       []string      `default:"throughput,latency,isolation,comeback" enum:"throughput,latency,isolation,comeback" placeholder:"WHAT" help:"throughput: as much as the machine can do, beside its own limits. latency: at a steady rate. isolation: what a dead and a dripping receiver cost the others. comeback: many deliveries wait for a receiver that was down. Default: all."`
+	Events        int           `default:"40000" help:"Deliveries per measurement of throughput."`
+	Size          int           `default:"1024" help:"Bytes of data in an event."`
+	Fanout        []int         `default:"1,10" help:"Subscriptions that want each event."`
+	Rate          int           `default:"100" help:"Events per second when latency is measured."`
+	Latency       time.Duration `default:"10s" help:"How long to measure latency."`
+	Subscriptions int           `default:"100" help:"Subscriptions when isolation is measured; two of them get the bad receivers."`
+	Isolation     time.Duration `default:"10s" help:"How long each round of isolation takes."`
+	Waiting       int           `default:"100000" help:"Deliveries that wait for the receiver which comes back, at most 200000."`
+	Rounds        int           `default:"3" help:"How often to measure each throughput and isolation; the median counts."`
+	JSON          bool          `name:"json" help:"Print JSON."`
+	Profile       string        `placeholder:"FILE" help:"Write a CPU profile of the pipeline."`
 }
 
 const (
@@ -41,16 +47,39 @@ const (
 	benchInFlight    = 256 // deliveries that a subscription may have in hand: requests, and records on their way
 )
 
+// What can be measured.
+const (
+	measureThroughput = "throughput"
+	measureLatency    = "latency"
+	measureIsolation  = "isolation"
+	measureComeback   = "comeback"
+)
+
+func (c *benchCmd) has(what string) bool { return slices.Contains(c.Measure, what) }
+
+// Validate is called when the flags are read.
+func (c *benchCmd) Validate() error {
+	if c.Subscriptions < 3 || c.Waiting < 1 || c.Waiting > stream.MaxQueued || c.Rounds < 1 {
+		return fmt.Errorf("use at least 3 subscriptions, 1 round, and 1 to %d deliveries that wait", stream.MaxQueued)
+	}
+	return nil
+}
+
 // Run measures and prints.
 func (c *benchCmd) Run(e *env) error {
 	tuneMemory()
-	secret := subscription.NewSigningKey(subscription.Secret{}, time.Now()).Secret
-	receiver, err := startBenchReceiver(e.ctx, secret, e.stderr)
-	if err != nil {
-		return err
+	b := &bench{
+		benchCmd: c, log: zap.NewNop(), progress: e.stderr,
+		secret: subscription.NewSigningKey(subscription.Secret{}, time.Now()).Secret,
 	}
-	defer receiver.stop()
-	b := &bench{benchCmd: c, url: receiver.url + "/hook", secret: secret, log: zap.NewNop(), progress: e.stderr}
+	if c.has(measureThroughput) {
+		receiver, err := startBenchReceiver(e.ctx, b.secret, e.stderr)
+		if err != nil {
+			return err
+		}
+		defer receiver.stop()
+		b.url = receiver.url + "/hook"
+	}
 	report, err := b.run(e.ctx)
 	if err != nil {
 		return err
@@ -108,6 +137,8 @@ type benchReport struct {
 	NATS       bareNATS     `json:"bare_nats"`
 	Throughput []throughput `json:"throughput"`
 	Latency    latency      `json:"latency"`
+	Isolation  isolation    `json:"isolation"`
+	Comeback   comeback     `json:"comeback"`
 	PeakMemory int64        `json:"peak_memory_bytes"`
 }
 
@@ -141,8 +172,33 @@ type latency struct {
 }
 
 func (r *benchReport) print(w io.Writer) {
-	fmt.Fprintf(w, "%s, %s\n\n", r.Machine, r.Go)
-	fmt.Fprintf(w, "%-34s %12s %10s %12s %10s\n", "", "per second", "of H", "CPU each", "of bare")
+	fmt.Fprintf(w, "%s, %s\n", r.Machine, r.Go)
+	if len(r.Throughput) > 0 {
+		r.printThroughput(w)
+	}
+	if l := r.Latency; l.Count > 0 {
+		fmt.Fprintf(w, "\npublish to received at %d events/s: %s, max %s (%d events)\n", l.Rate, l.percentiles(), millis(l.Max), l.Count)
+	}
+	if i := r.Isolation; i.Subscriptions > 0 {
+		fmt.Fprintf(w, "\npublish to received of %d subscriptions at %d events/s each\n", i.Subscriptions-2, i.Rate)
+		fmt.Fprintf(w, "  beside two more like them:         %s\n", i.Alone.percentiles())
+		fmt.Fprintf(w, "  beside a dead and a dripping one:  %s; p99 ratio %.2f\n", i.Disturbed.percentiles(), i.Ratio)
+	}
+	fmt.Fprintf(w, "\npeak memory of the process: %d MB\n", r.PeakMemory>>20)
+	if c := r.Comeback; c.Waiting > 0 {
+		fmt.Fprintf(w, "\n%d deliveries waited for a receiver that was down, which took %d requests to know\n", c.Waiting, c.Refused)
+		fmt.Fprintf(w, "  %d arrived in %s after it was back, %d of them twice\n", c.Arrived, c.Draining.Round(time.Second/10), c.Repeats)
+		fmt.Fprintf(w, "  most requests in any second: %d, at a limit of %d\n", c.Most, c.Limit)
+		fmt.Fprintf(w, "  live heap: %d MB when they waited, %d MB at most while they were delivered\n", c.Before>>20, c.Largest>>20)
+	}
+}
+
+func (l *latency) percentiles() string {
+	return fmt.Sprintf("p50 %s, p90 %s, p99 %s", millis(l.P50), millis(l.P90), millis(l.P99))
+}
+
+func (r *benchReport) printThroughput(w io.Writer) {
+	fmt.Fprintf(w, "\n%-34s %12s %10s %12s %10s\n", "", "per second", "of H", "CPU each", "of bare")
 	fmt.Fprintf(w, "%-34s %12.0f %10s %12s %10s\n", "bare HTTP POST, 64 connections (H)", r.HTTP.PerSecond, "1.00", micros(r.HTTP.CPU), "1.0")
 	fmt.Fprintf(w, "%-34s %12.0f %10.2f %12s\n", "bare JetStream, publish", r.NATS.PublishPerSecond, r.NATS.PublishPerSecond/r.HTTP.PerSecond, micros(r.NATS.PublishCPU))
 	fmt.Fprintf(w, "%-34s %12.0f %10.2f %12s\n", "bare JetStream, consume and ack", r.NATS.ConsumePerSecond, r.NATS.ConsumePerSecond/r.HTTP.PerSecond, micros(r.NATS.ConsumeCPU))
@@ -150,9 +206,6 @@ func (r *benchReport) print(w io.Writer) {
 		fmt.Fprintf(w, "%-34s %12.0f %10.2f %12s %10.1f   %.0f events/s; %.1f of its bare steps\n", fmt.Sprintf("jetpost deliveries, fan-out %d", t.Fanout),
 			t.Deliveries, t.OfHTTP, micros(t.CPU), t.OfCPU, t.Events, t.OfParts)
 	}
-	fmt.Fprintf(w, "\npublish to received at %d events/s: p50 %s, p90 %s, p99 %s, max %s (%d events)\n", r.Latency.Rate,
-		millis(r.Latency.P50), millis(r.Latency.P90), millis(r.Latency.P99), millis(r.Latency.Max), r.Latency.Count)
-	fmt.Fprintf(w, "peak memory of the process: %d MB\n", r.PeakMemory>>20)
 }
 
 func micros(d time.Duration) string {

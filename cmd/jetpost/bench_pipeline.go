@@ -39,14 +39,15 @@ func (p *pipeline) close() {
 	}
 }
 
-// open starts the pipeline with a number of subscriptions that want every event.
-func (b *bench) open(ctx context.Context, subscriptions int, url string) (p *pipeline, err error) {
-	p = &pipeline{reg: prometheus.NewRegistry()}
+// open starts the pipeline with these subscriptions.
+func (b *bench) open(ctx context.Context, subscriptions []*subscription.Subscription) (p *pipeline, err error) {
+	opened := &pipeline{reg: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
-			p.close()
+			opened.close()
 		}
 	}()
+	p = opened
 	dir, err := os.MkdirTemp("", "jetpost-bench-")
 	if err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func (b *bench) open(ctx context.Context, subscriptions int, url string) (p *pip
 		return nil, err
 	}
 	store := subscription.NewStore(p.js, p.layout, keyring, b.log)
-	if err := b.subscribe(ctx, p, store, subscriptions, url); err != nil {
+	if err := b.subscribe(ctx, p, store, subscriptions); err != nil {
 		return nil, err
 	}
 	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
@@ -99,19 +100,7 @@ func (b *bench) open(ctx context.Context, subscriptions int, url string) (p *pip
 }
 
 func (b *bench) startServices(ctx context.Context, p *pipeline, connect connector, keyring *subscription.Keyring, store *subscription.Store, egress *subscription.Egress) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var running errgroup.Group
-	p.undo = append(p.undo, func() { cancel(); _ = running.Wait() })
-	view := subscription.NewView(subscription.ViewConfig{}, p.js, p.layout, keyring, b.log)
-	running.Go(func() error { return view.Run(ctx) })
-	if _, err := view.Sync(ctx); err != nil {
-		return err
-	}
 	routerConn, err := connect("router")
-	if err != nil {
-		return err
-	}
-	r, err := router.New(router.Config{Domains: []string{"artifact"}}, routerConn, p.layout, view, b.log, p.reg)
 	if err != nil {
 		return err
 	}
@@ -119,7 +108,19 @@ func (b *bench) startServices(ctx context.Context, p *pipeline, connect connecto
 	if err != nil {
 		return err
 	}
-	s, err := sender.New(sender.Config{Egress: egress}, senderConn, p.layout, view, store, b.log, p.reg)
+	ctx, cancel := context.WithCancel(ctx)
+	var running errgroup.Group
+	p.undo = append(p.undo, func() { cancel(); _ = running.Wait() }) // before their connections are closed
+	view := subscription.NewView(subscription.ViewConfig{}, p.js, p.layout, keyring, b.log)
+	running.Go(func() error { return view.Run(ctx) })
+	if _, err := view.Sync(ctx); err != nil {
+		return err
+	}
+	r, err := router.New(router.Config{Domains: []string{"artifact"}}, routerConn, p.layout, view, b.log, p.reg)
+	if err != nil {
+		return err
+	}
+	s, err := sender.New(sender.Config{Egress: egress, Probes: benchProbes}, senderConn, p.layout, view, store, b.log, p.reg)
 	if err != nil {
 		return err
 	}
@@ -128,15 +129,23 @@ func (b *bench) startServices(ctx context.Context, p *pipeline, connect connecto
 	return nil
 }
 
-func (b *bench) subscribe(ctx context.Context, p *pipeline, store *subscription.Store, n int, url string) error {
-	for i := range n {
-		s := &subscription.Subscription{
+// subscriptions are n that want every event, at the same receiver.
+func (b *bench) subscriptions(n int, url string) []*subscription.Subscription {
+	subs := make([]*subscription.Subscription, n)
+	for i := range subs {
+		subs[i] = &subscription.Subscription{
 			ID: "bench-" + strconv.Itoa(i), Types: []string{"artifact.deployed"},
 			Endpoint: subscription.Endpoint{URL: url},
 			Secrets:  []subscription.SigningKey{subscription.NewSigningKey(b.secret, time.Now())},
 			Delivery: subscription.Delivery{MaxInFlight: benchInFlight},
 		}
-		s.SetDefaults(time.Now())
+		subs[i].SetDefaults(time.Now())
+	}
+	return subs
+}
+
+func (b *bench) subscribe(ctx context.Context, p *pipeline, store *subscription.Store, subscriptions []*subscription.Subscription) error {
+	for _, s := range subscriptions {
 		s.Queue = p.layout.QueueFor(s.ID)
 		if err := p.layout.EnsureQueue(ctx, p.js, s.ID, s.Queue, s.Delivery.MaxInFlight); err != nil {
 			return err

@@ -38,8 +38,36 @@ type bench struct {
 	progress io.Writer
 }
 
+// run measures what was asked for.
 func (b *bench) run(ctx context.Context) (*benchReport, error) {
 	r := &benchReport{Machine: machineName(), Go: runtime.Version()}
+	var err error
+	if b.has(measureThroughput) {
+		if err = b.measureThroughput(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	if b.has(measureLatency) {
+		if r.Latency, err = b.latency(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if b.has(measureIsolation) {
+		if r.Isolation, err = b.measureIsolation(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r.PeakMemory = peakMemory() // before what is made to fill it
+	if b.has(measureComeback) {
+		if r.Comeback, err = b.measureComeback(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// measureThroughput measures the bare steps and the pipeline in turns.
+func (b *bench) measureThroughput(ctx context.Context, r *benchReport) error {
 	var bare []bareHTTP
 	measureHTTP := func() (bareHTTP, error) {
 		h, err := b.bareHTTP(ctx)
@@ -49,21 +77,21 @@ func (b *bench) run(ctx context.Context) (*benchReport, error) {
 	}
 	before, err := measureHTTP()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if r.NATS, err = b.bareNATS(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	for _, fanout := range b.Fanout {
 		var rounds []throughput
 		for range b.Rounds {
 			t, err := b.throughput(ctx, fanout)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			after, err := measureHTTP()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			t.OfHTTP = t.Deliveries / ((before.PerSecond + after.PerSecond) / 2)
 			bareCPU := (before.CPU + after.CPU) / 2
@@ -80,15 +108,11 @@ func (b *bench) run(ctx context.Context) (*benchReport, error) {
 		slices.SortFunc(rounds, func(a, b throughput) int { return int(1e6 * (a.OfHTTP - b.OfHTTP)) })
 		r.Throughput = append(r.Throughput, rounds[len(rounds)/2])
 	}
-	if r.Latency, err = b.latency(ctx); err != nil {
-		return nil, err
-	}
 	for _, h := range bare {
 		r.HTTP.PerSecond += h.PerSecond / float64(len(bare))
 		r.HTTP.CPU += h.CPU / time.Duration(len(bare))
 	}
-	r.PeakMemory = peakMemory()
-	return r, nil
+	return nil
 }
 
 // bareHTTP is H: the same bytes posted by the bare net/http client over
@@ -175,7 +199,7 @@ func (b *bench) event(n int) *stream.Event {
 
 // bareNATS publishes and consumes the same events through one work queue.
 func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
-	p, err := b.open(ctx, 0, b.url)
+	p, err := b.open(ctx, nil)
 	if err != nil {
 		return bareNATS{}, err
 	}
@@ -220,7 +244,7 @@ func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
 // throughput publishes as fast as the event log takes it and waits until all has
 // been delivered.
 func (b *bench) throughput(ctx context.Context, fanout int) (throughput, error) {
-	p, err := b.open(ctx, fanout, b.url)
+	p, err := b.open(ctx, b.subscriptions(fanout, b.url))
 	if err != nil {
 		return throughput{}, err
 	}
@@ -333,7 +357,7 @@ func (b *bench) latency(ctx context.Context) (latency, error) {
 		}
 	}))
 	defer receiver.Close()
-	p, err := b.open(ctx, 1, receiver.URL)
+	p, err := b.open(ctx, b.subscriptions(1, receiver.URL))
 	if err != nil {
 		return latency{}, err
 	}
@@ -363,9 +387,14 @@ func (b *bench) latency(ctx context.Context) (latency, error) {
 			return latency{}, ctx.Err()
 		}
 	}
+	return latencyOf(b.Rate, all), nil
+}
+
+// latencyOf sorts what was measured.
+func latencyOf(rate int, all []time.Duration) latency {
 	slices.Sort(all)
-	at := func(q float64) time.Duration { return all[int(q*float64(n-1))] }
-	return latency{Rate: b.Rate, Count: n, P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}, nil
+	at := func(q float64) time.Duration { return all[int(q*float64(len(all)-1))] }
+	return latency{Rate: rate, Count: len(all), P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}
 }
 
 // benchMarker stands before the time at which an event was made, in Unix
