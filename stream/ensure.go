@@ -44,6 +44,12 @@ func (l Layout) Ensure(ctx context.Context, js jetstream.JetStream, domains []st
 	return g.Wait()
 }
 
+// EnsureMembers creates the bucket of the senders that are alive, if it is missing. A
+// single NATS server forgets it when it restarts.
+func (l Layout) EnsureMembers(ctx context.Context, js jetstream.JetStream) error {
+	return ensureBucket(ctx, js, l.membersConfig())
+}
+
 // EnsureEventLog creates the event log of a domain and the routers' consumer on it.
 func (l Layout) EnsureEventLog(ctx context.Context, js jetstream.JetStream, domain string) error {
 	if !ValidDomain(domain) {

@@ -321,6 +321,27 @@ const StateValueSize = 4 << 10
 // stateKey is the subject of a key of the state bucket.
 func (l Layout) stateKey(key string) string { return "$KV." + l.StateBucket() + "." + key }
 
+// MembersTTL is how long a sender is taken for alive after it has last said so.
+const MembersTTL = 10 * time.Second
+
+// MembersBucket is the key-value bucket that holds the senders which are alive, by id.
+func (l Layout) MembersBucket() string { return l.stream("members") }
+
+// MembersStream is the stream under the members bucket.
+func (l Layout) MembersStream() string { return "KV_" + l.MembersBucket() }
+
+// MemberKey is the subject of a key of the members bucket; with * that of all of them.
+func (l Layout) MemberKey(id string) string { return "$KV." + l.MembersBucket() + "." + id }
+
+// membersConfig is the members bucket. It is in memory: what is older than MembersTTL is
+// worth nothing. LimitMarkerTTL has the server announce what goes away by its age.
+func (l Layout) membersConfig() jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{
+		Bucket: l.MembersBucket(), Description: "jetpost: senders that are alive", History: 1, Replicas: l.replicas,
+		Storage: jetstream.MemoryStorage, TTL: MembersTTL, LimitMarkerTTL: 3 * MembersTTL, MaxValueSize: StateValueSize,
+	}
+}
+
 // platformStreams are those that exist once.
 func (l Layout) platformStreams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
@@ -357,5 +378,6 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 			Storage: jetstream.FileStorage, MaxValueSize: MaxDomain + 4<<10, // and the headers
 		},
 		{Bucket: l.StateBucket(), Description: "jetpost: what processes agree on", History: 1, Replicas: l.replicas, Storage: jetstream.FileStorage, MaxValueSize: StateValueSize},
+		l.membersConfig(),
 	}
 }

@@ -74,6 +74,16 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"CONSUMER.DELETE."+l.StateStream()+".*",
 			"$JS.FC."+l.StateStream()+".>",
 			"$JS.FC.*.*."+l.StateStream()+".>",
+			// They say that they are alive, see who else is, and make the bucket for it anew
+			// when a NATS server has forgotten it.
+			l.MemberKey("*"),
+			apiPrefix+"INFO",
+			apiPrefix+"STREAM.CREATE."+l.MembersStream(),
+			apiPrefix+"STREAM.INFO."+l.MembersStream(),
+			apiPrefix+"CONSUMER.CREATE."+l.MembersStream()+".*."+l.MemberKey(">"),
+			apiPrefix+"CONSUMER.DELETE."+l.MembersStream()+".*",
+			"$JS.FC."+l.MembersStream()+".>",
+			"$JS.FC.*.*."+l.MembersStream()+".>",
 		)
 	case RoleView:
 		p.Publish = append(l.flowControl(),

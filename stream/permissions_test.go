@@ -120,6 +120,13 @@ func TestPermissions(t *testing.T) {
 		{"go on with a watch of the breakers", "$JS.FC." + l.StateStream() + ".any.token", []stream.Role{sender}},
 		{"ask what time it is", api + "STREAM.INFO." + l.StateStream(), []stream.Role{sender, control}},
 
+		{"say that it is alive", l.MemberKey("snd-1"), []stream.Role{sender}},
+		{"say so elsewhere", other.MemberKey("snd-1"), nil},
+		{"see who is alive", api + "CONSUMER.CREATE." + l.MembersStream() + ".any." + l.MemberKey(">"), []stream.Role{sender, control}},
+		{"go on seeing it", "$JS.FC." + l.MembersStream() + ".any.token", []stream.Role{sender}},
+		{"end that", api + "CONSUMER.DELETE." + l.MembersStream() + ".any", []stream.Role{sender, control}},
+		{"make the bucket for it anew", api + "STREAM.CREATE." + l.MembersStream(), []stream.Role{sender, control}},
+
 		{"take events", api + "CONSUMER.MSG.NEXT." + l.EventLog("git") + ".router", []stream.Role{router, control}},
 		{"take deliveries", api + "CONSUMER.MSG.NEXT." + queue + ".sender", []stream.Role{sender, control}},
 		{"read history", api + "CONSUMER.MSG.NEXT." + l.Attempts() + ".any", []stream.Role{control}},
@@ -355,6 +362,7 @@ func streamsTable(t *testing.T) string {
 		{l.SubscriptionsStream(), l.SubscriptionsStream()},
 		{l.CatalogStream(), l.CatalogStream()},
 		{l.StateStream(), l.StateStream()},
+		{l.MembersStream(), l.MembersStream()},
 	} {
 		info, err := s.JS().Stream(t.Context(), row.stream)
 		if err != nil {
@@ -365,13 +373,16 @@ func streamsTable(t *testing.T) string {
 		if cfg.Retention != jetstream.WorkQueuePolicy {
 			kept = "for ever"
 		}
-		if cfg.MaxAge > 0 {
+		switch {
+		case cfg.MaxAge >= 24*time.Hour:
 			kept = fmt.Sprintf("%d days", cfg.MaxAge/(24*time.Hour))
+		case cfg.MaxAge > 0:
+			kept = fmt.Sprintf("%s, in memory", cfg.MaxAge)
 		}
 		if cfg.MaxMsgsPerSubject > 0 {
 			most, full = fmt.Sprintf("%d per subscription", cfg.MaxMsgsPerSubject), "oldest goes"
-			if row.stream == l.CatalogStream() {
-				most = fmt.Sprintf("%d per domain", cfg.MaxMsgsPerSubject)
+			if per := map[string]string{l.CatalogStream(): "domain", l.MembersStream(): "sender"}[row.stream]; per != "" {
+				most = fmt.Sprintf("%d per %s", cfg.MaxMsgsPerSubject, per)
 			}
 		}
 		if cfg.MaxMsgs > 0 {

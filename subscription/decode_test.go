@@ -86,6 +86,8 @@ func TestDecodeDefaults(t *testing.T) {
 		{"method", ``, func(s *Subscription) bool { return s.Endpoint.Method == http.MethodPost }},
 		{"timeout", ``, func(s *Subscription) bool { return s.Endpoint.Timeout == Duration(15*time.Second) }},
 		{"in flight", ``, func(s *Subscription) bool { return s.Delivery.MaxInFlight == 64 }},
+		{"senders", ``, func(s *Subscription) bool { return s.Delivery.Senders == 1 }},
+		{"senders given", `"delivery":{"senders":4}`, func(s *Subscription) bool { return s.Delivery.Senders == 4 }},
 		{"state", ``, func(s *Subscription) bool { return s.State == Active }},
 		{"breaker", ``, func(s *Subscription) bool { return s.Delivery.Breaker == DefaultBreaker() }},
 		{"part of a breaker", `"delivery":{"breaker":{"failures":3}}`, func(s *Subscription) bool {

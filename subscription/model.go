@@ -123,7 +123,10 @@ type Delivery struct {
 	MaxInFlight int `json:"max_in_flight"`
 	// Rate bounds the requests per second, over all senders. 0.001 to 10000;
 	// default 0: no bound.
-	Rate     float64 `json:"rate,omitempty"`
+	Rate float64 `json:"rate,omitempty"`
+	// Senders is how many senders pull at a time: more for an endpoint that takes more
+	// than one process can send. 1 to 16, default 1. Read SenderCount.
+	Senders  int `json:"senders,omitempty"`
 	Retrying `json:"retry"`
 	// MaxAge is how long after its event was stored a delivery is given up, even
 	// when attempts are left. It must be as long as the retry schedule with its
@@ -134,6 +137,10 @@ type Delivery struct {
 	// Breaker says when deliveries are held back because the endpoint is down.
 	Breaker Breaker `json:"breaker,omitzero"`
 }
+
+// SenderCount is Senders with its default, also of a record that was stored before there
+// was a choice.
+func (d *Delivery) SenderCount() int { return max(d.Senders, DefaultSenders) }
 
 // Retrying is when a delivery is tried again.
 type Retrying struct {
@@ -224,6 +231,7 @@ const (
 	DefaultProfile     = "cloudevents"
 	DefaultTimeout     = 15 * time.Second
 	DefaultMaxInFlight = 64
+	DefaultSenders     = 1
 	DefaultJitter      = 0.2
 	DefaultMaxAge      = 120 * time.Hour
 )
@@ -266,6 +274,7 @@ func (s *Subscription) withDefaults(traits Traits) {
 	setDefault(&s.Endpoint.Method, http.MethodPost)
 	setDefault(&s.Endpoint.Timeout, Duration(traits.Timeout))
 	setDefault(&s.Delivery.MaxInFlight, DefaultMaxInFlight)
+	setDefault(&s.Delivery.Senders, DefaultSenders)
 	if len(s.Delivery.Retry) == 0 {
 		s.Delivery.Retry = slices.Clone(traits.Retry)
 		setDefault(&s.Delivery.Jitter, traits.Jitter)

@@ -21,6 +21,7 @@ const (
 	maxLabelName   = 63  // bytes
 	maxLabelValue  = 256 // characters
 	maxInFlight    = 1000
+	maxSenders     = 16
 	maxAttempts    = 50
 	minAge         = time.Minute
 	maxAge         = 30 * 24 * time.Hour // how long the event logs keep events
@@ -148,6 +149,9 @@ func (s *Subscription) validateSecrets(traits Traits, known bool, found *problem
 func (d Delivery) validate(found *problems) {
 	if d.MaxInFlight < 1 || d.MaxInFlight > maxInFlight {
 		found.add("delivery.max_in_flight", "is %d: use 1 to %d", d.MaxInFlight, maxInFlight)
+	}
+	if d.Senders < 0 || d.Senders > maxSenders { // 0: stored before there was a choice
+		found.add("delivery.senders", "is %d: use 1 to %d", d.Senders, maxSenders)
 	}
 	if d.Rate != 0 && !(d.Rate >= minRate && d.Rate <= maxRate) { // as it stands, so that NaN is refused
 		found.add("delivery.rate", "is %v: use %v to %v requests per second, or leave it out for no bound", d.Rate, minRate, maxRate)

@@ -19,7 +19,7 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 			Headers: map[string]string{"Content-Type": "x", "a b": "c", "X-A": "line\nbreak"},
 		},
 		Profile: "soap", Secrets: []SigningKey{{ID: "a", Secret: NewSecret("swordfish")}},
-		Delivery: Delivery{MaxInFlight: 1001, Retrying: Retrying{Retry: Schedule{Duration(time.Second), -1}, Jitter: 2}, MaxAge: 1, Breaker: Breaker{Mode: "ajar", Failures: -1, DisableAfter: 1}},
+		Delivery: Delivery{MaxInFlight: 1001, Senders: 17, Retrying: Retrying{Retry: Schedule{Duration(time.Second), -1}, Jitter: 2}, MaxAge: 1, Breaker: Breaker{Mode: "ajar", Failures: -1, DisableAfter: 1}},
 		State:    "asleep", Labels: map[string]string{"-": "a", "b": strings.Repeat("c", 300)},
 	}
 	err := s.Validate(Rules{Profiles: []string{"cloudevents", "standard"}, Traits: testRules().Traits, Types: func(t string) bool { return t == "git.push" }})
@@ -45,6 +45,7 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		`profile: "soap" is not a profile: use one of cloudevents, standard`,
 		`secrets[0].secret: starts with whsec_`,
 		`delivery.max_in_flight: is 1001: use 1 to 1000`,
+		`delivery.senders: is 17: use 1 to 16`,
 		`delivery.breaker.mode: "ajar" is not a mode: use on or off`,
 		`delivery.breaker.failures: is -1: use 1 to 1000`,
 		`delivery.breaker.disable_after: is 1ns: use 1m to 2160h, or 0s for never`,
@@ -293,6 +294,8 @@ func TestValidateDelivery(t *testing.T) {
 		{"one that is too patient", func(d *Delivery) { d.Breaker.Failures = 1001 }, "use 1 to 1000"},
 		{"one that disables too late", func(d *Delivery) { d.Breaker.DisableAfter = Duration(91 * 24 * time.Hour) }, "use 1m to 2160h"},
 		{"negative in flight", func(d *Delivery) { d.MaxInFlight = -1 }, "use 1 to 1000"},
+		{"senders of a record from before there was a choice", func(d *Delivery) { d.Senders = 0 }, ""},
+		{"negative senders", func(d *Delivery) { d.Senders = -1 }, "delivery.senders: is -1: use 1 to 16"},
 		{"no attempt", func(d *Delivery) { d.Retry = nil }, "has 0 attempts"},
 		{"51 attempts", func(d *Delivery) { d.Retry = make(Schedule, 51) }, "has 51 attempts: use 1 to 50"},
 		{"50 attempts", func(d *Delivery) { d.Retry = make(Schedule, 50) }, ""},
