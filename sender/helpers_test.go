@@ -69,11 +69,13 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// to is a subscription to a receiver, with a schedule.
+// to is a subscription to a receiver, with a schedule. Where there are two senders both
+// pull: one that owns it alone is what the tests of members are about.
 func to(id, url string, delays ...time.Duration) *subscription.Subscription {
 	sub := &subscription.Subscription{
 		ID: id, Types: []string{"notes.*"}, Endpoint: subscription.Endpoint{URL: url, Timeout: subscription.Duration(5 * time.Second)},
 		Profile: "standard", Secrets: []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret(secret)}},
+		Delivery: subscription.Delivery{Senders: 2},
 	}
 	for _, delay := range delays {
 		sub.Delivery.Retry = append(sub.Delivery.Retry, subscription.Duration(delay))
@@ -143,6 +145,7 @@ func (r *rig) queue(sub *subscription.Subscription, first, n int) {
 // A running sender, in a process of its own as far as NATS can tell.
 type running struct {
 	reg *prometheus.Registry
+	nc  *nats.Conn
 	// stop ends it, and waits until it has.
 	stop func()
 }
@@ -197,7 +200,7 @@ func (r *rig) send(change ...func(*sender.Config)) *running {
 		background.Wait()
 	})
 	r.t.Cleanup(stop)
-	return &running{reg: reg, stop: stop}
+	return &running{reg: reg, nc: nc, stop: stop}
 }
 
 // A request is what a receiver was sent.

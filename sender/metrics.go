@@ -19,6 +19,10 @@ type metrics struct {
 	handshakes  *prometheus.CounterVec
 	breakers    prometheus.Gauge
 	transitions *prometheus.CounterVec
+	members     prometheus.Gauge
+	ownership   *prometheus.CounterVec
+	gained      prometheus.Counter
+	lost        prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -51,10 +55,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.transitions = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "jetpost_sender_breaker_transitions_total", Help: "Changes of breakers that this sender has made, by the state they led to.",
 	}, []string{"to"})
+	m.members = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "jetpost_sender_members", Help: "Senders that share the subscriptions, as this one sees them. 0: it cannot, and pulls from all queues.",
+	})
+	m.ownership = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jetpost_sender_ownership_changes_total", Help: "Subscriptions that this sender has taken over from another one, or left to one.",
+	}, []string{"change"})
+	m.gained, m.lost = m.ownership.WithLabelValues("gained"), m.ownership.WithLabelValues("lost")
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

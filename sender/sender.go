@@ -13,6 +13,9 @@
 //	      │                                                           ├─► DEADLETTERS
 //	      └── pump ◄── RETRIES_<nn> (timers) ◄────────────────────────┘
 //
+// Senders share the subscriptions: each pulls for those that it owns, see membership,
+// ownership, and package members.
+//
 // While a subscription's breaker is open nobody pulls from its queue, but for one
 // probe at a time: see trial, and package breaker.
 //
@@ -23,7 +26,6 @@ package sender
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -41,6 +43,7 @@ import (
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
+	"github.com/jetpost/jetpost/subscription/members"
 )
 
 // Config of a sender.
@@ -64,6 +67,18 @@ type Config struct {
 	// after Run's context has ended. Requests that take longer are broken off and
 	// made again by another sender. Default: 45 s, the longest request and 15 s.
 	Grace time.Duration
+	// Version of jetpost, shown to those who ask which senders there are.
+	Version string
+	// PID is the id of this process. A sender that starts on the same machine finds out by
+	// it that this one is dead, and need not wait until its record goes by itself.
+	// Default: 0, it waits.
+	PID int
+	// Heartbeat is how often this sender tells the others that it is alive, at least twice
+	// within stream.MembersTTL. Default: 3 s.
+	Heartbeat time.Duration
+	// Debounce is for how long this sender goes on with a subscription that another one
+	// has taken over. Default: 2 s.
+	Debounce time.Duration
 	// Probes is when an endpoint whose breaker is open is tried. Default: after 5 s,
 	// doubling up to 1 h, with full jitter.
 	Probes breaker.Timing
@@ -82,6 +97,12 @@ func (c Config) withDefaults() Config {
 	if c.Grace == 0 {
 		c.Grace = 45 * time.Second
 	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = 3 * time.Second
+	}
+	if c.Debounce == 0 {
+		c.Debounce = 2 * time.Second
+	}
 	return c
 }
 
@@ -91,6 +112,9 @@ func (c Config) validate() error {
 	}
 	if c.Origin == "" || c.HoldInterval < 0 {
 		return errors.New("sender: the origin must be a host name, and the hold interval positive")
+	}
+	if c.Heartbeat < 0 || c.Heartbeat > stream.MembersTTL/2 || c.Debounce < 0 {
+		return fmt.Errorf("sender: the heartbeat must be positive and at most %s, and the debounce positive", stream.MembersTTL/2)
 	}
 	return nil
 }
@@ -114,7 +138,8 @@ type Sender struct {
 	// nanoseconds): the server may have crashed before it. See lane.remembers.
 	connected atomic.Int64
 
-	token    string // names this sender in leases
+	token    string // names this sender in leases, and among the members
+	members  *membership
 	breakers *breakers
 
 	clock   clock
@@ -141,29 +166,37 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
 		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 	}
-	s.token, s.breakers = rand.Text(), newBreakers()
+	s.token, s.breakers = newMemberID(), newBreakers()
+	host, _ := os.Hostname() // it is for people only
+	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
 	s.clock.read = s.serverTime
 	s.connected.Store(time.Now().UnixNano())
 	return s, nil
 }
 
 // Run sends until ctx ends. It returns nil when the requests under way have
-// ended and are settled, or the grace period is over.
+// ended and are settled, or the grace period is over. The other senders are told first,
+// so that they have begun by the time this one stops pulling.
 func (s *Sender) Run(ctx context.Context) error {
 	// Requests and their settling outlive ctx by the grace period.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	pulling, stopPulling := context.WithCancel(work)
+	defer stopPulling()
 	defer s.client.HTTPClient.CloseIdleConnections()
 
 	reconnected := s.nc.StatusChanged(nats.CONNECTED)
 	defer s.nc.RemoveStatusListener(reconnected)
 
-	var running sync.WaitGroup
+	var running, partaking sync.WaitGroup
+	alive, leave := context.WithCancel(work)
+	defer leave()
+	partaking.Go(func() { s.takePart(alive) })
 	for _, shard := range s.layout.RetryShards() {
-		running.Go(func() { s.pump(ctx, work, shard) })
+		running.Go(func() { s.pump(pulling, work, shard) })
 	}
-	running.Go(func() { s.followBreakers(ctx) })
-	running.Go(func() { s.runLanes(ctx, work) })
+	running.Go(func() { s.followBreakers(pulling) })
+	running.Go(func() { s.runLanes(pulling, work) })
 
 	for ctx.Err() == nil {
 		select {
@@ -172,31 +205,44 @@ func (s *Sender) Run(ctx context.Context) error {
 			s.connected.Store(time.Now().UnixNano())
 		}
 	}
+	s.drain(ctx)
+	stopPulling()
 	grace := time.AfterFunc(s.cfg.Grace, cancel)
 	defer grace.Stop()
 	running.Wait()
+	leave()
+	partaking.Wait()
+	s.leave(ctx)
 	return nil
 }
 
-// runLanes keeps one lane running for each active subscription.
+// runLanes keeps one lane running for each active subscription that this sender owns.
 func (s *Sender) runLanes(ctx, work context.Context) {
 	lanes := make(map[string]*lane)
 	var running sync.WaitGroup
 	defer running.Wait()
+	owned := newOwnership(s)
+	if !owned.await(ctx) {
+		return
+	}
 	for {
-		changed := s.view.Changed()
+		changed, now := s.view.Changed(), time.Now()
 		snapshot := s.view.Snapshot()
+		moved := owned.refresh(snapshot)
 		for id, l := range lanes {
-			if sub, ok := snapshot.Get(id); !ok || !l.serves(sub) {
-				l.stop()
-				delete(lanes, id)
-				if !ok {
-					s.breakers.forget(id)
-				}
+			sub, ok := snapshot.Get(id)
+			if ok && l.serves(sub) && !owned.stops(sub, now) {
+				continue
+			}
+			l.stop()
+			delete(lanes, id)
+			owned.forget(id)
+			if !ok {
+				s.breakers.forget(id)
 			}
 		}
 		for _, sub := range snapshot.All() {
-			if lanes[sub.ID] != nil || sub.State != subscription.Active {
+			if lanes[sub.ID] != nil || sub.State != subscription.Active || !owned.starts(sub) {
 				continue
 			}
 			laneCtx, stop := context.WithCancel(ctx)
@@ -209,13 +255,19 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 		}
 		s.metrics.lanes.Set(float64(len(lanes)))
 		s.countBreakers()
+		expired, stopTimer := owned.next()
 		select {
 		case <-ctx.Done():
 			for _, l := range lanes {
 				l.stop()
 			}
-			return
 		case <-changed:
+		case <-moved:
+		case <-expired:
+		}
+		stopTimer()
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
