@@ -102,6 +102,7 @@ func descriptions() map[string]map[string]string {
 		"Delivery": {
 			"max_in_flight": "Requests under way to the endpoint at one time: 1 to 1000. Default: 64.",
 			"rate":          "Requests per second, over all senders: 0.001 to 10000. Default: no bound.",
+			"senders":       "How many senders pull at a time: 1 to 16. More for an endpoint that takes more than one process can send. Default: 1.",
 			"retry":         "When a delivery is tried again.",
 			"max_age":       "How long after its event was stored a delivery is given up, even when attempts are left. Default: 120h, or as long as the schedule needs.",
 			"breaker":       "When deliveries are held back because the endpoint is down.",

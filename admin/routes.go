@@ -21,6 +21,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.lifecycleRoutes(api)
 	a.handshakeRoutes(api)
 	a.breakerRoutes(api)
+	a.senderRoutes(api)
 	a.recordRoutes(api)
 	a.letterRoutes(api)
 	a.redriveRoutes(api)
@@ -109,6 +110,7 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[shown]():               "Subscription",
 		reflect.TypeFor[subscriptionPage]():    "SubscriptionPage",
 		reflect.TypeFor[shownBreaker]():        "BreakerState",
+		reflect.TypeFor[shownSender]():         "Sender",
 		reflect.TypeFor[delivery.Attempt]():    "Attempt",
 		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
 	}

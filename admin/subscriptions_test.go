@@ -56,7 +56,7 @@ func TestCreate(t *testing.T) {
 		"endpoint": map[string]any{"url": "http://127.0.0.1:9000/hook", "method": "POST", "timeout": "15s"},
 		"secrets":  []any{map[string]any{"id": "key_x", "secret": "[secret]", "created_at": "x"}},
 		"delivery": map[string]any{
-			"max_in_flight": 64.0, "max_age": "120h", "breaker": map[string]any{"mode": "on", "failures": 10.0, "disable_after": "120h"},
+			"max_in_flight": 64.0, "senders": 1.0, "max_age": "120h", "breaker": map[string]any{"mode": "on", "failures": 10.0, "disable_after": "120h"},
 			"retry": map[string]any{"schedule": []any{"0s", "5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"}, "jitter": 0.2},
 		},
 		"queue":  map[string]any{"stream": "DELIVERIES_ci", "subject": "deliveries.ci", "consumer": "sender", "retry_shard": f.layout.QueueFor("ci").RetryShard},

@@ -89,7 +89,7 @@ func TestRolesSplit(t *testing.T) {
 	sp := startSplit(t)
 	second := sp.join(t, "sender")
 	c := startCatcher(t, nil)
-	hook := sp.subscribe(t, "split", c.URL, []string{"artifact.*"}, nil)
+	hook := sp.subscribe(t, "split", c.URL, []string{"artifact.*"}, object{"delivery": object{"senders": 2}})
 	ids := numbered("event", 500)
 	for _, id := range ids {
 		sp.publish(t, deployed(id, "libs"))

@@ -277,8 +277,12 @@ func TestRetriesAcrossSenders(t *testing.T) {
 	})
 	schedule := slices.Repeat([]string{"50ms"}, fails+2)
 	schedule[0] = "0s"
-	sp.subscribe(t, "recovers", c.URL, []string{"artifact.*"}, object{"delivery": withoutBreaker(retrying(0, schedule...))})
-	sp.subscribe(t, "gives-up", c.URL, []string{"artifact.*"}, object{"delivery": withoutBreaker(retrying(0, schedule[:fails-1]...))})
+	both := func(delivery object) object {
+		delivery["senders"] = 2
+		return object{"delivery": withoutBreaker(delivery)}
+	}
+	sp.subscribe(t, "recovers", c.URL, []string{"artifact.*"}, both(retrying(0, schedule...)))
+	sp.subscribe(t, "gives-up", c.URL, []string{"artifact.*"}, both(retrying(0, schedule[:fails-1]...)))
 	const events = 30
 	for _, id := range numbered("event", events) {
 		sp.publish(t, deployed(id, "libs"))

@@ -203,7 +203,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		}
 		store := subscription.NewStore(storeJS, layout, keyring, log)
 		s, err := sender.New(sender.Config{
-			Egress: egress, UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
+			Egress: egress, Version: version, PID: os.Getpid(), UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
 		}, nc, layout, view, store, log, reg)
 		if err != nil {
 			return err

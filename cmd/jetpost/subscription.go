@@ -155,6 +155,7 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 	}
 	return details(w, append(append(pairs, profileLines(&s.Subscription)...),
 		"in flight", "at most "+strconv.Itoa(s.Delivery.MaxInFlight),
+		"senders", strconv.Itoa(s.Delivery.SenderCount()),
 		"attempts", strings.Join(schedule, " "),
 		"breaker", breakerLine(s.Delivery.BreakerTerms(), s.breaker),
 		"labels", strings.Join(labels, ", "),

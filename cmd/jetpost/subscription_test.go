@@ -68,7 +68,7 @@ func TestSubscriptionCreate(t *testing.T) {
 	if endpoint := got["endpoint"].(map[string]any); endpoint["url"] != "http://127.0.0.1:9001/" || !cmp.Equal(endpoint["headers"], map[string]any{"A": "1", "B": "2"}) {
 		t.Errorf("got %v", endpoint)
 	}
-	if diff := cmp.Diff(map[string]any{"max_in_flight": 2.0, "max_age": "120h", "breaker": map[string]any{"mode": "on", "failures": 10.0, "disable_after": "120h"}, "retry": map[string]any{"schedule": []any{"0s", "1s"}, "jitter": 0.0}}, got["delivery"]); diff != "" {
+	if diff := cmp.Diff(map[string]any{"max_in_flight": 2.0, "senders": 1.0, "max_age": "120h", "breaker": map[string]any{"mode": "on", "failures": 10.0, "disable_after": "120h"}, "retry": map[string]any{"schedule": []any{"0s", "1s"}, "jitter": 0.0}}, got["delivery"]); diff != "" {
 		t.Error(diff)
 	}
 	s.cliWith(t.Context(), `{"types":["git.push"],"endpoint":{"url":"http://127.0.0.1:9000/"}}`, "subscription", "create", "--file", "-").ok("created subscription sub-")

@@ -1,0 +1,87 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/members"
+)
+
+// shownSender is a sender, as answers show it.
+type shownSender struct {
+	ID            string    `json:"id" doc:"Made when it starts, and new each time. In its log it is the member."`
+	Host          string    `json:"host" doc:"The name of its machine."`
+	Version       string    `json:"version" doc:"Of jetpost."`
+	Started       time.Time `json:"started" doc:"When it did."`
+	LastSeen      time.Time `json:"last_seen" doc:"When it has last said that it is alive, which it does every few seconds."`
+	Draining      bool      `json:"draining" doc:"It is being stopped: it finishes what it has in hand, and takes no more."`
+	Subscriptions int       `json:"subscriptions" doc:"For how many active subscriptions it makes the deliveries."`
+}
+
+type senderList struct {
+	Body struct {
+		Items []shownSender `json:"items"`
+	}
+}
+
+type sendersRequest struct {
+	Subscription string `query:"subscription" maxLength:"63" doc:"Only those that make the deliveries of this subscription, the one with the best claim first."`
+}
+
+// senderRoutes are those of the senders, who say by themselves that they are there: see
+// package members.
+func (a *Admin) senderRoutes(api huma.API) {
+	register(a, api, huma.Operation{
+		OperationID: "list-senders", Method: http.MethodGet, Path: "/v1/senders", Tags: []string{"Senders"},
+		Summary:     "List the senders that are alive",
+		Description: "Each subscription belongs to as many of them as its delivery.senders says. The list is that of one moment; while senders come and go, they may already do what the next one says.",
+	}, a.senders)
+}
+
+func (a *Admin) senders(ctx context.Context, in *sendersRequest) (*senderList, error) {
+	snapshot, err := a.view.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	set, err := members.Read(ctx, a.js, a.layout)
+	if err != nil {
+		return nil, err
+	}
+	owned := make(map[string]int)
+	for _, sub := range snapshot.All() {
+		if sub.State != subscription.Active {
+			continue
+		}
+		for _, id := range set.Owners(sub) {
+			owned[id]++
+		}
+	}
+	list := &senderList{}
+	list.Body.Items = []shownSender{}
+	for _, m := range set.All() {
+		list.Body.Items = append(list.Body.Items, shownSender{
+			ID: m.ID, Host: m.Host, Version: m.Version, Started: m.Started, LastSeen: m.LastSeen.UTC(), Draining: m.Draining,
+			Subscriptions: owned[m.ID],
+		})
+	}
+	if in.Subscription == "" {
+		return list, nil
+	}
+	sub, err := a.find(ctx, in.Subscription)
+	if err != nil {
+		return nil, err
+	}
+	var owners []string
+	if sub.State == subscription.Active {
+		owners = set.Owners(sub)
+	}
+	claim := func(s shownSender) int { return slices.Index(owners, s.ID) }
+	list.Body.Items = slices.DeleteFunc(list.Body.Items, func(s shownSender) bool { return claim(s) < 0 })
+	slices.SortFunc(list.Body.Items, func(a, b shownSender) int { return claim(a) - claim(b) })
+	return list, nil
+}

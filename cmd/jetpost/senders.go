@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// sendersCmd is `jetpost senders`.
+type sendersCmd struct {
+	apiFlags
+	outputFlag
+
+	Subscription string `env:"-" placeholder:"ID" help:"Only those that make the deliveries of this subscription."`
+}
+
+// Help is the long text of --help.
+func (c *sendersCmd) Help() string {
+	return `Senders share the subscriptions among themselves: each belongs to one of them, or to as
+many as its delivery.senders says. One that dies is missed after ten seconds, one that is
+stopped hands over at once.
+
+  jetpost senders
+  jetpost senders --subscription ci                who makes the deliveries of ci
+  jetpost subscription update ci --senders 3       more of them at a time`
+}
+
+// Run lists them.
+func (c *sendersCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	query := url.Values{}
+	if c.Subscription != "" {
+		query.Set("subscription", c.Subscription)
+	}
+	var raw json.RawMessage
+	if err := api.get(e.ctx, "/v1/senders", query, &raw); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(e.stdout, raw)
+	}
+	var answer struct {
+		Items []senderState `json:"items"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if len(answer.Items) == 0 {
+		return c.nobody(e)
+	}
+	t := newTable(e.stdout, "ID", "HOST", "VERSION", "STARTED", "LAST SEEN", "STATE", "SUBSCRIPTIONS")
+	for _, s := range answer.Items {
+		state := "alive"
+		if s.Draining {
+			state = "draining"
+		}
+		t.row(s.ID, s.Host, s.Version, clock(s.Started), clock(s.LastSeen), state, strconv.Itoa(s.Subscriptions))
+	}
+	return t.flush()
+}
+
+func (c *sendersCmd) nobody(e *env) error {
+	text := "no sender is alive: deliveries wait until one is started (jetpost serve --roles sender)"
+	if c.Subscription != "" {
+		text = "no sender makes deliveries of " + shown(c.Subscription, shownField) + ": it is not active, or no sender is alive"
+	}
+	_, err := fmt.Fprintln(e.stdout, text)
+	return err
+}
+
+// senderState is a sender, as the API answers.
+type senderState struct {
+	ID            string    `json:"id"`
+	Host          string    `json:"host"`
+	Version       string    `json:"version"`
+	Started       time.Time `json:"started"`
+	LastSeen      time.Time `json:"last_seen"`
+	Draining      bool      `json:"draining"`
+	Subscriptions int       `json:"subscriptions"`
+}
