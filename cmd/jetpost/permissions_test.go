@@ -158,6 +158,11 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 		t.Errorf("%d events, want 2", len(got))
 	}
 	admin.call(t, http.MethodGet, "/v1/subscriptions?limit=1", nil, nil)
+	eventually(t, "the sender is shown", func() bool {
+		var senders struct{ Items []senderState }
+		admin.call(t, http.MethodGet, "/v1/senders", nil, &senders)
+		return len(senders.Items) == 1 && senders.Items[0].Subscriptions == 1
+	})
 	admin.call(t, http.MethodDelete, "/v1/subscriptions/flaky", nil, nil)
 
 	// A server that starts, or is asked again, finds everything there.
