@@ -10,13 +10,25 @@ import (
 // Error codes of the JetStream API that jetpost tells apart. The client library
 // names only some.
 const (
+	codeAccountResources      jetstream.ErrorCode = 10002
 	codeNotAvailable          jetstream.ErrorCode = 10008 // no meta leader
 	codeInsufficientResources jetstream.ErrorCode = 10023
-	codeMaximumMessages       jetstream.ErrorCode = 10077 // also maximum bytes
-	codeTooManyRequests       jetstream.ErrorCode = 10167
+	codeMemoryResources       jetstream.ErrorCode = 10028
+	codeNotEnabledForAccount  jetstream.ErrorCode = 10039
+	codeStorageResources      jetstream.ErrorCode = 10047
 	codeStreamNotFound        jetstream.ErrorCode = 10059
 	codeWrongExpectedStream   jetstream.ErrorCode = 10060
+	codeNotEnabled            jetstream.ErrorCode = 10076
+	codeStoreFailed           jetstream.ErrorCode = 10077 // maximum messages or bytes; or storeClosed
+	codeOffline               jetstream.ErrorCode = 10118
+	codeDuplicateInProcess    jetstream.ErrorCode = 10158
+	codeTooManyRequests       jetstream.ErrorCode = 10167
+	codeOfflineReason         jetstream.ErrorCode = 10194
 )
+
+// storeClosed is the description with which a server that is stopping answers
+// codeStoreFailed. Nothing but the text tells it from a stream at its limit.
+const storeClosed = "store is closed"
 
 // A PublishFailure says what an unsuccessful publish to a stream means.
 type PublishFailure int
@@ -35,7 +47,7 @@ func ClassifyPublish(err error) PublishFailure {
 		return Missing
 	}
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		if api.ErrorCode == codeMaximumMessages {
+		if api.ErrorCode == codeStoreFailed && api.Description != storeClosed {
 			return Full
 		}
 		if api.ErrorCode == codeStreamNotFound || api.ErrorCode == codeWrongExpectedStream {

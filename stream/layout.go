@@ -315,6 +315,13 @@ func (l Layout) StateRedriveSubject(job string) string {
 	return l.stateKey(StateRedrive(job))
 }
 
+// StateProbe is the key in the state bucket with which processes find out whether
+// anything can be stored: one for each role of connection.
+func StateProbe(role Role) string { return "probe." + string(role) }
+
+// StateProbeSubject is the subject of that key.
+func (l Layout) StateProbeSubject(role Role) string { return l.stateKey(StateProbe(role)) }
+
 // StateValueSize is how large a value in the state bucket may be, in bytes.
 const StateValueSize = 4 << 10
 

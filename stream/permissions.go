@@ -10,7 +10,8 @@ const (
 	RoleRouter   Role = "router"   // turns events into deliveries
 	RoleSender   Role = "sender"   // takes deliveries, and settles them
 	// RoleView follows the subscriptions and the registered domains, and changes
-	// nothing. Every process needs it, also to say whether it is ready.
+	// nothing but its probe (see Health). Every process needs it, also to say whether it
+	// is ready.
 	RoleView Role = "view"
 	// RoleControl makes and deletes streams, changes subscriptions, registers domains
 	// and reads history. It can do what RoleView can: a process that has it needs no view.
@@ -95,6 +96,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"CONSUMER.CREATE."+l.CatalogStream()+".*."+l.CatalogKey(">"),
 			apiPrefix+"CONSUMER.DELETE."+l.SubscriptionsStream()+".*",
 			apiPrefix+"CONSUMER.DELETE."+l.CatalogStream()+".*",
+			l.StateProbeSubject(RoleView), // does NATS store what it is given?
 		)
 	case RoleControl:
 		p.Publish = append(l.flowControl(),
@@ -120,6 +122,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			// A breaker is shown, and closed by hand.
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateBreakerSubject("*"),
 			l.StateBreakerSubject("*"),
+			l.StateProbeSubject(RoleControl),
 		)
 	default:
 		return Permissions{}

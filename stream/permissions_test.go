@@ -118,6 +118,8 @@ func TestPermissions(t *testing.T) {
 		{"watch the breakers", api + "CONSUMER.CREATE." + l.StateStream() + ".any." + l.StateBreakerSubject("*"), []stream.Role{sender, control}},
 		{"watch all that was agreed on", api + "CONSUMER.CREATE." + l.StateStream() + ".any.$KV.acme_state.>", []stream.Role{control}},
 		{"go on with a watch of the breakers", "$JS.FC." + l.StateStream() + ".any.token", []stream.Role{sender}},
+		{"try out the storage", l.StateProbeSubject(view), []stream.Role{sender, view}},
+		{"try out the storage as an admin", l.StateProbeSubject(control), []stream.Role{sender, control}},
 		{"ask what time it is", api + "STREAM.INFO." + l.StateStream(), []stream.Role{sender, control}},
 
 		{"say that it is alive", l.MemberKey("snd-1"), []stream.Role{sender}},
