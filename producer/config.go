@@ -20,6 +20,8 @@ type Config struct {
 	MaxBatchEvents int
 	// MaxBatchBytes is how long the body of an HTTP batch may be. Default: 16 MiB.
 	MaxBatchBytes int64
+	// Health is told which event logs store nothing. Default: nobody is.
+	Health *stream.Health
 }
 
 func (c Config) withDefaults() Config {

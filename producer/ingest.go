@@ -14,9 +14,12 @@ import (
 	"github.com/jetpost/jetpost/stream"
 )
 
-// retryAfter is what a client is told to wait when the event log does not accept
-// events, in seconds.
-const retryAfter = 2
+// What a client is told to wait, in seconds: when the event log does not accept
+// events, and when somebody has to make room first.
+const (
+	retryAfter     = 2
+	retryAfterFull = 30
+)
 
 // Handler is the HTTP ingest, POST /v1/events on whatever path it is mounted. It
 // takes CloudEvents in binary, structured and batch mode, told apart by their
@@ -112,7 +115,7 @@ func (p *Producer) store(ctx context.Context, ready []prepared) ([]receiptJSON, 
 	}
 	receipts := make([]receiptJSON, 0, len(pending))
 	for _, sent := range pending {
-		receipt, err := sent.Wait(ctx)
+		receipt, err := sent.conclude(ctx)
 		if err != nil {
 			if failed == nil { // the others say the same
 				failed = err
@@ -138,8 +141,15 @@ func (p *Producer) unavailable(w http.ResponseWriter, in input, stored []receipt
 	if in.batch {
 		detail = fmt.Sprintf("%d of %d events are known to be stored", len(stored), len(in.events))
 	}
+	wait := retryAfter
+	if fault := stream.FaultOf(err); fault != stream.NoFault {
+		detail += fmt.Sprintf(": %s (%s)", fault, fault.Advice())
+		if fault == stream.FaultStorage || fault == stream.FaultLimit {
+			wait = retryAfterFull
+		}
+	}
 	detail += fmt.Sprintf("; sending all again is safe: within %v the same source and id are stored once", stream.Dedupe)
-	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	w.Header().Set("Retry-After", strconv.Itoa(wait))
 	writeProblem(w, newProblem(http.StatusServiceUnavailable, detail).withStored(stored))
 }
 

@@ -349,8 +349,11 @@ func TestIngestWhenNothingCanBeStored(t *testing.T) {
 	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("answer %d, Retry-After %q: %s", a.status, a.header.Get("Retry-After"), a.text)
 	}
-	if !strings.Contains(a.body.Detail, "safe") {
-		t.Errorf("detail %q does not say that it is safe to send it again", a.body.Detail)
+	if !strings.Contains(a.body.Detail, "safe") || !strings.Contains(a.body.Detail, stream.FaultDisconnected.String()) {
+		t.Errorf("detail %q does not say what is wrong, and that it is safe to send it again", a.body.Detail)
+	}
+	if got := f.count(t, "orders", "unavailable"); got != 1 {
+		t.Errorf("%d events are counted as unavailable, want 1", got)
 	}
 	f.server.Start()
 	deadline := within(t, 20*time.Second)
@@ -367,7 +370,8 @@ func TestIngestWhenABatchIsStoredInPart(t *testing.T) {
 	f.limit(t, "orders", func(c *jetstream.StreamConfig) { c.MaxMsgs = 2 })
 	batch := "[" + structured("1", `,"data":{"total":1}`) + "," + structured("2", `,"data":{"total":1}`) + "," + structured("3", `,"data":{"total":1}`) + "]"
 	a := f.post(t, batch, "Content-Type", batchType)
-	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || !strings.Contains(a.body.Detail, "2 of 3") {
+	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") != "30" || !strings.Contains(a.body.Detail, "2 of 3") ||
+		!strings.Contains(a.body.Detail, stream.FaultLimit.String()) || !strings.Contains(a.body.Detail, stream.FaultLimit.Advice()) {
 		t.Errorf("answer %d, Retry-After %q: %s", a.status, a.header.Get("Retry-After"), a.text)
 	}
 	want := []receipt{

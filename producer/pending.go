@@ -13,14 +13,9 @@ import (
 	"github.com/jetpost/jetpost/stream"
 )
 
-// Error codes of the JetStream API that a publish can answer with and that the
-// client library does not name.
-const (
-	codeHeaderTooLarge jetstream.ErrorCode = 10097
-	codeNotAvailable   jetstream.ErrorCode = 10008 // no leader
-	codeOffline        jetstream.ErrorCode = 10118
-	codeOfflineReason  jetstream.ErrorCode = 10194
-)
+// codeHeaderTooLarge is an error code of the JetStream API that the client library
+// does not name.
+const codeHeaderTooLarge jetstream.ErrorCode = 10097
 
 const (
 	firstPause = 25 * time.Millisecond // between two tries, doubling
@@ -40,6 +35,7 @@ type Pending struct {
 	earlier jetstream.PubAckFuture // one that was not answered in time, or nil
 	began   time.Time              // the first try
 	sent    time.Time              // the last one
+	last    error                  // why the try before did not succeed, or nil
 
 	settled bool // receipt and err are final
 	receipt Receipt
@@ -99,8 +95,9 @@ func (w *Pending) Wait(ctx context.Context) (Receipt, error) {
 			return w.receipt, nil
 		}
 		if ctx.Err() != nil {
-			return Receipt{}, w.failure(ctx.Err())
+			return Receipt{}, w.failure(errors.Join(ctx.Err(), w.last))
 		}
+		w.last = err
 		// Paused since it was sent, not from now on: of a thousand that were lost
 		// together, those that are waited for last have been paused enough.
 		if canRetry(err) && sleepUntil(retryCtx, w.sent.Add(pause)) {
@@ -115,7 +112,20 @@ func (w *Pending) Wait(ctx context.Context) (Receipt, error) {
 	}
 }
 
-var errNoAnswer = errors.New("no answer from the server")
+// conclude is Wait for those who will not wait again: what is not known by the end of
+// ctx is counted as unavailable.
+func (w *Pending) conclude(ctx context.Context) (Receipt, error) {
+	receipt, err := w.Wait(ctx)
+	if !w.settled {
+		cause := ctx.Err()
+		if errors.Is(cause, context.DeadlineExceeded) { // of the publish; a client that has gone away says nothing about NATS
+			cause = errors.Join(stream.ErrNoAnswer, w.last)
+		}
+		w.settle(Receipt{}, cause)
+		err = w.err
+	}
+	return receipt, err
+}
 
 // await waits for the answer to the last try. That to an earlier one, if it comes
 // after all, is as good and does not call the event a duplicate of itself.
@@ -135,7 +145,7 @@ func (w *Pending) await(ctx context.Context, patience time.Duration) (*jetstream
 		return nil, err
 	case <-timer.C:
 		w.earlier = w.future
-		return nil, errNoAnswer
+		return nil, stream.ErrNoAnswer
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -148,6 +158,7 @@ func (w *Pending) settle(receipt Receipt, err error) {
 	switch {
 	case err == nil:
 		p.metrics.stored(w.domain, receipt.Duplicate, time.Since(w.began))
+		p.cfg.Health.Stored(receipt.Stream)
 		if entry := p.log.Check(zap.DebugLevel, "event stored"); entry != nil {
 			entry.Write(zap.String("event_id", w.event.ID), zap.String("event_type", w.event.Type),
 				zap.String("stream", receipt.Stream), zap.Uint64("seq", receipt.Sequence))
@@ -157,6 +168,7 @@ func (w *Pending) settle(receipt Receipt, err error) {
 		w.err = fmt.Errorf("publish %s: %w: %w", naming(w.event), ErrTooLarge, err)
 	default:
 		p.metrics.rejected(w.domain, outcomeUnavailable)
+		p.cfg.Health.Failed(p.layout.EventLog(w.domain), err)
 		w.err = w.failure(err)
 	}
 }
@@ -179,8 +191,9 @@ func isTooLarge(err error) bool {
 // known. A refusal is final, above all that of a full event log: the caller hears
 // of it at once and decides.
 func canRetry(err error) bool {
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return api.ErrorCode == codeNotAvailable || api.ErrorCode == codeOffline || api.ErrorCode == codeOfflineReason
+	if _, ok := errors.AsType[*jetstream.APIError](err); ok {
+		fault := stream.FaultOf(err)
+		return fault == stream.FaultLeaderless || fault == stream.FaultDisconnected || fault == stream.FaultSilent
 	}
 	return !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrMaxPayload)
 }

@@ -92,7 +92,7 @@ func (p *Producer) Publish(ctx context.Context, e *stream.Event) (Receipt, error
 	if err != nil {
 		return Receipt{}, err
 	}
-	return pending.Wait(ctx)
+	return pending.conclude(ctx)
 }
 
 // PublishEvent is Publish for an event of the CloudEvents SDK. Its data bytes are
