@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
@@ -24,11 +25,18 @@ import (
 type Log struct {
 	js     jetstream.JetStream
 	layout stream.Layout
+	health *stream.Health // nil: nobody wants to know
 }
 
 // NewLog returns the attempt log of an installation.
 func NewLog(js jetstream.JetStream, layout stream.Layout) *Log {
 	return &Log{js: js, layout: layout}
+}
+
+// Report has the log tell h whether it stores what it is given.
+func (l *Log) Report(h *stream.Health) *Log {
+	l.health = h
+	return l
 }
 
 // Record stores a, and returns when it is stored.
@@ -40,19 +48,21 @@ func NewLog(js jetstream.JetStream, layout stream.Layout) *Log {
 // the next one. Record raises a.Attempt accordingly, and calls outcome again,
 // which sets what depends on the number.
 //
-// Record gives up after recordWithin. When ctx has ended already it takes a moment
-// nevertheless: a request that was broken off is a request too.
+// Record tries until ctx ends: a delivery cannot be settled without its record, and
+// one that is handed out again for want of it would be requested again. When ctx has
+// ended already it takes a moment nevertheless: a request that was broken off is a
+// request too.
 func (l *Log) Record(ctx context.Context, a *Attempt, origin string, outcome func(*Attempt)) error {
-	within := recordWithin
 	if ctx.Err() != nil {
-		ctx, within = context.WithoutCancel(ctx), lastMoment
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastMoment)
+		defer cancel()
+		ctx = last
 	}
-	deadline := time.Now().Add(within)
 	subject := l.layout.AttemptSubject(a.SubscriptionID)
 	a.fit()
 	for {
 		outcome(a)
-		ack, err := l.publish(ctx, deadline, subject, origin+":a"+strconv.Itoa(a.Attempt), a.append(nil))
+		ack, err := l.publish(ctx, subject, origin+":a"+strconv.Itoa(a.Attempt), a.append(nil))
 		if err != nil {
 			return fmt.Errorf("record attempt %d of %s: %w", a.Attempt, a.DeliveryID, err)
 		}
@@ -64,13 +74,14 @@ func (l *Log) Record(ctx context.Context, a *Attempt, origin string, outcome fun
 	}
 }
 
+// lastMoment is how long a record may take to be stored for a sender that is being
+// stopped.
+const lastMoment = 3 * time.Second
+
+// Between two tries, doubling.
 const (
-	// recordWithin is how long a record may take to be stored: together with the
-	// longest request less than the time after which the server offers the
-	// delivery to another sender.
-	recordWithin = stream.SenderAckWait - 40*time.Second
-	// lastMoment is how long it may take for a sender that is being stopped.
-	lastMoment = 3 * time.Second
+	firstRecordPause = 50 * time.Millisecond
+	longRecordPause  = 5 * time.Second
 )
 
 // recordOptions leave trying again to publish, which knows when to stop.
@@ -78,20 +89,20 @@ func recordOptions() []jetstream.PublishOpt {
 	return []jetstream.PublishOpt{jetstream.WithStallWait(5 * time.Second), jetstream.WithRetryAttempts(0)}
 }
 
-// publish tries until data is stored, the deadline has passed or ctx ends. Whether
-// a publish that failed was stored is not known, but a repeat under the same id is
-// recognised.
-func (l *Log) publish(ctx context.Context, deadline time.Time, subject, id string, data []byte) (*jetstream.PubAck, error) {
+// publish tries until data is stored or ctx ends. Whether a publish that failed was
+// stored is not known, but a repeat under the same id is recognised.
+func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*jetstream.PubAck, error) {
 	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{
 		stream.HeaderMessageID:      {id},
 		stream.HeaderExpectedStream: {l.layout.Attempts()},
 	}}
 	var lastErr error
-	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {
+	for delay := firstRecordPause; ; delay = min(2*delay, longRecordPause) {
 		future, err := l.js.PublishMsgAsync(msg, recordOptions()...)
 		if err == nil {
 			select {
 			case ack := <-future.Ok():
+				l.health.Stored(l.layout.Attempts())
 				if lastErr == nil || !ack.Duplicate {
 					return ack, nil
 				}
@@ -105,11 +116,9 @@ func (l *Log) publish(ctx context.Context, deadline time.Time, subject, id strin
 			}
 		}
 		lastErr = err
-		if time.Now().Add(delay).After(deadline) {
-			return nil, lastErr
-		}
+		l.health.Failed(l.layout.Attempts(), err)
 		select {
-		case <-time.After(delay):
+		case <-time.After(delay + rand.N(delay)): //nolint:gosec // jitter
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), lastErr)
 		}

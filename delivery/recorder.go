@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nuid"
@@ -34,6 +35,24 @@ type recordBatch struct {
 	count  int
 	stored chan struct{} // closed when it is stored, or err says why not
 	err    error
+
+	// ctx ends when nobody waits for it any more.
+	ctx     context.Context //nolint:containedctx // the batch is work of its own
+	cancel  context.CancelFunc
+	waiting atomic.Int64
+}
+
+func newRecordBatch() *recordBatch {
+	b := &recordBatch{stored: make(chan struct{})}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	return b
+}
+
+// leave is called by who waits no longer.
+func (b *recordBatch) leave() {
+	if b.waiting.Add(-1) == 0 {
+		b.cancel()
+	}
 }
 
 // Limits of a message: its stream takes 64 KiB with its header, its place in the
@@ -52,6 +71,7 @@ func (l *Log) Recorder(subscription string) *Recorder {
 func (r *Recorder) Record(ctx context.Context, a *Attempt) error {
 	a.fit()
 	b := r.add(a)
+	defer b.leave()
 	select {
 	case <-b.stored:
 	case <-ctx.Done():
@@ -71,18 +91,20 @@ func (r *Recorder) add(a *Attempt) *recordBatch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := len(r.waiting); n == 0 || r.waiting[n-1].count == maxBatchRecords {
-		r.waiting = append(r.waiting, &recordBatch{stored: make(chan struct{})})
+		r.waiting = append(r.waiting, newRecordBatch())
 	}
 	b := r.waiting[len(r.waiting)-1]
 	end := len(b.data)
 	b.data = append(a.append(b.data), '\n')
 	if len(b.data) > maxBatchBytes && b.count > 0 { // no room for this one: it begins the next
-		next := &recordBatch{data: bytes.Clone(b.data[end:]), stored: make(chan struct{})}
+		next := newRecordBatch()
+		next.data = bytes.Clone(b.data[end:])
 		b.data = b.data[:end]
 		r.waiting = append(r.waiting, next)
 		b = next
 	}
 	b.count++
+	b.waiting.Add(1)
 	if !r.storing {
 		r.storing = true
 		go r.store()
@@ -102,8 +124,9 @@ func (r *Recorder) store() {
 		b := r.waiting[0]
 		r.waiting = r.waiting[1:]
 		r.mu.Unlock()
-		// It is not bound to the context of any one of its attempts.
-		_, b.err = r.log.publish(context.Background(), time.Now().Add(recordWithin), r.log.layout.AttemptSubject(r.subscription), nuid.Next(), b.data)
+		// It is not bound to the context of any one of its attempts, but to all of them.
+		_, b.err = r.log.publish(b.ctx, r.log.layout.AttemptSubject(r.subscription), nuid.Next(), b.data)
+		b.cancel()
 		close(b.stored)
 	}
 }

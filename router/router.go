@@ -45,6 +45,8 @@ type Config struct {
 	// has ended. What is not settled by then is routed again by another router.
 	// Default: 10 s.
 	Grace time.Duration
+	// Health is told which queues store nothing. Default: nobody is.
+	Health *stream.Health
 }
 
 func (c Config) withDefaults() Config {

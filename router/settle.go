@@ -101,6 +101,7 @@ func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) er
 			}
 			t.subscription = current // its queue may have moved
 		case stream.Unknown: // stored or not: the same id makes a repeat harmless
+			d.cfg.Health.Failed(t.subscription.Queue.Stream, t.err)
 		}
 		select {
 		case <-ctx.Done():
@@ -109,6 +110,7 @@ func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) er
 		}
 		*t = d.send(delivery.NewCopies(r.event, r.msg.Stored), r.msg, t.subscription)
 	}
+	d.cfg.Health.Stored(t.subscription.Queue.Stream)
 	return nil
 }
 

@@ -49,7 +49,8 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 
 // record stores a, and with it the final verdict: whether there is another
 // attempt depends on its number, which the log makes exact where this sender is
-// not certain of it. It reports whether the delivery can be settled now.
+// not certain of it. It reports whether the delivery can be settled now; while nothing
+// can be stored it does not return, see holding.
 func (l *lane) record(ctx context.Context, u *underway, a *delivery.Attempt, wait time.Duration) bool {
 	a.Redelivered = u.again
 	var err error

@@ -209,6 +209,8 @@ func (u *underway) number() int {
 // deliver takes one delivery through its attempt, and returns what that says about
 // the endpoint. Each step is a method; what cannot be settled now is handed back.
 func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, trial bool) evidence {
+	release := l.holding(m)
+	defer release()
 	d, err := delivery.FromMessage(l.id, m.Header, m.Data)
 	if err != nil {
 		l.settleUnreadable(ctx, m, err)

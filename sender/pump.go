@@ -34,6 +34,7 @@ func (s *Sender) pump(ctx, work context.Context, shard string) {
 // fired is a delivery whose timer has fired, on its way back to its queue.
 type fired struct {
 	m      *stream.Message
+	queue  string                 // the stream
 	future jetstream.PubAckFuture // nil: there is nothing to wait for
 	err    error
 }
@@ -70,7 +71,7 @@ func (s *Sender) putBack(work context.Context, snapshot *subscription.Snapshot, 
 		return fired{m: m, err: s.letters.KeepUnreadable(work, m, err)}
 	}
 	future, err := s.js.PublishMsgAsync(d.Requeued(sub.Queue.Subject, sub.Queue.Stream), requeueOptions...)
-	return fired{m: m, future: future, err: err}
+	return fired{m: m, queue: sub.Queue.Stream, future: future, err: err}
 }
 
 // settleFired acknowledges what is back on its queue. The ack may be lost: put
@@ -88,8 +89,10 @@ func (s *Sender) settleFired(work context.Context, f *fired) {
 	case f.err != nil && stream.ClassifyPublish(f.err) == stream.Full:
 		s.nakFired(f.m, queueFullDelay, f.err)
 	case f.err != nil:
+		s.cfg.Health.Failed(f.queue, f.err)
 		s.nakFired(f.m, time.Second, f.err)
 	default:
+		s.cfg.Health.Stored(f.queue)
 		if err := f.m.Ack(); err != nil {
 			s.log.Warn("cannot ack retry, it will be put back again under the same id", zap.String("subject", f.m.Subject), zap.Error(err))
 		}

@@ -82,6 +82,8 @@ type Config struct {
 	// Probes is when an endpoint whose breaker is open is tried. Default: after 5 s,
 	// doubling up to 1 h, with full jitter.
 	Probes breaker.Timing
+	// Health is told which streams store nothing. Default: nobody is.
+	Health *stream.Health
 }
 
 func (c Config) withDefaults() Config {
@@ -164,7 +166,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}
 	s := &Sender{
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
-		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
+		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
 	s.token, s.breakers = newMemberID(), newBreakers()
 	host, _ := os.Hostname() // it is for people only

@@ -85,9 +85,11 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 	d.Attempt = a.Attempt + 1
 	shard := l.terms.queue.RetryShard
 	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), *a.NextAttempt)
-	if _, err := l.js.PublishMsg(ctx, timer); err != nil {
-		l.log.Warn("cannot store retry timer, delivery will be attempted again",
-			zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
+	err := l.insist(ctx, u, "retry timer", l.layout.RetryStream(shard), func(ctx context.Context) error {
+		_, err := l.js.PublishMsg(ctx, timer)
+		return err
+	})
+	if err != nil { // being stopped
 		l.nak(m, shortDelay)
 		return
 	}
@@ -97,9 +99,10 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 // giveUp makes d a dead letter and settles it. last is its last attempt, if any.
 func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, attempts int, last *delivery.Attempt) {
 	m, d := u.m, u.d
-	if err := l.letters.GiveUp(ctx, d, reason, attempts, last); err != nil {
-		l.log.Warn("cannot store dead letter, delivery stays queued",
-			zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
+	err := l.insist(ctx, u, "dead letter", l.layout.DeadLetters(), func(ctx context.Context) error {
+		return l.letters.GiveUp(ctx, d, reason, attempts, last)
+	})
+	if err != nil { // being stopped
 		l.nak(m, shortDelay) // the receiver will get it again: not too soon
 		return
 	}
