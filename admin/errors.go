@@ -148,6 +148,9 @@ func (a *Admin) problemOf(ctx context.Context, err error) *problem {
 	}
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && status == http.StatusInternalServerError {
 		status, detail = http.StatusServiceUnavailable, "NATS refuses: "+api.Description
+		if fault := stream.FaultOf(err); fault != stream.NoFault {
+			detail = fault.String() + ": " + fault.Advice()
+		}
 	}
 	p := newProblem(status, detail)
 	id := requestID(ctx)

@@ -21,27 +21,30 @@ const readyTimeout = 2 * time.Second
 // MountHealth adds what orchestrators and monitoring ask, without a token:
 //
 //	/livez    the process answers
-//	/readyz   and reaches NATS, JetStream and the subscriptions: 200, or 503 and why
+//	/readyz   and reaches NATS, JetStream and the subscriptions, and more passes: 200, or 503 and why
 //	/metrics  Prometheus
-func MountHealth(mux *http.ServeMux, nc *nats.Conn, view *subscription.View, metrics prometheus.Gatherer) {
+func MountHealth(mux *http.ServeMux, nc *nats.Conn, view *subscription.View, metrics prometheus.Gatherer, more ...Check) {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, "application/json", health{Status: "ok"})
 	})
-	mux.Handle("GET /readyz", readyz([]check{
+	mux.Handle("GET /readyz", readyz(append([]Check{
 		{"nats", func(context.Context) error { return checkConnection(nc) }},
 		{"jetstream", func(ctx context.Context) error { return checkJetStream(ctx, nc) }},
 		{"subscriptions", func(ctx context.Context) error {
 			_, err := view.Sync(ctx)
 			return err
 		}},
-	}))
+	}, more...)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 }
 
-// A check is one thing without which a process cannot work.
-type check struct {
-	name string
-	run  func(context.Context) error
+// A Check is one thing without which a process cannot work.
+type Check struct {
+	// Name is what the answer to /readyz calls it.
+	Name string
+	// Run returns nil, or says what is wrong and what to do about it, to anybody who
+	// asks. It has readyTimeout.
+	Run func(context.Context) error
 }
 
 // health is the answer to /livez and /readyz. Checks has "ok" or the reason.
@@ -52,7 +55,7 @@ type health struct {
 
 // readyz runs the checks side by side, so that the answer comes in time whatever
 // of them hangs.
-func readyz(checks []check) http.Handler {
+func readyz(checks []Check) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
@@ -61,7 +64,7 @@ func readyz(checks []check) http.Handler {
 		for i, c := range checks {
 			running.Go(func() {
 				results[i] = "ok"
-				if err := c.run(ctx); err != nil {
+				if err := c.Run(ctx); err != nil {
 					results[i] = err.Error()
 				}
 			})
@@ -70,7 +73,7 @@ func readyz(checks []check) http.Handler {
 		answer := health{Status: "ok", Checks: make(map[string]string, len(checks))}
 		status := http.StatusOK
 		for i, c := range checks {
-			answer.Checks[c.name] = results[i]
+			answer.Checks[c.Name] = results[i]
 			if results[i] != "ok" {
 				answer.Status, status = "not ready", http.StatusServiceUnavailable
 			}

@@ -256,9 +256,15 @@ func startServer(tb testing.TB, args ...string) *server {
 // startServerIn runs a server with a given data directory.
 func startServerIn(tb testing.TB, data string, args ...string) *server {
 	tb.Helper()
+	s := prepareServerIn(tb, data, args...)
+	s.restart(tb)
+	return s
+}
+
+func prepareServerIn(tb testing.TB, data string, args ...string) *server {
+	tb.Helper()
 	s := &server{data: data, client: newClientOf(tb)}
 	s.args = append([]string{"serve", "--http", "127.0.0.1:0", "--data", data}, args...)
-	s.restart(tb)
 	return s
 }
 
@@ -275,10 +281,11 @@ func (s *server) restart(tb testing.TB) {
 	s.restartAt(tb, tb.TempDir())
 }
 
-// restartAt starts the server with a home folder.
-func (s *server) restartAt(tb testing.TB, home string) {
+// restartAt starts the server with a home folder, and more variables.
+func (s *server) restartAt(tb testing.TB, home string, env ...string) {
 	tb.Helper()
 	s.program = prepareProgramAt(tb, home, s.args...)
+	s.cmd.Env = append(s.cmd.Env, env...)
 	s.program.start(tb)
 	line := s.line(tb, " listening on http://")
 	s.url = line[strings.Index(line, "http://"):]

@@ -21,6 +21,8 @@ const (
 	// parentVariable names a file descriptor whose other end the test holds. A child
 	// ends with its parent, however that ends.
 	parentVariable = "JETPOST_TEST_PARENT"
+	// storeVariable is how much a child that is a NATS server may store, in bytes.
+	storeVariable = "JETPOST_TEST_STORE"
 )
 
 // natsCommand makes a child a NATS server and nothing else, for the tests in which
@@ -33,7 +35,8 @@ const natsToken = "token-of-a-test"
 func serveNATS(dir, port string) int {
 	n, err := strconv.Atoi(port)
 	if err == nil {
-		_, err = embedded.Start(embedded.Config{Dir: dir, Port: n, Token: natsToken}, zap.NewNop())
+		most, _ := strconv.ParseInt(os.Getenv(storeVariable), 10, 64)
+		_, err = embedded.Start(embedded.Config{Dir: dir, Port: n, Token: natsToken, MaxStore: most}, zap.NewNop())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -51,6 +54,7 @@ func TestMain(m *testing.M) {
 				os.Exit(3)
 			}()
 		}
+		limitFiles()
 		if len(os.Args) == 4 && os.Args[1] == natsCommand {
 			os.Exit(serveNATS(os.Args[2], os.Args[3]))
 		}

@@ -113,7 +113,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	}
 	defer func() { _ = listener.Close() }()
 
-	connect, stopNATS, err := c.openNATS(log)
+	connect, natsHealth, stopNATS, err := c.openNATS(log)
 	if err != nil {
 		return err
 	}
@@ -148,6 +148,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	}
 	view := subscription.NewView(subscription.ViewConfig{}, js, layout, keyring, log)
 	catalogue := schemas.NewLive(loaded, js, layout, log)
+	storage := stream.NewHealth(js, layout, role, log)
 
 	// Services stop before the connections and the server they use: work ends with
 	// ctx, the server, the view and the catalogue only after it.
@@ -173,7 +174,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	services, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	if c.has(roleProducer) || c.has(roleAdmin) {
-		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, log, reg, ctx.Done())
+		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, storage, log, reg, ctx.Done())
 		if err != nil {
 			return err
 		}
@@ -186,7 +187,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		if err != nil {
 			return err
 		}
-		r, err := router.New(router.Config{Catalogue: catalogue}, nc, layout, view, log, reg)
+		r, err := router.New(router.Config{Catalogue: catalogue, Health: storage}, nc, layout, view, log, reg)
 		if err != nil {
 			return err
 		}
@@ -204,13 +205,16 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		store := subscription.NewStore(storeJS, layout, keyring, log)
 		s, err := sender.New(sender.Config{
 			Egress: egress, Version: version, PID: os.Getpid(), UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
+			Health: storage,
 		}, nc, layout, view, store, log, reg)
 		if err != nil {
 			return err
 		}
 		services.Go(func() error { return s.Run(ctx) })
 	}
-	admin.MountHealth(mux, shared, view, reg)
+	admin.MountHealth(mux, shared, view, reg,
+		admin.Check{Name: "catalogue", Run: func(ctx context.Context) error { _, err := catalogue.Sync(ctx); return err }},
+		admin.Check{Name: "storage", Run: func(ctx context.Context) error { return errors.Join(natsHealth(ctx), storage.Check(ctx)) }})
 	services.Go(func() error { return serveHTTP(ctx, listener, mux, log) })
 
 	url := "http://" + listener.Addr().String()
@@ -250,8 +254,9 @@ func checkKeyring(ctx context.Context, view *subscription.View) error {
 type connector func(role string) (*nats.Conn, error)
 
 // openNATS starts the embedded server, or says how to reach the given one. Each
-// role gets connections of its own, so that one cannot hold up another.
-func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, stop func(), err error) {
+// role gets connections of its own, so that one cannot hold up another. health is
+// what the embedded server says of itself.
+func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
 	var open []*nats.Conn
 	closeAll := func() {
 		for _, nc := range slices.Backward(open) {
@@ -276,11 +281,11 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, stop func(), er
 			open = append(open, nc)
 			return nc, nil
 		}
-		return connect, closeAll, nil
+		return connect, func(context.Context) error { return nil }, closeAll, nil
 	}
 	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync)}, log)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	stop = func() {
 		closeAll()
@@ -298,7 +303,7 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, stop func(), er
 		open = append(open, nc)
 		return nc, nil
 	}
-	return connect, stop, nil
+	return connect, server.Health, stop, nil
 }
 
 // ensure creates what is missing in NATS, if this process is an admin, or waits
@@ -349,7 +354,7 @@ func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream
 // mountAPI serves what people and programs call: events in, and the admin API,
 // which it returns where this process has it.
 func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring,
-	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
+	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, storage *stream.Health, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
 ) (*admin.Admin, error) {
 	token := c.AdminToken
 	if token == "" {
@@ -369,7 +374,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		if err != nil {
 			return nil, err
 		}
-		p, err := producer.New(producer.Config{}, publishJS, layout, catalogue, log, reg)
+		p, err := producer.New(producer.Config{Health: storage}, publishJS, layout, catalogue, log, reg)
 		if err != nil {
 			return nil, err
 		}

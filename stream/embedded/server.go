@@ -16,6 +16,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -156,6 +158,35 @@ func (s *Server) Ready(ctx context.Context) error {
 			return fmt.Errorf("wait for embedded NATS server: %w: %s", ctx.Err(), health.Error)
 		}
 	}
+}
+
+// Health says which streams take no more writes: one that has met an error of the
+// disk stays as it is until the server starts again (docs/storage-faults.md).
+func (s *Server) Health(ctx context.Context) error {
+	stopped := s.unhealthy()
+	if len(stopped) == 0 {
+		return nil
+	}
+	// One that is being made or deleted looks the same for a moment.
+	select {
+	case <-time.After(50 * time.Millisecond):
+	case <-ctx.Done():
+	}
+	again := s.unhealthy()
+	stopped = slices.DeleteFunc(stopped, func(name string) bool { return !slices.Contains(again, name) })
+	if len(stopped) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the NATS server has stopped writing to %s after an error of the disk: see to the disk, and restart", strings.Join(stopped, ", "))
+}
+
+func (s *Server) unhealthy() (streams []string) {
+	for _, found := range s.nats.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		if found.Stream != "" {
+			streams = append(streams, found.Stream)
+		}
+	}
+	return streams
 }
 
 // Stop ends all connections, writes what is still in memory and unlocks the data

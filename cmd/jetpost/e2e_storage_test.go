@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/jetpost/jetpost/stream/streamtest"
+)
+
+// fileVariable is how large the files of a child may become, in bytes.
+const fileVariable = "JETPOST_TEST_FSIZE"
+
+// A natsProcess is a NATS server in a process of its own.
+type natsProcess struct {
+	*program
+	dir, port string
+}
+
+func startNATS(tb testing.TB, env ...string) *natsProcess {
+	tb.Helper()
+	_, port, _ := net.SplitHostPort(freePort(tb))
+	n := &natsProcess{dir: filepath.Join(tb.TempDir(), "nats"), port: port}
+	n.again(tb, env...)
+	return n
+}
+
+// again starts it on what it has stored.
+func (n *natsProcess) again(tb testing.TB, env ...string) {
+	tb.Helper()
+	n.program = prepareProgram(tb, natsCommand, n.dir, n.port)
+	n.cmd.Env = append(n.cmd.Env, env...)
+	n.start(tb)
+	n.line(tb, "listening on")
+}
+
+func (n *natsProcess) url() string { return "nats://" + natsToken + "@127.0.0.1:" + n.port }
+
+func (n *natsProcess) signal(tb testing.TB, s syscall.Signal) {
+	tb.Helper()
+	if err := n.cmd.Process.Signal(s); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// happened is an event of the domain shop, whose data may be anything.
+func happened(kind, id string, bytes int) happening {
+	return happening{id: id, source: "/shop", kind: "shop." + kind, data: `"` + strings.Repeat("x", bytes) + `"`}
+}
+
+// refused publishes until an event is not accepted, and returns how many were, and
+// the answer.
+func (s *server) refused(t *testing.T, kind, prefix string, bytes int) (accepted int, r reply) {
+	t.Helper()
+	for n := range 1000 {
+		body, header := happened(kind, fmt.Sprintf("%s-%d", prefix, n), bytes).binary()
+		if r = s.do(t, http.MethodPost, "/v1/events", body, header...); r.status != http.StatusCreated {
+			return n, r
+		}
+	}
+	t.Fatal("all events were accepted")
+	return 0, reply{}
+}
+
+// wantUnavailable checks an answer that says that nothing is stored.
+func wantUnavailable(t *testing.T, r reply, because string) {
+	t.Helper()
+	if detail, _ := r.problem(); r.status != http.StatusServiceUnavailable || !strings.Contains(detail, because) ||
+		!strings.Contains(detail, "sending all again is safe") || r.header.Get("Retry-After") == "" {
+		t.Errorf("got %d, Retry-After %q, %s; want 503 because %q", r.status, r.header.Get("Retry-After"), r.body, because)
+	}
+}
+
+// awaitReady waits until /readyz answers 200, or 503 with a reason.
+func (s *server) awaitReady(t *testing.T, because string) {
+	t.Helper()
+	var last reply
+	want := http.StatusOK
+	if because != "" {
+		want = http.StatusServiceUnavailable
+	}
+	if !holdsWithin(t.Context(), 2*factDeadline, func() bool {
+		r, err := s.try(t.Context(), http.MethodGet, "/readyz", nil)
+		last = r
+		return err == nil && r.status == want && strings.Contains(string(r.body), because)
+	}) {
+		t.Fatalf("/readyz is still %d %s, want %d because %q", last.status, last.body, want, because)
+	}
+}
+
+// wantAll waits until a catcher got everything, and checks that no more than repeats
+// came twice.
+func (c *catcher) wantAll(t *testing.T, ids []string, repeats int) {
+	t.Helper()
+	times := func() map[string]int {
+		got := make(map[string]int)
+		for _, a := range c.arrivals() {
+			e, err := a.event()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[e.ID()]++
+		}
+		return got
+	}
+	missing := func() (n int) {
+		got := times()
+		for _, id := range ids {
+			if got[id] == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	if !holdsWithin(t.Context(), 2*factDeadline, func() bool { return missing() == 0 }) {
+		t.Fatalf("%d of %d events that were acknowledged have not arrived", missing(), len(ids))
+	}
+	again := 0
+	for _, n := range times() {
+		again += n - 1
+	}
+	if again > repeats {
+		t.Errorf("%d requests were made again, want at most %d", again, repeats)
+	}
+}
+
+// The store of the NATS server is full to its limit. Publishers are told so, what was
+// requested is not requested again while it cannot be recorded, and when there is
+// room everything goes on by itself.
+func TestStorageFull(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, storeVariable+"=4000000")
+	s := startServer(t, "--nats", n.url(), "--schemas", shopDomain(t))
+	release := make(chan struct{})
+	c := startCatcher(t, func(w http.ResponseWriter, r *http.Request, _ *arrival) {
+		select {
+		case <-release:
+			w.WriteHeader(http.StatusNoContent)
+		case <-r.Context().Done():
+		}
+	})
+	const inFlight = 4
+	s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, object{"delivery": object{"max_in_flight": inFlight}})
+	ids := numbered("wanted", 10)
+	for _, id := range ids {
+		s.publish(t, happened("wanted", id, 10))
+	}
+	c.waitFor(t, inFlight)
+	_, r := s.refused(t, "filler", "filler", 200<<10)
+	wantUnavailable(t, r, "the storage of NATS is full")
+	s.awaitReady(t, "the storage of NATS is full")
+	if r := s.do(t, http.MethodPost, "/v1/subscriptions/hook/pause", nil); r.status != http.StatusServiceUnavailable || !strings.Contains(string(r.body), "free space") {
+		t.Errorf("a change of a subscription: %d %s", r.status, r.body)
+	}
+
+	close(release)
+	s.awaitReady(t, "stream ATTEMPTS stores nothing")
+	if got := c.count(); got != inFlight {
+		t.Errorf("%d requests were made, want those that were under way: %d", got, inFlight)
+	}
+	if attempts := s.attempts(t, "hook"); len(attempts) > 0 {
+		t.Errorf("recorded: %+v", attempts)
+	}
+
+	nc, err := nats.Connect(n.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := js.Stream(t.Context(), "EVENTS_shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Purge(t.Context(), jetstream.WithPurgeSubject("events.shop.filler")); err != nil {
+		t.Fatal(err)
+	}
+	c.wantAll(t, ids, 0)
+	s.awaitReady(t, "")
+	s.publish(t, happened("wanted", "after", 10))
+	c.wantAll(t, append(ids, "after"), 0)
+	eventually(t, "every request is recorded", func() bool { return len(s.attempts(t, "hook")) >= len(ids)+1 })
+	for _, a := range s.attempts(t, "hook") {
+		if a.Attempt != 1 || len(s.attempts(t, "hook")) != len(ids)+1 {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// The disk takes no more. The event log has stopped, and says so until the process is
+// started again; nothing that was acknowledged is lost.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	s := prepareServerIn(t, filepath.Join(t.TempDir(), "data"), "--allow-target", "127.0.0.0/8", "--schemas", shopDomain(t))
+	s.restartAt(t, t.TempDir(), fileVariable+"=1000000")
+	c := startCatcher(t, nil)
+	s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, nil)
+	ids := numbered("wanted", 5)
+	for _, id := range ids {
+		s.publish(t, happened("wanted", id, 10))
+	}
+	c.wantAll(t, ids, 0)
+	fillers, r := s.refused(t, "filler", "filler", 100<<10)
+	wantUnavailable(t, r, "after an error of its disk")
+	s.awaitReady(t, "stopped writing to EVENTS_shop after an error of the disk: see to the disk, and restart")
+	// Others go on.
+	s.publish(t, deployed("elsewhere", "libs"))
+	s.stop(t)
+
+	s.restart(t)
+	s.awaitReady(t, "")
+	if events := s.do(t, http.MethodGet, "/v1/events?domain=shop&limit=500", nil); strings.Count(string(events.body), `"shop.filler"`) != fillers {
+		t.Errorf("%d fillers were acknowledged; got %d: %.2000s", fillers, strings.Count(string(events.body), `"shop.filler"`), events.body)
+	}
+	s.publish(t, happened("wanted", "after", 10))
+	c.wantAll(t, append(ids, "after"), 0)
+}
+
+// One server of a cluster is lost: all goes on. Two are lost: nothing can be stored,
+// and everybody is told. They are back, and all goes on by itself.
+func TestClusterNodesLost(t *testing.T) {
+	t.Parallel()
+	cluster := streamtest.NewCluster(t)
+	s := startServer(t, "--nats", cluster.URL, "--replicas", "3", "--schemas", shopDomain(t))
+	c := startCatcher(t, nil)
+	s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, nil)
+	var ids []string
+	publish := func(prefix string) {
+		t.Helper()
+		for _, id := range numbered(prefix, 10) {
+			eventually(t, id+" is accepted", func() bool {
+				_, err := s.tryPublish(t.Context(), happened("wanted", id, 10))
+				return err == nil
+			})
+			ids = append(ids, id)
+		}
+	}
+	s.awaitReady(t, "")
+	publish("three")
+	cluster.StopNode(0)
+	publish("two")
+	cluster.StopNode(1)
+	body, header := happened("wanted", "lost", 10).binary()
+	wantUnavailable(t, s.do(t, http.MethodPost, "/v1/events", body, header...), "NATS")
+	s.awaitReady(t, `"status":"not ready"`)
+	var starting sync.WaitGroup // the first one is not ready without the second
+	for i := range 2 {
+		starting.Go(func() { cluster.StartNode(i) })
+	}
+	starting.Wait()
+	s.awaitReady(t, "")
+	publish("again")
+	// What was in hand when the servers went is requested again, at most.
+	c.wantAll(t, ids, 16)
+}
+
+// The server stands still, as on a disk that takes seconds for a write. Publishers
+// wait, or are told within their time; nothing acknowledged is lost.
+func TestStorageStalls(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t)
+	s := startServer(t, "--nats", n.url(), "--schemas", shopDomain(t))
+	c := startCatcher(t, nil)
+	s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, nil)
+	ids := numbered("before", 5)
+	for _, id := range ids {
+		s.publish(t, happened("wanted", id, 10))
+	}
+	var mu sync.Mutex
+	var failed []error
+	meanwhile := func(prefix string, most int) (wait func()) {
+		var publishing sync.WaitGroup
+		for _, id := range numbered(prefix, most) {
+			publishing.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), factDeadline)
+				defer cancel()
+				_, err := s.tryPublish(ctx, happened("wanted", id, 10))
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					failed = append(failed, err)
+					return
+				}
+				ids = append(ids, id)
+			})
+		}
+		return publishing.Wait
+	}
+	n.signal(t, syscall.SIGSTOP)
+	wait := meanwhile("waits", 5)
+	s.awaitReady(t, `"status":"not ready"`) // a second or two
+	n.signal(t, syscall.SIGCONT)
+	wait()
+	if len(failed) > 0 {
+		t.Errorf("a stall of a second or two: %v", failed)
+	}
+	s.awaitReady(t, "")
+
+	n.signal(t, syscall.SIGSTOP)
+	meanwhile("told", 5)() // all are answered while it stands still
+	n.signal(t, syscall.SIGCONT)
+	for _, err := range failed {
+		if !errors.Is(err, errNotAccepted) || !strings.Contains(err.Error(), " 503 ") || !strings.Contains(err.Error(), "NATS does not answer") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if len(failed) != 5 {
+		t.Errorf("%d events were refused while the server stood still, want all 5", len(failed))
+	}
+	s.awaitReady(t, "")
+	c.wantAll(t, ids, 16)
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// limitFiles needs a limit that this system does not have.
+func limitFiles() {}
