@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -61,11 +62,16 @@ func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, e
 }
 
 // expired reports whether d has waited longer than the subscription allows, since
-// its event was stored or it was redriven.
-func (e *endpoint) expired(d *delivery.Delivery, now time.Time) bool {
-	maxAge := time.Duration(e.sub.Delivery.MaxAge)
-	since := d.Waiting()
-	return maxAge > 0 && !since.IsZero() && now.Sub(since) > maxAge
+// its event was stored or it was redriven: by the clock of the NATS server, which has
+// stored it. A sender whose clock is wrong must not give up what is not old; where the
+// server's is not known, it waits.
+func (s *Sender) expired(ctx context.Context, e *endpoint, d *delivery.Delivery) bool {
+	maxAge, since := time.Duration(e.sub.Delivery.MaxAge), d.Waiting()
+	if maxAge == 0 || since.IsZero() {
+		return false
+	}
+	read, err := s.clock.at(ctx)
+	return err == nil && read.now().Sub(since) > maxAge
 }
 
 // render makes the request for an attempt of d. body is what was signed, and what must be sent.

@@ -27,8 +27,13 @@ func nextDelay(d *subscription.Delivery, n int, retryAfter time.Duration) (delay
 	return max(delay, min(retryAfter, maxRetryAfter)), true
 }
 
+// maxSkew is by how much the clocks of sender and receiver may differ before a date is
+// read by the receiver's.
+const maxSkew = time.Minute
+
 // retryAfter reads the header of that name: seconds or an HTTP date (RFC 9110,
-// section 10.2.3). What cannot be read is ignored.
+// section 10.2.3). What cannot be read is ignored. A date is of the receiver's clock,
+// which the answer's Date shows: where the two clocks differ it is that which counts.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if text == "" {
@@ -40,6 +45,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	at, err := http.ParseTime(text)
 	if err != nil {
 		return 0
+	}
+	if theirs, err := http.ParseTime(h.Get("Date")); err == nil && theirs.Sub(now).Abs() > maxSkew {
+		now = theirs
 	}
 	return min(max(at.Sub(now), 0), maxRetryAfter)
 }

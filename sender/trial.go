@@ -95,7 +95,8 @@ func (l *lane) tryOut(ctx, work context.Context) {
 		if l.closed(&r) {
 			return
 		}
-		if wait := r.Due(l.token).Sub(l.breakerNow(ctx)); wait > 0 {
+		now := l.breakerNow(ctx)
+		if wait := r.Due(l.token, now, l.cfg.Probes).Sub(now); wait > 0 {
 			timer := time.NewTimer(wait)
 			select {
 			case <-ctx.Done():
@@ -187,7 +188,7 @@ func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Messag
 func (t *trial) sweepExpired(work context.Context, e *endpoint, msgs []*stream.Message) (fresh []*stream.Message) {
 	for _, m := range msgs {
 		d, err := delivery.FromMessage(t.id, m.Header, m.Data)
-		if err != nil || d.Manual == "" && e.expired(d, time.Now()) {
+		if err != nil || d.Manual == "" && t.expired(work, e, d) {
 			t.deliver(work, e, m, true) // makes no request
 			continue
 		}
@@ -221,7 +222,7 @@ func (t *trial) awaitTurn(ctx context.Context, msgs []*stream.Message) bool {
 // next round tries again.
 func (t *trial) takeLease(ctx context.Context, target string, length time.Duration, n int) bool {
 	taken, err := t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
-		if r.IsClosed(target) || r.Due(t.token).After(now) || r.Room() < n {
+		if r.IsClosed(target) || r.Due(t.token, now, t.cfg.Probes).After(now) || r.Room() < n {
 			return r, false
 		}
 		return r.Take(now, t.token, length), true

@@ -42,6 +42,9 @@ const Enough = 8
 // maxError is how much of an error is kept, in bytes: a record is small.
 const maxError = 512
 
+// maxStep is by how much readings of one clock may differ.
+const maxStep = 5 * time.Second
+
 // preference is for how long the sender that was successful in half-open may go on
 // before another one may.
 const preference = 5 * time.Second
@@ -218,12 +221,21 @@ func (r Record) Release() Record {
 	return r
 }
 
-// Due is when by may take the lease.
-func (r Record) Due(by string) time.Time {
-	if r.Lease.By != by && r.Lease.Until.After(r.NextProbe) {
-		return r.Lease.Until
+// maxLease is longer than any lease is: a request takes 30 s at most.
+const maxLease = 2 * time.Minute
+
+// Due is when by may take the lease. What lies further ahead of now than it can is of a
+// clock that was set back since: it does not count, or deliveries would wait for as long
+// as the clock was wrong by. At worst that costs one probe.
+func (r Record) Due(by string, now time.Time, t Timing) time.Time {
+	due := r.NextProbe
+	if due.Sub(now) > t.withDefaults().Max+maxStep || r.LastFailure.Sub(now) > maxStep {
+		due = now
 	}
-	return r.NextProbe
+	if until := r.Lease.Until; r.Lease.By != by && until.After(due) && until.Sub(now) <= maxLease {
+		return until
+	}
+	return due
 }
 
 // Room is how many requests may be made at a time.

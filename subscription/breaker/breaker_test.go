@@ -156,20 +156,49 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 	now := start()
 	r := trip(breaker.Record{}, now)
-	if due := r.Due("me"); !due.Equal(r.NextProbe) {
+	if due := r.Due("me", now, breaker.Timing{}); !due.Equal(r.NextProbe) {
 		t.Errorf("due at %s, want %s", due, r.NextProbe)
 	}
 	now = r.NextProbe
 	r = r.Take(now, "me", 20*time.Second)
-	if due := r.Due("you"); !due.Equal(now.Add(20 * time.Second)) {
+	if due := r.Due("you", now, breaker.Timing{}); !due.Equal(now.Add(20 * time.Second)) {
 		t.Errorf("another may at %s", due)
 	}
-	if due := r.Release().Due("you"); due.After(now) {
+	if due := r.Release().Due("you", now, breaker.Timing{}); due.After(now) {
 		t.Errorf("after the lease is given up, another may at %s", due)
 	}
 	r = r.Succeed(now, 1)
-	if mine, yours := r.Due("me"), r.Due("you"); mine.After(now) || !yours.After(now) {
+	if mine, yours := r.Due("me", now, breaker.Timing{}), r.Due("you", now, breaker.Timing{}); mine.After(now) || !yours.After(now) {
 		t.Errorf("after a success it may at %s, another at %s", mine, yours)
+	}
+}
+
+// The server's clock is set back by an hour, or its breaker was written by one that was
+// ahead: nobody waits for that hour. Set forward, a probe comes early, which is all.
+func TestClockIsSet(t *testing.T) {
+	t.Parallel()
+	now := start()
+	timing := breaker.Timing{Jitter: func(d time.Duration) time.Duration { return d }}
+	r := breaker.Record{}.Trip(now, "a", "", 10, breaker.Cause{}, timing)
+	for range 12 {
+		r = r.Fail(now, breaker.Cause{}, timing)
+	}
+	if due := r.Due("me", now, timing); !due.Equal(now.Add(time.Hour)) {
+		t.Fatalf("due in %s, want in an hour", due.Sub(now))
+	}
+	for _, by := range []time.Duration{-time.Minute, -time.Hour, -1000 * time.Hour, time.Hour, 1000 * time.Hour} {
+		set := now.Add(by)
+		if due := r.Due("me", set, timing); due.After(set) {
+			t.Errorf("set by %s: the next probe is in %s", by, due.Sub(set))
+		}
+		leased := r.Take(now, "you", 40*time.Second)
+		if due := leased.Due("me", set, timing); due.Sub(set) > 2*time.Minute {
+			t.Errorf("set by %s: a lease of 40s is waited for %s", by, due.Sub(set))
+		}
+	}
+	// Senders that have read the server's clock a little differently agree.
+	if set := now.Add(-time.Second); !r.Due("me", set, timing).Equal(r.NextProbe) {
+		t.Error("a second's difference changes when a probe is due")
 	}
 }
 

@@ -1,0 +1,124 @@
+package sender
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// skewed is the clock of a server that shows another time than this machine's.
+func skewed(server time.Time) clock {
+	return clock{read: func(context.Context) (time.Time, error) { return server, nil }}
+}
+
+// A sender whose clock is an hour wrong plans its timers by the server's, gives up
+// what is old by the server's, and not by its own.
+func TestWrongClock(t *testing.T) {
+	t.Parallel()
+	for _, off := range []time.Duration{-time.Hour, 0, time.Hour} {
+		server := time.Now().Add(off)
+		s := &Sender{clock: skewed(server)}
+		due := time.Now().Add(5 * time.Minute)
+		if wait := s.onServer(t.Context(), due).Sub(server); wait < 4*time.Minute || wait > 6*time.Minute {
+			t.Errorf("off by %s: a timer of five minutes fires after %s", off, wait)
+		}
+		e := &endpoint{sub: &subscription.Subscription{Delivery: subscription.Delivery{MaxAge: subscription.Duration(30 * time.Minute)}}}
+		for age, want := range map[time.Duration]bool{time.Minute: false, 29 * time.Minute: false, 32 * time.Minute: true} {
+			d := &delivery.Delivery{Accepted: server.Add(-age)}
+			if got := s.expired(t.Context(), e, d); got != want {
+				t.Errorf("off by %s: what has waited for %s is given up: %t, want %t", off, age, got, want)
+			}
+		}
+	}
+}
+
+// What cannot be found out is not given up.
+func TestUnknownClock(t *testing.T) {
+	t.Parallel()
+	s := &Sender{clock: clock{read: func(context.Context) (time.Time, error) { return time.Time{}, context.DeadlineExceeded }}}
+	e := &endpoint{sub: &subscription.Subscription{Delivery: subscription.Delivery{MaxAge: subscription.Duration(time.Minute)}}}
+	if s.expired(t.Context(), e, &delivery.Delivery{Accepted: time.Now().Add(-time.Hour)}) {
+		t.Error("a delivery is given up, and nobody knows how old it is")
+	}
+	if due := time.Now().Add(time.Minute); !s.onServer(t.Context(), due).Equal(due) {
+		t.Error("without the server's clock a timer is not of this machine's")
+	}
+}
+
+// A clock that nobody has set is read once. (One that was set cannot be made up: a test
+// has no hold of monotonic readings.)
+func TestClockIsNotSet(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	if got := step(now, time.Now()).Abs(); got > maxStep {
+		t.Errorf("a clock that nobody has set has stepped by %s", got)
+	}
+	asked := 0
+	c := clock{read: func(context.Context) (time.Time, error) { asked++; return now, nil }}
+	for range 3 {
+		if _, err := c.at(t.Context()); err != nil || asked != 1 {
+			t.Errorf("asked %d times, error %v", asked, err)
+		}
+	}
+}
+
+// A date in Retry-After is of the receiver's clock, which may be wrong: its Date says
+// by how much.
+func TestRetryAfterByWhoseClock(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name        string
+		theirs      time.Duration // ahead of ours
+		silent      bool          // no Date
+		wants, want time.Duration
+	}{
+		{"clocks agree", 0, false, 5 * time.Minute, 5 * time.Minute},
+		{"clocks nearly agree", 30 * time.Second, false, 5 * time.Minute, 5*time.Minute + 30*time.Second},
+		{"ours is an hour behind", time.Hour, false, 5 * time.Minute, 5 * time.Minute},
+		{"ours is an hour ahead", -time.Hour, false, 5 * time.Minute, 5 * time.Minute},
+		{"ours is an hour behind, and theirs unknown", time.Hour, true, 5 * time.Minute, time.Hour + 5*time.Minute},
+		{"ours is an hour ahead, and theirs unknown", -time.Hour, true, 5 * time.Minute, 0},
+		{"ours is days behind, and theirs unknown", 1000 * time.Hour, true, 5 * time.Minute, maxRetryAfter},
+	} {
+		theirs := now.Add(tt.theirs)
+		h := http.Header{"Retry-After": {theirs.Add(tt.wants).Format(http.TimeFormat)}}
+		if !tt.silent {
+			h.Set("Date", theirs.Format(http.TimeFormat))
+		}
+		if got := retryAfter(h, now); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// The delays of a whole day's schedule, each within its jitter, and what a receiver
+// asks for between its own delay and a day.
+func TestWholeSchedule(t *testing.T) {
+	t.Parallel()
+	hour := retrying(0.2, 0, 5*time.Second, 5*time.Minute, 15*time.Minute, 40*time.Minute)
+	day := retrying(0.1, 0, 5*time.Second, 5*time.Minute, 30*time.Minute, 2*time.Hour, 5*time.Hour, 10*time.Hour, 14*time.Hour, 20*time.Hour, 24*time.Hour)
+	for _, d := range []*subscription.Delivery{hour, day} {
+		for n := 1; n <= len(d.Retry); n++ {
+			for _, asked := range []time.Duration{0, time.Second, 30 * time.Minute, 1000 * time.Hour} {
+				got, more := nextDelay(d, n, asked)
+				if n == len(d.Retry) {
+					if more {
+						t.Errorf("attempt %d was the last, and there is another after %s", n, got)
+					}
+					continue
+				}
+				planned := time.Duration(d.Retry[n])
+				spread := time.Duration(float64(planned) * d.Jitter)
+				least, most := max(planned-spread, min(asked, maxRetryAfter)), max(planned+spread, min(asked, maxRetryAfter))
+				if !more || got < least || got > most {
+					t.Errorf("after attempt %d, asked for %s: got %s, more: %t, want %s to %s", n, asked, got, more, least, most)
+				}
+			}
+		}
+	}
+}
