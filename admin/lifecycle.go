@@ -179,37 +179,36 @@ func (a *Admin) secrets(ctx context.Context, in *Named) (*secrets, error) {
 
 // drop deletes a queue, and the retry timers of the subscription, which would
 // otherwise fire into the queue of a later one with the same id. It returns how
-// many deliveries that were.
-func (a *Admin) drop(ctx context.Context, id string, queue stream.Queue) (uint64, error) {
-	var dropped uint64
+// many of each that were.
+func (a *Admin) drop(ctx context.Context, id string, queue stream.Queue) (queued, timers uint64, err error) {
 	s, err := a.js.Stream(ctx, queue.Stream)
 	switch {
 	case err == nil:
-		dropped = s.CachedInfo().State.Msgs
+		queued = s.CachedInfo().State.Msgs
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
-		return 0, fmt.Errorf("look up stream %s: %w", queue.Stream, err)
+		return 0, 0, fmt.Errorf("look up stream %s: %w", queue.Stream, err)
 	}
 	if err := a.layout.DeleteQueue(ctx, a.js, queue); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	retries, err := a.js.Stream(ctx, a.layout.RetryStream(queue.RetryShard))
 	if err != nil {
-		return 0, fmt.Errorf("look up retry timers of subscription %s: %w", id, err)
+		return 0, 0, fmt.Errorf("look up retry timers of subscription %s: %w", id, err)
 	}
 	for _, subject := range [...]string{a.layout.RetryAt(queue.RetryShard, id, "*"), a.layout.RetryDue(queue.RetryShard, id)} {
 		info, err := retries.Info(ctx, jetstream.WithSubjectFilter(subject))
 		if err != nil {
-			return 0, fmt.Errorf("count retry timers of subscription %s: %w", id, err)
+			return 0, 0, fmt.Errorf("count retry timers of subscription %s: %w", id, err)
 		}
 		for _, n := range info.State.Subjects {
-			dropped += n
+			timers += n
 		}
 		if len(info.State.Subjects) == 0 {
 			continue
 		}
 		if err := retries.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
-			return 0, fmt.Errorf("purge retry timers of subscription %s: %w", id, err)
+			return 0, 0, fmt.Errorf("purge retry timers of subscription %s: %w", id, err)
 		}
 	}
-	return dropped, a.forgetState(ctx, id)
+	return queued, timers, a.forgetState(ctx, id)
 }

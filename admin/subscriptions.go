@@ -61,7 +61,9 @@ type deleteRequest struct {
 
 type deleted struct {
 	Body struct {
-		Dropped uint64 `json:"dropped" doc:"How many deliveries waited, in the queue or for their next attempt, and will not be made."`
+		Dropped uint64 `json:"dropped" doc:"How many deliveries waited and will not be made: queued and retries together."`
+		Queued  uint64 `json:"queued" doc:"Those that were in the queue, in flight or not attempted yet or due again."`
+		Retries uint64 `json:"retries" doc:"Those that waited for the time of their next attempt."`
 	}
 }
 
@@ -250,9 +252,10 @@ func (a *Admin) remove(ctx context.Context, in *deleteRequest) (*deleted, error)
 		return nil, err
 	}
 	out := &deleted{}
-	if out.Body.Dropped, err = a.drop(ctx, in.ID, queue); err != nil {
+	if out.Body.Queued, out.Body.Retries, err = a.drop(ctx, in.ID, queue); err != nil {
 		return nil, err
 	}
+	out.Body.Dropped = out.Body.Queued + out.Body.Retries
 	if err := a.store.Delete(ctx, in.ID, 0); err != nil && !errors.Is(err, subscription.ErrNotFound) {
 		return nil, err
 	}

@@ -492,7 +492,7 @@ func TestDelete(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := strings.TrimSpace(string(f.do("DELETE", "/v1/subscriptions/ci", "").want(http.StatusOK).body)); got != `{"dropped":4}` {
+	if got := strings.TrimSpace(string(f.do("DELETE", "/v1/subscriptions/ci", "").want(http.StatusOK).body)); got != `{"dropped":4,"queued":3,"retries":1}` {
 		t.Errorf("got %s", got)
 	}
 	f.do("GET", "/v1/subscriptions/ci", "").want(http.StatusNotFound)

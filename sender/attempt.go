@@ -17,9 +17,11 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 	d, e := u.d, u.e
 	began := time.Now()
 	got, err := send(ctx, l.client, e.timeout, request, body)
+	took := delivery.Millis(time.Since(began))
+	u.ended = began.Add(time.Duration(took))
 	a = &delivery.Attempt{
 		DeliveryID: d.ID, SubscriptionID: d.SubscriptionID, Event: delivery.RefOf(d), Attempt: d.Attempt,
-		At: began.UTC(), Duration: delivery.Millis(time.Since(began)), Method: request.Method, URL: e.shown,
+		At: began.UTC(), Duration: took, Method: request.Method, URL: e.shown,
 		Status: got.status, RequestBytes: len(body), Manual: d.Manual != "",
 	}
 	if len(got.body) > 0 {
@@ -91,7 +93,8 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 		a.Outcome = delivery.Exhausted
 		return
 	}
-	next := time.Now().Add(delay).UTC()
+	u.due = u.ended.Add(delay)
+	next := u.due.UTC()
 	a.NextAttempt = &next
 }
 

@@ -188,6 +188,9 @@ type underway struct {
 	trial bool
 	// found is what the request said about the endpoint.
 	found evidence
+	// ended is when the request was over, due when the next attempt is. Both have a
+	// monotonic reading: steps of the clock do not matter to them.
+	ended, due time.Time
 	// brokenOff: the request did not end within the grace period of a stop.
 	brokenOff bool
 	// certain: d.Attempt is right. It may be too low after a crash, see
@@ -223,7 +226,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, tria
 	if next, known := l.expected(m); known {
 		d.Attempt, u.certain, u.again = next, true, false
 	}
-	if d.Manual == "" && e.expired(d, time.Now()) {
+	if d.Manual == "" && l.expired(ctx, e, d) {
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
 		return u.found
 	}

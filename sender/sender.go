@@ -63,6 +63,9 @@ type Config struct {
 	// HoldInterval is how often the server is told that deliveries which wait for
 	// their turn are still held. Default: 20 s, a third of its patience.
 	HoldInterval time.Duration
+	// LongestNak is the longest wait before a retry for which a delivery stays in its
+	// queue, and counts as in flight; longer ones become timers. Default: 10 s.
+	LongestNak time.Duration
 	// Grace is how long requests under way may take to end, and to be recorded,
 	// after Run's context has ended. Requests that take longer are broken off and
 	// made again by another sender. Default: 45 s, the longest request and 15 s.
@@ -95,6 +98,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.HoldInterval == 0 {
 		c.HoldInterval = stream.SenderAckWait / 3
+	}
+	if c.LongestNak == 0 {
+		c.LongestNak = shortDelay
 	}
 	if c.Grace == 0 {
 		c.Grace = 45 * time.Second

@@ -13,7 +13,7 @@ import (
 )
 
 // shortDelay is the longest wait for which a delivery stays in its queue, handed
-// back with a delay. It counts as in flight meanwhile, so longer waits become
+// back with a delay, unless Config.LongestNak says otherwise. It counts as in flight meanwhile, so longer waits become
 // timers (jetstream.md, section 5).
 const shortDelay = 10 * time.Second
 
@@ -36,6 +36,7 @@ func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
 	}
 	switch a.Outcome {
 	case delivery.Delivered:
+		l.forgetTimer(ctx, u)
 		l.ack(m, d)
 	case delivery.Retry:
 		l.retryLater(ctx, u, a)
@@ -53,13 +54,22 @@ func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
 	}
 }
 
-// settleManual ends an attempt that somebody has asked for. Whatever came of it,
-// the record is all that is left: timers and dead letters are the schedule's.
+// forgetTimer cancels a timer that should not be: a sender has stored it for this
+// message, and was killed before it could settle it.
+func (l *lane) forgetTimer(ctx context.Context, u *underway) {
+	if u.again {
+		l.cancelTimer(ctx, u)
+	}
+}
+
+// settleManual ends an attempt that somebody has asked for. When it succeeds, nothing
+// is left to be retried. Otherwise the record is all that is left of it: timers and
+// dead letters are the schedule's.
 func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attempt) {
 	switch a.Outcome {
 	case delivery.Retry: // broken off: another sender makes it
 		l.expect(u.m, a.Attempt+1)
-		l.nak(u.m, time.Until(*a.NextAttempt))
+		l.nak(u.m, time.Until(u.due))
 		return
 	case delivery.Gone:
 		if err := l.disable(ctx, "receiver answered 410 Gone"); err != nil {
@@ -67,24 +77,27 @@ func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attemp
 			l.nak(u.m, time.Second)
 			return
 		}
-	case delivery.Delivered, delivery.Rejected, delivery.Exhausted:
+	case delivery.Delivered:
+		l.cancelTimer(ctx, u)
+	case delivery.Rejected, delivery.Exhausted:
 	}
 	l.ack(u.m, u.d)
 }
 
 func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
-	delay := time.Until(*a.NextAttempt)
+	delay := time.Until(u.due)
 	// One that has probed an endpoint goes behind those that wait, so that the next
 	// probe is made with another: a timer puts it there.
-	if !u.trial && delay <= shortDelay && a.Attempt-u.written < maxShort {
+	if !u.trial && delay <= l.cfg.LongestNak && a.Attempt-u.written < maxShort {
+		l.forgetTimer(ctx, u)
 		l.expect(m, a.Attempt+1)
 		l.nak(m, delay)
 		return
 	}
 	d.Attempt = a.Attempt + 1
 	shard := l.terms.queue.RetryShard
-	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), *a.NextAttempt)
+	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), l.onServer(ctx, u.due))
 	err := l.insist(ctx, u, "retry timer", l.layout.RetryStream(shard), func(ctx context.Context) error {
 		_, err := l.js.PublishMsg(ctx, timer)
 		return err
@@ -94,6 +107,16 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 		return
 	}
 	l.ack(m, d)
+}
+
+// onServer is a time of this machine by the clock of the NATS server, which lets timers
+// fire. Where that is not known they are taken for the same.
+func (s *Sender) onServer(ctx context.Context, at time.Time) time.Time {
+	read, err := s.clock.at(ctx)
+	if err != nil {
+		return at
+	}
+	return read.there(at)
 }
 
 // giveUp makes d a dead letter and settles it. last is its last attempt, if any.
@@ -106,6 +129,7 @@ func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, 
 		l.nak(m, shortDelay) // the receiver will get it again: not too soon
 		return
 	}
+	l.forgetTimer(ctx, u)
 	l.metrics.deadLetter(reason)
 	l.log.Warn("delivery given up", zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID),
 		zap.String("event_id", d.Event.ID), zap.String("event_type", d.Event.Type), zap.Int("attempt", attempts), zap.String("reason", string(reason)))

@@ -86,6 +86,9 @@ func (l Layout) Permissions(role Role) Permissions {
 			"$JS.FC."+l.MembersStream()+".>",
 			"$JS.FC.*.*."+l.MembersStream()+".>",
 		)
+		for _, shard := range l.RetryShards() { // a timer is cancelled when its delivery has been made
+			p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.RetryStream(shard))
+		}
 	case RoleView:
 		p.Publish = append(l.flowControl(),
 			apiPrefix+"INFO", // is JetStream there?

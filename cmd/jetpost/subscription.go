@@ -340,11 +340,17 @@ func (c *subscriptionDeleteCmd) Run(e *env) error {
 	for _, id := range c.ID {
 		var answer struct {
 			Dropped uint64 `json:"dropped"`
+			Queued  uint64 `json:"queued"`
+			Retries uint64 `json:"retries"`
 		}
 		if err := api.send(e.ctx, http.MethodDelete, subscriptionPath(id), nil, &answer); err != nil {
 			return fmt.Errorf("delete %s: %w", shown(id, shownField), err)
 		}
-		_, _ = fmt.Fprintf(e.stdout, "deleted subscription %s; %d waiting deliveries will not be made\n", shown(id, shownField), answer.Dropped)
+		_, _ = fmt.Fprintf(e.stdout, "deleted subscription %s; %d waiting deliveries will not be made", shown(id, shownField), answer.Dropped)
+		if answer.Retries > 0 {
+			_, _ = fmt.Fprintf(e.stdout, ": %d in its queue, %d waiting for their next attempt", answer.Queued, answer.Retries)
+		}
+		_, _ = fmt.Fprintln(e.stdout)
 	}
 	return nil
 }

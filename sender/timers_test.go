@@ -1,0 +1,346 @@
+package sender_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/sender"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// timer stores the retry of a note, as a sender does.
+func (r *rig) timer(sub *subscription.Subscription, n, attempt int, due time.Time) {
+	r.t.Helper()
+	m := queued(sub, event(n), time.Now())
+	d, err := delivery.FromMessage(sub.ID, m.Header, m.Data)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	d.Attempt, d.FirstAttempt = attempt, time.Now()
+	shard := sub.Queue.RetryShard
+	timer := d.Timer(r.layout.RetryAt(shard, sub.ID, d.TimerKey()), r.layout.RetryDue(shard, sub.ID), due)
+	if _, err := r.js.PublishMsgAsync(timer, jetstream.WithStallWait(patience)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// stored waits until what was published is.
+func (r *rig) stored() {
+	r.t.Helper()
+	select {
+	case <-r.js.PublishAsyncComplete():
+	case <-time.After(2 * patience):
+		r.t.Fatal("what was published is not stored")
+	}
+}
+
+// timers is how many timers a subscription has.
+func (r *rig) timers(sub *subscription.Subscription) (n uint64) {
+	r.t.Helper()
+	s, err := r.js.Stream(r.t.Context(), r.layout.RetryStream(sub.Queue.RetryShard))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	info, err := s.Info(r.t.Context(), jetstream.WithSubjectFilter(r.layout.RetryAt(sub.Queue.RetryShard, sub.ID, "*")))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, messages := range info.State.Subjects {
+		n += messages
+	}
+	return n
+}
+
+// handOut takes what waits on a queue, as often as it says, and hands it back: a sender
+// that was killed with it leaves it like that.
+func (r *rig) handOut(sub *subscription.Subscription, messages int) {
+	r.t.Helper()
+	c, err := r.js.Consumer(r.t.Context(), sub.Queue.Stream, sub.Queue.Consumer)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	batch, err := c.Fetch(messages, jetstream.FetchMaxWait(patience))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	got := 0
+	for m := range batch.Messages() {
+		got++
+		if err := m.Nak(); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if got != messages {
+		r.t.Fatalf("%d messages were handed out, want %d", got, messages)
+	}
+}
+
+// A sender stores the timer of a delivery and is killed before it acknowledges it. The
+// delivery is attempted again, and however that ends, the timer of the killed sender
+// does not fire. That of another delivery stays.
+func TestTimerOfKilledSender(t *testing.T) {
+	t.Parallel()
+	for status, attempts := range map[int]int{http.StatusNoContent: 1, http.StatusInternalServerError: 2} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(status) })
+			sub := r.subscribe(withoutBreaker(to("hook", rc.URL, 0, 50*time.Millisecond)))
+			r.queue(sub, 1, 1)
+			r.handOut(sub, 1)
+			r.timer(sub, 1, 2, time.Now().Add(time.Hour))
+			r.timer(sub, 2, 2, time.Now().Add(time.Hour))
+			r.stored()
+			r.send()
+			r.awaitAttempts(sub, attempts)
+			r.awaitSettled(sub)
+			if got := r.timers(sub); got != 1 {
+				t.Errorf("%d timers are left, want that of the other delivery", got)
+			}
+			if got := len(rc.all()); got != attempts {
+				t.Errorf("%d requests, want %d", got, attempts)
+			}
+		})
+	}
+}
+
+// An attempt that somebody has asked for, and that succeeds, ends the retry that
+// waits; one that fails leaves it alone.
+func TestManualSuccessCancelsTimer(t *testing.T) {
+	t.Parallel()
+	for status, left := range map[int]uint64{http.StatusNoContent: 0, http.StatusInternalServerError: 1} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(status) })
+			sub := r.subscribe(to("hook", rc.URL, 0, time.Hour))
+			r.timer(sub, 1, 2, time.Now().Add(time.Hour))
+			r.timer(sub, 2, 2, time.Now().Add(time.Hour))
+			r.stored()
+			r.send()
+			r.manual(sub, event(1))
+			r.awaitAttempts(sub, 1)
+			r.awaitSettled(sub)
+			if got := r.timers(sub); got != left+1 {
+				t.Errorf("%d timers are left, want %d", got, left+1)
+			}
+		})
+	}
+}
+
+// A timer and a dead letter that cannot be stored: their deliveries are held, and not
+// requested again, until they can be.
+func TestNothingCanBeStored(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(http.StatusInternalServerError) })
+	later, never := r.subscribe(withoutBreaker(to("later", rc.URL, 0, time.Hour))), r.subscribe(withoutBreaker(to("never", rc.URL, 0)))
+	for _, name := range []string{r.layout.RetryStream(later.Queue.RetryShard), r.layout.DeadLetters()} {
+		if err := r.js.DeleteStream(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.send()
+	r.queue(later, 0, 3)
+	r.queue(never, 0, 3)
+	eventually(t, func() (bool, string) {
+		timers := r.logged.FilterMessage("cannot store retry timer, its delivery is held and not settled").Len()
+		letters := r.logged.FilterMessage("cannot store dead letter, its delivery is held and not settled").Len()
+		return timers == 3 && letters == 3, fmt.Sprintf("%d timers and %d letters are held, want 3 and 3", timers, letters)
+	})
+	if err := r.layout.Ensure(t.Context(), r.js, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitLetters("never", 3)
+	r.awaitSettled(later)
+	r.awaitSettled(never)
+	if got := r.timers(later); got != 3 {
+		t.Errorf("%d timers, want 3", got)
+	}
+	if got := len(rc.all()); got != 6 {
+		t.Errorf("%d requests were made, want one for each delivery: 6", got)
+	}
+}
+
+// A new URL is used by the retries that wait already.
+func TestWaitingRetryUsesNewURL(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	before, after := receive(t, nil), receive(t, nil)
+	sub := r.subscribe(to("hook", before.URL, 0, time.Hour))
+	r.send()
+	const n = 5
+	due := time.Now().Add(2 * time.Second)
+	for i := range n {
+		r.timer(sub, i, 2, due)
+	}
+	r.stored()
+	r.change("hook", func(s *subscription.Subscription) { s.Endpoint.URL = after.URL })
+	changed := time.Now()
+	for _, a := range r.awaitAttempts(sub, n) {
+		if a.Attempt != 2 || a.Outcome != delivery.Delivered {
+			t.Errorf("got %+v", a)
+		}
+	}
+	late := 0 // on a machine that took more than two seconds for that
+	if changed.After(due) {
+		late = n
+	}
+	if got := len(before.all()); got > late {
+		t.Errorf("%d retries went to the old URL", got)
+	}
+}
+
+// The delays that a user sees are those of the schedule, within its jitter, although
+// the NATS server and the sender are stopped and started in the middle of every wait;
+// and no attempt is made before its time. A second stands for minutes: handed back to
+// the queue and as timers, which is how waits of minutes and hours are made.
+func TestScheduleOverRestarts(t *testing.T) {
+	t.Parallel()
+	schedule := []time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second}
+	for _, tt := range []struct {
+		name       string
+		longestNak time.Duration
+		early      time.Duration // a restarted server remembers hand-backs by the second
+	}{
+		{"handed back", 10 * time.Second, 1100 * time.Millisecond},
+		{"timers", time.Nanosecond, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(http.StatusServiceUnavailable) })
+			sub := withoutBreaker(to("hook", rc.URL, schedule...))
+			const jitter = 0.2
+			sub.Delivery.Jitter = jitter
+			sub = r.subscribe(sub)
+			const deliveries = 3
+			r.queue(sub, 0, deliveries)
+			for n := range schedule {
+				running := r.send(func(c *sender.Config) { c.LongestNak = tt.longestNak })
+				r.awaitAttempts(sub, (n+1)*deliveries)
+				running.stop()
+				r.server.Restart()
+			}
+			r.send()
+			r.awaitLetters("hook", deliveries)
+			byDelivery := make(map[string][]delivery.Attempt)
+			for _, a := range r.attempts(sub) {
+				byDelivery[a.DeliveryID] = append(byDelivery[a.DeliveryID], a)
+			}
+			if len(byDelivery) != deliveries || len(rc.all()) != deliveries*len(schedule) {
+				t.Errorf("%d requests for %d deliveries, want %d for %d", len(rc.all()), len(byDelivery), deliveries*len(schedule), deliveries)
+			}
+			for id, attempts := range byDelivery {
+				for i, a := range attempts {
+					if a.Attempt != i+1 {
+						t.Errorf("%s: attempt %d is number %d", id, i+1, a.Attempt)
+					}
+					if i+1 == len(schedule) {
+						if a.Outcome != delivery.Exhausted || a.NextAttempt != nil {
+							t.Errorf("%s: the last attempt: %+v", id, a)
+						}
+						continue
+					}
+					planned := a.NextAttempt.Sub(a.At) - time.Duration(a.Duration)
+					spread := time.Duration(jitter * float64(schedule[i+1]))
+					const rounding = time.Microsecond
+					if off := (planned - schedule[i+1]).Abs(); off > spread+rounding {
+						t.Errorf("%s: after attempt %d a wait of %s was planned, want %s ± %s", id, i+1, planned, schedule[i+1], spread)
+					}
+					if i+1 < len(attempts) {
+						if early := a.NextAttempt.Sub(attempts[i+1].At); early > tt.early {
+							t.Errorf("%s: attempt %d was made %s before its time", id, i+2, early)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// Thousands of retries wait: the queue is free for others meanwhile. They fall due at
+// once: all arrive, once, and no more at a time than the subscription allows. With
+// JETPOST_TIMERS=100000 it says what that many cost.
+func TestManyTimers(t *testing.T) {
+	t.Parallel()
+	many := 3000
+	if text := os.Getenv("JETPOST_TIMERS"); text != "" {
+		var err error
+		if many, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRig(t)
+	var retries atomic.Int64
+	all := make(chan struct{})
+	rc := receive(t, func(w http.ResponseWriter, got *request) {
+		if got.Header.Get("Jetpost-Attempt") != "1" && retries.Add(1) == int64(many) {
+			close(all)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	sub := to("hook", rc.URL, 0, time.Hour)
+	sub.Delivery.MaxInFlight = 8
+	sub = r.subscribe(sub)
+	r.send()
+	before := heap()
+	began := time.Now()
+	for i := range many {
+		r.timer(sub, i, 2, time.Now().Add(time.Hour))
+	}
+	r.stored()
+	t.Logf("%d timers are stored in %s, the heap has grown by %d MB", many, time.Since(began).Round(time.Millisecond), (heap()-before)>>20)
+	const others = 200
+	r.queue(sub, many, others)
+	r.awaitSettled(sub)
+	info, err := r.consumer(sub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.timers(sub); got != uint64(many) || info.NumAckPending > 0 { //nolint:gosec // positive
+		t.Errorf("%d timers wait, %d deliveries are pending, want %d and none", got, info.NumAckPending, many)
+	}
+	rc.wantOnce(many, others)
+
+	began = time.Now()
+	due := began.Add(time.Second)
+	for i := range many { // each takes the place of the one before
+		r.timer(sub, i, 3, due)
+	}
+	r.stored()
+	r.queue(sub, many+others, others)
+	select {
+	case <-all:
+	case <-time.After(patience + time.Duration(many)*10*time.Millisecond):
+		t.Fatalf("%d of %d retries have arrived", retries.Load(), many)
+	}
+	r.awaitSettled(sub)
+	rc.wantOnce(0, many+2*others)
+	rc.mu.Lock()
+	if rc.most > 8 {
+		t.Errorf("%d requests were made at a time, want at most 8", rc.most)
+	}
+	rc.mu.Unlock()
+	if got := r.timers(sub); got > 0 {
+		t.Errorf("%d timers are left", got)
+	}
+	t.Logf("set again, fired and delivered in %s, the heap has grown by %d MB", time.Since(began).Round(time.Millisecond), (heap()-before)>>20)
+}
+
+// heap is what is in use of it, the NATS server's included.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc) //nolint:gosec // it fits
+}
