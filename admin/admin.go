@@ -53,6 +53,9 @@ type Config struct {
 	// RedriveLease is for how long an admin may do nothing for a redrive job before
 	// another one takes it over. Default: 10 s.
 	RedriveLease time.Duration
+	// SweepEvery is how often all queues are looked at, for what accidents of NATS have
+	// left behind. Default: 10 min, and when Run begins.
+	SweepEvery time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -74,12 +77,15 @@ func (c Config) withDefaults() Config {
 	if c.RedriveLease == 0 {
 		c.RedriveLease = 10 * time.Second
 	}
+	if c.SweepEvery == 0 {
+		c.SweepEvery = 10 * time.Minute
+	}
 	return c
 }
 
 func (c Config) validate() error {
-	if c.RedriveLease < 0 {
-		return errors.New("redrive lease must be positive")
+	if c.RedriveLease < 0 || c.SweepEvery < 0 {
+		return errors.New("redrive lease and the time between sweeps must be positive")
 	}
 	if c.Timeout < 0 || c.BodyTimeout < 0 || c.Heartbeat < 0 || c.MaxFollowers < 0 {
 		return errors.New("timeout, body timeout, heartbeat and followers must be positive")

@@ -31,7 +31,8 @@ const (
 	redriveTries = 8
 )
 
-// Run works on redrive jobs until ctx ends, and then hands them over. It is for
+// Run works on redrive jobs until ctx ends, and then hands them over. It also looks
+// after the queues, see sweepQueues. It is for
 // one goroutine.
 //
 // A job belongs to the process that has written its name into it last. While it
@@ -42,6 +43,7 @@ const (
 func (a *Admin) Run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
+	working.Go(func() { a.sweepQueues(ctx) })
 	w := &redriveWatch{seen: make(map[string]sighting), active: make(map[string]bool)}
 	tick := time.NewTicker(max(a.cfg.RedriveLease/5, 10*time.Millisecond))
 	defer tick.Stop()
