@@ -32,8 +32,7 @@ const (
 )
 
 // Run works on redrive jobs until ctx ends, and then hands them over. It also looks
-// after the queues, see sweepQueues. It is for
-// one goroutine.
+// after the queues, see sweepQueues. It is for one goroutine.
 //
 // A job belongs to the process that has written its name into it last. While it
 // works, it writes the job every second, each time over the revision that it knows.
