@@ -84,6 +84,19 @@ func (r *rig) handOut(sub *subscription.Subscription, messages int) {
 	}
 }
 
+// answers waits until a server that was restarted answers to what is asked of it.
+func (r *rig) answers() {
+	r.t.Helper()
+	eventually(r.t, func() (bool, string) {
+		for _, name := range []string{r.layout.Attempts(), r.layout.DeadLetters()} {
+			if _, err := r.js.Stream(r.t.Context(), name); err != nil {
+				return false, err.Error()
+			}
+		}
+		return true, ""
+	})
+}
+
 // A sender stores the timer of a delivery and is killed before it acknowledges it. The
 // delivery is attempted again, and however that ends, the timer of the killed sender
 // does not fire. That of another delivery stays.
@@ -230,6 +243,7 @@ func TestScheduleOverRestarts(t *testing.T) {
 				r.awaitAttempts(sub, (n+1)*deliveries)
 				running.stop()
 				r.server.Restart()
+				r.answers()
 			}
 			r.send()
 			r.awaitLetters("hook", deliveries)
