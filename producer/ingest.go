@@ -27,6 +27,7 @@ const (
 //
 //	201  stored: a receipt, or for a batch {"receipts":[…]} in the batch's order
 //	400  not a CloudEvent, an unknown type, or data that breaks its schema
+//	403  a type of jetpost's own domain
 //	405  not a POST
 //	408  the body did not arrive in Config.BodyTimeout
 //	413  an event over its limits, or a batch over its own

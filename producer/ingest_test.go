@@ -252,6 +252,10 @@ func TestIngestRefuses(t *testing.T) {
 		{name: "body over the limit", body: big, header: binary(), status: 413, says: "262144"},
 
 		// The catalogue.
+		{
+			name: "jetpost's own type", body: "{}", header: binary("Ce-Type", "jetpost.breaker.opened"), status: 403, says: "published by jetpost itself",
+			fields: []string{"/type"},
+		},
 		{name: "unknown type", body: good, header: binary("Ce-Type", "com.example.orders.eaten"), status: 400, says: "eaten", fields: []string{"/type"}},
 		{name: "type of no domain", body: good, header: binary("Ce-Type", "*.>"), status: 400, says: "unknown", fields: []string{"/type"}},
 		{name: "type that would break a subject", body: good, header: binary("Ce-Type", "notes.a.>"), status: 400, says: "unknown", fields: []string{"/type"}},

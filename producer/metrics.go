@@ -13,6 +13,7 @@ const (
 	outcomeDuplicate   = "duplicate"
 	outcomeInvalid     = "invalid"      // not a CloudEvent, or its data breaks its schema
 	outcomeUnknownType = "unknown_type" // not in the catalogue
+	outcomeReserved    = "reserved"     // of jetpost's own domain
 	outcomeTooLarge    = "too_large"
 	outcomeUnavailable = "unavailable" // not known to be stored
 )

@@ -71,6 +71,8 @@ func eventProblem(err error, at string) *problem {
 		status = http.StatusRequestEntityTooLarge
 	case errors.Is(err, ErrUnavailable):
 		status = http.StatusServiceUnavailable
+	case errors.Is(err, ErrReserved):
+		status = http.StatusForbidden
 	}
 	detail := err.Error()
 	if at != "" {
@@ -83,7 +85,7 @@ func eventProblem(err error, at string) *problem {
 		for _, broken := range invalid.Problems[:min(len(invalid.Problems), maxListed)] {
 			p = p.with(at+broken.Field, broken.Message)
 		}
-	case errors.Is(err, schemas.ErrUnknownType):
+	case errors.Is(err, schemas.ErrUnknownType), errors.Is(err, ErrReserved):
 		p = p.with(at+"/type", err.Error())
 	case at != "":
 		p = p.with(at, err.Error())

@@ -2,10 +2,9 @@ package producer
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
@@ -28,6 +27,9 @@ const MaxAttributes = 32 << 10
 // stream.MaxEventSize bytes, data and attributes together, or with more than
 // MaxAttributes bytes of attributes.
 var ErrTooLarge = errors.New("event is too large")
+
+// ErrReserved is wrapped by the error for an event of jetpost's own domain.
+var ErrReserved = errors.New("event type is reserved")
 
 // ErrUnavailable is wrapped by the error for an event that is not known to be
 // stored: the server could not be reached, had no leader, or refused because it
@@ -83,7 +85,7 @@ type Receipt struct {
 }
 
 // Publish stores e and returns its receipt. The error wraps stream.ErrInvalidEvent,
-// ErrTooLarge, schemas.ErrUnknownType, or is a *schemas.ValidationError, when e
+// ErrTooLarge, ErrReserved, schemas.ErrUnknownType, or is a *schemas.ValidationError, when e
 // cannot be stored at all; it wraps ErrUnavailable when it may be published again.
 func (p *Producer) Publish(ctx context.Context, e *stream.Event) (Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
@@ -135,6 +137,10 @@ func (p *Producer) prepare(e *stream.Event, r *refresher) (prepared, error) {
 		p.metrics.rejected("", outcomeInvalid)
 		return prepared{}, err
 	}
+	if strings.HasPrefix(e.Type, stream.OperationalDomain+".") {
+		p.metrics.rejected(stream.OperationalDomain, outcomeReserved)
+		return prepared{}, fmt.Errorf("%w: types that begin with %s. are published by jetpost itself", ErrReserved, stream.OperationalDomain)
+	}
 	header := make(nats.Header, 10+len(e.Extensions))
 	e.SetHeader(header)
 	if err := checkSize(header, e.Data); err != nil { // before the data is looked at
@@ -159,7 +165,7 @@ func (p *Producer) prepare(e *stream.Event, r *refresher) (prepared, error) {
 		p.warnings.Warn("event stored although its data breaks its schema", zap.String("domain", t.Domain),
 			zap.String("event_type", e.Type), zap.String("event_id", e.ID), zap.Error(verdict.Warning))
 	}
-	header[stream.HeaderMessageID] = []string{messageID(e)}
+	header[stream.HeaderMessageID] = []string{e.MessageID()}
 	header[stream.HeaderExpectedStream] = []string{p.layout.EventLog(t.Domain)}
 	return prepared{event: e, domain: t.Domain, msg: &nats.Msg{
 		Subject: p.layout.EventSubject(t.Domain, t.Event), Header: header, Data: e.Data,
@@ -193,16 +199,6 @@ func checkSize(attributes nats.Header, data []byte) error {
 
 // ownHeaders is more than the header lines take that prepare adds to an event's.
 const ownHeaders = 256
-
-// messageID is by what the event log recognises a duplicate: the same for two
-// events exactly when source and id are (CloudEvents 1.0.2, "id"). A hash, because
-// neither is safe as a header value or bounded, and NUL is in neither.
-func messageID(e *stream.Event) string {
-	b := make([]byte, 0, 256)
-	b = append(append(append(b, e.Source...), 0), e.ID...)
-	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
 
 // naming names an event in an error, by what it has and not at any length.
 func naming(e *stream.Event) string {

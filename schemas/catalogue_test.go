@@ -88,7 +88,7 @@ func TestShippedTypes(t *testing.T) {
 	if diff := cmp.Diff([]string{"pull_request", "pull_request_comment", "push"}, got); diff != "" {
 		t.Error(diff)
 	}
-	domains := []string{"git"}
+	domains := []string{"git", "jetpost"}
 	for _, d := range jfrogEvents() {
 		if !slices.Contains(domains, d.domain) {
 			domains = append(domains, d.domain)

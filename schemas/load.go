@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/jetpost/jetpost/stream"
 )
 
 // Load reads the shipped domains and those of the extra folders. A folder holds
@@ -101,6 +103,7 @@ func assemble(domains []*loaded, found *problems) *Catalogue {
 		if d.Shipped {
 			files[d.Name] = "jetpost itself"
 		}
+		d.checkReserved(found)
 		if i := slices.IndexFunc(c.domains, func(o *Domain) bool { return o.TypePrefix == d.TypePrefix }); i >= 0 {
 			found.add(d.file, "the type_prefix %s already belongs to the domain %s: choose another one", d.TypePrefix, c.domains[i].Name)
 			continue
@@ -124,6 +127,15 @@ func assemble(domains []*loaded, found *problems) *Catalogue {
 	return c
 }
 
+// checkReserved keeps others from having types that read like jetpost's own. The
+// prefix itself is taken.
+func (d *loaded) checkReserved(found *problems) {
+	const own = stream.OperationalDomain + "."
+	if !d.Shipped && strings.HasPrefix(d.TypePrefix, own) && d.TypePrefix != own {
+		found.add(d.file, "has the type_prefix %s: types that begin with %s are jetpost's own, choose another one", d.TypePrefix, own)
+	}
+}
+
 func (c *Catalogue) sort() {
 	slices.SortFunc(c.domains, func(a, b *Domain) int { return strings.Compare(a.Name, b.Name) })
 }
@@ -134,6 +146,7 @@ func (c *Catalogue) sort() {
 func (c *Catalogue) with(d *loaded, found *problems) *Catalogue {
 	next := c.without(d.Name)
 	before := len(*found)
+	d.checkReserved(found)
 	for _, other := range next.domains {
 		switch {
 		case other.Name == d.Name:

@@ -134,6 +134,9 @@ func TestBadFolders(t *testing.T) {
 		{"a shipped domain", []string{"git/domain.json", `{"name":"git","open":true,"type_prefix":"my.git."}`}, []string{
 			`git/domain.json: the domain git is already defined by jetpost itself: choose another name`,
 		}},
+		{"a prefix within jetpost's own", []string{"mine/domain.json", `{"name":"mine","open":true,"type_prefix":"jetpost.mine."}`}, []string{
+			`mine/domain.json: has the type_prefix jetpost.mine.: types that begin with jetpost. are jetpost's own, choose another one`,
+		}},
 		{"a shipped domain's prefix", []string{"vcs/domain.json", `{"name":"vcs","open":true,"type_prefix":"git."}`}, []string{
 			`vcs/domain.json: the type_prefix git. already belongs to the domain git: choose another one`,
 		}},

@@ -74,7 +74,7 @@ func TestUnknownTypes(t *testing.T) {
 		{
 			"no domain", "billing.paid", `unknown event type "billing.paid": no domain has a type prefix that fits; domains are app_trust (app_trust.*), artifact (artifact.*), `,
 		},
-		{"no domain, but users' own", "billing.paid", `(git.*), orders (com.example.orders.*), quiet (quiet.*), release_bundle (`},
+		{"no domain, but users' own", "billing.paid", `(git.*), jetpost (jetpost.*), orders (com.example.orders.*), quiet (quiet.*), release_bundle (`},
 		{"no domain, and what to do", "billing.paid", `xray_scan_status (xray_scan_status.*); to add one use jetpost schemas push, or give its folder with --schemas`},
 		{"a slip in the domain", "gti.push", `did you mean "git.push"?`},
 		{"a domain is no type", "git.", `domain git does not have it`},

@@ -183,7 +183,9 @@ func TestStoreRefuses(t *testing.T) {
 		want         string
 	}{
 		{"a shipped one", "git", oneEvent("git", `{}`), "it comes with jetpost"},
+		{"jetpost's own", "jetpost", oneEvent("jetpost", `{}`), "it comes with jetpost"},
 		{"a prefix of a shipped one", "mine", prefixed("mine", "git."), "has the type_prefix git., which already belongs to the domain git"},
+		{"a prefix within jetpost's own", "mine", prefixed("mine", "jetpost.mine."), "types that begin with jetpost. are jetpost's own"},
 		{"a prefix of a registered one", "mine", prefixed("mine", "shop."), "which already belongs to the domain shop"},
 		{"a longer prefix, which takes types", "mine", func() schemas.Files {
 			files := prefixed("mine", "shop.created.")
