@@ -27,6 +27,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -56,6 +57,9 @@ type Config struct {
 	// SweepEvery is how often all queues are looked at, for what accidents of NATS have
 	// left behind. Default: 10 min, and when Run begins.
 	SweepEvery time.Duration
+	// Events is where operational events go. The caller keeps it running. Default:
+	// nowhere.
+	Events *operational.Publisher
 }
 
 func (c Config) withDefaults() Config {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
 )
@@ -73,14 +74,18 @@ func (a *Admin) resetBreaker(ctx context.Context, in *Named) (*oneBreaker, error
 		return nil, err
 	}
 	wasClosed := true
+	var was breaker.Record
 	r, err := breaker.Change(ctx, kv, sub.ID, func(r breaker.Record) (breaker.Record, bool) {
-		wasClosed = r.State == breaker.Closed
+		wasClosed, was = r.State == breaker.Closed, r
 		return r.Close(time.Now().UTC(), "closed by hand"), !wasClosed
 	})
 	if err != nil {
 		return nil, err
 	}
 	if !wasClosed {
+		if was.Target == breaker.TargetOf(sub) { // not of another endpoint
+			a.cfg.Events.Publish(operational.Closed(sub, &was, &r, operational.Admin))
+		}
 		a.log.Info("breaker closed by hand", zap.String("subscription_id", sub.ID))
 	}
 	return &oneBreaker{showBreaker(sub, r)}, nil
@@ -120,7 +125,7 @@ func (a *Admin) forgetState(ctx context.Context, id string) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
-	for _, subject := range [...]string{a.layout.StateRateSubject(id), a.layout.StateBreakerSubject(id)} {
+	for _, subject := range [...]string{a.layout.StateRateSubject(id), a.layout.StateBreakerSubject(id), a.layout.StateLaggingSubject(id)} {
 		if err == nil {
 			err = state.Purge(ctx, jetstream.WithPurgeSubject(subject))
 		}

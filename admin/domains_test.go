@@ -134,6 +134,7 @@ func TestDeleteDomain(t *testing.T) {
 	f.do("DELETE", "/v1/subscriptions/ci", "").want(http.StatusOK)
 	f.do("DELETE", "/v1/domains/shop", "", "If-Match", `"1000"`).want(http.StatusPreconditionFailed)
 	f.do("DELETE", "/v1/domains/git", "").want(http.StatusConflict).mustContain("comes with jetpost")
+	f.do("DELETE", "/v1/domains/jetpost", "").want(http.StatusConflict).mustContain("comes with jetpost")
 	f.do("DELETE", "/v1/domains/none", "").want(http.StatusNotFound)
 	f.do("DELETE", "/v1/domains/shop", "").want(http.StatusNoContent)
 	f.do("GET", "/v1/domains/shop", "").want(http.StatusNotFound)

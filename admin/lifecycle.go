@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -99,13 +100,16 @@ func (a *Admin) setState(ctx context.Context, id string, state subscription.Stat
 		return nil, err
 	}
 	defer unlock()
+	var before *subscription.Subscription
 	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
+		before = sub.Clone()
 		sub.State, sub.StateReason = state, reason
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Events.Publish(operational.Changed(before, updated, operational.Admin)...)
 	return answerWith(updated), nil
 }
 
@@ -138,13 +142,16 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	if problem := rotateProblem(traits, overlap, secret); problem != nil {
 		return nil, problem
 	}
+	var before *subscription.Subscription
 	updated, err := a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
+		before = sub.Clone()
 		_, err := sub.Rotate(traits, now, overlap, secret)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Events.Publish(operational.Changed(before, updated, operational.Admin)...)
 	out := &rotated{}
 	out.Body.PublicKey = updated.Secrets[0].PublicKey
 	out.Body.Secret, out.Body.OldValidUntil = secret.Reveal(), now.Add(overlap).UTC()

@@ -13,7 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -138,6 +138,7 @@ func (a *Admin) create(ctx context.Context, in *RawJSON) (*oneSubscription, erro
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Events.Publish(operational.Created(created, operational.Admin))
 	// Another process may have been deleting a subscription of this id, and its
 	// queue, in between.
 	if err := a.ensureQueue(ctx, created); err != nil {
@@ -205,6 +206,7 @@ func (a *Admin) change(ctx context.Context, id, ifMatch string,
 		return nil, err
 	}
 	defer unlock()
+	var before *subscription.Subscription
 	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
 		if err := matches(sub, ifMatch); err != nil {
 			return err
@@ -223,12 +225,14 @@ func (a *Admin) change(ctx context.Context, id, ifMatch string,
 		if err := a.check(ctx, changed, old); err != nil {
 			return err
 		}
+		before = old
 		*sub = *changed
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Events.Publish(operational.Changed(before, updated, operational.Admin)...)
 	// Always, and not only for another max_in_flight: when this step fails, the
 	// client's next try has to do it.
 	if err := a.ensureQueue(ctx, updated); err != nil {
@@ -247,44 +251,42 @@ func (a *Admin) remove(ctx context.Context, in *deleteRequest) (*deleted, error)
 		return nil, err
 	}
 	defer unlock()
-	queue, err := a.retire(ctx, in)
+	retired, err := a.retire(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	out := &deleted{}
-	if out.Body.Queued, out.Body.Retries, err = a.drop(ctx, in.ID, queue); err != nil {
+	if out.Body.Queued, out.Body.Retries, err = a.drop(ctx, in.ID, retired.Queue); err != nil {
 		return nil, err
 	}
 	out.Body.Dropped = out.Body.Queued + out.Body.Retries
 	if err := a.store.Delete(ctx, in.ID, 0); err != nil && !errors.Is(err, subscription.ErrNotFound) {
 		return nil, err
 	}
+	a.cfg.Events.Publish(operational.Deleted(retired, out.Body.Dropped, operational.Admin))
 	return out, nil
 }
 
-// retire disables a subscription and returns its queue. A record that cannot be
-// read, because its keyring is lost, must still be deletable.
-func (a *Admin) retire(ctx context.Context, in *deleteRequest) (stream.Queue, error) {
+// retire disables a subscription and returns it. A record that cannot be read,
+// because its keyring is lost, must still be deletable: then only its id and its
+// queue are known.
+func (a *Admin) retire(ctx context.Context, in *deleteRequest) (*subscription.Subscription, error) {
 	snapshot, err := a.view.Sync(ctx)
 	if err != nil {
-		return stream.Queue{}, err
+		return nil, err
 	}
 	for _, broken := range snapshot.Broken() {
 		if broken.ID == in.ID {
-			return a.layout.QueueFor(in.ID), nil
+			return &subscription.Subscription{ID: in.ID, Revision: broken.Revision, Queue: a.layout.QueueFor(in.ID)}, nil
 		}
 	}
-	retired, err := a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
+	return a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
 		if err := matches(sub, in.IfMatch); err != nil {
 			return err
 		}
 		sub.State, sub.StateReason = subscription.Disabled, "is being deleted"
 		return nil
 	})
-	if err != nil {
-		return stream.Queue{}, err
-	}
-	return retired.Queue, nil
 }
 
 // check reports everything that is wrong with sub at once: with the fields, with

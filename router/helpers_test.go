@@ -18,6 +18,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/router"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/streamtest"
 	"github.com/jetpost/jetpost/subscription"
@@ -35,6 +36,7 @@ type rig struct {
 	store  *subscription.Store
 	log    *zap.Logger
 	logged *observer.ObservedLogs
+	events *operational.Publisher // of the routers; nil: none
 }
 
 func newRig(t *testing.T) *rig {
@@ -99,7 +101,7 @@ func (r *rig) route(domains ...string) *running {
 	if len(domains) == 0 {
 		domains = []string{"notes"}
 	}
-	service, err := router.New(router.Config{Domains: domains, Grace: 2 * time.Second}, nc, r.layout, view, r.log, reg)
+	service, err := router.New(router.Config{Domains: domains, Grace: 2 * time.Second, Events: r.events}, nc, r.layout, view, r.log, reg)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -47,6 +48,9 @@ type Config struct {
 	Grace time.Duration
 	// Health is told which queues store nothing. Default: nobody is.
 	Health *stream.Health
+	// Events is where operational events go. The caller keeps it running. Default:
+	// nowhere.
+	Events *operational.Publisher
 }
 
 func (c Config) withDefaults() Config {
@@ -73,6 +77,8 @@ type Router struct {
 	letters *delivery.DeadLetters
 	log     *zap.Logger
 	metrics *metrics
+
+	overflows *overflows
 }
 
 // New returns a router. view must be kept running by the caller; its secrets may
@@ -93,12 +99,15 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	return &Router{
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view,
 		letters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
+		overflows: newOverflows(cfg.Events, overflowPause, overflowEvery),
 	}, nil
 }
 
 // Run routes until ctx ends, and returns nil when what was in work is settled.
 func (r *Router) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { r.overflows.run(ctx); return nil })
+	defer r.overflows.flushAll()
 	if len(r.cfg.Domains) > 0 {
 		for _, domain := range r.cfg.Domains {
 			g.Go(func() error { return r.route(ctx, domain) })

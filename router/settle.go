@@ -126,6 +126,7 @@ func (d *domainRoute) overflow(ctx context.Context, r *routed, t *target) error 
 		return err
 	}
 	d.metrics.overflow()
+	d.overflows.add(s, letter)
 	d.log.Error("queue is full, delivery kept as dead letter", zap.String("subscription_id", s.ID),
 		zap.String("delivery_id", letter.ID), zap.String("event_id", r.event.ID), zap.Uint64("seq", r.msg.Sequence))
 	return nil

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
@@ -292,6 +293,7 @@ func (l *lane) observe(ctx context.Context, e *endpoint, f *evidence, generation
 	}
 	if next != nil {
 		l.metrics.transition(next.State)
+		l.cfg.Events.Publish(operational.Opened(e.sub, next))
 		l.log.Warn("breaker opened", append(breakerFields(l.id, next), zap.String("delivery_id", f.id), zap.String("endpoint_host", e.url.Host))...)
 	}
 }

@@ -26,6 +26,7 @@ type lane struct {
 	line     *line // before the requests, where there is a rate
 	breaker  *breakerCopy
 	guard    guard
+	backlog  backlog
 
 	mu       sync.Mutex
 	next     map[uint64]expectation // by queue sequence: what a nak of this lane will bring
@@ -66,6 +67,7 @@ func (l *lane) mayServe(sub *subscription.Subscription) bool {
 func (l *lane) run(ctx, work context.Context) {
 	var requests sync.WaitGroup
 	defer requests.Wait()
+	l.backlogs.add(ctx, l)
 	if l.terms.asks {
 		requests.Go(func() { l.askForConsent(ctx, work) })
 	}
@@ -147,6 +149,7 @@ func (l *lane) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs [
 // their turn, in a view that holds every change answered by then: a rotated secret
 // or a new URL is used from the next attempt on.
 func (l *lane) ready(ctx context.Context, msgs []*stream.Message) *endpoint {
+	l.backlog.used.Store(true)
 	snapshot, err := l.view.Sync(ctx)
 	if err != nil {
 		delay := time.Duration(0) // being stopped: another sender may have them at once

@@ -23,6 +23,7 @@ type metrics struct {
 	ownership   *prometheus.CounterVec
 	gained      prometheus.Counter
 	lost        prometheus.Counter
+	oldest      prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -62,10 +63,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		Name: "jetpost_sender_ownership_changes_total", Help: "Subscriptions that this sender has taken over from another one, or left to one.",
 	}, []string{"change"})
 	m.gained, m.lost = m.ownership.WithLabelValues("gained"), m.ownership.WithLabelValues("lost")
+	m.oldest = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "jetpost_sender_oldest_waiting_seconds", Help: "How long the oldest delivery has been in its queue, over all queues of this sender, when they were last looked at.",
+	})
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -40,6 +40,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
@@ -87,6 +88,15 @@ type Config struct {
 	Probes breaker.Timing
 	// Health is told which streams store nothing. Default: nobody is.
 	Health *stream.Health
+	// Events is where operational events go. The caller keeps it running. Default:
+	// nowhere.
+	Events *operational.Publisher
+	// LaggingAfter is how long the first delivery of a queue may wait before there is an
+	// event about it. Default: 15 min; negative: there is none.
+	LaggingAfter time.Duration
+	// LookEvery is how often queues in which deliveries wait are looked at, give or take
+	// a third. Default: 45 s.
+	LookEvery time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -111,6 +121,12 @@ func (c Config) withDefaults() Config {
 	if c.Debounce == 0 {
 		c.Debounce = 2 * time.Second
 	}
+	if c.LaggingAfter == 0 {
+		c.LaggingAfter = 15 * time.Minute
+	}
+	if c.LookEvery == 0 {
+		c.LookEvery = 45 * time.Second
+	}
 	return c
 }
 
@@ -118,8 +134,8 @@ func (c Config) validate() error {
 	if c.Egress == nil {
 		return errors.New("sender: no egress rules: which addresses may be called must be decided")
 	}
-	if c.Origin == "" || c.HoldInterval < 0 {
-		return errors.New("sender: the origin must be a host name, and the hold interval positive")
+	if c.Origin == "" || c.HoldInterval < 0 || c.LookEvery < 0 {
+		return errors.New("sender: the origin must be a host name, and the intervals positive")
 	}
 	if c.Heartbeat < 0 || c.Heartbeat > stream.MembersTTL/2 || c.Debounce < 0 {
 		return fmt.Errorf("sender: the heartbeat must be positive and at most %s, and the debounce positive", stream.MembersTTL/2)
@@ -149,6 +165,7 @@ type Sender struct {
 	token    string // names this sender in leases, and among the members
 	members  *membership
 	breakers *breakers
+	backlogs *backlogs
 
 	clock   clock
 	stateMu sync.Mutex
@@ -174,7 +191,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
 		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
-	s.token, s.breakers = newMemberID(), newBreakers()
+	s.token, s.breakers, s.backlogs = newMemberID(), newBreakers(), newBacklogs()
 	host, _ := os.Hostname() // it is for people only
 	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
 	s.clock.read = s.serverTime
@@ -204,6 +221,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		running.Go(func() { s.pump(pulling, work, shard) })
 	}
 	running.Go(func() { s.followBreakers(pulling) })
+	running.Go(func() { s.watchBacklogs(pulling) })
 	running.Go(func() { s.runLanes(pulling, work) })
 
 	for ctx.Err() == nil {

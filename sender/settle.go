@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -39,6 +40,7 @@ func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
 		l.forgetTimer(ctx, u)
 		l.ack(m, d)
 	case delivery.Retry:
+		l.noteFailing(u, a)
 		l.retryLater(ctx, u, a)
 	case delivery.Gone:
 		if err := l.disable(ctx, "receiver answered 410 Gone"); err != nil {
@@ -131,6 +133,7 @@ func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, 
 	}
 	l.forgetTimer(ctx, u)
 	l.metrics.deadLetter(reason)
+	l.cfg.Events.Publish(operational.GivenUp(u.e.sub, d, reason, attempts, last))
 	l.log.Warn("delivery given up", zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID),
 		zap.String("event_id", d.Event.ID), zap.String("event_type", d.Event.Type), zap.Int("attempt", attempts), zap.String("reason", string(reason)))
 	l.ack(m, d)
@@ -162,12 +165,14 @@ func (l *lane) disable(ctx context.Context, reason string) error {
 		if sub.State == subscription.Disabled {
 			return nil
 		}
+		was := sub.State
 		sub.State, sub.StateReason = subscription.Disabled, reason
-		_, err = l.store.Update(ctx, sub)
+		updated, err := l.store.Update(ctx, sub)
 		if errors.Is(err, subscription.ErrConflict) {
 			continue
 		}
 		if err == nil {
+			l.cfg.Events.Publish(operational.Disabled(was, updated))
 			l.log.Warn("subscription disabled", zap.String("subscription_id", l.id), zap.String("reason", reason))
 		}
 		return err

@@ -248,9 +248,9 @@ func (t *trial) finish(ctx context.Context, e *endpoint, findings []evidence) {
 		case unknown:
 		}
 	}
-	var before breaker.State
+	var before breaker.Record
 	next, err := t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
-		before = r.State
+		before = r
 		switch {
 		case r.IsClosed(target) || r.Lease.By != t.token:
 			return r, false
@@ -270,8 +270,9 @@ func (t *trial) finish(ctx context.Context, e *endpoint, findings []evidence) {
 	}
 	fields := append(breakerFields(t.id, next), zap.String("delivery_id", findings[0].id), zap.String("endpoint_host", e.url.Host))
 	switch {
-	case next.State != before:
+	case next.State != before.State:
 		t.metrics.transition(next.State)
+		t.noteClosed(e.sub, &before, next)
 		t.log.Warn("breaker is "+string(next.State), fields...)
 	case failed != nil:
 		t.log.Info("breaker stays open", fields...)

@@ -277,8 +277,8 @@ func (l Layout) CatalogStream() string { return "KV_" + l.CatalogBucket() }
 func (l Layout) CatalogKey(domain string) string { return "$KV." + l.CatalogBucket() + "." + domain }
 
 // StateBucket is the key-value bucket that holds what the processes of one kind
-// have to agree on while they work: senders by StateRate and StateBreaker, admins by
-// StateRedrive.
+// have to agree on while they work: senders by StateRate, StateBreaker and
+// StateLagging, admins by StateRedrive.
 func (l Layout) StateBucket() string { return l.stream("state") }
 
 // StateStream is the stream under the state bucket.
@@ -305,6 +305,15 @@ func StateBreakerSubscription(key string) string {
 // StateBreakerSubject is the subject of that key.
 func (l Layout) StateBreakerSubject(subscription string) string {
 	return l.stateKey(StateBreaker(subscription))
+}
+
+// StateLagging is the key in the state bucket under which the senders keep that the
+// deliveries of a subscription have waited for too long.
+func StateLagging(subscription string) string { return "lagging." + subscription }
+
+// StateLaggingSubject is the subject of that key.
+func (l Layout) StateLaggingSubject(subscription string) string {
+	return l.stateKey(StateLagging(subscription))
 }
 
 // StateRedrive is the key in the state bucket under which admins keep a redrive job.

@@ -51,23 +51,22 @@ func (l Layout) Permissions(role Role) Permissions {
 	case RoleProducer:
 		p.Publish = []string{l.subject("events", ">")}
 	case RoleRouter:
-		p.Publish = append(take(RouterConsumer), l.subject("deliveries", "*"), l.DeadLetterSubject("*"))
+		p.Publish = append(take(RouterConsumer), l.subject("deliveries", "*"), l.DeadLetterSubject("*"), l.EventSubject(OperationalDomain, ">"))
 	case RoleSender:
 		p.Publish = append(take(SenderConsumer),
 			l.subject("deliveries", "*"), // the pump puts what was retried back
 			l.RetryAt("*", "*", "*"),     // not RetryDue: only the server lets timers fire
 			l.AttemptSubject("*"),
 			l.DeadLetterSubject("*"),
+			l.EventSubject(OperationalDomain, ">"),
+			apiPrefix+"STREAM.INFO.*", // how long the first delivery of a queue has waited
 			// A record may be there already: see Log.Record in package delivery.
-			apiPrefix+"STREAM.INFO."+l.Attempts(),
 			apiPrefix+"DIRECT.GET."+l.Attempts(),
 			// The subscription whose receiver is gone is disabled, and what a receiver has
 			// answered to the handshake is written down.
-			apiPrefix+"STREAM.INFO."+l.SubscriptionsStream(),
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
 			l.subscriptionKey("*"),
 			// What senders agree on. The state of the bucket says what time it is there.
-			apiPrefix+"STREAM.INFO."+l.StateStream(),
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.stateKey("*.*"),
 			l.stateKey("*.*"),
 			// And they follow the breakers.
@@ -80,7 +79,6 @@ func (l Layout) Permissions(role Role) Permissions {
 			l.MemberKey("*"),
 			apiPrefix+"INFO",
 			apiPrefix+"STREAM.CREATE."+l.MembersStream(),
-			apiPrefix+"STREAM.INFO."+l.MembersStream(),
 			apiPrefix+"CONSUMER.CREATE."+l.MembersStream()+".*."+l.MemberKey(">"),
 			apiPrefix+"CONSUMER.DELETE."+l.MembersStream()+".*",
 			"$JS.FC."+l.MembersStream()+".>",
@@ -126,6 +124,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateBreakerSubject("*"),
 			l.StateBreakerSubject("*"),
 			l.StateProbeSubject(RoleControl),
+			l.EventSubject(OperationalDomain, ">"),
 		)
 	default:
 		return Permissions{}

@@ -85,6 +85,8 @@ func TestPermissions(t *testing.T) {
 		{"publish an event of more tokens", l.EventSubject("git", "push.main"), []stream.Role{producer}},
 		{"publish an event elsewhere", other.EventSubject("git", "push"), nil},
 		{"publish without the prefix", "events.git.push", nil},
+		{"publish an operational event", l.EventSubject(stream.OperationalDomain, "breaker.opened"), []stream.Role{producer, router, sender, control}},
+		{"publish an operational event elsewhere", other.EventSubject(stream.OperationalDomain, "breaker.opened"), nil},
 		{"queue a delivery", l.QueueFor("ci").Subject, []stream.Role{router, sender, control}},
 		{"queue a delivery elsewhere", other.QueueFor("ci").Subject, nil},
 		{"set a timer", l.RetryAt("00", "ci", "key"), []stream.Role{sender}},
@@ -108,7 +110,7 @@ func TestPermissions(t *testing.T) {
 		{"watch the domains", api + "CONSUMER.CREATE." + catalog + ".any.$KV.acme_catalog.>", []stream.Role{view, control}},
 		{"end a watch of the domains", api + "CONSUMER.DELETE." + catalog + ".any", []stream.Role{view, control}},
 		{"go on with a watch of the domains", "$JS.FC." + catalog + ".any.token", []stream.Role{view, control}},
-		{"ask where the domains end", api + "STREAM.INFO." + catalog, []stream.Role{view, control}},
+		{"ask where the domains end", api + "STREAM.INFO." + catalog, []stream.Role{sender, view, control}},
 
 		{"agree on a rate", "$KV.acme_state." + stream.StateRate("ci"), []stream.Role{sender}},
 		{"agree on a rate elsewhere", "$KV.umbrella_state." + stream.StateRate("ci"), nil},
@@ -120,6 +122,8 @@ func TestPermissions(t *testing.T) {
 		{"go on with a watch of the breakers", "$JS.FC." + l.StateStream() + ".any.token", []stream.Role{sender}},
 		{"try out the storage", l.StateProbeSubject(view), []stream.Role{sender, view}},
 		{"try out the storage as an admin", l.StateProbeSubject(control), []stream.Role{sender, control}},
+		{"note that deliveries lag", l.StateLaggingSubject("ci"), []stream.Role{sender}},
+		{"ask how long deliveries have waited", api + "STREAM.INFO." + queue, []stream.Role{sender, control}},
 		{"ask what time it is", api + "STREAM.INFO." + l.StateStream(), []stream.Role{sender, control}},
 
 		{"say that it is alive", l.MemberKey("snd-1"), []stream.Role{sender}},

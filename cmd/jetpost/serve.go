@@ -24,6 +24,7 @@ import (
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/router"
 	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/sender"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/embedded"
@@ -56,6 +57,7 @@ type serveCmd struct {
 	AdminToken  string         `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Token that the API asks for. Best given by the environment. Default: admin.token in the data directory, made at the first start."`
 
 	handshakeFlags
+	operationalFlags
 
 	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md). Every process needs the same. To add domains without a restart use jetpost schemas push."`
 	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
@@ -150,6 +152,11 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	catalogue := schemas.NewLive(loaded, js, layout, log)
 	storage := stream.NewHealth(js, layout, role, log)
 
+	events, err := c.openPublisher(connect, layout, log, reg)
+	if err != nil {
+		return err
+	}
+
 	// Services stop before the connections and the server they use: work ends with
 	// ctx, the server, the view and the catalogue only after it.
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
@@ -157,6 +164,9 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	var support errgroup.Group
 	support.Go(func() error { return view.Run(background) })
 	support.Go(func() error { return catalogue.Run(background) })
+	if events != nil {
+		support.Go(func() error { return events.Run(background) })
+	}
 	defer func() {
 		stopBackground()
 		err = errors.Join(err, support.Wait())
@@ -174,7 +184,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	services, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	if c.has(roleProducer) || c.has(roleAdmin) {
-		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, storage, log, reg, ctx.Done())
+		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, storage, events, log, reg, ctx.Done())
 		if err != nil {
 			return err
 		}
@@ -187,7 +197,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		if err != nil {
 			return err
 		}
-		r, err := router.New(router.Config{Catalogue: catalogue, Health: storage}, nc, layout, view, log, reg)
+		r, err := router.New(router.Config{Catalogue: catalogue, Health: storage, Events: events}, nc, layout, view, log, reg)
 		if err != nil {
 			return err
 		}
@@ -206,6 +216,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		s, err := sender.New(sender.Config{
 			Egress: egress, Version: version, PID: os.Getpid(), UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
 			Health: storage,
+			Events: events, LaggingAfter: c.limit(),
 		}, nc, layout, view, store, log, reg)
 		if err != nil {
 			return err
@@ -354,7 +365,7 @@ func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream
 // mountAPI serves what people and programs call: events in, and the admin API,
 // which it returns where this process has it.
 func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring,
-	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, storage *stream.Health, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
+	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, storage *stream.Health, events *operational.Publisher, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
 ) (*admin.Admin, error) {
 	token := c.AdminToken
 	if token == "" {
@@ -388,7 +399,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 	if c.has(roleAdmin) {
 		store := subscription.NewStore(js, layout, keyring, log)
 		var err error
-		a, err = admin.New(admin.Config{Version: version, Stopping: stopping}, js, layout, store, view, egress, catalogue, log, reg)
+		a, err = admin.New(admin.Config{Version: version, Stopping: stopping, Events: events}, js, layout, store, view, egress, catalogue, log, reg)
 		if err != nil {
 			return nil, err
 		}
