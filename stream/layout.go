@@ -277,8 +277,8 @@ func (l Layout) CatalogStream() string { return "KV_" + l.CatalogBucket() }
 func (l Layout) CatalogKey(domain string) string { return "$KV." + l.CatalogBucket() + "." + domain }
 
 // StateBucket is the key-value bucket that holds what the processes of one kind
-// have to agree on while they work: senders by StateRate, StateBreaker and
-// StateLagging, admins by StateRedrive.
+// have to agree on while they work: senders by StateRate, StateBreaker, StateLagging
+// and StateOrder, admins by StateRedrive.
 func (l Layout) StateBucket() string { return l.stream("state") }
 
 // StateStream is the stream under the state bucket.
@@ -314,6 +314,15 @@ func StateLagging(subscription string) string { return "lagging." + subscription
 // StateLaggingSubject is the subject of that key.
 func (l Layout) StateLaggingSubject(subscription string) string {
 	return l.stateKey(StateLagging(subscription))
+}
+
+// StateOrder is the key in the state bucket under which the senders keep how often
+// the delivery was attempted that an ordered subscription waits for.
+func StateOrder(subscription string) string { return "order." + subscription }
+
+// StateOrderSubject is the subject of that key.
+func (l Layout) StateOrderSubject(subscription string) string {
+	return l.stateKey(StateOrder(subscription))
 }
 
 // StateRedrive is the key in the state bucket under which admins keep a redrive job.

@@ -64,6 +64,8 @@ func TestNamesGolden(t *testing.T) {
 		row("state key of a breaker", stream.StateBreaker("ci"))
 		row("its subject", l.StateBreakerSubject("ci"))
 		row("and back", stream.StateBreakerSubscription(stream.StateBreaker("ci")))
+		row("state key of an order", stream.StateOrder("ci"))
+		row("its subject", l.StateOrderSubject("ci"))
 		row("state key of a redrive job", stream.StateRedrive("rd-1"))
 		row("and its subject", l.StateRedriveSubject("rd-1"))
 		row("members bucket", l.MembersBucket())

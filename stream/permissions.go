@@ -51,7 +51,13 @@ func (l Layout) Permissions(role Role) Permissions {
 	case RoleProducer:
 		p.Publish = []string{l.subject("events", ">")}
 	case RoleRouter:
-		p.Publish = append(take(RouterConsumer), l.subject("deliveries", "*"), l.DeadLetterSubject("*"), l.EventSubject(OperationalDomain, ">"))
+		p.Publish = append(take(RouterConsumer), l.subject("deliveries", "*"), l.DeadLetterSubject("*"),
+			// How far the events are settled, and which are there no more: what is delivered
+			// in order has to wait for it. No DIRECT.GET: it would read whole streams.
+			apiPrefix+"CONSUMER.INFO.*."+RouterConsumer,
+			apiPrefix+"STREAM.INFO.*",
+			l.EventSubject(OperationalDomain, ">"),
+		)
 	case RoleSender:
 		p.Publish = append(take(SenderConsumer),
 			l.subject("deliveries", "*"), // the pump puts what was retried back

@@ -103,14 +103,14 @@ func TestPermissions(t *testing.T) {
 		{"end a watch", api + "CONSUMER.DELETE." + bucket + ".any", []stream.Role{view, control}},
 		{"go on with a watch", "$JS.FC." + bucket + ".any.token", []stream.Role{view, control}},
 		{"go on with a watch, second form", "$JS.FC._.hash." + bucket + ".any.token", []stream.Role{view, control}},
-		{"ask where the subscriptions end", api + "STREAM.INFO." + bucket, []stream.Role{sender, view, control}},
+		{"ask where the subscriptions end", api + "STREAM.INFO." + bucket, []stream.Role{router, sender, view, control}},
 
 		{"register a domain", "$KV.acme_catalog.orders", []stream.Role{control}},
 		{"register a domain elsewhere", "$KV.umbrella_catalog.orders", nil},
 		{"watch the domains", api + "CONSUMER.CREATE." + catalog + ".any.$KV.acme_catalog.>", []stream.Role{view, control}},
 		{"end a watch of the domains", api + "CONSUMER.DELETE." + catalog + ".any", []stream.Role{view, control}},
 		{"go on with a watch of the domains", "$JS.FC." + catalog + ".any.token", []stream.Role{view, control}},
-		{"ask where the domains end", api + "STREAM.INFO." + catalog, []stream.Role{sender, view, control}},
+		{"ask where the domains end", api + "STREAM.INFO." + catalog, []stream.Role{router, sender, view, control}},
 
 		{"agree on a rate", "$KV.acme_state." + stream.StateRate("ci"), []stream.Role{sender}},
 		{"agree on a rate elsewhere", "$KV.umbrella_state." + stream.StateRate("ci"), nil},
@@ -123,8 +123,14 @@ func TestPermissions(t *testing.T) {
 		{"try out the storage", l.StateProbeSubject(view), []stream.Role{sender, view}},
 		{"try out the storage as an admin", l.StateProbeSubject(control), []stream.Role{sender, control}},
 		{"note that deliveries lag", l.StateLaggingSubject("ci"), []stream.Role{sender}},
-		{"ask how long deliveries have waited", api + "STREAM.INFO." + queue, []stream.Role{sender, control}},
-		{"ask what time it is", api + "STREAM.INFO." + l.StateStream(), []stream.Role{sender, control}},
+		{"ask how long deliveries have waited", api + "STREAM.INFO." + queue, []stream.Role{router, sender, control}},
+		{"ask what time it is", api + "STREAM.INFO." + l.StateStream(), []stream.Role{router, sender, control}},
+
+		{"ask which events are settled", api + "CONSUMER.INFO." + l.EventLog("git") + ".router", []stream.Role{router, control}},
+		{"ask which events are erased", api + "STREAM.INFO." + l.EventLog("git"), []stream.Role{router, sender, control}},
+		{"ask which deliveries are settled", api + "CONSUMER.INFO." + queue + ".sender", []stream.Role{control}},
+		{"write down the attempts of what is ordered", "$KV.acme_state." + stream.StateOrder("ci"), []stream.Role{sender}},
+		{"read the attempts of what is ordered", api + "DIRECT.GET." + l.StateStream() + "." + l.StateOrderSubject("ci"), []stream.Role{sender}},
 
 		{"say that it is alive", l.MemberKey("snd-1"), []stream.Role{sender}},
 		{"say so elsewhere", other.MemberKey("snd-1"), nil},
