@@ -125,7 +125,9 @@ func (a *Admin) forgetState(ctx context.Context, id string) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
-	for _, subject := range [...]string{a.layout.StateRateSubject(id), a.layout.StateBreakerSubject(id), a.layout.StateLaggingSubject(id)} {
+	for _, subject := range [...]string{
+		a.layout.StateRateSubject(id), a.layout.StateBreakerSubject(id), a.layout.StateLaggingSubject(id), a.layout.StateOrderSubject(id),
+	} {
 		if err == nil {
 			err = state.Purge(ctx, jetstream.WithPurgeSubject(subject))
 		}

@@ -103,6 +103,11 @@ func TestDeleteForgetsBreaker(t *testing.T) {
 	f := newFixture(t)
 	f.do("POST", "/v1/subscriptions", subscriptionNamed("hook")).want(http.StatusCreated)
 	kv := f.openBreaker("hook", time.Now())
+	for _, key := range []string{stream.StateOrder("hook"), stream.StateRate("hook")} {
+		if _, err := kv.Put(t.Context(), key, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	f.do("DELETE", "/v1/subscriptions/hook", "").want(http.StatusOK)
 	if e, err := kv.Get(t.Context(), stream.StateBreaker("hook")); err == nil {
 		t.Errorf("there still is %s", e.Value())

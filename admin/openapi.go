@@ -100,7 +100,8 @@ func descriptions() map[string]map[string]string {
 			"expires_at": "When it stops signing; missing for the current key.",
 		},
 		"Delivery": {
-			"max_in_flight": "Requests under way to the endpoint at one time: 1 to 1000. Default: 64.",
+			"max_in_flight": "Requests under way to the endpoint at one time: 1 to 1000. Default: 64, or 1 where ordered.",
+			"ordered":       "Whether deliveries are made strictly one after the other, in the order of the event log, each only when the one before was accepted or given up. Default: false.",
 			"rate":          "Requests per second, over all senders: 0.001 to 10000. Default: no bound.",
 			"senders":       "How many senders pull at a time: 1 to 16. More for an endpoint that takes more than one process can send. Default: 1.",
 			"retry":         "When a delivery is tried again.",

@@ -56,6 +56,15 @@ func (p mergePatch) apply(sub *subscription.Subscription) (*subscription.Subscri
 			}
 		}
 	}
+	// Without a word about max_in_flight, who changes ordered gets its default.
+	if changes, ok := p.members["delivery"].(map[string]any); ok {
+		_, mentioned := changes["max_in_flight"]
+		if wanted, ok := changes["ordered"]; ok && !mentioned && (wanted == true) != sub.Delivery.Ordered {
+			if delivery, ok := target["delivery"].(map[string]any); ok {
+				delete(delivery, "max_in_flight")
+			}
+		}
+	}
 	merged, err := json.Marshal(merge(target, p.members))
 	if err != nil {
 		return nil, fmt.Errorf("encode subscription %s: %w", sub.ID, err)

@@ -93,7 +93,8 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 		OperationID: "change-subscription", Method: http.MethodPatch, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Change a subscription",
 		Description: "A JSON merge patch (RFC 7396): what is left out stays as it is, null removes, and lists are replaced. " +
-			"A new endpoint.url takes the place of the whole URL, its secret query included. Takes effect on the next attempt.",
+			"A new endpoint.url takes the place of the whole URL, its secret query included; another delivery.ordered brings the default of " +
+			"delivery.max_in_flight with it. Takes effect on the next attempt.",
 	}, true, a.patch)
 	register(a, api, huma.Operation{
 		OperationID: "delete-subscription", Method: http.MethodDelete, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},

@@ -404,6 +404,29 @@ func TestPatch(t *testing.T) {
 		t.Errorf("got the query %q", query())
 	}
 
+	// Order can be switched on and off; it brings its limit with it.
+	for _, step := range []struct {
+		patch   string
+		status  int
+		ordered bool
+		flight  int
+	}{
+		{`{"delivery":{"ordered":true,"max_in_flight":5}}`, http.StatusUnprocessableEntity, false, 5},
+		{`{"delivery":{"ordered":false}}`, http.StatusOK, false, 5},
+		{`{"delivery":{"ordered":true}}`, http.StatusOK, true, 1},
+		{`{"delivery":{"rate":10}}`, http.StatusOK, true, 1},
+		{`{"delivery":{"max_in_flight":2}}`, http.StatusUnprocessableEntity, true, 1},
+		{`{"delivery":{"ordered":null}}`, http.StatusOK, false, 64},
+		{`{"delivery":{"ordered":true,"max_in_flight":1}}`, http.StatusOK, true, 1},
+		{`{"delivery":{"ordered":false,"max_in_flight":5,"rate":0}}`, http.StatusOK, false, 5},
+	} {
+		f.do("PATCH", "/v1/subscriptions/ci", step.patch).want(step.status)
+		got := f.do("GET", "/v1/subscriptions/ci", "").subscription().Delivery
+		if got.Ordered != step.ordered || got.MaxInFlight != step.flight || f.inFlight("ci") != step.flight {
+			t.Errorf("%s: ordered is %t, %d in flight, and %d for the server", step.patch, got.Ordered, got.MaxInFlight, f.inFlight("ci"))
+		}
+	}
+
 	for body, want := range map[string]int{
 		`{"id":"x"}`:                       http.StatusUnprocessableEntity,
 		`{"types":[]}`:                     http.StatusUnprocessableEntity,

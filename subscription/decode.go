@@ -171,6 +171,8 @@ func describe(kind reflect.Kind) string {
 		return "a whole number"
 	case reflect.Float64:
 		return "a number"
+	case reflect.Bool:
+		return "true or false"
 	default:
 		return "a " + kind.String()
 	}

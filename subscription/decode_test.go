@@ -88,6 +88,8 @@ func TestDecodeDefaults(t *testing.T) {
 		{"in flight", ``, func(s *Subscription) bool { return s.Delivery.MaxInFlight == 64 }},
 		{"senders", ``, func(s *Subscription) bool { return s.Delivery.Senders == 1 }},
 		{"senders given", `"delivery":{"senders":4}`, func(s *Subscription) bool { return s.Delivery.Senders == 4 }},
+		{"in flight when ordered", `"delivery":{"ordered":true}`, func(s *Subscription) bool { return s.Delivery.Ordered && s.Delivery.MaxInFlight == 1 }},
+		{"in flight when not ordered", `"delivery":{"ordered":false}`, func(s *Subscription) bool { return !s.Delivery.Ordered && s.Delivery.MaxInFlight == 64 }},
 		{"state", ``, func(s *Subscription) bool { return s.State == Active }},
 		{"breaker", ``, func(s *Subscription) bool { return s.Delivery.Breaker == DefaultBreaker() }},
 		{"part of a breaker", `"delivery":{"breaker":{"failures":3}}`, func(s *Subscription) bool {
@@ -212,7 +214,8 @@ func TestDecodeProblems(t *testing.T) {
 		}},
 		{"names have one case", `{"ID":"ci","Retrying":{}}`, []string{`ID: is not a field`, `Retrying: is not a field`}},
 		{"given twice", `{"id":"a","id":"b"}`, []string{`: has "id" twice`}},
-		{"wrong types", `{"id":1,"types":"git.push","filters":{},"labels":[],"endpoint":7,"state":true,"delivery":{"max_in_flight":"8"}}`, []string{
+		{"wrong types", `{"id":1,"types":"git.push","filters":{},"labels":[],"endpoint":7,"state":true,"delivery":{"max_in_flight":"8","ordered":"yes"}}`, []string{
+			`delivery.ordered: must be true or false, not a string`,
 			`id: must be a string, not a number`, `types: must be an array, not a string`, `filters: must be an array, not an object`,
 			`labels: must be an object, not an array`, `endpoint: must be an object, not a number`, `state: must be a string, not a boolean`,
 			`delivery.max_in_flight: must be a whole number, not a string`,

@@ -119,8 +119,13 @@ func (e Endpoint) RedactedURL() string {
 // Delivery is how a subscription's deliveries are made.
 type Delivery struct {
 	// MaxInFlight bounds the requests under way to the endpoint at one time, over
-	// all senders. 1 to 1000, default 64.
+	// all senders. 1 to 1000, default 64; 1 where Ordered.
 	MaxInFlight int `json:"max_in_flight"`
+	// Ordered has deliveries made one after the other, in the order of their event
+	// log, each only when the one before has been accepted or given up. Across
+	// domains the order is that in which they were routed. Default: false, each is
+	// made as soon as it can be.
+	Ordered bool `json:"ordered,omitempty"`
 	// Rate bounds the requests per second, over all senders. 0.001 to 10000;
 	// default 0: no bound.
 	Rate float64 `json:"rate,omitempty"`
@@ -273,6 +278,9 @@ func (s *Subscription) withDefaults(traits Traits) {
 	setDefault(&s.State, Active)
 	setDefault(&s.Endpoint.Method, http.MethodPost)
 	setDefault(&s.Endpoint.Timeout, Duration(traits.Timeout))
+	if s.Delivery.Ordered {
+		setDefault(&s.Delivery.MaxInFlight, 1)
+	}
 	setDefault(&s.Delivery.MaxInFlight, DefaultMaxInFlight)
 	setDefault(&s.Delivery.Senders, DefaultSenders)
 	if len(s.Delivery.Retry) == 0 {

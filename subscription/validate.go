@@ -149,6 +149,8 @@ func (s *Subscription) validateSecrets(traits Traits, known bool, found *problem
 func (d Delivery) validate(found *problems) {
 	if d.MaxInFlight < 1 || d.MaxInFlight > maxInFlight {
 		found.add("delivery.max_in_flight", "is %d: use 1 to %d", d.MaxInFlight, maxInFlight)
+	} else if d.Ordered && d.MaxInFlight != 1 {
+		found.add("delivery.max_in_flight", "is %d, but delivery.ordered has deliveries made one at a time: leave it out or write 1, or set ordered to false", d.MaxInFlight)
 	}
 	if d.Senders < 0 || d.Senders > maxSenders { // 0: stored before there was a choice
 		found.add("delivery.senders", "is %d: use 1 to %d", d.Senders, maxSenders)

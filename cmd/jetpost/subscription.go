@@ -66,6 +66,7 @@ Examples:
   jetpost subscription create --id jars --types 'artifact.*' --suffix data.name=.jar --exact data.repo_key=libs --url ...
   jetpost subscription create --id x --types git.push --filter '{"not":{"prefix":{"subject":"dependabot/"}}}' --url ...
   jetpost subscription create --id slow --types git.push --rate 2 --url ...               two requests per second at most
+  jetpost subscription create --id ledger --types 'orders.*' --ordered --url ...          one after the other, as they were published
   jetpost subscription create --id ask --types git.push --handshake required --handshake-rate 120 --url ...
   jetpost subscription create --id jf --types 'artifact.*' --profile jfrog --secret @token.txt --url ...
   jetpost subscription create --id own --types 'artifact.*' --profile jfrog-custom --template body.tmpl --template-secret token=@token.txt --url ...
@@ -154,7 +155,7 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 		"profile", s.Profile,
 	}
 	return details(w, append(append(pairs, profileLines(&s.Subscription)...),
-		"in flight", "at most "+strconv.Itoa(s.Delivery.MaxInFlight),
+		"in flight", inFlightLine(&s.Delivery),
 		"senders", strconv.Itoa(s.Delivery.SenderCount()),
 		"attempts", strings.Join(schedule, " "),
 		"breaker", breakerLine(s.Delivery.BreakerTerms(), s.breaker),
@@ -164,6 +165,13 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 		"public key", strings.Join(public, ", "),
 		"secret", s.Secret,
 	)...)
+}
+
+func inFlightLine(d *subscription.Delivery) string {
+	if d.Ordered {
+		return "one at a time, in order"
+	}
+	return "at most " + strconv.Itoa(d.MaxInFlight)
 }
 
 // subscriptionListCmd is `jetpost subscription list`.

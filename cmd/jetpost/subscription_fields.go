@@ -29,7 +29,8 @@ type subscriptionFields struct {
 	Header       []string          `env:"-" sep:"none" group:"Requests" placeholder:"NAME=VALUE" help:"A header of every request. Can be repeated."`
 	SecretHeader []string          `env:"-" sep:"none" group:"Requests" placeholder:"NAME=VALUE" help:"A header whose value is never shown. A value @FILE is read from a file. Can be repeated."`
 	Timeout      time.Duration     `env:"-" group:"Requests" placeholder:"15s" help:"For one request, 1s to 30s."`
-	MaxInFlight  int               `env:"-" group:"Requests" placeholder:"N" help:"Requests under way at one time, 1 to 1000. Default: 64."`
+	MaxInFlight  int               `env:"-" group:"Requests" placeholder:"N" help:"Requests under way at one time, 1 to 1000. Default: 64, with --ordered 1."`
+	Ordered      *bool             `negatable:"" env:"-" group:"Requests" help:"Make deliveries one after the other, in the order of the event log: none before the one before it was accepted or given up. Slower, and one that fails holds up those behind it."`
 	Senders      int               `env:"-" group:"Requests" placeholder:"N" help:"Sender processes that work on it at one time, 1 to 16: more for an endpoint that takes more than one process can send. Default: 1."`
 	Schedule     []time.Duration   `env:"-" group:"Requests" placeholder:"0s,5s,..." help:"The delay before each attempt; the first is 0s."`
 	Label        map[string]string `env:"-" mapsep:"none" group:"Subscription" placeholder:"NAME=VALUE" help:"A label of your own. Can be repeated."`
@@ -77,6 +78,9 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	delivery := member(body, "delivery")
 	set(delivery, "max_in_flight", f.MaxInFlight, f.MaxInFlight != 0)
 	set(delivery, "senders", f.Senders, f.Senders != 0)
+	if f.Ordered != nil {
+		delivery["ordered"] = *f.Ordered
+	}
 	if len(schedule) > 0 {
 		retry := member(delivery, "retry")
 		retry["schedule"] = schedule

@@ -111,6 +111,9 @@ func TestSubscriptionChanges(t *testing.T) {
 	s.cli("subscription", "resume", "b").ok("subscription b is active")
 
 	s.cli("subscription", "update", "a", "--types", "git.*", "--max-in-flight", "7").ok("git.*", "at most 7", "http://127.0.0.1:9000/a", "name=a")
+	s.cli("subscription", "update", "a", "--ordered").ok("one at a time, in order")
+	s.cli("subscription", "update", "a", "--max-in-flight", "7").fails("delivery.ordered")
+	s.cli("subscription", "update", "a", "--no-ordered", "--max-in-flight", "7").ok("at most 7")
 	s.cli("subscription", "update", "a", "--patch", `{"labels":null,"description":"x"}`).ok("description")
 	got := s.cli("subscription", "get", "a", "--output", "json").shownJSON()
 	if got["labels"] != nil || got["description"] != "x" {
