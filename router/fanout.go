@@ -21,6 +21,7 @@ type domainRoute struct {
 	settleCtx context.Context //nolint:containedctx // lives as long as the route: settling outlasts the pull's context
 	batches   chan []routed
 	troubled  sync.WaitGroup
+	order     *order
 }
 
 // routed is one event whose deliveries are on their way to their queues.
@@ -57,27 +58,44 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 		}
 		return
 	}
-	batch := make([]routed, len(msgs))
+	batch := make([]routed, 0, len(msgs))
 	var matched []*subscription.Subscription
-	for i, m := range msgs {
-		batch[i].msg = m
+	for _, m := range msgs {
 		event, err := stream.FromMessage(m.Header, m.Data)
 		if err != nil {
-			batch[i].invalid = err
+			batch = append(batch, routed{msg: m, invalid: err})
 			continue
 		}
-		batch[i].event = event
+		r := routed{msg: m, event: event}
 		matched = snapshot.Match(d.domain, event, matched[:0])
-		if len(matched) == 0 {
+		if len(matched) > 0 {
+			r.targets = d.sendAll(&r, matched)
+		}
+		if r.isOrdered() {
+			waits := r
+			d.order.add(&waits)
 			continue
 		}
-		copies := delivery.NewCopies(event, m.Stored)
-		batch[i].targets = make([]target, len(matched))
-		for n, s := range matched {
-			batch[i].targets[n] = d.send(copies, m, s)
-		}
+		batch = append(batch, r)
 	}
-	d.batches <- batch
+	if len(batch) > 0 {
+		d.batches <- batch
+	}
+}
+
+// sendAll publishes the deliveries of an event, but for those that have to wait for
+// their turn.
+func (d *domainRoute) sendAll(r *routed, matched []*subscription.Subscription) []target {
+	copies := delivery.NewCopies(r.event, r.msg.Stored)
+	targets := make([]target, len(matched))
+	for n, s := range matched {
+		if s.Delivery.Ordered {
+			targets[n] = target{subscription: s} // see order
+			continue
+		}
+		targets[n] = d.send(copies, r.msg, s)
+	}
+	return targets
 }
 
 // send publishes one delivery without waiting. The message id is the same
@@ -110,6 +128,7 @@ func (d *domainRoute) settleBatches() {
 				continue
 			}
 			d.metrics.routed(d.domain, len(r.targets))
+			d.order.note(r.msg.Sequence)
 			if last != nil {
 				d.ack(last)
 			}

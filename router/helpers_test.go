@@ -29,7 +29,7 @@ const patience = 30 * time.Second
 
 // A rig is an installation with the domain notes, without services.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	server *streamtest.Server
 	layout stream.Layout
 	js     jetstream.JetStream
@@ -39,20 +39,20 @@ type rig struct {
 	events *operational.Publisher // of the routers; nil: none
 }
 
-func newRig(t *testing.T) *rig {
-	t.Helper()
-	r := &rig{t: t, server: streamtest.New(t)}
+func newRig(tb testing.TB) *rig {
+	tb.Helper()
+	r := &rig{t: tb, server: streamtest.New(tb)}
 	r.layout = r.server.Layout
 	var err error
 	if r.js, err = stream.JetStream(r.server.Conn()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := r.layout.Ensure(t.Context(), r.js, []string{"notes"}); err != nil {
-		t.Fatal(err)
+	if err := r.layout.Ensure(tb.Context(), r.js, []string{"notes"}); err != nil {
+		tb.Fatal(err)
 	}
-	keyring, err := subscription.LoadKeyring(filepath.Join(t.TempDir(), "keyset.json"))
+	keyring, err := subscription.LoadKeyring(filepath.Join(tb.TempDir(), "keyset.json"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	core, logged := observer.New(zap.InfoLevel)
 	r.log, r.logged = zap.New(core), logged
@@ -174,8 +174,8 @@ func (r *rig) publishMany(first, n int) {
 }
 
 // eventually waits until fact holds; what says so when it never does.
-func eventually(t *testing.T, fact func() (bool, string)) {
-	t.Helper()
+func eventually(tb testing.TB, fact func() (bool, string)) {
+	tb.Helper()
 	late := time.After(patience)
 	for {
 		ok, what := fact()
@@ -184,7 +184,7 @@ func eventually(t *testing.T, fact func() (bool, string)) {
 		}
 		select {
 		case <-late:
-			t.Fatalf("after %s: %s", patience, what)
+			tb.Fatalf("after %s: %s", patience, what)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -284,17 +284,34 @@ func (r *rig) setAckWait(wait time.Duration) {
 }
 
 // counter is the value of a metric, over all its labels.
-func counter(t *testing.T, reg *prometheus.Registry, name string) float64 {
-	t.Helper()
+func counter(tb testing.TB, reg *prometheus.Registry, name string) float64 {
+	tb.Helper()
 	families, err := reg.Gather()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var sum float64
 	for _, family := range families {
 		if family.GetName() == name {
 			for _, m := range family.GetMetric() {
 				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// gauge is the value of a metric, over all its labels.
+func gauge(tb testing.TB, reg *prometheus.Registry, name string) (sum float64) {
+	tb.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			for _, m := range family.GetMetric() {
+				sum += m.GetGauge().GetValue()
 			}
 		}
 	}

@@ -10,6 +10,7 @@ type metrics struct {
 	unmatched   *prometheus.CounterVec
 	invalid     *prometheus.CounterVec
 	overflowing prometheus.Counter
+	waiting     *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -29,8 +30,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		overflowing: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "jetpost_router_overflow_total", Help: "Deliveries that found their queue full, kept as dead letters.",
 		}),
+		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "jetpost_router_ordered_waiting", Help: "Events with ordered deliveries that wait until those before them are routed.",
+		}, []string{"domain"}),
 	}
-	for _, c := range []prometheus.Collector{m.events, m.deliveries, m.unmatched, m.invalid, m.overflowing} {
+	for _, c := range []prometheus.Collector{m.events, m.deliveries, m.unmatched, m.invalid, m.overflowing, m.waiting} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

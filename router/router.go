@@ -9,7 +9,8 @@
 //	        ▲                                                               ▼
 //	        └──────────────────── ack, when every publish is acknowledged ◄─┘
 //
-// Any number of routers share the work.
+// Any number of routers share the work. Deliveries to ordered subscriptions are
+// published event by event, in the order of the log: see order.
 package router
 
 import (
@@ -180,6 +181,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 		Router: r, domain: domain, log: log, settleCtx: settle,
 		batches: make(chan []routed, batchesInWork),
 	}
+	d.order = newOrder(d)
 	var work sync.WaitGroup
 	work.Go(d.settleBatches)
 	pull := stream.Pull{
@@ -190,6 +192,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	}
 	err := pull.Run(ctx, r.nc)
 	close(d.batches)
+	d.order.close()
 	work.Wait()
 	d.troubled.Wait()
 	return err

@@ -54,6 +54,7 @@ func (d *domainRoute) settleTroubled(r *routed) {
 			d.nak(r.msg, time.Second+rand.N(4*time.Second)) //nolint:gosec // jitter
 			return
 		}
+		d.order.note(r.msg.Sequence)
 		d.ackSync(r.msg)
 		return
 	}
@@ -67,6 +68,7 @@ func (d *domainRoute) settleTroubled(r *routed) {
 		}
 	}
 	d.metrics.routed(d.domain, len(r.targets))
+	d.order.note(r.msg.Sequence)
 	d.ackSync(r.msg)
 }
 
