@@ -82,18 +82,24 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 	if verdict != delivery.Retry {
 		return
 	}
-	delay, more := nextDelay(&u.e.sub.Delivery, u.d.Scheduled(a.Attempt), wait)
+	delay, more := nextDelay(&u.e.sub.Delivery, u.d.Scheduled(a.Attempt-u.early), wait)
+	early := u.isEarly(a) && !u.brokenOff
 	if a.Manual {
 		more = false // the schedule goes on by itself
 	}
 	if u.brokenOff {
 		delay, more = 0, true // another sender makes it at once
+	} else if early {
+		delay, more = min(wait, maxRetryAfter), true
 	}
 	if !more {
 		a.Outcome = delivery.Exhausted
 		return
 	}
 	u.due = u.ended.Add(delay)
+	if early && u.due.Before(u.planned) {
+		u.due = u.planned
+	}
 	next := u.due.UTC()
 	a.NextAttempt = &next
 }

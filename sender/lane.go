@@ -27,6 +27,7 @@ type lane struct {
 	breaker  *breakerCopy
 	guard    guard
 	backlog  backlog
+	head     *head // where the subscription is ordered
 
 	mu       sync.Mutex
 	next     map[uint64]expectation // by queue sequence: what a nak of this lane will bring
@@ -44,12 +45,15 @@ type terms struct {
 	// blocked: nothing is delivered until it has consented.
 	blocked bool
 	breaker subscription.Breaker
+	// ordered: one delivery at a time, and in place.
+	ordered bool
 }
 
 func termsOf(sub *subscription.Subscription) terms {
 	return terms{
 		queue: sub.Queue, batch: sub.Delivery.MaxInFlight, rate: sub.RequestRate(),
 		asks: asks(&sub.Handshake), blocked: sub.Handshake.Blocks(), breaker: sub.Delivery.BreakerTerms(),
+		ordered: sub.Delivery.Ordered,
 	}
 }
 
@@ -60,7 +64,7 @@ func (l *lane) serves(sub *subscription.Subscription) bool {
 
 // mayServe reports whether deliveries that l has in hand may be sent for sub.
 func (l *lane) mayServe(sub *subscription.Subscription) bool {
-	return sub.State == subscription.Active && !sub.Handshake.Blocks() && l.terms.rate == sub.RequestRate()
+	return sub.State == subscription.Active && !sub.Handshake.Blocks() && l.terms.rate == sub.RequestRate() && l.terms.ordered == sub.Delivery.Ordered
 }
 
 // run pulls until ctx ends; requests under way go on until work ends.
@@ -84,6 +88,9 @@ func (l *lane) run(ctx, work context.Context) {
 	for ctx.Err() == nil {
 		if !l.admits() {
 			l.tryOut(ctx, work)
+			if l.head != nil {
+				l.head.goOn() // the endpoint is up, or somebody has said so
+			}
 			continue
 		}
 		l.guard.enter()
@@ -105,6 +112,9 @@ func (l *lane) flow(ctx, work context.Context, requests *sync.WaitGroup) {
 		handle = func(_ context.Context, msgs []*stream.Message) { l.queueUp(msgs) }
 		pacing.Go(func() { l.pace(ctx, work, requests) })
 		pacing.Go(func() { l.hold(ctx) })
+	}
+	if l.head != nil {
+		handle = l.whenDue(handle)
 	}
 	pull := stream.Pull{
 		Stream: l.terms.queue.Stream, Consumer: l.terms.queue.Consumer, Batch: min(l.terms.batch, 256), Handle: handle,
@@ -201,6 +211,14 @@ type underway struct {
 	certain bool
 	// again: the stream has handed it out before, and not to this lane.
 	again bool
+
+	// Of the head of an ordered subscription that was attempted before: when this
+	// attempt is due, and how many were made before they were. See headRecord.
+	planned time.Time
+	early   int
+	// counted is for how many times that it was handed out the number of the attempt
+	// is right.
+	counted int
 }
 
 // number is that of the attempt, or a guess: a message that was handed out before,
@@ -209,7 +227,7 @@ func (u *underway) number() int {
 	if u.certain {
 		return u.d.Attempt
 	}
-	return u.d.Attempt + u.m.Delivered - 1
+	return u.d.Attempt + max(u.m.Delivered-1-u.counted, 0)
 }
 
 // deliver takes one delivery through its attempt, and returns what that says about
@@ -228,6 +246,9 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, tria
 	}
 	if next, known := l.expected(m); known {
 		d.Attempt, u.certain, u.again = next, true, false
+	}
+	if l.head != nil && !l.resume(ctx, u) {
+		return u.found
 	}
 	if d.Manual == "" && l.expired(ctx, e, d) {
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)

@@ -83,6 +83,10 @@ type Config struct {
 	// Debounce is for how long this sender goes on with a subscription that another one
 	// has taken over. Default: 2 s.
 	Debounce time.Duration
+	// OrderedRecheck is how often the first delivery of an ordered subscription, while
+	// it waits for its next attempt, is looked at: so long may it take until a change
+	// of the subscription has it attempted at once. Default: 30 s.
+	OrderedRecheck time.Duration
 	// Probes is when an endpoint whose breaker is open is tried. Default: after 5 s,
 	// doubling up to 1 h, with full jitter.
 	Probes breaker.Timing
@@ -112,6 +116,9 @@ func (c Config) withDefaults() Config {
 	if c.LongestNak == 0 {
 		c.LongestNak = shortDelay
 	}
+	if c.OrderedRecheck == 0 {
+		c.OrderedRecheck = 30 * time.Second
+	}
 	if c.Grace == 0 {
 		c.Grace = 45 * time.Second
 	}
@@ -134,7 +141,7 @@ func (c Config) validate() error {
 	if c.Egress == nil {
 		return errors.New("sender: no egress rules: which addresses may be called must be decided")
 	}
-	if c.Origin == "" || c.HoldInterval < 0 || c.LookEvery < 0 {
+	if c.Origin == "" || c.HoldInterval < 0 || c.LookEvery < 0 || c.OrderedRecheck < 0 {
 		return errors.New("sender: the origin must be a host name, and the intervals positive")
 	}
 	if c.Heartbeat < 0 || c.Heartbeat > stream.MembersTTL/2 || c.Debounce < 0 {
@@ -275,6 +282,9 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			l := &lane{
 				Sender: s, id: sub.ID, terms: termsOf(sub), stop: stop,
 				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]expectation), breaker: s.breakers.of(sub.ID),
+			}
+			if l.terms.ordered {
+				l.head = new(head)
 			}
 			lanes[sub.ID] = l
 			running.Go(func() { l.run(laneCtx, work) })

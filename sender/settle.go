@@ -88,6 +88,10 @@ func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attemp
 
 func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
+	if l.head != nil {
+		l.retryInOrder(ctx, u, a)
+		return
+	}
 	delay := time.Until(u.due)
 	// One that has probed an endpoint goes behind those that wait, so that the next
 	// probe is made with another: a timer puts it there.
