@@ -37,14 +37,24 @@ type rig struct {
 	log    *zap.Logger
 	logged *observer.ObservedLogs
 	events *operational.Publisher // of the routers; nil: none
+	// connect makes a connection for a process of its own.
+	connect func(...nats.Option) *nats.Conn
 }
 
 func newRig(tb testing.TB) *rig {
 	tb.Helper()
 	r := &rig{t: tb, server: streamtest.New(tb)}
-	r.layout = r.server.Layout
+	r.layout, r.connect = r.server.Layout, r.server.Connect
+	r.prepare(r.server.Conn())
+	return r
+}
+
+// prepare makes what there is of an installation.
+func (r *rig) prepare(nc *nats.Conn) {
+	tb := r.t
+	tb.Helper()
 	var err error
-	if r.js, err = stream.JetStream(r.server.Conn()); err != nil {
+	if r.js, err = stream.JetStream(nc); err != nil {
 		tb.Fatal(err)
 	}
 	if err := r.layout.Ensure(tb.Context(), r.js, []string{"notes"}); err != nil {
@@ -57,7 +67,6 @@ func newRig(tb testing.TB) *rig {
 	core, logged := observer.New(zap.InfoLevel)
 	r.log, r.logged = zap.New(core), logged
 	r.store = subscription.NewStore(r.js, r.layout, keyring, zap.NewNop())
-	return r
 }
 
 // wants is a subscription to types, with filters.
@@ -92,7 +101,7 @@ type running struct {
 // route starts a router.
 func (r *rig) route(domains ...string) *running {
 	r.t.Helper()
-	nc, reg := r.server.Connect(nats.ReconnectBufSize(-1)), prometheus.NewRegistry()
+	nc, reg := r.connect(nats.ReconnectBufSize(-1)), prometheus.NewRegistry()
 	js, err := stream.JetStream(nc)
 	if err != nil {
 		r.t.Fatal(err)

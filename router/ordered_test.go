@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/streamtest"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -205,6 +207,56 @@ func TestOrderedErasedEvents(t *testing.T) {
 	r.route()
 	r.awaitRouted()
 	r.wantInOrder(sub, append(want, 45, 46))
+}
+
+// On a cluster whose leaders change, of the log, the queue and the routers' consumer,
+// nothing is overtaken either.
+func TestOrderedOverLeaderChange(t *testing.T) {
+	t.Parallel()
+	const events = 300
+	cluster := streamtest.NewCluster(t)
+	node := 0
+	r := &rig{t: t, layout: cluster.Layout, connect: func(opts ...nats.Option) *nats.Conn {
+		node++
+		return cluster.Connect(node%3, opts...)
+	}}
+	r.prepare(cluster.Conn())
+	r.setAckWait(2 * time.Second) // acks are lost with a leader
+	sub := r.subscribe(ordered(wants("hook", []string{"notes.*"})))
+	r.route()
+	r.route()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; n < events && t.Context().Err() == nil; {
+			if _, err := r.js.PublishMsg(t.Context(), message(event(n))); err == nil {
+				n++
+			}
+		}
+	}()
+	for i, step := range []func(){
+		func() { cluster.StepDown(r.layout.EventLog("notes")) },
+		func() { cluster.StepDown(sub.Queue.Stream) },
+		func() {
+			subject := "$JS.API.CONSUMER.LEADER.STEPDOWN." + r.layout.EventLog("notes") + "." + stream.RouterConsumer
+			_, _ = cluster.Conn().Request(subject, nil, time.Second) // it changes or not
+		},
+	} {
+		r.awaitQueued(sub, (i+1)*events/5)
+		step()
+	}
+	<-done
+	r.awaitRouted()
+	got := r.sequences(sub)
+	seen := make(map[uint64]bool, events)
+	first := slices.DeleteFunc(slices.Clone(got), func(n uint64) bool {
+		again := seen[n]
+		seen[n] = true
+		return again
+	})
+	if len(first) < events || !slices.IsSorted(first) {
+		t.Errorf("%d events are queued, want %d: %v", len(first), events, got)
+	}
 }
 
 // A full queue costs an ordered subscription dead letters, as it does others, and a

@@ -49,8 +49,8 @@ type headRecord struct {
 	Early int `json:"early,omitempty"`
 	// Now: the next attempt need not wait until it is due.
 	Now bool `json:"now,omitempty"`
-	// Delivered is how often the queue had handed it out when this was written: when
-	// it is the next time, nobody else has had it since.
+	// Delivered is how often the queue had handed it out when this was written. When
+	// this is the next time, nobody else has had it since.
 	Delivered int `json:"delivered"`
 	// Revision of the subscription. With another one the attempt need not wait: that
 	// is how somebody who has mended something goes on.
@@ -77,7 +77,7 @@ func (l *lane) recall(ctx context.Context, m *stream.Message, d *delivery.Delive
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	connected := l.connected.Load()
-	own := h.sequence == m.Sequence && h.record.Delivered == m.Delivered-1
+	own := h.isOwn(m, connected)
 	// A first time that may not be one, because the server has crashed: all who work
 	// with it have connected anew, so what was read since is as it was before.
 	known := m.Delivered == 1 && h.read == connected
@@ -137,6 +137,21 @@ func (l *lane) writeHead(ctx context.Context, m *stream.Message, record headReco
 	defer h.mu.Unlock()
 	h.record, h.sequence, h.read, h.hurry = record, m.Sequence, l.connected.Load(), false
 	return nil
+}
+
+// isOwn reports whether this lane has written the record for m, nobody else has had
+// it since, and the server cannot have forgotten that it was handed out.
+func (h *head) isOwn(m *stream.Message, connected int64) bool {
+	return h.sequence == m.Sequence && h.record.Delivered == m.Delivered-1 && h.read == connected
+}
+
+// use is isOwn, once.
+func (h *head) use(m *stream.Message, connected int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	own := h.isOwn(m, connected)
+	h.sequence = 0
+	return own
 }
 
 // goOn has a head that waits now attempted although it is not due.
@@ -220,9 +235,10 @@ func (l *lane) resume(ctx context.Context, u *underway) bool {
 	}
 	u.d.Attempt, u.d.FirstAttempt = record.Attempt, record.First
 	u.early, u.planned = record.Early, time.Now().Add(record.Due.Sub(l.breakerNow(ctx)))
-	if record.Delivered == u.m.Delivered-1 {
-		u.certain, u.again = true, false
-	}
+	// Otherwise the log of attempts makes sure: somebody may have crashed between
+	// recording an attempt and writing it down here.
+	u.certain = l.head.use(u.m, l.connected.Load())
+	u.again = record.Delivered != u.m.Delivered-1
 	return true
 }
 

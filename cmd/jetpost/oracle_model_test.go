@@ -241,6 +241,7 @@ type oSub struct {
 	schedule []string
 	inFlight int
 	timeout  string
+	ordered  bool
 	plan     plan
 
 	mu         sync.Mutex
@@ -269,7 +270,7 @@ func (s *oSub) body() object {
 	return object{
 		"id": s.id, "types": s.types, "filters": s.filters, "profile": s.profile,
 		"secrets":  []object{{"secret": s.secrets[len(s.secrets)-1]}},
-		"delivery": object{"max_in_flight": s.inFlight, "retry": object{"schedule": s.schedule, "jitter": 0.2}},
+		"delivery": object{"max_in_flight": s.inFlight, "ordered": s.ordered, "retry": object{"schedule": s.schedule, "jitter": 0.2}},
 	}
 }
 
@@ -368,6 +369,9 @@ func firstSubs(r *rand.Rand) []*oSub {
 	add("narrow", plan{flaky: 0.05, faults: quick}, func(s *oSub) { s.inFlight = 2 })
 	add("patient", plan{flaky: 0.2, faults: []string{"500", "patience"}}, func(s *oSub) {
 		s.schedule = []string{"0s", "12s", "100ms", "100ms", "100ms"}
+	})
+	add("ordered", plan{flaky: 0.05, faults: quick}, func(s *oSub) { // not too many: one at a time
+		s.ordered, s.inFlight, s.profile, s.types, s.filters = true, 1, "cloudevents", []string{"artifact.*", "shop.stock.low"}, nil
 	})
 	add("sleeper", plan{flaky: 0.1, faults: quick}, everything)
 	add("leaver", plan{leaving: true}, everything)

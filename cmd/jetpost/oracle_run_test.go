@@ -224,7 +224,9 @@ func (o *oracle) churn(ctx, last context.Context, changeable []*oSub) {
 		case "rotate":
 			o.rotate(last, s, r)
 		case "lanes":
-			o.change(last, http.MethodPatch, "/v1/subscriptions/"+s.id, object{"delivery": object{"max_in_flight": pick(r, 8, 64, 100)}})
+			if !s.ordered {
+				o.change(last, http.MethodPatch, "/v1/subscriptions/"+s.id, object{"delivery": object{"max_in_flight": pick(r, 8, 64, 100)}})
+			}
 		}
 	}
 	for _, s := range paused {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -191,6 +192,7 @@ type findings struct {
 	unrecorded    int
 	letters       map[string]int // by reason
 	maybe         int            // events that may be stored or not
+	ordered       int            // deliveries whose order was looked at
 }
 
 // check compares what has happened with what must have happened.
@@ -223,6 +225,9 @@ func (o *oracle) check(t *testing.T, published time.Duration) {
 	for _, id := range slices.Sorted(maps.Keys(o.subs)) {
 		s := o.subs[id]
 		limit += s.inFlight
+		if s.ordered {
+			o.checkOrder(&f, s, records)
+		}
 		for _, e := range o.events {
 			d := deliveryID(s.id, e.source, e.id)
 			o.checkDelivery(&f, s, e, d, records[d], letters[d])
@@ -264,6 +269,7 @@ func (o *oracle) check(t *testing.T, published time.Duration) {
 		[2]string{"publishes tried, failed", fmt.Sprint(o.tries, ", ", o.refused)},
 		[2]string{"subscriptions made, deleted; changes", fmt.Sprint(len(o.subs), ", ", deleted, "; ", o.changes)},
 		[2]string{"deliveries required, made", fmt.Sprint(f.required, ", ", f.delivered)},
+		[2]string{"deliveries in order", fmt.Sprint(f.ordered)},
 		[2]string{"requests, without a record because of a kill", fmt.Sprint(f.requests, ", ", f.unrecorded)},
 		[2]string{"repeats of what had succeeded, at most", fmt.Sprint(f.repeats, ", ", len(o.kills)*limit)},
 		[2]string{"dead letters", fmt.Sprint(f.letters)},
@@ -338,6 +344,39 @@ func (o *oracle) checkDelivery(f *findings, s *oSub, e *oEvent, d string, record
 	}
 	if f.found++; f.found <= shownStories { // they take time to find
 		f.discrepancies = append(f.discrepancies, o.story(s, e, d, requests, records, letters, problems))
+	}
+}
+
+// checkOrder looks at the deliveries of an ordered subscription. Whatever was killed,
+// none may have been tried before those in front of it in the log had arrived.
+func (o *oracle) checkOrder(f *findings, s *oSub, records map[string][]delivery.Attempt) {
+	type made struct {
+		event        *oEvent
+		sequence     uint64
+		first, final time.Time
+	}
+	logs := make(map[string][]made)
+	for _, e := range o.events {
+		d := deliveryID(s.id, e.source, e.id)
+		requests := o.requests[d]
+		success := slices.IndexFunc(requests, func(r *oRequest) bool { return r.ok })
+		if success < 0 || len(records[d]) == 0 {
+			continue
+		}
+		place := records[d][0].Event
+		logs[place.Stream] = append(logs[place.Stream], made{e, place.Sequence, requests[0].at, requests[success].at})
+	}
+	for log, deliveries := range logs {
+		slices.SortFunc(deliveries, func(a, b made) int { return cmp.Compare(a.sequence, b.sequence) })
+		for i := 1; i < len(deliveries); i++ {
+			before, one := deliveries[i-1], deliveries[i]
+			if one.first.Before(before.final) {
+				f.found++
+				f.discrepancies = append(f.discrepancies, fmt.Sprintf("%s: event %s, number %d of %s, was tried %s before %s, number %d, had arrived",
+					s.id, one.event.id, one.sequence, log, before.final.Sub(one.first), before.event.id, before.sequence))
+			}
+		}
+		f.ordered += len(deliveries)
 	}
 }
 

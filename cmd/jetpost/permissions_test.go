@@ -168,6 +168,22 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 	})
 	admin.call(t, http.MethodDelete, "/v1/subscriptions/flaky", nil, nil)
 
+	// What is ordered asks how far the events are settled, and writes its attempts down.
+	inOrder := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, a *arrival) {
+		if a.nth == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	terms := retrying(0, "0s", "10ms")
+	terms["ordered"] = true
+	admin.subscribe(t, "in-order", inOrder.URL, []string{"artifact.*"}, object{"delivery": terms})
+	for _, id := range []string{"two", "three"} {
+		producer.publish(t, deployed(id, "libs"))
+	}
+	inOrder.waitFor(t, 4)
+	eventually(t, "all attempts are recorded", func() bool { return len(admin.attempts(t, "in-order")) == 4 })
+	admin.call(t, http.MethodDelete, "/v1/subscriptions/in-order", nil, nil)
+
 	// A server that starts, or is asked again, finds everything there.
 	again := join(roleAdmin)
 	for _, s := range append(all, again) {
