@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -337,6 +338,13 @@ func (o *order) route(r *routed) {
 	stored := r.awaitAll(timeUp.Done())
 	cancel()
 	if !stored {
+		for n := range r.targets {
+			// An answer that was lost, with the leader of a stream, takes long to be missed.
+			// Others wait here: publish again at once, under the same id.
+			if t := &r.targets[n]; !t.stored && t.err == nil {
+				t.err = errNoAnswer
+			}
+		}
 		o.settleTroubled(r) // or hands it back, and those behind it wait
 		return
 	}
@@ -348,6 +356,8 @@ func (o *order) route(r *routed) {
 		o.ackSync(r.msg) // and with it those before
 	}
 }
+
+var errNoAnswer = errors.New("the stream of the queue does not answer")
 
 // goesOn reports whether it is known that the next one may go.
 func (o *order) goesOn() bool {
