@@ -156,14 +156,14 @@ func (o *order) run(ctx context.Context) {
 		if r == nil {
 			return
 		}
-		turn, settled := o.turn(ctx, r.msg.Sequence, poll >= thoroughPoll)
+		turn, floor := o.turn(ctx, r.msg.Sequence, poll >= thoroughPoll)
 		switch turn {
 		case comes:
-			if settled != seen {
-				poll, seen = shortestPoll, settled
+			if floor != seen {
+				poll, seen = shortestPoll, floor
 			}
-			late.check(o, r.msg.Sequence, settled)
-			pause(ctx, poll, o.changed)
+			late.check(o, r.msg.Sequence, floor)
+			o.rest(ctx, r, poll)
 			poll = min(2*poll, longestPoll)
 			continue
 		case here:
@@ -268,12 +268,12 @@ const (
 	gone              // never: another router has settled it, or it was erased
 )
 
-// turn finds out whether it is the turn of the event at a sequence. settled is up to
-// where events are known to be settled. thorough also looks for events that are
+// turn finds out whether it is the turn of the event at a sequence. floor is up to
+// where the server says that events are settled. thorough also looks for events that are
 // there no more: they hold the ack floor back.
-func (o *order) turn(ctx context.Context, sequence uint64, thorough bool) (t turn, settled uint64) {
-	if t, settled = o.turnByNotes(sequence); t == here {
-		return t, settled
+func (o *order) turn(ctx context.Context, sequence uint64, thorough bool) (t turn, floor uint64) {
+	if o.isHereByNotes(sequence) {
+		return here, 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, floorTimeout)
 	defer cancel()
@@ -281,17 +281,17 @@ func (o *order) turn(ctx context.Context, sequence uint64, thorough bool) (t tur
 	floor, err := stream.AckFloor(ctx, o.js, log, stream.RouterConsumer)
 	if err != nil {
 		o.cannotTell(sequence, err)
-		return comes, settled
+		return comes, 0
 	}
 	if floor >= sequence {
 		return gone, floor
 	}
 	o.mu.Lock()
 	o.raise(floor)
-	settled = o.settled
+	settled := o.settled
 	o.mu.Unlock()
 	if settled >= sequence-1 {
-		return here, settled
+		return here, floor
 	}
 	if thorough {
 		erased, err := stream.Erased(ctx, o.js, log, settled+1, sequence-1)
@@ -299,25 +299,23 @@ func (o *order) turn(ctx context.Context, sequence uint64, thorough bool) (t tur
 			o.cannotTell(sequence, err)
 		}
 		if erased {
-			return here, settled
+			return here, floor
 		}
 	}
-	return comes, settled
+	return comes, floor
 }
 
-// turnByNotes is turn as far as it is known without asking. An event that should
-// be settled, and has come again, says that what is known is not true any more.
-func (o *order) turnByNotes(sequence uint64) (t turn, settled uint64) {
+// isHereByNotes reports whether it is known without asking that it is the turn of an
+// event. One that should be settled, and has come again, says that what is known is
+// not true any more.
+func (o *order) isHereByNotes(sequence uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if reconnects := o.nc.Stats().Reconnects; reconnects != o.reconnects || o.settled >= sequence {
 		o.reconnects = reconnects
 		o.forget()
 	}
-	if o.settled == sequence-1 {
-		return here, o.settled
-	}
-	return comes, o.settled
+	return o.settled == sequence-1
 }
 
 // cannotTell is quiet: who has to wait for long is reported, see lateness.
@@ -373,23 +371,34 @@ type lateness struct {
 	told     bool
 }
 
-func (l *lateness) check(o *order, sequence, settled uint64) {
+func (l *lateness) check(o *order, sequence, floor uint64) {
 	if l.sequence != sequence {
 		*l = lateness{sequence: sequence, since: time.Now()}
 	}
 	if !l.told && time.Since(l.since) > lateTurn {
 		l.told = true
-		o.log.Warn("ordered deliveries wait for an earlier event to be settled", zap.Uint64("seq", sequence), zap.Uint64("settled", settled))
+		o.log.Warn("ordered deliveries wait for an earlier event to be settled", zap.Uint64("seq", sequence), zap.Uint64("settled", floor))
 	}
 }
 
-// pause waits for a time, or until woken.
-func pause(ctx context.Context, d time.Duration, woken <-chan struct{}) {
+// rest waits until it is time to ask again whether it is the turn of r, the first of
+// those who wait, or until that is known.
+func (o *order) rest(ctx context.Context, r *routed, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-woken:
-	case <-timer.C:
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-o.changed:
+		}
+		o.mu.Lock()
+		known := len(o.waiting) == 0 || o.waiting[0] != r || o.settled >= r.msg.Sequence-1
+		o.mu.Unlock()
+		if known {
+			return
+		}
 	}
 }

@@ -52,7 +52,7 @@ type headRecord struct {
 	// Delivered is how often the queue had handed it out when this was written. When
 	// this is the next time, nobody else has had it since.
 	Delivered int `json:"delivered"`
-	// Revision of the subscription. With another one the attempt need not wait: that
+	// Revision of the subscription. With a later one the attempt need not wait: that
 	// is how somebody who has mended something goes on.
 	Revision uint64 `json:"revision"`
 }
@@ -198,7 +198,7 @@ func (l *lane) waits(ctx context.Context, m *stream.Message) bool {
 		return true
 	}
 	sub, ok := l.view.Snapshot().Get(l.id)
-	if record.Due.IsZero() || record.Now || !ok || record.Revision != sub.Revision || l.head.hurries() {
+	if record.Due.IsZero() || record.Now || !ok || sub.Revision > record.Revision || l.head.hurries() {
 		return false
 	}
 	wait := record.Due.Sub(l.breakerNow(ctx))

@@ -16,6 +16,9 @@
 // Senders share the subscriptions: each pulls for those that it owns, see membership,
 // ownership, and package members.
 //
+// The first delivery of an ordered subscription is handed back whatever the delay: see
+// head.
+//
 // While a subscription's breaker is open nobody pulls from its queue, but for one
 // probe at a time: see trial, and package breaker.
 //
