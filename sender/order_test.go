@@ -20,7 +20,7 @@ import (
 
 // ordered has the deliveries of a subscription made in order.
 func ordered(sub *subscription.Subscription) *subscription.Subscription {
-	sub.Delivery.Ordered, sub.Delivery.MaxInFlight = true, 1
+	sub.Delivery.Ordered, sub.Delivery.MaxInFlight, sub.Delivery.Senders = true, 1, 2
 	return sub
 }
 

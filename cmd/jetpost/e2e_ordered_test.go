@@ -42,7 +42,7 @@ func TestOrdered(t *testing.T) {
 	})
 	schedule := append([]string{"0s"}, slices.Repeat([]string{"5ms"}, 49)...)
 	terms := withoutBreaker(retrying(0, schedule...))
-	terms["ordered"] = true
+	terms["ordered"], terms["senders"] = true, 2
 	sp.subscribe(t, "ledger", c.URL, []string{"artifact.*"}, object{"delivery": terms})
 	// Another one, which no order holds up, keeps routers busy with the same events.
 	free := startCatcher(t, nil)
