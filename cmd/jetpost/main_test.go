@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/rs/zerolog"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/stream/embedded"
@@ -26,24 +31,46 @@ const (
 )
 
 // natsCommand makes a child a NATS server and nothing else, for the tests in which
-// that is what dies: its arguments are a data directory and a port.
+// that is what dies: its arguments are a data directory and a port, and in a cluster
+// a name, the port of its route, the port of its monitoring and all routes.
 const natsCommand = "test-nats"
 
 // natsToken is what its clients show.
 const natsToken = "token-of-a-test"
 
-func serveNATS(dir, port string) int {
-	n, err := strconv.Atoi(port)
-	if err == nil {
-		most, _ := strconv.ParseInt(os.Getenv(storeVariable), 10, 64)
-		_, err = embedded.Start(embedded.Config{Dir: dir, Port: n, Token: natsToken, MaxStore: most}, zap.NewNop())
-	}
+// serveNATS runs until it is killed, or stops cleanly at a SIGTERM.
+func serveNATS(args []string) error {
+	port, err := strconv.Atoi(args[1])
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
+	}
+	most, _ := strconv.ParseInt(os.Getenv(storeVariable), 10, 64) // missing: no limit
+	cfg := embedded.Config{Dir: args[0], Port: port, Token: natsToken, MaxStore: most}
+	if len(args) == 6 {
+		route, err := strconv.Atoi(args[3])
+		if err != nil {
+			return err
+		}
+		monitor, err := strconv.Atoi(args[4])
+		if err != nil {
+			return err
+		}
+		cfg.Name = args[2]
+		cfg.Adjust = func(o *natsserver.Options) {
+			o.Cluster = natsserver.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: route}
+			o.Routes = natsserver.RoutesFromStr(args[5])
+			o.HTTPHost, o.HTTPPort = "127.0.0.1", monitor
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	s, err := embedded.Start(cfg, zap.NewNop())
+	if err != nil {
+		return err
 	}
 	fmt.Println("listening on", port)
-	select {} // until it is killed
+	<-ctx.Done()
+	return s.Stop(context.Background())
 }
 
 func TestMain(m *testing.M) {
@@ -55,13 +82,18 @@ func TestMain(m *testing.M) {
 			}()
 		}
 		limitFiles()
-		if len(os.Args) == 4 && os.Args[1] == natsCommand {
-			os.Exit(serveNATS(os.Args[2], os.Args[3]))
+		if len(os.Args) >= 4 && os.Args[1] == natsCommand {
+			if err := serveNATS(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
 		main()
 		os.Exit(0)
 	}
 	flag.Parse()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // the proxies of the oracles use its logger
 	// These tests wait far more than they work.
 	if most := 4 * runtime.GOMAXPROCS(0); !given("test.parallel") {
 		_ = flag.Set("test.parallel", strconv.Itoa(most)) // a number it takes

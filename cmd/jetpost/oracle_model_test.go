@@ -243,17 +243,20 @@ type oSub struct {
 	timeout  string
 	ordered  bool
 	plan     plan
+	wire     int // that its requests go over; below 0: none
 
-	mu         sync.Mutex
-	secrets    []string // that may sign, the newest first
-	created    time.Time
-	deleting   time.Time // zero: never
-	deleted    time.Time
-	stops      []span // when it was paused: from the answer to the pause to the call of the resume
-	left       time.Time
-	leftOver   string // the delivery that was answered 410
-	indexed    int    // events below this are in byDelivery
-	byDelivery map[string]*oEvent
+	mu sync.Mutex
+	// mostInFlight is the highest limit that it ever had.
+	mostInFlight int
+	secrets      []string // that may sign, the newest first
+	created      time.Time
+	deleting     time.Time // zero: never
+	deleted      time.Time
+	stops        []span // when it was paused: from the answer to the pause to the call of the resume
+	left         time.Time
+	leftOver     string // the delivery that was answered 410
+	indexed      int    // events below this are in byDelivery
+	byDelivery   map[string]*oEvent
 }
 
 // A span is a time from a moment on; without an end it lasts.
@@ -267,11 +270,24 @@ func (s *oSub) wants(e *oEvent) bool {
 
 // body is the request that creates it.
 func (s *oSub) body() object {
+	options := object{"max_in_flight": s.inFlight, "ordered": s.ordered, "retry": object{"schedule": s.schedule, "jitter": 0.2}}
+	if s.wire >= 0 && s.plan.flaky > 0 {
+		// A breaker that has opened for a wire would open again and again for a receiver
+		// that fails now and then, for longer than anybody wants to wait.
+		withoutBreaker(options)
+	}
 	return object{
 		"id": s.id, "types": s.types, "filters": s.filters, "profile": s.profile,
-		"secrets":  []object{{"secret": s.secrets[len(s.secrets)-1]}},
-		"delivery": object{"max_in_flight": s.inFlight, "ordered": s.ordered, "retry": object{"schedule": s.schedule, "jitter": 0.2}},
+		"secrets": []object{{"secret": s.secrets[len(s.secrets)-1]}}, "delivery": options,
 	}
+}
+
+// over has the requests go over a wire, which may be bad for longer than a short
+// schedule lasts.
+func (s *oSub) over(wire int) *oSub {
+	s.wire = wire
+	s.schedule = append(s.schedule, "2s", "4s", "8s")
+	return s
 }
 
 // rejects reports that the profile cannot carry the event.
@@ -336,7 +352,7 @@ func newSecret(r *rand.Rand) string {
 func newSub(r *rand.Rand, id string, p plan) *oSub {
 	s := &oSub{
 		id: id, profile: pick(r, "cloudevents", "cloudevents", "cloudevents-binary", "standard"), plan: p,
-		schedule: []string{"0s", "50ms", "200ms", "1s", "500ms"}, inFlight: 64, timeout: "15s",
+		schedule: []string{"0s", "50ms", "200ms", "1s", "500ms"}, inFlight: 64, mostInFlight: 64, timeout: "15s", wire: -1,
 		secrets: []string{newSecret(r)}, byDelivery: make(map[string]*oEvent),
 	}
 	s.types = pick(r, []string{"shop.*"}, []string{"shop.*", "artifact.*"}, []string{"artifact.*"}, []string{"shop.order.created", "shop.order.paid", "artifact.deployed"})
@@ -347,8 +363,8 @@ func newSub(r *rand.Rand, id string, p plan) *oSub {
 }
 
 // firstSubs are the subscriptions that an oracle begins with: one for each way of
-// being difficult.
-func firstSubs(r *rand.Rand) []*oSub {
+// being difficult. Most have their receiver at the end of one of some wires.
+func firstSubs(r *rand.Rand, wires int) []*oSub {
 	var subs []*oSub
 	add := func(id string, p plan, change func(*oSub)) {
 		s := newSub(r, id, p)
@@ -365,18 +381,25 @@ func firstSubs(r *rand.Rand) []*oSub {
 	add("flaky", plan{flaky: 0.4, faults: quick}, everything)
 	add("doomed", plan{flaky: 0.2, doomed: 0.05, faults: quick}, nil)
 	add("hanging", plan{flaky: 0.1, faults: []string{"hang", "500"}}, func(s *oSub) { s.timeout = "3s" })
-	add("slow", plan{flaky: 0.1, slow: 300 * time.Millisecond, faults: quick}, func(s *oSub) { s.inFlight = 16 })
-	add("narrow", plan{flaky: 0.05, faults: quick}, func(s *oSub) { s.inFlight = 2 })
+	add("slow", plan{flaky: 0.1, slow: 300 * time.Millisecond, faults: quick}, func(s *oSub) { s.inFlight, s.mostInFlight = 16, 16 })
+	add("narrow", plan{flaky: 0.05, faults: quick}, func(s *oSub) { s.inFlight, s.mostInFlight = 2, 2 })
 	add("patient", plan{flaky: 0.2, faults: []string{"500", "patience"}}, func(s *oSub) {
 		s.schedule = []string{"0s", "12s", "100ms", "100ms", "100ms"}
 	})
 	add("ordered", plan{flaky: 0.05, faults: quick}, func(s *oSub) { // not too many: one at a time
-		s.ordered, s.inFlight, s.profile, s.types, s.filters = true, 1, "cloudevents", []string{"artifact.*", "shop.stock.low"}, nil
+		s.ordered, s.inFlight, s.mostInFlight, s.profile, s.types, s.filters = true, 1, 1, "cloudevents", []string{"artifact.*", "shop.stock.low"}, nil
 	})
 	add("sleeper", plan{flaky: 0.1, faults: quick}, everything)
 	add("leaver", plan{leaving: true}, everything)
 	for i := range 4 {
 		add(fmt.Sprintf("any-%d", i), plan{flaky: 0.2 * r.Float64(), doomed: 0.02 * r.Float64(), faults: quick}, nil)
+	}
+	add("steady", plan{}, everything) // but for its wire
+	for i, s := range subs {
+		// What is compared most closely has none.
+		if !slices.Contains([]string{"healthy", "patient", "sleeper", "leaver"}, s.id) {
+			s.over(i % wires)
+		}
 	}
 	return subs
 }

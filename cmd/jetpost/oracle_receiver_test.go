@@ -38,6 +38,9 @@ type oReceivers struct {
 	of         map[string]*oSub       // the subscription of each
 	violations []string
 	leaveAfter time.Time // from when on a leaver leaves; zero: not yet
+	// late reports that a request which comes now over a wire may have been on its way
+	// for long.
+	late func(wire int) bool
 }
 
 func newReceivers(seed uint64) *oReceivers {
@@ -181,6 +184,9 @@ const settling = 5 * time.Second
 // checkLife finds requests for subscriptions that are paused or deleted, and for
 // events that came after the end.
 func (o *oReceivers) checkLife(s *oSub, e *oEvent, now time.Time) {
+	if s.wire >= 0 && o.late(s.wire) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.deleted.IsZero() && now.After(s.deleted.Add(settling)) {

@@ -2,41 +2,42 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
-	"testing"
+	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // An oracle is one run of the model against the program.
 type oracle struct {
 	*oReceivers
-	seed      uint64
-	killsNATS bool // with the processes
-	began     time.Time
-	api       *server // where publishers and changes go: its address never changes
+	faultList
+	name    string
+	seed    uint64
+	schemas string
+	home    string // the data directory of the first process, which makes the key
+	began   time.Time
 
-	kills    []oKill
-	programs []*program // all that were ever started
-	ended    []string   // programs that ended by themselves
+	natsURLs []string  // of NATS servers in processes of their own
+	apis     []*server // where publishers and changes go: their addresses never change
+	next     atomic.Uint64
+	victims  []*victim  // all processes
+	wires    []*badWire // to the receivers
+
+	programs   []*program // all that were ever started
+	endedAlone []string   // programs that ended by themselves
 
 	tries, refused int // publishes that were tried, and that failed
 	changes        int
 	countMu        sync.Mutex
 }
 
-// An oKill is a process that was killed, and when its successor was started.
-type oKill struct {
-	at   time.Time
-	what string
-}
+// api is where the next request goes: every process that answers gets some.
+func (o *oracle) api() *server { return o.apis[o.next.Add(1)%uint64(len(o.apis))] }
 
 // random returns the random numbers of one purpose.
 func (o *oracle) random(purpose uint64) *rand.Rand { return rand.New(rand.NewPCG(o.seed, purpose)) }
@@ -101,7 +102,7 @@ func (o *oracle) send(ctx context.Context, events []*oEvent, mode string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	r, err := o.api.try(ctx, http.MethodPost, "/v1/events", body, header...)
+	r, err := o.api().try(ctx, http.MethodPost, "/v1/events", body, header...)
 	o.countMu.Lock()
 	defer o.countMu.Unlock()
 	o.tries++
@@ -125,7 +126,7 @@ func (o *oracle) send(ctx context.Context, events []*oEvent, mode string) bool {
 func (o *oracle) change(ctx context.Context, method, path string, body any, accepted ...int) (status int, repeated bool) {
 	for ; ctx.Err() == nil; repeated = true {
 		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
-		r, err := o.api.try(limited, method, path, body)
+		r, err := o.api().try(limited, method, path, body)
 		cancel()
 		if err == nil && r.status < 500 {
 			if r.status/100 != 2 && !slices.Contains(accepted, r.status) {
@@ -141,10 +142,19 @@ func (o *oracle) change(ctx context.Context, method, path string, body any, acce
 	return 0, repeated
 }
 
+// endpoint is where the requests of a subscription go.
+func (o *oracle) endpoint(s *oSub) string {
+	base := o.URL
+	if s.wire >= 0 {
+		base = "http://" + o.wires[s.wire].address
+	}
+	return base + "/hook/" + s.id
+}
+
 // create makes a subscription.
 func (o *oracle) create(ctx context.Context, s *oSub) {
 	body := s.body()
-	body["endpoint"] = object{"url": o.URL + "/hook/" + s.id, "timeout": s.timeout}
+	body["endpoint"] = object{"url": o.endpoint(s), "timeout": s.timeout}
 	o.addSub(s)
 	status, repeated := o.change(ctx, http.MethodPost, "/v1/subscriptions", body, http.StatusConflict)
 	if status == http.StatusConflict && !repeated {
@@ -190,8 +200,9 @@ func (o *oracle) remove(ctx context.Context, s *oSub) {
 	s.deleted = time.Now()
 }
 
-// churn changes subscriptions until ctx ends, and leaves none paused.
-func (o *oracle) churn(ctx, last context.Context, changeable []*oSub) {
+// churn changes subscriptions until ctx ends, and leaves none paused. It makes no more
+// than most at a time.
+func (o *oracle) churn(ctx, last context.Context, changeable []*oSub, most int) {
 	r := o.random(50)
 	quick := []string{"500", "reset", "429"}
 	var paused, made []*oSub
@@ -200,8 +211,11 @@ func (o *oracle) churn(ctx, last context.Context, changeable []*oSub) {
 		s := pick(r, changeable...)
 		switch pick(r, "create", "create", "delete", "pause", "pause", "resume", "resume", "rotate", "rotate", "lanes") {
 		case "create":
-			if len(made) < 25 {
+			if len(made) < most {
 				s = newSub(r, fmt.Sprintf("made-%02d", n), plan{flaky: 0.2, faults: quick})
+				if wire := r.IntN(2 * len(o.wires)); wire < len(o.wires) {
+					s.over(wire)
+				}
 				o.create(last, s)
 				made, changeable = append(made, s), append(changeable, s)
 			}
@@ -224,204 +238,17 @@ func (o *oracle) churn(ctx, last context.Context, changeable []*oSub) {
 		case "rotate":
 			o.rotate(last, s, r)
 		case "lanes":
-			if !s.ordered {
-				o.change(last, http.MethodPatch, "/v1/subscriptions/"+s.id, object{"delivery": object{"max_in_flight": pick(r, 8, 64, 100)}})
+			if s.ordered {
+				continue // one at a time
 			}
+			most := pick(r, 8, 64, 100)
+			s.mu.Lock()
+			s.mostInFlight = max(s.mostInFlight, most)
+			s.mu.Unlock()
+			o.change(last, http.MethodPatch, "/v1/subscriptions/"+s.id, object{"delivery": object{"max_in_flight": most}})
 		}
 	}
 	for _, s := range paused {
 		o.resume(last, s)
 	}
-}
-
-// A victim is a process that is killed again and again.
-type victim struct {
-	name  string
-	s     *server
-	ready string  // what it prints when it works
-	needs *server // that has to be ready as well before the next kill, if any
-}
-
-// start starts the victim and does not wait for it.
-func (o *oracle) start(t *testing.T, v *victim) {
-	t.Helper()
-	p := prepareProgram(t, v.s.args...)
-	p.quiet = true
-	p.start(t)
-	v.s.program = p
-	o.programs = append(o.programs, p)
-}
-
-// kill ends the victim like a crash does.
-func (o *oracle) kill(v *victim) {
-	select {
-	case <-v.s.exited:
-		o.ended = append(o.ended, fmt.Sprintf("%s ended by itself: %s", v.name, v.s.stderr.tail(10)))
-	default:
-	}
-	v.s.kill()
-	o.kills = append(o.kills, oKill{time.Now(), v.name})
-}
-
-// killSome kills victims at random moments, n times in all. Most are killed while
-// they work, some while they start. halfway is called in the middle.
-func (o *oracle) killSome(t *testing.T, victims []*victim, n int, halfway func()) {
-	t.Helper()
-	r := o.random(10)
-	for len(o.kills) < n {
-		if len(o.kills) >= n/2 && halfway != nil {
-			halfway()
-			halfway = nil
-		}
-		v := pick(r, victims...)
-		v.s.line(t, v.ready)
-		if v.needs != nil {
-			eventually(t, "everything works again", func() bool {
-				r, err := v.needs.try(t.Context(), http.MethodGet, "/readyz", nil)
-				return err == nil && r.status == http.StatusOK
-			})
-		}
-		await(t.Context(), 100*time.Millisecond+time.Duration(r.IntN(1300))*time.Millisecond)
-		o.kill(v)
-		o.start(t, v)
-		for r.IntN(4) == 0 && len(o.kills) < n {
-			await(t.Context(), time.Duration(r.IntN(300))*time.Millisecond)
-			o.kill(v)
-			o.start(t, v)
-		}
-	}
-	for _, v := range victims {
-		v.s.line(t, v.ready)
-	}
-}
-
-// waiting is what has still to be done, as the streams say, leaving out the queues
-// of some subscriptions. Nothing is an empty text.
-func waiting(ctx context.Context, js jetstream.JetStream, but ...string) (string, error) {
-	var found []string
-	streams := js.ListStreams(ctx)
-	for info := range streams.Info() {
-		name := info.Config.Name
-		switch {
-		case strings.HasPrefix(name, "EVENTS_"):
-			c, err := js.Consumer(ctx, name, "router")
-			if err != nil {
-				return "", err
-			}
-			if i := c.CachedInfo(); i.NumPending > 0 || i.NumAckPending > 0 {
-				found = append(found, fmt.Sprintf("%s: %d+%d", name, i.NumPending, i.NumAckPending))
-			}
-		case strings.HasPrefix(name, "DELIVERIES_"), strings.HasPrefix(name, "RETRIES_"):
-			if info.State.Msgs == 0 || slices.Contains(but, strings.TrimPrefix(name, "DELIVERIES_")) {
-				continue
-			}
-			left, err := unfinished(ctx, js, name)
-			if err != nil {
-				return "", err
-			}
-			if left > 0 {
-				found = append(found, fmt.Sprintf("%s: %d", name, left))
-			}
-		}
-	}
-	return strings.Join(found, ", "), streams.Err()
-}
-
-// settle waits until nothing is waiting any more. It gives up when nothing has
-// changed for longer than a process that was killed can hold a message.
-func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
-	t.Helper()
-	const patience = 2 * time.Minute
-	poll := time.NewTicker(100 * time.Millisecond)
-	defer poll.Stop()
-	before, changed := "", time.Now()
-	for ; ; <-poll.C {
-		left, err := waiting(t.Context(), js, but...)
-		switch {
-		case err == nil && left == "":
-			return
-		case err == nil && left != before:
-			before, changed = left, time.Now()
-		case time.Since(changed) > patience:
-			o.wrong("work that is left does not change any more: %s (%v)", left, err)
-			return
-		}
-	}
-}
-
-// unfinished is how many messages of a work queue are not done: those that its
-// consumer has still to hand out or to hear of, and timers. A server that was killed
-// between taking note of an ack and removing the message keeps the message, and
-// never hands it out again; nobody owes it anything.
-func unfinished(ctx context.Context, js jetstream.JetStream, name string) (uint64, error) {
-	c, err := js.Consumer(ctx, name, "sender")
-	if err != nil {
-		return 0, err
-	}
-	i := c.CachedInfo()
-	left := i.NumPending + uint64(i.NumAckPending) //nolint:gosec // a count
-	s, err := js.Stream(ctx, name)
-	if err != nil {
-		return 0, err
-	}
-	timers, err := s.Info(ctx, jetstream.WithSubjectFilter("retries.*.at.>"))
-	if err != nil {
-		return 0, err
-	}
-	for _, n := range timers.State.Subjects {
-		left += n
-	}
-	return left, nil
-}
-
-// queued is how many deliveries wait in the queue of a subscription.
-func queued(t *testing.T, js jetstream.JetStream, id string) uint64 {
-	t.Helper()
-	left, err := unfinished(t.Context(), js, "DELIVERIES_"+id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return left
-}
-
-// comeBack resumes a subscription that has left, until what waits for it has been
-// delivered. The delivery that was answered with 410 may be in its queue again.
-func (o *oracle) comeBack(t *testing.T, js jetstream.JetStream, id string) {
-	t.Helper()
-	for range 5 {
-		if o.api.subscription(t, id).State == "disabled" {
-			o.api.call(t, http.MethodPost, "/v1/subscriptions/"+id+"/resume", nil, nil)
-		}
-		holdsWithin(t.Context(), 5*time.Minute, func() bool {
-			return queued(t, js, id) == 0 || o.api.subscription(t, id).State == "disabled"
-		})
-		if queued(t, js, id) == 0 {
-			return
-		}
-	}
-	o.wrong("%s: %d deliveries wait, and resuming does not help", id, queued(t, js, id))
-}
-
-// overview is what a person wants to see of a run.
-func overview(lines ...[2]string) string {
-	var b strings.Builder
-	for _, line := range lines {
-		_, _ = fmt.Fprintf(&b, "  %-44s %s\n", line[0], line[1])
-	}
-	return b.String()
-}
-
-// logOf returns what all programs have said about a delivery.
-func (o *oracle) logOf(delivery string) string {
-	var found []string
-	for _, p := range o.programs {
-		for _, line := range p.stderr.lines(delivery) {
-			var fields map[string]any
-			if json.Unmarshal([]byte(line), &fields) == nil {
-				line = fmt.Sprint(fields["time"], " ", fields["msg"], " attempt ", fields["attempt"], " ", fields["outcome"], " ", fields["status"], " ", fields["error"])
-			}
-			found = append(found, "    log "+line)
-		}
-	}
-	return strings.Join(found, "\n")
 }

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// waiting is what has still to be done, as the streams say, leaving out the queues
+// of some subscriptions. Nothing is an empty text.
+func waiting(ctx context.Context, js jetstream.JetStream, but ...string) (string, error) {
+	var found []string
+	streams := js.ListStreams(ctx)
+	for info := range streams.Info() {
+		name := info.Config.Name
+		switch {
+		case strings.HasPrefix(name, "EVENTS_"):
+			c, err := js.Consumer(ctx, name, "router")
+			if err != nil {
+				return "", err
+			}
+			if i := c.CachedInfo(); i.NumPending > 0 || i.NumAckPending > 0 {
+				found = append(found, fmt.Sprintf("%s: %d+%d", name, i.NumPending, i.NumAckPending))
+			}
+		case strings.HasPrefix(name, "DELIVERIES_"), strings.HasPrefix(name, "RETRIES_"):
+			if info.State.Msgs == 0 || slices.Contains(but, strings.TrimPrefix(name, "DELIVERIES_")) {
+				continue
+			}
+			left, err := unfinished(ctx, js, name)
+			if err != nil {
+				return "", err
+			}
+			if left > 0 {
+				found = append(found, fmt.Sprintf("%s: %d", name, left))
+			}
+		}
+	}
+	return strings.Join(found, ", "), streams.Err()
+}
+
+// settle waits until nothing is waiting any more. It gives up when nothing has
+// changed for longer than a process that was killed can hold a message.
+func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
+	t.Helper()
+	const patience = 2 * time.Minute
+	poll := time.NewTicker(250 * time.Millisecond)
+	defer poll.Stop()
+	before, changed, nothing := "", time.Now(), 0
+	for ; ; <-poll.C {
+		left, err := waiting(t.Context(), js, but...)
+		switch {
+		case err == nil && left == "":
+			// A timer may have gone to a queue that had been looked at.
+			if nothing++; nothing == 2 {
+				return
+			}
+			continue
+		case err == nil && left != before:
+			before, changed = left, time.Now()
+		case time.Since(changed) > patience:
+			o.wrong("work that is left does not change any more: %s (%v)", left, err)
+			return
+		}
+		nothing = 0
+	}
+}
+
+// unfinished is how many messages of a work queue are not done: those that its
+// consumer has still to hand out or to hear of, and timers. A server that was killed
+// between taking note of an ack and removing the message keeps the message, and
+// never hands it out again; nobody owes it anything.
+func unfinished(ctx context.Context, js jetstream.JetStream, name string) (uint64, error) {
+	c, err := js.Consumer(ctx, name, "sender")
+	if err != nil {
+		return 0, err
+	}
+	i := c.CachedInfo()
+	left := i.NumPending + uint64(i.NumAckPending) //nolint:gosec // a count
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	timers, err := s.Info(ctx, jetstream.WithSubjectFilter("retries.*.at.>"))
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range timers.State.Subjects {
+		left += n
+	}
+	return left, nil
+}
+
+// queued is how many deliveries wait in the queue of a subscription.
+func queued(t *testing.T, js jetstream.JetStream, id string) uint64 {
+	t.Helper()
+	left, err := unfinished(t.Context(), js, "DELIVERIES_"+id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return left
+}
+
+// comeBack resumes a subscription that has left, until what waits for it has been
+// delivered. The delivery that was answered with 410 may be in its queue again.
+func (o *oracle) comeBack(t *testing.T, js jetstream.JetStream, id string) {
+	t.Helper()
+	for range 5 {
+		if o.apis[0].subscription(t, id).State == "disabled" {
+			o.apis[0].call(t, http.MethodPost, "/v1/subscriptions/"+id+"/resume", nil, nil)
+		}
+		holdsWithin(t.Context(), 5*time.Minute, func() bool {
+			return queued(t, js, id) == 0 || o.apis[0].subscription(t, id).State == "disabled"
+		})
+		if queued(t, js, id) == 0 {
+			return
+		}
+	}
+	o.wrong("%s: %d deliveries wait, and resuming does not help", id, queued(t, js, id))
+}
+
+// ghosts is how many messages the queues and timers hold that nobody is owed any more:
+// see unfinished.
+func ghosts(t *testing.T, js jetstream.JetStream) (found uint64) {
+	t.Helper()
+	streams := js.ListStreams(t.Context())
+	for info := range streams.Info() {
+		name := info.Config.Name
+		if !strings.HasPrefix(name, "DELIVERIES_") && !strings.HasPrefix(name, "RETRIES_") || info.State.Msgs == 0 {
+			continue
+		}
+		left, err := unfinished(t.Context(), js, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found += info.State.Msgs - min(left, info.State.Msgs)
+	}
+	if err := streams.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
