@@ -12,8 +12,11 @@ COMPOSE := VERSION="$(VERSION)" docker compose
 # For each fuzz target, and for all tests of a package.
 FUZZTIME ?= 5m
 TIMEOUT ?= 15m
+# Of make chaos.
+FAULTS ?= 120
+SEED ?=
 
-.PHONY: help build run test race fuzz bench lint fmt golden up down
+.PHONY: help build run test race chaos fuzz bench lint fmt golden up down
 
 help: ## Print this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,12 +34,21 @@ test: ## Run all tests, those of other people's receivers too (TIMEOUT=15m)
 	@command -v git >/dev/null || { echo 'The tests push to git repositories of their own: install git.' >&2; exit 1; }
 	go mod download
 	go vet ./...
-	go test -p 1 -timeout $(TIMEOUT) ./...
+	@figures="$$(mktemp)"; trap 'rm -f "$$figures"' EXIT; echo go test -p 1 -timeout $(TIMEOUT) ./...; \
+	JETPOST_ORACLE_FIGURES="$$figures" go test -p 1 -timeout $(TIMEOUT) ./... && \
+	{ echo 'Under faults (docs/faults.md):'; cat "$$figures"; }
 	cd interop && go mod download && go test -timeout $(TIMEOUT) ./...
 
 race: ## Run all tests with the race detector (needs a C compiler)
 	@command -v "$$(go env CC)" >/dev/null || { echo 'The race detector is linked by a C compiler: install gcc.' >&2; exit 1; }
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) ./...
+
+# Each of the four runs takes a quarter of the faults and prints its own figures.
+chaos: ## Run the fault tests for long (FAULTS=120, SEED=the time; docs/faults.md)
+	@figures="$$(mktemp)"; trap 'rm -f "$$figures"' EXIT; failed=0; \
+	JETPOST_ORACLE_FIGURES="$$figures" JETPOST_ORACLE_FAULTS=$(FAULTS) JETPOST_ORACLE_SEED=$(SEED) \
+		go test -v -count 1 -timeout 2h -run '^TestOracle' ./cmd/jetpost || failed=1; \
+	echo; cat "$$figures"; exit $$failed
 
 # Each new input is minimised for a minute by default, which is where short runs
 # would spend all of their time. At the end of its time the fuzzer may report that
