@@ -15,6 +15,10 @@ TIMEOUT ?= 15m
 # Of make chaos.
 FAULTS ?= 120
 SEED ?=
+# What the fault tests say, and the sum of it in one line.
+FIGURES = cat "$$figures"; awk '{ for (i = 1; i < NF; i++) sum[$$(i + 1)] += $$i } END { \
+	printf "together: %d faults, %d events acknowledged, %d requests, %d deliveries repeated, %d discrepancies\n", \
+	sum["faults;"], sum["events"], sum["requests,"], sum["deliveries"], sum["discrepancies"] }' "$$figures"
 
 .PHONY: help build run test race chaos fuzz bench lint fmt golden up down
 
@@ -36,7 +40,7 @@ test: ## Run all tests, those of other people's receivers too (TIMEOUT=15m)
 	go vet ./...
 	@figures="$$(mktemp)"; trap 'rm -f "$$figures"' EXIT; echo go test -p 1 -timeout $(TIMEOUT) ./...; \
 	JETPOST_ORACLE_FIGURES="$$figures" go test -p 1 -timeout $(TIMEOUT) ./... && \
-	{ echo 'Under faults (docs/faults.md):'; cat "$$figures"; }
+	{ echo 'Under faults (docs/faults.md):'; $(FIGURES); }
 	cd interop && go mod download && go test -timeout $(TIMEOUT) ./...
 
 race: ## Run all tests with the race detector (needs a C compiler)
@@ -48,7 +52,7 @@ chaos: ## Run the fault tests for long (FAULTS=120, SEED=the time; docs/faults.m
 	@figures="$$(mktemp)"; trap 'rm -f "$$figures"' EXIT; failed=0; \
 	JETPOST_ORACLE_FIGURES="$$figures" JETPOST_ORACLE_FAULTS=$(FAULTS) JETPOST_ORACLE_SEED=$(SEED) \
 		go test -v -count 1 -timeout 2h -run '^TestOracle' ./cmd/jetpost || failed=1; \
-	echo; cat "$$figures"; exit $$failed
+	echo; $(FIGURES); exit $$failed
 
 # Each new input is minimised for a minute by default, which is where short runs
 # would spend all of their time. At the end of its time the fuzzer may report that
