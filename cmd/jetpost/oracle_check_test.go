@@ -159,7 +159,7 @@ func (o *oracle) report(t *testing.T, f *findings) {
 		rerouted += len(fault.rerouted)
 	}
 	stuck := 0
-	for _, w := range o.wires {
+	for _, w := range o.allWires {
 		stuck += w.stuck
 	}
 	wrong := len(o.violations) + len(o.endedAlone) + f.found
@@ -223,6 +223,9 @@ func (o *oracle) checkDelivery(f *findings, s *oSub, e *oEvent, d string, record
 			}
 		case success < 0 && (!exhausted || len(letters) == 0):
 			problem("it was lost: accepted, and never delivered")
+		case success >= 0 && len(letters) == 0 && !slices.ContainsFunc(records, func(a delivery.Attempt) bool { return a.Outcome == delivery.Delivered }):
+			// Whatever was killed meanwhile: without a record it stays in its queue.
+			problem("it left its queue without a record of its success")
 		}
 	}
 	for _, letter := range letters {

@@ -101,22 +101,19 @@ func planFaults(r *rand.Rand, deeds []*deed, n int) []plannedFault {
 		d := deck[0]
 		deck = deck[1:]
 		p := plannedFault{
-			deed: d, target: pick(r, d.targets...), pause: 100*time.Millisecond + rand2(r, 1300*time.Millisecond),
-			lasts: d.atLeast + rand2(r, d.atMost-d.atLeast), early: r.IntN(5) == 0, seed: r.Uint64(),
+			deed: d, target: pick(r, d.targets...), pause: 100*time.Millisecond + upTo(r, 1300*time.Millisecond),
+			lasts: d.atLeast + upTo(r, d.atMost-d.atLeast), early: r.IntN(5) == 0, seed: r.Uint64(),
 		}
 		if p.early {
-			p.pause = rand2(r, 300*time.Millisecond)
+			p.pause = upTo(r, 300*time.Millisecond)
 		}
 		plan = append(plan, p)
 	}
 	return plan
 }
 
-func rand2(r *rand.Rand, below time.Duration) time.Duration {
-	if below <= 0 {
-		return 0
-	}
-	return time.Duration(r.Int64N(int64(below)))
+func upTo(r *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(r.Int64N(int64(most) + 1))
 }
 
 // faultList is what has happened so far.

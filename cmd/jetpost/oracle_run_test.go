@@ -27,6 +27,7 @@ type oracle struct {
 	next     atomic.Uint64
 	victims  []*victim  // all processes
 	wires    []*badWire // to the receivers
+	allWires []*badWire // and to NATS
 
 	programs   []*program // all that were ever started
 	endedAlone []string   // programs that ended by themselves

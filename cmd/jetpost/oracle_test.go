@@ -39,9 +39,7 @@ func TestOracle(t *testing.T) {
 	runOracle(t, "one process", workload{every: 60 * time.Millisecond, made: 25}, func(t *testing.T, o *oracle) []*deed {
 		t.Helper()
 		v := o.addService(t, "serve", allRoles, "")
-		kill := o.killing("serve", effects{requests: true, records: true, routing: true, forgets: true, outage: true}, v)
-		kill.targets = []string{v.name}
-		return []*deed{kill}
+		return []*deed{o.killing("serve", effects{requests: true, records: true, routing: true, forgets: true, outage: true}, v)}
 	}, nil)
 }
 
@@ -160,7 +158,7 @@ func runOracle(t *testing.T, name string, l workload, start func(*testing.T, *or
 	for i := range 3 {
 		receivers = append(receivers, newBadWire(t, fmt.Sprint("wire-", i), o.Listener.Addr().String()))
 	}
-	o.wires = receivers
+	o.wires, o.allWires = receivers, slices.Clone(receivers)
 	o.late = func(wire int) bool {
 		name, lately := o.wires[wire].name, time.Now().Add(-settling)
 		return len(o.faultsThat(func(f *fault) bool { return f.wire == name && f.hits(lately, time.Now()) })) > 0

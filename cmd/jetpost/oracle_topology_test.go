@@ -115,6 +115,7 @@ func (o *oracle) addWire(t *testing.T, name string) (w *badWire, url string) {
 	t.Helper()
 	address := strings.TrimPrefix(o.natsURLs[0], "nats://"+natsToken+"@")
 	w = newBadWire(t, name, address)
+	o.allWires = append(o.allWires, w)
 	return w, "nats://" + natsToken + "@" + w.address
 }
 
