@@ -339,17 +339,14 @@ func (o *oracle) lostAnswer(s *oSub, a *delivery.Attempt) bool {
 		return true
 	}
 	return s.wire >= 0 && slices.ContainsFunc(o.faults, func(f *fault) bool {
-		return f.wire == o.wires[s.wire].name && f.hits(a.At, a.At.Add(time.Duration(a.Duration)+sentBefore))
+		return f.wire == o.wires[s.wire].name && f.hits(a.At, a.At.Add(time.Duration(a.Duration)))
 	})
 }
 
-// unsettled is how long it may take until what was done cannot be forgotten any
-// more: the NATS server writes the state of its consumers a few times a second.
-const unsettled = 2 * time.Second
-
-// sentBefore is how long a receiver may take to read, on a busy machine, what a
-// process had sent before it was killed.
-const sentBefore = 2 * time.Second
+// unsettled is how long it may take, on a busy machine, until what was done cannot be
+// forgotten any more: the sender has to read the answer, and to store its record,
+// and the NATS server writes the state of its consumers a few times a second.
+const unsettled = 5 * time.Second
 
 // routesAgain is how long an event that was in a router's hands may take to be routed
 // again: the server waits for its acknowledgement, and then for a router.
@@ -377,7 +374,7 @@ func (o *oracle) interrupted(requests []*oRequest, s *oSub, kind func(*fault) bo
 // happened.
 func (o *oracle) during(f *fault, requests []*oRequest) bool {
 	return slices.ContainsFunc(requests, func(r *oRequest) bool {
-		return f.until().After(r.at.Add(-sentBefore)) && (r.done.IsZero() || f.at.Before(o.settledBy(r.done)))
+		return f.until().After(r.sent) && (r.done.IsZero() || f.at.Before(o.settledBy(r.done)))
 	})
 }
 
@@ -413,7 +410,7 @@ func (o *oracle) routedAgain(e *oEvent) *fault {
 		routed = e.began
 	}
 	for _, f := range o.faults {
-		if !f.routing || f.until().Before(e.began.Add(-sentBefore)) || f.at.After(o.settledBy(routed)) {
+		if !f.routing || f.until().Before(e.began) || f.at.After(o.settledBy(routed)) {
 			continue
 		}
 		if slices.ContainsFunc(o.faults, func(g *fault) bool {
@@ -446,7 +443,7 @@ func (o *oracle) story(s *oSub, e *oEvent, d string, requests []*oRequest, recor
 		line("    paused %s to %s", since(stop.from), since(stop.to))
 	}
 	for _, r := range requests {
-		line("    request %d (attempt %s) at %s until %s fault %q ok %t", r.nth, r.attempt, since(r.at), since(r.done), r.fault, r.ok)
+		line("    request %d (attempt %s) sent %s at %s until %s fault %q ok %t", r.nth, r.attempt, since(r.sent), since(r.at), since(r.done), r.fault, r.ok)
 	}
 	for _, a := range records {
 		line("    record %d: attempt %d at %s %s %d %s", a.Sequence, a.Attempt, since(a.At), a.Outcome, a.Status, a.Error)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type oRequest struct {
 	nth      int // of its delivery
 	attempt  string
 	fault    string
+	sent     time.Time // as it says itself, in whole seconds: on a busy machine, or over a bad wire, long before at
 	at, done time.Time // done is zero while it is being answered
 	ok       bool      // it was answered with 2xx, to the end
 }
@@ -38,9 +40,6 @@ type oReceivers struct {
 	of         map[string]*oSub       // the subscription of each
 	violations []string
 	leaveAfter time.Time // from when on a leaver leaves; zero: not yet
-	// late reports that a request which comes now over a wire may have been on its way
-	// for long.
-	late func(wire int) bool
 }
 
 func newReceivers(seed uint64) *oReceivers {
@@ -86,7 +85,10 @@ func (o *oReceivers) receive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := o.eventOf(s, id)
-	req := &oRequest{nth: len(o.requests[id]) + 1, attempt: r.Header.Get("Jetpost-Attempt"), at: began}
+	req := &oRequest{nth: len(o.requests[id]) + 1, attempt: r.Header.Get("Jetpost-Attempt"), at: began, sent: began}
+	if seconds, err := strconv.ParseInt(r.Header.Get("Webhook-Timestamp"), 10, 64); err == nil { // or its signature is wrong
+		req.sent = time.Unix(seconds, 0)
+	}
 	o.requests[id] = append(o.requests[id], req)
 	o.of[id] = s
 	leaveAfter := o.leaveAfter
@@ -102,7 +104,7 @@ func (o *oReceivers) receive(w http.ResponseWriter, r *http.Request) {
 			o.wrong("%s got %s (%s, attempt %s): %v", s.id, e.id, id, req.attempt, err)
 		}
 	}
-	o.checkLife(s, e, began)
+	o.checkLife(s, e, req.sent)
 
 	req.fault = s.plan.fault(o.seed, id, req.nth)
 	if s.plan.leaving && s.leaves(id, began, leaveAfter) {
@@ -177,24 +179,21 @@ func pause(r *http.Request, d time.Duration) {
 	}
 }
 
-// settling is how long after a change was answered a request may still be on its
-// way that had begun before.
+// settling is how long after a change was answered a request may still be sent by
+// who had begun before.
 const settling = 5 * time.Second
 
 // checkLife finds requests for subscriptions that are paused or deleted, and for
-// events that came after the end.
-func (o *oReceivers) checkLife(s *oSub, e *oEvent, now time.Time) {
-	if s.wire >= 0 && o.late(s.wire) {
-		return
-	}
+// events that came after the end. sent is in whole seconds, or up to one too early.
+func (o *oReceivers) checkLife(s *oSub, e *oEvent, sent time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.deleted.IsZero() && now.After(s.deleted.Add(settling)) {
-		o.wrong("%s got a request %v after it was deleted", s.id, now.Sub(s.deleted))
+	if !s.deleted.IsZero() && sent.After(s.deleted.Add(settling)) {
+		o.wrong("%s got a request sent %v after it was deleted", s.id, sent.Sub(s.deleted))
 	}
 	for _, stop := range s.stops {
-		if now.After(stop.from.Add(settling)) && (stop.to.IsZero() || now.Before(stop.to)) {
-			o.wrong("%s got a request %v after it was paused", s.id, now.Sub(stop.from))
+		if sent.After(stop.from.Add(settling)) && (stop.to.IsZero() || sent.Add(time.Second).Before(stop.to)) {
+			o.wrong("%s got a request sent %v after it was paused", s.id, sent.Sub(stop.from))
 		}
 	}
 	if e == nil || s.deleted.IsZero() {

@@ -51,7 +51,7 @@ func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 	const patience = 2 * time.Minute
 	poll := time.NewTicker(250 * time.Millisecond)
 	defer poll.Stop()
-	before, changed, nothing := "", time.Now(), 0
+	before, changed, told, nothing := "", time.Now(), time.Now(), 0
 	for ; ; <-poll.C {
 		left, err := waiting(t.Context(), js, but...)
 		switch {
@@ -68,6 +68,10 @@ func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 			return
 		}
 		nothing = 0
+		if time.Since(told) > 20*time.Second {
+			told = time.Now()
+			o.progress(t, "still to be done: %s (%v)", left, err)
+		}
 	}
 }
 

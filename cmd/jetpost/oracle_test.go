@@ -159,10 +159,6 @@ func runOracle(t *testing.T, name string, l workload, start func(*testing.T, *or
 		receivers = append(receivers, newBadWire(t, fmt.Sprint("wire-", i), o.Listener.Addr().String()))
 	}
 	o.wires, o.allWires = receivers, slices.Clone(receivers)
-	o.late = func(wire int) bool {
-		name, lately := o.wires[wire].name, time.Now().Add(-settling)
-		return len(o.faultsThat(func(f *fault) bool { return f.wire == name && f.hits(lately, time.Now()) })) > 0
-	}
 	toProcesses := start(t, o)
 	toWires := o.spoiling("receiver", func(_, target string) effects { return effects{wire: target} }, receivers...)
 	if wires != nil {
