@@ -206,6 +206,10 @@ type evidence struct {
 	health health
 	cause  breaker.Cause
 	id     string // of the delivery
+	// opens says why the breaker is to be opened now, after row failures; empty: it is
+	// not.
+	opens string
+	row   int
 }
 
 // breakerNow is the time by which breakers go: the server's, or this machine's where
@@ -264,14 +268,19 @@ func (g *guard) notOpened() {
 	g.opening = false
 }
 
-// observe counts the evidence of an ordinary delivery, and opens the breaker when it is
-// time.
-func (l *lane) observe(ctx context.Context, e *endpoint, f *evidence, generation int) {
+// count takes note of the answer to an ordinary delivery. It is called when the answer
+// is there, before its record is stored: records of successes are stored together,
+// and later than those of failures, which would then look as if they came in a row.
+func (l *lane) count(f *evidence, generation int) {
 	if f.health == unknown || l.terms.breaker.Mode != subscription.BreakerOn {
 		return
 	}
-	reason, row := l.guard.count(f, generation, l.terms.breaker.Failures)
-	if reason == "" {
+	f.opens, f.row = l.guard.count(f, generation, l.terms.breaker.Failures)
+}
+
+// openFor opens the breaker where the evidence has shown that it is time.
+func (l *lane) openFor(ctx context.Context, e *endpoint, f *evidence) {
+	if f.opens == "" {
 		return
 	}
 	target := breaker.TargetOf(e.sub)
@@ -282,7 +291,7 @@ func (l *lane) observe(ctx context.Context, e *endpoint, f *evidence, generation
 		if sub, ok := l.view.Snapshot().Get(l.id); !ok || sub.State != subscription.Active || breaker.TargetOf(sub) != target {
 			return r, false // nobody would ask, and nobody would tidy up
 		}
-		return r.Trip(now, target, reason, row, f.cause, l.cfg.Probes), true
+		return r.Trip(now, target, f.opens, f.row, f.cause, l.cfg.Probes), true
 	})
 	if err != nil || next == nil { // the failures to come may try again
 		l.guard.notOpened()

@@ -47,6 +47,7 @@ type rig struct {
 	store   *subscription.Store
 	log     *zap.Logger
 	logged  *observer.ObservedLogs
+	connect []nats.Option // of senders
 }
 
 func newRig(t *testing.T) *rig {
@@ -165,7 +166,7 @@ func loopback(t *testing.T) *subscription.Egress {
 // send starts a sender.
 func (r *rig) send(change ...func(*sender.Config)) *running {
 	r.t.Helper()
-	nc, reg := r.server.Connect(nats.ReconnectBufSize(-1)), prometheus.NewRegistry()
+	nc, reg := r.server.Connect(append([]nats.Option{nats.ReconnectBufSize(-1)}, r.connect...)...), prometheus.NewRegistry()
 	js, err := stream.JetStream(nc)
 	if err != nil {
 		r.t.Fatal(err)

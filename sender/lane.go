@@ -148,8 +148,8 @@ func (l *lane) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs [
 	}
 	for _, m := range msgs {
 		requests.Go(func() {
-			f := l.deliver(work, e, m, false)
-			l.observe(work, e, &f, generation)
+			f := l.deliver(work, e, m, func(f *evidence) { l.count(f, generation) })
+			l.openFor(work, e, &f)
 		})
 	}
 }
@@ -232,7 +232,9 @@ func (u *underway) number() int {
 
 // deliver takes one delivery through its attempt, and returns what that says about
 // the endpoint. Each step is a method; what cannot be settled now is handed back.
-func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, trial bool) evidence {
+// judged is told of an ordinary delivery's answer as soon as it is there; it is nil for
+// a trial.
+func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judged func(*evidence)) evidence {
 	release := l.holding(m)
 	defer release()
 	d, err := delivery.FromMessage(l.id, m.Header, m.Data)
@@ -242,7 +244,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, tria
 	}
 	u := &underway{
 		m: m, d: d, e: e, written: d.Attempt, certain: m.Delivered == 1 && l.remembers(m), again: m.Delivered > 1,
-		trial: trial, found: evidence{id: d.ID},
+		trial: judged == nil, found: evidence{id: d.ID},
 	}
 	if next, known := l.expected(m); known {
 		d.Attempt, u.certain, u.again = next, true, false
@@ -265,6 +267,9 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, tria
 		return u.found
 	}
 	a, wait := l.attempt(ctx, u, request, body)
+	if judged != nil {
+		judged(&u.found)
+	}
 	if l.record(ctx, u, a, wait) {
 		l.settle(ctx, u, a)
 	}

@@ -177,7 +177,7 @@ func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Messag
 	findings := make([]evidence, len(fresh))
 	var requests sync.WaitGroup
 	for i, m := range fresh {
-		requests.Go(func() { findings[i] = t.deliver(work, e, m, true) })
+		requests.Go(func() { findings[i] = t.deliver(work, e, m, nil) })
 	}
 	requests.Wait()
 	t.finish(work, e, findings)
@@ -189,7 +189,7 @@ func (t *trial) sweepExpired(work context.Context, e *endpoint, msgs []*stream.M
 	for _, m := range msgs {
 		d, err := delivery.FromMessage(t.id, m.Header, m.Data)
 		if err != nil || d.Manual == "" && t.expired(work, e, d) {
-			t.deliver(work, e, m, true) // makes no request
+			t.deliver(work, e, m, nil) // makes no request
 			continue
 		}
 		fresh = append(fresh, m)
