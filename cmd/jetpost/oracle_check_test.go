@@ -179,6 +179,7 @@ func (o *oracle) report(t *testing.T, f *findings) {
 		[2]string{"  because the answer did not arrive", fmt.Sprint(f.unseen)},
 		[2]string{"dead letters", fmt.Sprint(f.letters)},
 		[2]string{"messages that NATS keeps and nobody is owed", fmt.Sprint(f.ghosts)},
+		[2]string{"breakers that had to be closed by hand", fmt.Sprint(o.breakersClosed)},
 		[2]string{"proxies that had to be replaced", fmt.Sprint(stuck)},
 		[2]string{"discrepancies", fmt.Sprint(wrong)},
 	))

@@ -154,19 +154,6 @@ func (o *oracle) progress(t *testing.T, format string, args ...any) {
 	t.Logf("%s %6.1fs "+format, append([]any{o.name, time.Since(o.began).Seconds()}, args...)...)
 }
 
-// faultsThat returns the faults with a property, in the order in which they began.
-func (o *oracle) faultsThat(have func(*fault) bool) []*fault {
-	o.faultMu.Lock()
-	defer o.faultMu.Unlock()
-	var found []*fault
-	for _, f := range o.faults {
-		if have(f) {
-			found = append(found, f)
-		}
-	}
-	return found
-}
-
 // harmProcesses does what is planned to processes, one thing after the other. Most
 // is done while everything works, some while it is starting. halfway is called in the
 // middle.
@@ -247,11 +234,29 @@ func (o *oracle) kill(v *victim) {
 	v.s.kill()
 }
 
+// awaitLine waits until the victim says that it works. On a cluster whose servers
+// have just been killed as well that takes its time.
+func (v *victim) awaitLine(t *testing.T) {
+	t.Helper()
+	ended := false
+	eventuallyWithin(t, 3*factDeadline, v.name+" works", func() bool {
+		select {
+		case <-v.s.exited:
+			ended = true
+		default:
+		}
+		return ended || len(v.s.stdout.lines(v.ready)) > 0
+	})
+	if len(v.s.stdout.lines(v.ready)) == 0 {
+		t.Fatalf("%s has ended instead of working:\n%s", v.name, v.s.stderr.tail(30))
+	}
+}
+
 // awaitReady waits until all processes work.
 func (o *oracle) awaitReady(t *testing.T) {
 	t.Helper()
 	for _, v := range o.victims {
-		v.s.line(t, v.ready)
+		v.awaitLine(t)
 	}
 	for _, v := range o.victims {
 		if v.health == "" {

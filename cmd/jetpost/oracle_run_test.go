@@ -32,6 +32,7 @@ type oracle struct {
 	programs   []*program // all that were ever started
 	endedAlone []string   // programs that ended by themselves
 
+	breakersClosed int // by hand, at the end
 	tries, refused int // publishes that were tried, and that failed
 	changes        int
 	countMu        sync.Mutex

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -71,7 +72,30 @@ func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 		if time.Since(told) > 20*time.Second {
 			told = time.Now()
 			o.progress(t, "still to be done: %s (%v)", left, err)
+			if time.Since(changed) > settleBreakers {
+				o.closeBreakers(t)
+			}
 		}
+	}
+}
+
+// settleBreakers is when somebody looks after breakers that are open although nothing
+// is wrong with their endpoints any more.
+const settleBreakers = 30 * time.Second
+
+// closeBreakers does what a person would: it closes the breakers that are open. One
+// that has opened for a network closes late for a receiver that fails now and then.
+func (o *oracle) closeBreakers(t *testing.T) {
+	t.Helper()
+	for id, s := range o.subs {
+		var b struct{ State string }
+		path := "/v1/subscriptions/" + id + "/breaker"
+		if r := o.apis[0].do(t, http.MethodGet, path, nil); r.status != http.StatusOK || json.Unmarshal(r.body, &b) != nil || b.State == "closed" {
+			continue
+		}
+		o.breakersClosed++
+		o.progress(t, "closing the breaker of %s, which is %s", s.id, b.State)
+		o.change(t.Context(), http.MethodPost, path+"/reset", nil)
 	}
 }
 

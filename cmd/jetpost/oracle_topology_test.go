@@ -75,7 +75,7 @@ func (o *oracle) addCluster(t *testing.T) []*victim {
 func (o *oracle) addVictim(t *testing.T, v *victim) {
 	t.Helper()
 	o.start(t, v)
-	v.s.line(t, v.ready)
+	v.awaitLine(t)
 	o.victims = append(o.victims, v)
 }
 
