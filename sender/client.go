@@ -77,6 +77,19 @@ func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
+// CloseIdleConnections does nothing. go-retryablehttp calls it after each request that
+// has failed, and these are the connections to all receivers: because of one that is
+// down, all others would have to be dialled again, and an answer that has just arrived
+// on one could be lost.
+func (withoutLocation) CloseIdleConnections() {}
+
+// closeIdle closes the connections that are not in use, at the end.
+func closeIdle(client *retryablehttp.Client) {
+	if t, ok := client.HTTPClient.Transport.(withoutLocation); ok {
+		t.Transport.CloseIdleConnections()
+	}
+}
+
 // notConnected reports a failure from before anything was written. An address
 // that is not allowed stays so.
 func notConnected(err error) bool {

@@ -33,7 +33,7 @@ func wireRequest(t *testing.T, method string, header http.Header, body []byte) s
 		}
 		return nil
 	})
-	defer client.HTTPClient.CloseIdleConnections()
+	defer closeIdle(client)
 	got := make(chan string, 1)
 	go func() {
 		c, err := l.Accept()

@@ -218,7 +218,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer cancel()
 	pulling, stopPulling := context.WithCancel(work)
 	defer stopPulling()
-	defer s.client.HTTPClient.CloseIdleConnections()
+	defer closeIdle(s.client)
 
 	reconnected := s.nc.StatusChanged(nats.CONNECTED)
 	defer s.nc.RemoveStatusListener(reconnected)
