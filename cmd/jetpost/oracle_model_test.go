@@ -397,7 +397,7 @@ func firstSubs(r *rand.Rand, wires int) []*oSub {
 	add("steady", plan{}, everything) // but for its wire
 	for i, s := range subs {
 		// What is compared most closely has none.
-		if !slices.Contains([]string{"healthy", "patient", "sleeper", "leaver"}, s.id) {
+		if !slices.Contains([]string{"healthy", "patient", "ordered", "sleeper", "leaver"}, s.id) {
 			s.over(i % wires)
 		}
 	}
