@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -319,13 +320,17 @@ func (s *server) jetStream(tb testing.TB) jetstream.JetStream {
 	return js
 }
 
+// triedPorts counts those that were tried: tests that run side by side must not be given the
+// same one.
+var triedPorts atomic.Int64 //nolint:gochecknoglobals // all tests share the machine
+
 // freePort returns a port that nothing listens on. It is not one of those that the
 // system gives to outgoing connections, so that it stays free while a server that
 // was killed is not there.
 func freePort(tb testing.TB) string {
 	tb.Helper()
-	for try := range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20_000+(os.Getpid()*37+int(time.Now().UnixNano()/1000)+try)%10_000)
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+(os.Getpid()*37+int(triedPorts.Add(1)))%10_000)
 		listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", address)
 		if err == nil {
 			_ = listener.Close()

@@ -258,21 +258,20 @@ func (o *oracle) checkDelivery(f *findings, s *oSub, e *oEvent, d string, record
 		if (success < 0 || i <= success) && i < len(s.schedule) {
 			continue
 		}
-		switch by := o.interrupted(requests[:i], s, (*fault).repeats); {
+		by, again := o.interrupted(requests[:i], s, (*fault).repeats), o.routedAgain(e)
+		switch {
 		case unseen > 0:
 			unseen--
 			f.unseen++
+		case again != nil && (by == nil || len(o.inOrder(e)) > 0):
+			again.rerouted[e.id] = true
 		case by != nil:
 			if by.repeated[s.id] == nil {
 				by.repeated[s.id] = make(map[string]bool)
 			}
 			by.repeated[s.id][d] = true
 		default:
-			if by = o.routedAgain(e); by == nil {
-				problem("request %d repeats what was done, and no fault explains it", r.nth)
-				break
-			}
-			by.rerouted[e.id] = true
+			problem("request %d repeats what was done, and no fault explains it", r.nth)
 		}
 		repeated = repeated || success >= 0 && i > success
 	}
@@ -398,6 +397,16 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// inOrder returns the ordered subscriptions that want an event.
+func (o *oracle) inOrder(e *oEvent) (subs []*oSub) {
+	for _, s := range o.subs {
+		if s.ordered && s.wants(e) {
+			subs = append(subs, s)
+		}
+	}
+	return subs
+}
+
 // routedAgain returns the fault by which an event may have been queued twice: it
 // happened while the event was being routed, and by the time when it was routed again
 // a NATS server had started that did not know any more what had left its queues.
@@ -406,6 +415,12 @@ func (o *oracle) routedAgain(e *oEvent) *fault {
 	// Who gets everything, and at once, shows when that was.
 	if requests := o.requests[deliveryID("healthy", e.source, e.id)]; len(requests) > 0 && requests[0].at.After(routed) {
 		routed = requests[0].at
+	}
+	// While it waits for its turn it stays in the router's hands.
+	for _, s := range o.inOrder(e) {
+		if requests := o.requests[deliveryID(s.id, e.source, e.id)]; len(requests) > 0 {
+			routed = later(routed, requests[0].at)
+		}
 	}
 	if routed.IsZero() {
 		routed = e.began
