@@ -403,6 +403,29 @@ func TestFlappingReceiver(t *testing.T) {
 	}
 }
 
+// A receiver that fails one request in five would not open its breaker. After an
+// outage it does not stay open because of that either.
+func TestFailingNowAndThen(t *testing.T) {
+	t.Parallel()
+	const n = 40
+	r := newRig(t)
+	var count atomic.Int32
+	rc := receive(t, func(w http.ResponseWriter, _ *request) {
+		if count.Add(1)%5 == 0 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	sub := r.subscribe(guarded("hook", rc.URL, 5))
+	r.open(sub)
+	r.send(byTest) // a delay would be an hour
+	r.queue(sub, 0, n)
+	r.probe("hook")
+	r.awaitDelivered(sub, n)
+	if got := r.awaitState("hook", breaker.Closed); got.Opened != 1 {
+		t.Errorf("it has opened %d times, want once", got.Opened)
+	}
+}
+
 // Closed by hand, or by a new URL, everything flows.
 func TestBreakerClosedByHand(t *testing.T) {
 	t.Parallel()

@@ -237,14 +237,14 @@ func (t *trial) takeLease(ctx context.Context, target string, length time.Durati
 // finish writes down what came of the requests, unless the lease has been lost: to
 // another sender, or because somebody has closed the breaker.
 func (t *trial) finish(ctx context.Context, e *endpoint, findings []evidence) {
-	target, succeeded := breaker.TargetOf(e.sub), 0
-	var failed *evidence
+	target, succeeded, failed := breaker.TargetOf(e.sub), 0, 0
+	var cause breaker.Cause
 	for i := range findings {
 		switch findings[i].health {
 		case up:
 			succeeded++
 		case down:
-			failed = &findings[i]
+			failed, cause = failed+1, findings[i].cause
 		case unknown:
 		}
 	}
@@ -254,12 +254,16 @@ func (t *trial) finish(ctx context.Context, e *endpoint, findings []evidence) {
 		switch {
 		case r.IsClosed(target) || r.Lease.By != t.token:
 			return r, false
-		case failed != nil:
-			return r.Fail(now, failed.cause, t.cfg.Probes), true
-		case succeeded > 0:
-			return r.Succeed(now, succeeded), true
+		case succeeded+failed == 0:
+			return r.Release(), true
 		}
-		return r.Release(), true
+		if succeeded > 0 {
+			r = r.Succeed(now, succeeded)
+		}
+		if failed > 0 && !r.IsClosed(target) {
+			r = r.Fail(now, failed, cause, t.cfg.Probes)
+		}
+		return r, true
 	})
 	if err != nil {
 		t.log.Warn("cannot write down what came of a probe, another follows when its lease is over", zap.String("subscription_id", t.id), zap.Error(err))
@@ -274,10 +278,10 @@ func (t *trial) finish(ctx context.Context, e *endpoint, findings []evidence) {
 		t.metrics.transition(next.State)
 		t.noteClosed(e.sub, &before, next)
 		t.log.Warn("breaker is "+string(next.State), fields...)
-	case failed != nil:
-		t.log.Info("breaker stays open", fields...)
+	case failed > 0:
+		t.log.Info("breaker stays "+string(next.State), fields...)
 	}
-	if failed != nil {
+	if failed > 0 && next.State == breaker.Open {
 		t.disableWhenDead(ctx, next, target)
 	}
 }

@@ -4,12 +4,14 @@
 //	   ┌────────────────────────────────────────────────┐
 //	   │                                                ▼
 //	closed ◄── 8 successes ── half-open ◄── success ── open ◄─┐ failure:
-//	   ▲                          └────────── failure ──►─────┘ the delay doubles
+//	   ▲                          └── more failures than ──►──┘ the delay doubles
+//	   │                                successes
 //	   └── by hand, or another endpoint
 //
 // While it is open one request at a time, a probe, is made over all senders, each
 // after a delay; who makes it holds a lease. In half-open the same sender lets 1, 1,
-// 2 and 4 requests through, and goes on while all of them succeed.
+// 2 and 4 requests through while all succeed, and fewer when some fail. An endpoint
+// that fails now and then would not have opened the breaker: so it closes it.
 //
 // The record is in the bucket state. Whoever changes it does so by compare-and-set,
 // with the functions of this package, which take the time and return the next
@@ -35,8 +37,8 @@ const (
 	HalfOpen State = "half-open" // a few are made, to see whether the endpoint stays up
 )
 
-// Enough is how many requests in a row must succeed, the probe among them, before
-// the breaker closes.
+// Enough is how many requests must succeed, the probe among them, before the breaker
+// closes.
 const Enough = 8
 
 // maxError is how much of an error is kept, in bytes: a record is small.
@@ -71,10 +73,13 @@ type Record struct {
 	Opened int `json:"opened"`
 	// Backoff is the delay before the next probe, without its jitter.
 	Backoff subscription.Duration `json:"backoff,omitempty"`
-	// NextProbe is when a request may be made; in half-open and closed zero.
+	// NextProbe is when a request may be made; in closed zero, in half-open too unless
+	// the receiver has asked for a pause.
 	NextProbe time.Time `json:"next_probe,omitzero"`
-	// Successes are those in a row in half-open.
+	// Successes are those since half-open began, the probe among them, and Misses the
+	// failures.
 	Successes int `json:"successes,omitempty"`
+	Misses    int `json:"misses,omitempty"`
 	// Lease is who makes requests.
 	Lease Lease `json:"lease,omitzero"`
 	// Target is which endpoint the record is about: see TargetOf.
@@ -155,19 +160,33 @@ func (r Record) Trip(now time.Time, target, reason string, failures int, cause C
 	return next.note(now, cause)
 }
 
-// Fail is the record after a request of the lease has failed.
-func (r Record) Fail(now time.Time, cause Cause, t Timing) Record {
+// Fail is the record after n requests of a lease have failed, the last of them by
+// cause. In half-open that is no reason to open again while no more have failed than
+// succeeded. An endpoint that has answered at all since is tried again soon: the delay
+// begins anew.
+func (r Record) Fail(now time.Time, n int, cause Cause, t Timing) Record {
 	t = t.withDefaults()
-	r.Reason = "a probe has failed"
-	if r.State != Open {
-		r.State, r.Since = Open, now
-		r.Reason = "the endpoint has failed again"
-	}
+	r = r.note(now, cause)
+	r.Failures += n
 	backoff := min(max(2*time.Duration(r.Backoff), t.Min), t.Max)
+	r.Reason = "a probe has failed"
+	if r.State == HalfOpen {
+		if r.Misses += n; r.Misses <= r.Successes {
+			r.Reason, r.NextProbe = "some requests succeed, and some fail", time.Time{}
+			if cause.RetryAfter > 0 {
+				r.NextProbe = now.Add(min(cause.RetryAfter, t.Max))
+			}
+			r.Lease.Until = now.Add(preference)
+			return r
+		}
+		backoff = t.Min
+	}
+	if r.State != Open {
+		r.State, r.Since, r.Reason = Open, now, "the endpoint has failed again"
+	}
 	r.Backoff, r.NextProbe = subscription.Duration(backoff), now.Add(t.wait(backoff, cause.RetryAfter))
-	r.Failures++
-	r.Successes, r.Lease = 0, Lease{}
-	return r.note(now, cause)
+	r.Successes, r.Misses, r.Lease = 0, 0, Lease{}
+	return r
 }
 
 func (r Record) note(now time.Time, cause Cause) Record {
@@ -205,7 +224,7 @@ func (r Record) Succeed(now time.Time, n int) Record {
 // Close is a breaker that lets everything through. It remembers what has happened.
 func (r Record) Close(now time.Time, reason string) Record {
 	r.State, r.Since, r.Reason = Closed, now, reason
-	r.DownSince, r.NextProbe, r.Failures, r.Successes, r.Lease = time.Time{}, time.Time{}, 0, 0, Lease{}
+	r.DownSince, r.NextProbe, r.Failures, r.Successes, r.Misses, r.Lease = time.Time{}, time.Time{}, 0, 0, 0, Lease{}
 	return r
 }
 
@@ -243,5 +262,5 @@ func (r Record) Room() int {
 	if r.State != HalfOpen {
 		return 1
 	}
-	return max(1, min(r.Successes, Enough-r.Successes))
+	return max(1, min(r.Successes-r.Misses, Enough-r.Successes))
 }

@@ -28,7 +28,17 @@ func trip(r breaker.Record, now time.Time) breaker.Record {
 }
 
 func fail(r breaker.Record, now time.Time) breaker.Record {
-	return r.Take(now, "me", time.Minute).Fail(now, breaker.Cause{Error: "no answer"}, longest())
+	return r.Take(now, "me", time.Minute).Fail(now, 1, breaker.Cause{Error: "no answer"}, longest())
+}
+
+func failAll(n int) step {
+	return func(r breaker.Record, now time.Time) breaker.Record {
+		return r.Take(now, "me", time.Minute).Fail(now, n, breaker.Cause{Status: 500}, longest())
+	}
+}
+
+func busy(r breaker.Record, now time.Time) breaker.Record {
+	return r.Take(now, "me", time.Minute).Fail(now, 1, breaker.Cause{Status: 429, RetryAfter: 30 * time.Second}, longest())
 }
 
 func succeed(n int) step {
@@ -65,8 +75,15 @@ func TestStates(t *testing.T) {
 		{"four have succeeded", []step{trip, succeed(1), succeed(1), succeed(2)}, breaker.HalfOpen, 4, 0},
 		{"never more than are missing", []step{trip, succeed(1), succeed(1), succeed(2), succeed(3)}, breaker.HalfOpen, 1, 0},
 		{"eight have succeeded", []step{trip, succeed(1), succeed(1), succeed(2), succeed(4)}, breaker.Closed, 1, 0},
-		{"fails in half-open", []step{trip, fail, succeed(1), fail}, breaker.Open, 1, 20 * time.Second},
-		{"successes are forgotten then", []step{trip, succeed(4), fail, succeed(4)}, breaker.HalfOpen, 4, 0},
+		{"one fails in half-open", []step{trip, fail, succeed(1), fail}, breaker.HalfOpen, 1, 0},
+		{"more fail than succeed", []step{trip, fail, succeed(1), fail, fail}, breaker.Open, 1, 5 * time.Second},
+		{"after a long outage too", append(append([]step{trip}, repeat(fail, 20)...), succeed(1), succeed(1), failAll(3)), breaker.Open, 1, 5 * time.Second},
+		{"then successes are forgotten", []step{trip, succeed(4), failAll(5), succeed(4)}, breaker.HalfOpen, 4, 0},
+		{"and failures", []step{trip, succeed(4), failAll(5), succeed(4), failAll(4)}, breaker.HalfOpen, 1, 0},
+		{"fewer at a time when some fail", []step{trip, succeed(1), succeed(1), succeed(2), fail}, breaker.HalfOpen, 3, 0},
+		{"it asks for a pause", []step{trip, succeed(1), succeed(1), busy}, breaker.HalfOpen, 1, 30 * time.Second},
+		{"which is over then", []step{trip, succeed(1), succeed(1), busy, succeed(1)}, breaker.HalfOpen, 2, 0},
+		{"one in five fails", []step{trip, succeed(1), succeed(1), fail, succeed(1), succeed(2), fail, succeed(1), succeed(2)}, breaker.Closed, 1, 0},
 		{"closed by hand", []step{trip, fail, byHand}, breaker.Closed, 1, 0},
 		{"fails much later again", []step{trip, succeed(8), trip}, breaker.Open, 1, 5 * time.Second},
 		{"fails soon again", append(append([]step{trip}, repeat(fail, 5)...), succeed(8), trip), breaker.Open, 1, 320 * time.Second},
@@ -181,7 +198,7 @@ func TestClockIsSet(t *testing.T) {
 	timing := breaker.Timing{Jitter: func(d time.Duration) time.Duration { return d }}
 	r := breaker.Record{}.Trip(now, "a", "", 10, breaker.Cause{}, timing)
 	for range 12 {
-		r = r.Fail(now, breaker.Cause{}, timing)
+		r = r.Fail(now, 1, breaker.Cause{}, timing)
 	}
 	if due := r.Due("me", now, timing); !due.Equal(now.Add(time.Hour)) {
 		t.Fatalf("due in %s, want in an hour", due.Sub(now))
@@ -223,7 +240,7 @@ func TestTargetOf(t *testing.T) {
 func TestLongError(t *testing.T) {
 	t.Parallel()
 	for n := range 4 {
-		r := breaker.Record{}.Fail(start(), breaker.Cause{Error: strings.Repeat("x", n) + strings.Repeat("€", 4000)}, breaker.Timing{})
+		r := breaker.Record{}.Fail(start(), 1, breaker.Cause{Error: strings.Repeat("x", n) + strings.Repeat("€", 4000)}, breaker.Timing{})
 		if len(r.LastError) > 520 || !utf8.ValidString(r.LastError) {
 			t.Errorf("the error has %d bytes, valid: %t", len(r.LastError), utf8.ValidString(r.LastError))
 		}
