@@ -129,6 +129,14 @@ func (s *apiServer) cliWith(ctx context.Context, stdin string, args ...string) c
 	return cliResult{s.tb, stdout.String(), stderr.String(), err}
 }
 
+// cli runs a command line against a server that is a process of its own.
+func (s *server) cli(tb testing.TB, args ...string) cliResult {
+	tb.Helper()
+	var stdout, stderr bytes.Buffer
+	err := run(&env{ctx: tb.Context(), stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr}, append(args, "--server", s.url, "--token", s.token))
+	return cliResult{tb, stdout.String(), stderr.String(), err}
+}
+
 func (s *apiServer) args(args ...string) []string {
 	return append(args, "--server", s.url, "--token", apiToken)
 }

@@ -87,35 +87,19 @@ func TestBreakerByHand(t *testing.T) {
 	more := withBreaker(1)
 	more["delivery"].(object)["max_in_flight"] = 1
 	s.subscribe(t, "hook", c.URL, []string{"artifact.*"}, more)
-	cli := func(args ...string) string {
-		t.Helper()
-		var out strings.Builder
-		if err := run(&env{ctx: t.Context(), stdout: &out, stderr: &out}, append(args, "--server", s.url, "--token", s.token)); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out.String())
-		}
-		return out.String()
-	}
-	wantShown := func(out string, wants ...string) {
-		t.Helper()
-		for _, want := range wants {
-			if !strings.Contains(out, want) {
-				t.Errorf("the output lacks %q:\n%s", want, out)
-			}
-		}
-	}
-	wantShown(cli("subscription", "show", "hook"), "closed; opens after 1 failures in a row, the subscription is disabled after 120h")
+	s.cli(t, "subscription", "show", "hook").ok("closed; opens after 1 failures in a row, the subscription is disabled after 120h")
 	s.publish(t, deployed("first", "libs"))
-	eventually(t, "the breaker opens", func() bool { return strings.Contains(cli("subscription", "breaker", "hook"), "open") })
+	eventually(t, "the breaker opens", func() bool { return strings.Contains(s.cli(t, "subscription", "breaker", "hook").ok().stdout, "open") })
 	for _, id := range numbered("event", 9) {
 		s.publish(t, deployed(id, "libs"))
 	}
-	wantShown(cli("subscription", "breaker", "hook"), "1 requests in a row have failed", "status 503", "next probe", "1 times")
-	wantShown(cli("subscription", "show", "hook"), "open since", "status 503", "next probe at")
-	wantShown(cli("subscription", "breaker", "hook", "-o", "json"), `"state": "open"`)
+	s.cli(t, "subscription", "breaker", "hook").ok("1 requests in a row have failed", "status 503", "next probe", "1 times")
+	s.cli(t, "subscription", "show", "hook").ok("open since", "status 503", "next probe at")
+	s.cli(t, "subscription", "breaker", "hook", "-o", "json").ok(`"state": "open"`)
 	if n := c.count(); n != 1 {
 		t.Errorf("%d requests were made, want 1", n)
 	}
 	up.Store(true)
-	wantShown(cli("subscription", "breaker", "hook", "--reset"), "closed", "closed by hand")
+	s.cli(t, "subscription", "breaker", "hook", "--reset").ok("closed", "closed by hand")
 	eventually(t, "the others arrive", func() bool { return c.count() >= 10 })
 }

@@ -275,33 +275,14 @@ func TestSendersCommand(t *testing.T) {
 	c := startCatcher(t, nil)
 	s.subscribe(t, "hook", c.URL, []string{"artifact.*"}, nil)
 	s.subscribe(t, "held", c.URL, []string{"artifact.*"}, nil)
-	cli := func(args ...string) string {
-		t.Helper()
-		var out strings.Builder
-		if err := run(&env{ctx: t.Context(), stdout: &out, stderr: &out}, append(args, "--server", s.url, "--token", s.token)); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out.String())
-		}
-		return out.String()
-	}
-	wants := func(out string, wants ...string) {
-		t.Helper()
-		for _, want := range wants {
-			if !strings.Contains(out, want) {
-				t.Errorf("the output lacks %q:\n%s", want, out)
-			}
-		}
-	}
-	eventually(t, "the sender is shown", func() bool { return strings.Contains(cli("senders"), "snd-") })
+	eventually(t, "the sender is shown", func() bool { return strings.Contains(s.cli(t, "senders").ok().stdout, "snd-") })
 	id := s.member(t)
-	wants(cli("senders"), "LAST SEEN", id, "alive", version, " 2\n")
-	wants(cli("senders", "--subscription", "hook"), id)
-	wants(cli("senders", "-o", "json"), `"draining": false`, `"subscriptions": 2`, id)
-	cli("subscription", "pause", "held")
-	wants(cli("senders", "--subscription", "held"), "no sender makes deliveries of held: it is not active")
-	wants(cli("subscription", "update", "hook", "--senders", "3"), "senders", "3")
-	wants(cli("subscription", "get", "hook", "-o", "json"), `"senders": 3`)
-	if err := run(&env{ctx: t.Context(), stdout: new(strings.Builder), stderr: new(strings.Builder)},
-		[]string{"subscription", "update", "hook", "--senders", "17", "--server", s.url, "--token", s.token}); err == nil || !strings.Contains(err.Error(), "use 1 to 16") {
-		t.Errorf("17 senders: got error %v", err)
-	}
+	s.cli(t, "senders").ok("LAST SEEN", id, "alive", version, " 2\n")
+	s.cli(t, "senders", "--subscription", "hook").ok(id)
+	s.cli(t, "senders", "-o", "json").ok(`"draining": false`, `"subscriptions": 2`, id)
+	s.cli(t, "subscription", "pause", "held").ok()
+	s.cli(t, "senders", "--subscription", "held").ok("no sender makes deliveries of held: it is not active")
+	s.cli(t, "subscription", "update", "hook", "--senders", "3").ok("senders", "3")
+	s.cli(t, "subscription", "get", "hook", "-o", "json").ok(`"senders": 3`)
+	s.cli(t, "subscription", "update", "hook", "--senders", "17").fails("use 1 to 16")
 }
