@@ -258,6 +258,11 @@ func (o *oracle) checkDelivery(f *findings, s *oSub, e *oEvent, d string, record
 		if (success < 0 || i <= success) && i < len(s.schedule) {
 			continue
 		}
+		// A request that failed is made again, also where it had itself been made again.
+		if i > 0 && requests[i-1].fault != "" && i < len(s.schedule) {
+			repeated = repeated || success >= 0
+			continue
+		}
 		by, again := o.interrupted(requests[:i], s, (*fault).repeats), o.routedAgain(e)
 		switch {
 		case unseen > 0:
