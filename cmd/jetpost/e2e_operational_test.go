@@ -54,17 +54,17 @@ func TestObserversOfEachOther(t *testing.T) {
 	s.subscribe(t, "two", c.URL, []string{"jetpost.*"}, settings)
 	await("one", 2)
 	await("two", 1)
-	s.subscribe(t, "work", c.URL, []string{"artifact.*"}, settings)
+	s.subscribe(t, "worker", c.URL, []string{"artifact.*"}, settings)
 	s.publish(t, deployed("event", "libs"))
 	want := []string{"subscription.created one", "subscription.created two", "subscription.created work", "delivery.failing work", "delivery.exhausted work"}
 	await("one", 5)
 	await("two", 4)
 
 	// What is said now comes after all that was to be said before.
-	s.call(t, http.MethodPost, "/v1/subscriptions/work/pause", nil, nil)
+	s.call(t, http.MethodPost, "/v1/subscriptions/worker/pause", nil, nil)
 	await("one", 6)
 	await("two", 5)
-	s.call(t, http.MethodPost, "/v1/subscriptions/work/resume", nil, nil)
+	s.call(t, http.MethodPost, "/v1/subscriptions/worker/resume", nil, nil)
 	await("one", 7)
 	await("two", 6)
 	if diff := cmp.Diff(append(want, "subscription.paused work", "subscription.resumed work"), operationalEvents(t, s)); diff != "" {
