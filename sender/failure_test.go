@@ -26,7 +26,7 @@ const (
 
 // withSecrets adds all kinds of secrets that an endpoint can have.
 func withSecrets(sub *subscription.Subscription) *subscription.Subscription {
-	sub.Endpoint.Timeout = subscription.Duration(time.Second)
+	sub.Endpoint.Timeout = subscription.Duration(3 * time.Second) // a busy machine needs more than one for TLS
 	sub.Endpoint.Query = subscription.NewSecret(secretQuery)
 	sub.Endpoint.SecretHeaders = map[string]subscription.Secret{"Authorization": subscription.NewSecret(secretHeader)}
 	return sub
@@ -116,7 +116,7 @@ func TestHostileReceivers(t *testing.T) {
 	oldTLS.StartTLS()
 	t.Cleanup(oldTLS.Close)
 
-	const within = "no complete answer within 1s"
+	const within = "no complete answer within 3s"
 	cases := []struct {
 		name   string
 		url    string
@@ -187,7 +187,7 @@ func TestHostileReceivers(t *testing.T) {
 		if tt.body >= 0 && len(a.ResponseBody) != tt.body {
 			t.Errorf("%s: %d bytes of the answer are kept, want %d", tt.name, len(a.ResponseBody), tt.body)
 		}
-		if took := time.Duration(a.Duration); took > 3*time.Second {
+		if took := time.Duration(a.Duration); took > 10*time.Second {
 			t.Errorf("%s: the attempt took %s, want its timeout at most", tt.name, took)
 		}
 		if !strings.HasSuffix(a.URL, "?…") {

@@ -25,6 +25,9 @@ const (
 	// memberPatience is how long lanes wait at the beginning for the other senders to be
 	// known. Then this one pulls everything.
 	memberPatience = 5 * time.Second
+	// buryPatience is how long a sender may take at its start to look for the dead: less
+	// than its own record lasts.
+	buryPatience = 4 * time.Second
 	// drainPatience is how long a sender that is being stopped waits until the others
 	// know, and until its record is away.
 	drainPatience = 2 * time.Second
@@ -201,7 +204,7 @@ func (s *Sender) buryDead(ctx context.Context) {
 	if self.PID == 0 || self.Host == "" || !s.nc.IsConnected() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Heartbeat)
+	ctx, cancel := context.WithTimeout(ctx, max(s.cfg.Heartbeat, buryPatience))
 	defer cancel()
 	set, err := members.Read(ctx, s.js, s.layout)
 	if err != nil {

@@ -186,7 +186,7 @@ func (r *reader) start(ctx context.Context, wait []jetstream.NextOpt) (<-chan ar
 // discard deletes the consumer. A stream admits a limited number of them, and the
 // server would keep this one for its InactiveThreshold.
 func (r *reader) discard() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = r.stream.DeleteConsumer(ctx, r.consumer.CachedInfo().Name) // or it goes by itself
 }
