@@ -87,6 +87,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"STREAM.CREATE."+l.MembersStream(),
 			apiPrefix+"CONSUMER.CREATE."+l.MembersStream()+".*."+l.MemberKey(">"),
 			apiPrefix+"CONSUMER.DELETE."+l.MembersStream()+".*",
+			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"),
 			"$JS.FC."+l.MembersStream()+".>",
 			"$JS.FC.*.*."+l.MembersStream()+".>",
 		)
@@ -119,6 +120,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
 			l.subscriptionKey("*"),
 			l.CatalogKey("*"),
+			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"), // the senders are shown
 			l.subject("deliveries", "*"), // test events, and what is made again
 			// An event or a dead letter is read, the latter deleted when it is on its queue
 			// again, and the jobs that do so for many are kept where all admins see them.

@@ -135,6 +135,7 @@ func TestPermissions(t *testing.T) {
 		{"say that it is alive", l.MemberKey("snd-1"), []stream.Role{sender}},
 		{"say so elsewhere", other.MemberKey("snd-1"), nil},
 		{"see who is alive", api + "CONSUMER.CREATE." + l.MembersStream() + ".any." + l.MemberKey(">"), []stream.Role{sender, control}},
+		{"see one of them", api + "DIRECT.GET." + l.MembersStream() + "." + l.MemberKey("snd-1"), []stream.Role{sender, control}},
 		{"go on seeing it", "$JS.FC." + l.MembersStream() + ".any.token", []stream.Role{sender}},
 		{"end that", api + "CONSUMER.DELETE." + l.MembersStream() + ".any", []stream.Role{sender, control}},
 		{"make the bucket for it anew", api + "STREAM.CREATE." + l.MembersStream(), []stream.Role{sender, control}},

@@ -1,9 +1,11 @@
 package members_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -219,6 +221,57 @@ func FuzzNobodyIsLeftOut(f *testing.F) {
 			t.Errorf("%d of %d senders pull for %q, want at least %d", owners, len(ids), subscriptionID, want)
 		}
 	})
+}
+
+// Who reads while all records are written again and again finds each of them, and those
+// that go and come are there or not.
+func TestReadWhileWritten(t *testing.T) {
+	t.Parallel()
+	s := streamtest.New(t)
+	if err := s.Layout.Ensure(t.Context(), s.JS(), nil); err != nil {
+		t.Fatal(err)
+	}
+	kv, err := s.JS().KeyValue(t.Context(), s.Layout.MembersBucket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lasting = 5
+	write := func(ctx context.Context, id string) bool {
+		err := members.Put(ctx, kv, &members.Member{ID: id})
+		if err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+		return err == nil
+	}
+	for n := range lasting {
+		write(t.Context(), fmt.Sprintf("snd-%d", n))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for n := 0; write(ctx, fmt.Sprintf("snd-%d", n%lasting)); n++ {
+			if n%7 == 0 && write(ctx, "snd-passing") {
+				_ = members.Delete(ctx, kv, "snd-passing")
+			}
+		}
+	})
+	for range 300 {
+		set, err := members.Read(t.Context(), s.JS(), s.Layout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range set.All() {
+			if m.ID != "snd-passing" {
+				got = append(got, m.ID)
+			}
+		}
+		if want := []string{"snd-0", "snd-1", "snd-2", "snd-3", "snd-4"}; !slices.Equal(got, want) {
+			t.Fatalf("got members %v, want %v", got, want)
+		}
+	}
+	cancel()
+	writing.Wait()
 }
 
 // What is written is read back, by a reader and a follower alike, and a record that

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -34,38 +35,35 @@ func Delete(ctx context.Context, kv jetstream.KeyValue, id string) error {
 
 // Read returns the members as they are now; none where there is no bucket. Who wants to
 // stay informed follows the bucket instead: see stream.Follower and FromEntries.
+//
+// Records are written all the time. Reading them one after the other off the stream would
+// miss one that moves to its end meanwhile, so the server is asked which there are, and
+// then for each.
 func Read(ctx context.Context, js jetstream.JetStream, layout stream.Layout) (*Set, error) {
-	kv, err := js.KeyValue(ctx, layout.MembersBucket())
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	bucket := layout.MembersBucket()
+	s, err := js.Stream(ctx, layout.MembersStream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return NewSet(nil), nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", layout.MembersBucket(), err)
+		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(layout.MemberKey("*")))
 	if err != nil {
-		return nil, fmt.Errorf("read bucket %s: %w", layout.MembersBucket(), err)
+		return nil, fmt.Errorf("list bucket %s: %w", bucket, err)
 	}
-	defer func() {
-		_ = watcher.Stop()
-		go func() { // what it still has to say must be read, or its goroutine waits for ever
-			for range watcher.Updates() { // reading is all there is to do
-			}
-		}()
-	}()
 	var all []Member
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read bucket %s: %w", layout.MembersBucket(), ctx.Err())
-		case e, ok := <-watcher.Updates():
-			if !ok {
-				return nil, fmt.Errorf("read bucket %s: the watch was closed", layout.MembersBucket())
-			}
-			if e == nil {
-				return NewSet(all), nil
-			}
-			all = append(all, parse(e.Key(), e.Value(), e.Created()))
+	for subject := range info.State.Subjects {
+		m, err := s.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue // it has gone meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read bucket %s: %w", bucket, err)
+		}
+		if len(m.Data) > 0 { // otherwise it says that the record was taken away
+			all = append(all, parse(subject[strings.LastIndexByte(subject, '.')+1:], m.Data, m.Time))
 		}
 	}
+	return NewSet(all), nil
 }
