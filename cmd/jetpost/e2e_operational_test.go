@@ -56,7 +56,7 @@ func TestObserversOfEachOther(t *testing.T) {
 	await("two", 1)
 	s.subscribe(t, "worker", c.URL, []string{"artifact.*"}, settings)
 	s.publish(t, deployed("event", "libs"))
-	want := []string{"subscription.created one", "subscription.created two", "subscription.created work", "delivery.failing work", "delivery.exhausted work"}
+	want := []string{"subscription.created one", "subscription.created two", "subscription.created worker", "delivery.failing worker", "delivery.exhausted worker"}
 	await("one", 5)
 	await("two", 4)
 
@@ -67,7 +67,7 @@ func TestObserversOfEachOther(t *testing.T) {
 	s.call(t, http.MethodPost, "/v1/subscriptions/worker/resume", nil, nil)
 	await("one", 7)
 	await("two", 6)
-	if diff := cmp.Diff(append(want, "subscription.paused work", "subscription.resumed work"), operationalEvents(t, s)); diff != "" {
+	if diff := cmp.Diff(append(want, "subscription.paused worker", "subscription.resumed worker"), operationalEvents(t, s)); diff != "" {
 		t.Errorf("operational events (-want +got):\n%s", diff)
 	}
 	if one, two := len(s.letters(t, "one")), len(s.letters(t, "two")); one != 7 || two != 6 {
