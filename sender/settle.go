@@ -14,8 +14,8 @@ import (
 )
 
 // shortDelay is the longest wait for which a delivery stays in its queue, handed
-// back with a delay, unless Config.LongestNak says otherwise. It counts as in flight meanwhile, so longer waits become
-// timers (jetstream.md, section 5).
+// back with a delay, unless Config.LongestNak says otherwise. It counts as in flight
+// meanwhile, so longer waits become timers (jetstream.md, section 5).
 const shortDelay = 10 * time.Second
 
 // maxShort is how many retries in a row stay in the queue. A message there does not
