@@ -49,7 +49,7 @@ func (a *Admin) breakerRoutes(api huma.API) {
 }
 
 func (a *Admin) breaker(ctx context.Context, in *Named) (*oneBreaker, error) {
-	sub, err := a.find(ctx, in.ID)
+	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (a *Admin) breaker(ctx context.Context, in *Named) (*oneBreaker, error) {
 }
 
 func (a *Admin) resetBreaker(ctx context.Context, in *Named) (*oneBreaker, error) {
-	sub, err := a.find(ctx, in.ID)
+	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}

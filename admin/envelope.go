@@ -32,11 +32,29 @@ func requestID(ctx context.Context) string {
 	return id
 }
 
-// envelope is around every request:
+// A Face is what an API has of its own in how requests are taken. The zero value is
+// the native API's.
+type Face struct {
+	// Refuse answers what was not done, in the words of the API. Default: a problem
+	// document.
+	Refuse func(w http.ResponseWriter, r *http.Request, why Refusal)
+	// AnyContent has bodies read of whatever type they are. Default: JSON only.
+	AnyContent bool
+}
+
+func (f Face) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
+	if f.Refuse == nil {
+		writeProblem(w, p)
+		return
+	}
+	f.Refuse(w, r, refusalOf(p))
+}
+
+// Envelope is around every request, those to compatible APIs as well:
 //
 //	name it ─► read the body ─► route ─► answer ─► count, log
 //	                              └─ panic ─► 500, logged once
-func (a *Admin) envelope(mux *http.ServeMux) http.Handler {
+func (a *Admin) Envelope(face Face, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		id := r.Header.Get(headerRequestID)
@@ -57,7 +75,7 @@ func (a *Admin) envelope(mux *http.ServeMux) http.Handler {
 				if answer.status == 0 {
 					p := newProblem(http.StatusInternalServerError, "this should not happen; the server's log has more")
 					p.RequestID = id
-					writeProblem(answer, p)
+					face.refuse(answer, r, p)
 					cause = nil
 				}
 			}
@@ -69,12 +87,12 @@ func (a *Admin) envelope(mux *http.ServeMux) http.Handler {
 				panic(http.ErrAbortHandler) // the client must see that the answer is not whole
 			}
 		}()
-		if p := a.readBody(answer, r); p != nil {
-			writeProblem(answer, p)
+		if p := a.readBody(face, answer, r); p != nil {
+			face.refuse(answer, r, p)
 			return
 		}
 		if p := unrouted(mux, answer.Header(), r); p != nil {
-			writeProblem(answer, p)
+			face.refuse(answer, r, p)
 			return
 		}
 		mux.ServeHTTP(answer, r)
@@ -121,7 +139,7 @@ func usableID(id string) bool {
 
 // readBody reads the whole body before anything is done, so that a slow client
 // holds nothing but its connection, and a large one no memory.
-func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) *problem {
+func (a *Admin) readBody(face Face, w http.ResponseWriter, r *http.Request) *problem {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -150,7 +168,7 @@ func (a *Admin) readBody(w http.ResponseWriter, r *http.Request) *problem {
 		}
 	}
 	_ = controller.SetReadDeadline(time.Time{})
-	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
+	if len(body) > 0 && !face.AnyContent && !isJSON(r.Header.Get("Content-Type")) {
 		return newProblem(http.StatusUnsupportedMediaType, "send JSON, with the header Content-Type: application/json")
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -177,7 +195,7 @@ func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *problem {
 	if pattern != "" {
 		return nil
 	}
-	plain := refusal{header: http.Header{}}
+	plain := unsent{header: http.Header{}}
 	handler.ServeHTTP(&plain, r)
 	if plain.status == http.StatusMethodNotAllowed {
 		allow := plain.header.Get("Allow")
@@ -187,12 +205,12 @@ func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *problem {
 	return newProblem(http.StatusNotFound, "there is nothing at this path: /openapi.json describes the API")
 }
 
-// A refusal is what the mux would have answered.
-type refusal struct {
+// unsent is what the mux would have answered.
+type unsent struct {
 	header http.Header
 	status int
 }
 
-func (r *refusal) Header() http.Header         { return r.header }
-func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }
-func (r *refusal) WriteHeader(status int)      { r.status = status }
+func (u *unsent) Header() http.Header         { return u.header }
+func (u *unsent) Write(b []byte) (int, error) { return len(b), nil }
+func (u *unsent) WriteHeader(status int)      { u.status = status }

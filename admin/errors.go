@@ -167,6 +167,28 @@ func (a *Admin) problemOf(ctx context.Context, err error) *problem {
 	return p
 }
 
+// A Refusal is why a request was not done, for an API that has another form of errors
+// than problem documents.
+type Refusal struct {
+	Status    int                    // of HTTP
+	Detail    string                 // what is wrong, and what to do about it; never a secret
+	Fields    []subscription.Problem // everything that is wrong with what was sent
+	RequestID string                 // under which the server's log has more, where it is not the client's doing
+}
+
+// RefusalOf turns any error into an answer, and logs what is not the client's doing.
+func (a *Admin) RefusalOf(ctx context.Context, err error) Refusal {
+	return refusalOf(a.problemOf(ctx, err))
+}
+
+func refusalOf(p *problem) Refusal {
+	r := Refusal{Status: p.Status, Detail: p.Detail, RequestID: p.RequestID}
+	for _, f := range p.Errors {
+		r.Fields = append(r.Fields, subscription.Problem{Field: f.Field, Message: f.Message})
+	}
+	return r
+}
+
 func validationProblem(found *subscription.ValidationError) *problem {
 	fields := make([]fieldProblem, len(found.Problems))
 	for i, one := range found.Problems {

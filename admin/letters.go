@@ -339,7 +339,7 @@ func (a *Admin) redriveLetter(ctx context.Context, in *PlacedLetter) (*queuedAga
 	if letter.Delivery == nil {
 		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, errUnreadable)
 	}
-	sub, err := a.find(ctx, letter.SubscriptionID)
+	sub, err := a.FindSubscription(ctx, letter.SubscriptionID)
 	if err == nil {
 		err = a.redrive(ctx, letter, sub)
 	}
@@ -374,7 +374,7 @@ type RedeliverRequest struct {
 }
 
 func (a *Admin) redeliver(ctx context.Context, in *RedeliverRequest) (*queuedAgain, error) {
-	sub, err := a.find(ctx, in.ID)
+	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}

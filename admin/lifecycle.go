@@ -84,7 +84,7 @@ func (a *Admin) pause(ctx context.Context, in *action) (*oneSubscription, error)
 // resume makes sure of the queue first: a subscription may have lost it in a
 // deletion that was broken off.
 func (a *Admin) resume(ctx context.Context, in *Named) (*oneSubscription, error) {
-	sub, err := a.find(ctx, in.ID)
+	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -122,9 +122,12 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	if options.Overlap != nil {
 		overlap = time.Duration(*options.Overlap)
 	}
-	sub, err := a.find(ctx, in.ID)
+	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
 		return nil, err
+	}
+	if sub.Managed.By != "" {
+		return nil, newProblem(http.StatusConflict, "subscription "+sub.ID+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": give it another secret there")
 	}
 	traits, _ := profile.Traits(sub.Profile)
 	now := time.Now()
@@ -172,7 +175,7 @@ func rotateProblem(traits subscription.Traits, overlap time.Duration, secret sub
 }
 
 func (a *Admin) secrets(ctx context.Context, in *Named) (*secrets, error) {
-	sub, err := a.find(ctx, in.ID)
+	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,7 @@ func descriptions() map[string]map[string]string {
 			"state":        "active; paused: events match and wait; disabled: events do not match. Default: active.",
 			"state_reason": "Why the state is what it is.",
 			"labels":       "Your own, up to 32.",
+			"managed":      "Which compatible API keeps it; missing: this one. Here only delivery, handshake, labels and the state of such a one can be changed.",
 			"queue":        "Where its deliveries wait in JetStream.",
 			"created_at":   "When it was created.",
 			"updated_at":   "When it was changed last.",
@@ -91,6 +92,12 @@ func descriptions() map[string]map[string]string {
 			"checked_at":     "When it was asked last, or called back.",
 			"callback":       "Hash of the token that it was given to call back with.",
 			"callback_until": "Until when it may call back.",
+		},
+		"Managed": {
+			"by":       "jfrog or securesourcemanager.",
+			"name":     "What the subscription is a part of there: the key of a webhook, or the resource name of a hook.",
+			"part":     "Which part, where the original has several endpoints; missing: the first.",
+			"document": "What was sent to that API. Shown as " + subscription.Placeholder + ".",
 		},
 		"SigningKey": {
 			"public_key": "For receivers to verify signatures of an Ed25519 key with: whpk_ and base64.",
@@ -175,7 +182,7 @@ func describe(api huma.API) ([]byte, error) {
 			property(schema, field, func(s *huma.Schema) { s.Description = text })
 		}
 	}
-	for _, field := range []string{"queue", "created_at", "updated_at", "revision", "state_reason"} {
+	for _, field := range []string{"managed", "queue", "created_at", "updated_at", "revision", "state_reason"} {
 		property("Subscription", field, func(s *huma.Schema) { s.ReadOnly = true })
 	}
 	property("Subscription", "state", func(s *huma.Schema) {

@@ -63,7 +63,7 @@ func (a *Admin) listAllAttempts(ctx context.Context, in *Following) (*streamed, 
 
 func (a *Admin) listAttempts(ctx context.Context, in *attemptsRequest) (*streamed, error) {
 	if in.Follow {
-		if _, err := a.find(ctx, in.ID); err != nil {
+		if _, err := a.FindSubscription(ctx, in.ID); err != nil {
 			return nil, err
 		}
 		return a.followAttempts(ctx, in.ID, in.FromSeq)
@@ -89,7 +89,7 @@ func (a *Admin) explainEmpty(ctx context.Context, id string, found int) error {
 	if found > 0 {
 		return nil
 	}
-	if _, err := a.find(ctx, id); errors.Is(err, subscription.ErrNotFound) {
+	if _, err := a.FindSubscription(ctx, id); errors.Is(err, subscription.ErrNotFound) {
 		return err
 	}
 	return nil // also when it is unreadable: that is not what was asked

@@ -175,7 +175,7 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 		return nil, fmt.Errorf("redrive what is not a delivery: %w", errUnreadable)
 	}
 	if selected.Subscription != "" {
-		sub, err := a.find(ctx, selected.Subscription)
+		sub, err := a.FindSubscription(ctx, selected.Subscription)
 		if err == nil && sub.State == subscription.Disabled {
 			err = fmt.Errorf("subscription %s: %w", sub.ID, errDisabled)
 		}

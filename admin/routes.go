@@ -36,7 +36,7 @@ func (a *Admin) routes() (http.Handler, error) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(document)
 	})
-	return a.envelope(mux), nil
+	return a.Envelope(Face{}, mux), nil
 }
 
 // humaConfig leaves out all that huma would serve by itself: its pages load

@@ -8,12 +8,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -102,47 +100,14 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 	}, a.remove)
 }
 
-// create makes the queue before the subscription is known, so that its first
-// delivery has a home (jetstream.md, section 2).
 func (a *Admin) create(ctx context.Context, in *RawJSON) (*oneSubscription, error) {
 	sub, err := subscription.Decode(in.RawBody, profile.Traits)
 	if err != nil {
 		return nil, err
 	}
-	traits, _ := profile.Traits(sub.Profile)
-	sub.SetDefaultsOf(traits, time.Now())
-	sub.Queue, sub.StateReason = a.layout.QueueFor(sub.ID), ""
-	sub.Handshake.Ask() // the answer is not the user's to give
-	if err := a.check(ctx, sub, nil); err != nil {
-		return nil, err
-	}
-	unlock, err := a.changing.lock(ctx, sub.ID)
+	sub.Managed = subscription.Managed{}
+	created, err := a.CreateSubscription(ctx, sub)
 	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	// Of a subscription that exists not even the queue may be touched.
-	if _, err := a.store.Get(ctx, sub.ID); err == nil {
-		return nil, fmt.Errorf("create subscription %s: %w", sub.ID, subscription.ErrExists)
-	} else if !errors.Is(err, subscription.ErrNotFound) {
-		return nil, err
-	}
-	if err := a.ensureQueue(ctx, sub); err != nil {
-		return nil, err
-	}
-	created, err := a.store.Create(ctx, sub)
-	if errors.Is(err, subscription.ErrExists) { // another process was faster, and the queue is its own
-		if winner, getErr := a.store.Get(ctx, sub.ID); getErr == nil {
-			err = errors.Join(err, a.ensureQueue(ctx, winner))
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	a.cfg.Events.Publish(operational.Created(created, operational.Admin))
-	// Another process may have been deleting a subscription of this id, and its
-	// queue, in between.
-	if err := a.ensureQueue(ctx, created); err != nil {
 		return nil, err
 	}
 	out := answerWith(created)
@@ -157,22 +122,8 @@ func (a *Admin) ensureQueue(ctx context.Context, sub *subscription.Subscription)
 	return a.layout.EnsureQueue(ctx, a.js, sub.ID, sub.Queue, sub.Delivery.MaxInFlight)
 }
 
-// find returns a subscription with every change that was answered before. It is
-// shared and must not be changed.
-func (a *Admin) find(ctx context.Context, id string) (*subscription.Subscription, error) {
-	snapshot, err := a.view.Sync(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if sub, ok := snapshot.Get(id); ok {
-		return sub, nil
-	}
-	// Not there, or there and unreadable: the store says which.
-	return a.store.Get(ctx, id)
-}
-
 func (a *Admin) get(ctx context.Context, in *Named) (*oneSubscription, error) {
-	sub, err := a.find(ctx, in.ID)
+	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -197,97 +148,27 @@ func (a *Admin) patch(ctx context.Context, in *putRequest) (*oneSubscription, er
 	return a.change(ctx, in.ID, in.IfMatch, patch.apply)
 }
 
-// change stores what next makes of the subscription. next is called again when
-// somebody else was faster; what it returns inherits what cannot be changed.
-func (a *Admin) change(ctx context.Context, id, ifMatch string,
-	next func(*subscription.Subscription) (*subscription.Subscription, error),
-) (*oneSubscription, error) {
-	unlock, err := a.changing.lock(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	var before *subscription.Subscription
-	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
+func (a *Admin) change(ctx context.Context, id, ifMatch string, next Change) (*oneSubscription, error) {
+	updated, err := a.ChangeSubscription(ctx, "", id, func(sub *subscription.Subscription) (*subscription.Subscription, error) {
 		if err := matches(sub, ifMatch); err != nil {
-			return err
+			return nil, err
 		}
-		changed, err := next(sub)
-		if err != nil {
-			return err
-		}
-		if changed.ID != "" && changed.ID != id {
-			return invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
-		}
-		old := sub.Clone()
-		changed.Inherit(old)
-		traits, _ := profile.Traits(changed.Profile)
-		changed.SetDefaultsOf(traits, time.Now())
-		if err := a.check(ctx, changed, old); err != nil {
-			return err
-		}
-		before = old
-		*sub = *changed
-		return nil
+		return next(sub)
 	})
 	if err != nil {
 		return nil, err
-	}
-	a.cfg.Events.Publish(operational.Changed(before, updated, operational.Admin)...)
-	// Always, and not only for another max_in_flight: when this step fails, the
-	// client's next try has to do it.
-	if err := a.ensureQueue(ctx, updated); err != nil {
-		return nil, fmt.Errorf("subscription %s is changed, but not its queue: %w", id, err)
 	}
 	return answerWith(updated), nil
 }
 
-// remove stops the matching first, so that nothing is put on the queue any more,
-// and takes the record away last: what fails in between can be repeated, and a
-// queue without a subscription, which a later one of the same id would inherit
-// with all that is in it, is never left over.
 func (a *Admin) remove(ctx context.Context, in *deleteRequest) (*deleted, error) {
-	unlock, err := a.changing.lock(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	retired, err := a.retire(ctx, in)
+	gone, err := a.RemoveSubscription(ctx, "", in.ID, in.IfMatch)
 	if err != nil {
 		return nil, err
 	}
 	out := &deleted{}
-	if out.Body.Queued, out.Body.Retries, err = a.drop(ctx, in.ID, retired.Queue); err != nil {
-		return nil, err
-	}
-	out.Body.Dropped = out.Body.Queued + out.Body.Retries
-	if err := a.store.Delete(ctx, in.ID, 0); err != nil && !errors.Is(err, subscription.ErrNotFound) {
-		return nil, err
-	}
-	a.cfg.Events.Publish(operational.Deleted(retired, out.Body.Dropped, operational.Admin))
+	out.Body.Queued, out.Body.Retries, out.Body.Dropped = gone.Queued, gone.Retries, gone.Queued+gone.Retries
 	return out, nil
-}
-
-// retire disables a subscription and returns it. A record that cannot be read,
-// because its keyring is lost, must still be deletable: then only its id and its
-// queue are known.
-func (a *Admin) retire(ctx context.Context, in *deleteRequest) (*subscription.Subscription, error) {
-	snapshot, err := a.view.Sync(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, broken := range snapshot.Broken() {
-		if broken.ID == in.ID {
-			return &subscription.Subscription{ID: in.ID, Revision: broken.Revision, Queue: a.layout.QueueFor(in.ID)}, nil
-		}
-	}
-	return a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
-		if err := matches(sub, in.IfMatch); err != nil {
-			return err
-		}
-		sub.State, sub.StateReason = subscription.Disabled, "is being deleted"
-		return nil
-	})
 }
 
 // check reports everything that is wrong with sub at once: with the fields, with

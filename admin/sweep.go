@@ -92,7 +92,7 @@ func (a *Admin) restoreQueue(ctx context.Context, id string) error {
 		return err
 	}
 	defer unlock()
-	sub, err := a.find(ctx, id) // as it is after the queue was seen to be missing
+	sub, err := a.FindSubscription(ctx, id) // as it is after the queue was seen to be missing
 	if errors.Is(err, subscription.ErrNotFound) {
 		return nil
 	}

@@ -18,7 +18,7 @@ import (
 // sweep sweeps the queue of a subscription once.
 func (f *fixture) sweep(id string) {
 	f.t.Helper()
-	sub, err := f.admin.find(f.t.Context(), id)
+	sub, err := f.admin.FindSubscription(f.t.Context(), id)
 	if err != nil {
 		f.t.Fatal(err)
 	}

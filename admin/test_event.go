@@ -41,21 +41,33 @@ type tested struct {
 	}
 }
 
-// test puts an example event on the subscription's queue, past router and event
-// log, so that no other subscription gets it.
 func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
 	var options testOptions
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
-	sub, err := a.find(ctx, in.ID)
+	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
+	e, err := a.SendTest(ctx, sub, options.Type)
+	if err != nil {
+		return nil, err
+	}
+	out := &tested{}
+	out.Body.DeliveryID, out.Body.EventID = delivery.ID(sub.ID, e.Source, e.ID), e.ID
+	out.Body.EventType, out.Body.State = e.Type, string(sub.State)
+	return out, nil
+}
+
+// SendTest puts an example event on the subscription's queue, past router and event
+// log, so that no other subscription gets it, and returns the event. eventType is one
+// of the subscription's; empty: the first.
+func (a *Admin) SendTest(ctx context.Context, sub *subscription.Subscription, eventType string) (*stream.Event, error) {
 	if sub.State == subscription.Disabled {
 		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, errDisabled)
 	}
-	t, err := a.exampleType(sub, options.Type)
+	t, err := a.exampleType(sub, eventType)
 	if err != nil {
 		return nil, err
 	}
@@ -69,10 +81,7 @@ func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
 		}
 		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, err)
 	}
-	out := &tested{}
-	out.Body.DeliveryID, out.Body.EventID = delivery.ID(sub.ID, e.Source, e.ID), e.ID
-	out.Body.EventType, out.Body.State = e.Type, string(sub.State)
-	return out, nil
+	return e, nil
 }
 
 // exampleType is the type to send an example of: the one asked for, which must be

@@ -62,6 +62,8 @@ type Subscription struct {
 	StateReason string `json:"state_reason,omitempty"`
 	// Labels are the user's own, up to 32.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Managed says which compatible API keeps the subscription. Set by that.
+	Managed Managed `json:"managed,omitzero"`
 
 	// Queue is where deliveries wait. Set by the store when the subscription is
 	// created.

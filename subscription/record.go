@@ -28,6 +28,9 @@ func (s *Subscription) secretFields(each func(field string, secret Secret) (Secr
 	if s.Endpoint.Query, err = visit("endpoint.query", s.Endpoint.Query); err != nil {
 		return err
 	}
+	if s.Managed.Document, err = visit("managed.document", s.Managed.Document); err != nil {
+		return err
+	}
 	for name, value := range s.Endpoint.SecretHeaders {
 		if s.Endpoint.SecretHeaders[name], err = visit("endpoint.secret_headers."+name, value); err != nil {
 			return err

@@ -1,0 +1,205 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/schemas/operational"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// What follows is how an API keeps subscriptions, the native one and the compatible
+// ones alike: checked against catalogue and egress rules, with a queue before the
+// first delivery, and so that all that is published after the answer is matched with
+// the change. Errors are for RefusalOf.
+
+// Subscriptions returns all subscriptions with every change that was answered before,
+// by whatever process. They are shared and must not be changed.
+func (a *Admin) Subscriptions(ctx context.Context) (*subscription.Snapshot, error) {
+	return a.view.Sync(ctx)
+}
+
+// FindSubscription returns one with every change that was answered before. It is
+// shared and must not be changed. subscription.ErrNotFound; an error that says why
+// when its record cannot be read.
+func (a *Admin) FindSubscription(ctx context.Context, id string) (*subscription.Subscription, error) {
+	snapshot, err := a.view.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if sub, ok := snapshot.Get(id); ok {
+		return sub, nil
+	}
+	// Not there, or there and unreadable: the store says which.
+	return a.store.Get(ctx, id)
+}
+
+// CreateSubscription fills the defaults into sub, which is the caller's no more,
+// and stores it. subscription.ErrExists; a *subscription.ValidationError with all
+// that is wrong. It makes the queue before the subscription is known, so that its
+// first delivery has a home (jetstream.md, section 2).
+func (a *Admin) CreateSubscription(ctx context.Context, sub *subscription.Subscription) (*subscription.Subscription, error) {
+	traits, _ := profile.Traits(sub.Profile)
+	sub.SetDefaultsOf(traits, time.Now())
+	sub.Queue, sub.StateReason = a.layout.QueueFor(sub.ID), ""
+	sub.Handshake.Ask() // the answer is not the user's to give
+	if err := a.check(ctx, sub, nil); err != nil {
+		return nil, err
+	}
+	unlock, err := a.changing.lock(ctx, sub.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	// Of a subscription that exists not even the queue may be touched.
+	if _, err := a.store.Get(ctx, sub.ID); err == nil {
+		return nil, fmt.Errorf("create subscription %s: %w", sub.ID, subscription.ErrExists)
+	} else if !errors.Is(err, subscription.ErrNotFound) {
+		return nil, err
+	}
+	if err := a.ensureQueue(ctx, sub); err != nil {
+		return nil, err
+	}
+	created, err := a.store.Create(ctx, sub)
+	if errors.Is(err, subscription.ErrExists) { // another process was faster, and the queue is its own
+		if winner, getErr := a.store.Get(ctx, sub.ID); getErr == nil {
+			err = errors.Join(err, a.ensureQueue(ctx, winner))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.cfg.Events.Publish(operational.Created(created, operational.Admin))
+	// Another process may have been deleting a subscription of this id, and its
+	// queue, in between.
+	return created, a.ensureQueue(ctx, created)
+}
+
+// A Change makes of a subscription what it shall be. It gets one that is the
+// caller's to change and may return another one; it is called again when somebody
+// else was faster. Its errors are returned as they are.
+type Change func(*subscription.Subscription) (*subscription.Subscription, error)
+
+// ChangeSubscription stores what change makes of a subscription that the API named
+// manager keeps; empty: the native one, which may change those of others in a few
+// things only. What change returns inherits what cannot be changed, and the secrets
+// that it leaves out or has as placeholders (subscription.Inherit).
+// subscription.ErrNotFound, also for one of another manager;
+// a *subscription.ValidationError with all that is wrong.
+func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, change Change) (*subscription.Subscription, error) {
+	unlock, err := a.changing.lock(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var before *subscription.Subscription
+	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
+		if manager != "" && sub.Managed.By != manager {
+			return fmt.Errorf("change subscription %s: %w", id, subscription.ErrNotFound)
+		}
+		old := sub.Clone()
+		changed, err := change(sub)
+		if err != nil {
+			return err
+		}
+		if changed.ID != "" && changed.ID != id {
+			return invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
+		}
+		changed.Inherit(old)
+		if manager == "" {
+			changed.Managed = old.Managed
+		}
+		traits, _ := profile.Traits(changed.Profile)
+		changed.SetDefaultsOf(traits, time.Now())
+		if manager == "" {
+			if err := subscription.ManagedProblem(old, changed); err != nil {
+				return err
+			}
+		}
+		if err := a.check(ctx, changed, old); err != nil {
+			return err
+		}
+		before = old
+		*sub = *changed
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.cfg.Events.Publish(operational.Changed(before, updated, operational.Admin)...)
+	// Always, and not only for another max_in_flight: when this step fails, the
+	// client's next try has to do it.
+	if err := a.ensureQueue(ctx, updated); err != nil {
+		return nil, fmt.Errorf("subscription %s is changed, but not its queue: %w", id, err)
+	}
+	return updated, nil
+}
+
+// Removed says what went with a subscription.
+type Removed struct {
+	Queued  uint64 // deliveries in its queue, in flight or not attempted yet or due again
+	Retries uint64 // those that waited for the time of their next attempt
+}
+
+// RemoveSubscription deletes a subscription that the API named manager keeps (empty:
+// the native one), and the deliveries that wait. ifMatch may bind it to a revision, as
+// If-Match of HTTP. subscription.ErrNotFound, also for one of another manager.
+//
+// It stops the matching first, so that nothing is put on the queue any more,
+// and takes the record away last: what fails in between can be repeated, and a
+// queue without a subscription, which a later one of the same id would inherit
+// with all that is in it, is never left over.
+func (a *Admin) RemoveSubscription(ctx context.Context, manager, id, ifMatch string) (Removed, error) {
+	unlock, err := a.changing.lock(ctx, id)
+	if err != nil {
+		return Removed{}, err
+	}
+	defer unlock()
+	retired, err := a.retire(ctx, manager, id, ifMatch)
+	if err != nil {
+		return Removed{}, err
+	}
+	var gone Removed
+	if gone.Queued, gone.Retries, err = a.drop(ctx, id, retired.Queue); err != nil {
+		return Removed{}, err
+	}
+	if err := a.store.Delete(ctx, id, 0); err != nil && !errors.Is(err, subscription.ErrNotFound) {
+		return Removed{}, err
+	}
+	a.cfg.Events.Publish(operational.Deleted(retired, gone.Queued+gone.Retries, operational.Admin))
+	return gone, nil
+}
+
+// retire disables a subscription and returns it. A record that cannot be read,
+// because its keyring is lost, must still be deletable: then only its id and its
+// queue are known.
+func (a *Admin) retire(ctx context.Context, manager, id, ifMatch string) (*subscription.Subscription, error) {
+	snapshot, err := a.view.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, broken := range snapshot.Broken() {
+		if broken.ID == id && manager == "" {
+			return &subscription.Subscription{ID: id, Revision: broken.Revision, Queue: a.layout.QueueFor(id)}, nil
+		}
+	}
+	return a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
+		switch {
+		case sub.Managed.By == manager:
+		case manager == "":
+			return newProblem(http.StatusConflict, "subscription "+id+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": delete it there")
+		default:
+			return fmt.Errorf("delete subscription %s: %w", id, subscription.ErrNotFound)
+		}
+		if err := matches(sub, ifMatch); err != nil {
+			return err
+		}
+		sub.State, sub.StateReason = subscription.Disabled, "is being deleted"
+		return nil
+	})
+}
