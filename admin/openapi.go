@@ -44,6 +44,19 @@ func (filterSchema) Schema(r huma.Registry) *huma.Schema {
 	return ref
 }
 
+// patchSchema stands for a merge patch in the description of the API: nothing in it is
+// required, and everything may be null.
+type patchSchema struct{}
+
+// Schema is an object.
+func (patchSchema) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeObject, AdditionalProperties: true,
+		Description: "The fields of a Subscription to change; null removes.",
+		Examples:    []any{map[string]any{"description": "Builds of main.", "labels": map[string]any{"team": "anvil"}}},
+	}
+}
+
 // descriptions are those of the fields whose Go types are not ours to tag, by
 // schema and field.
 func descriptions() map[string]map[string]string {
@@ -168,7 +181,9 @@ func descriptions() map[string]map[string]string {
 
 // describe completes what huma has made of the Go types and returns the document.
 func describe(api huma.API) ([]byte, error) {
+	describeIngest(api)
 	document := api.OpenAPI()
+	completeAnswers(document)
 	schemas := document.Components.Schemas.Map()
 	delete(schemas, "ErrorModel") // errors have another form, see conform
 	delete(schemas, "ErrorDetail")

@@ -142,6 +142,7 @@ func (a *Admin) redriveRoutes(api huma.API) {
 	registerBody[redriveOptions](a, api, huma.Operation{
 		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"},
 		Summary: "Redrive the dead letters of a selection, or all", DefaultStatus: http.StatusAccepted,
+		Responses: map[string]*huma.Response{"200": {Description: "It was a dry run."}},
 		Description: "A job puts the deliveries back on their queues, one after the other, at the rate given. It goes on when admins are stopped " +
 			"or killed. It waits while a queue is half full, so that new events find room. A dry run is answered with 200.",
 	}, false, a.createRedrive)

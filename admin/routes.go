@@ -111,6 +111,7 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[subscriptionPage]():    "SubscriptionPage",
 		reflect.TypeFor[shownBreaker]():        "BreakerState",
 		reflect.TypeFor[shownSender]():         "Sender",
+		reflect.TypeFor[shownReceipt]():        "Receipt",
 		reflect.TypeFor[delivery.Attempt]():    "Attempt",
 		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
 	}

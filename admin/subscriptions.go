@@ -87,7 +87,7 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 		Description: "What is left out gets its default, the state included; secrets stay as they are when they are left out " +
 			"or shown as \"" + subscription.Placeholder + "\". Takes effect on the next attempt.",
 	}, true, a.replace)
-	registerBody[shown](a, api, huma.Operation{
+	registerBody[patchSchema](a, api, huma.Operation{
 		OperationID: "change-subscription", Method: http.MethodPatch, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Change a subscription",
 		Description: "A JSON merge patch (RFC 7396): what is left out stays as it is, null removes, and lists are replaced. " +
