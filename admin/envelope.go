@@ -143,10 +143,7 @@ func (a *Admin) readBody(face Face, w http.ResponseWriter, r *http.Request) *pro
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	limit := int64(maxBody)
-	if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, domainPath) {
-		limit = maxDomainBody
-	}
+	limit := bodyLimit(r)
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // it is not worth reading
 		return bodyTooLarge(limit)
@@ -173,6 +170,16 @@ func (a *Admin) readBody(face Face, w http.ResponseWriter, r *http.Request) *pro
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
+}
+
+func bodyLimit(r *http.Request) int64 {
+	switch {
+	case r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, domainPath):
+		return maxDomainBody
+	case r.URL.Path == explainPath:
+		return maxExplainBody
+	}
+	return maxBody
 }
 
 func bodyTooLarge(limit int64) *problem {

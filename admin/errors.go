@@ -29,6 +29,7 @@ var (
 	errNoQueue      = errors.New("the subscription has no queue")
 	errUnreadable   = errors.New("it could not be read, so there is no delivery to make")
 	errEventGone    = errors.New("the event is gone")
+	errNoEvent      = errors.New("no such event is stored")
 	errNotAttempted = errors.New("no attempt and no dead letter of this delivery is on record")
 	errNoJob        = errors.New("redrive job not found")
 	errJobEnded     = errors.New("the redrive job has ended")
@@ -72,6 +73,10 @@ func invalid(field, message string) *problem {
 	return newProblem(http.StatusUnprocessableEntity, detail, fieldProblem{field, message})
 }
 
+func badCursor() *problem {
+	return invalid("cursor", "is not the next_cursor of a page of this list: leave it out for the first page")
+}
+
 // A meaning says how an error is answered.
 type meaning struct {
 	err    error
@@ -97,6 +102,7 @@ func meanings() []meaning {
 		{errNoQueue, http.StatusConflict, "resume the subscription, which makes it"},
 		{errUnreadable, http.StatusConflict, "look at it, and discard it"},
 		{errEventGone, http.StatusGone, ""},
+		{errNoEvent, http.StatusNotFound, "it never was, it was erased, or it is older than the 30 days for which events are kept"},
 		{errNotAttempted, http.StatusNotFound, ""},
 		{errNoJob, http.StatusNotFound, ""},
 		{errJobEnded, http.StatusConflict, ""},

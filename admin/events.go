@@ -18,6 +18,9 @@ type eventsRequest struct {
 	Type     string    `query:"type" maxLength:"255" doc:"Only events of this type, or of a domain as <domain>.*" example:"git.push"`
 	FromSeq  uint64    `query:"from_seq" doc:"From this sequence on; needs domain or type, since every domain counts by itself."`
 	FromTime time.Time `query:"from_time" doc:"From what was stored at this time on."`
+	ToTime   time.Time `query:"to_time" doc:"Only what was stored before this time."`
+	Source   string    `query:"source" maxLength:"2048" doc:"Only events with exactly this source. With source or id the logs are searched, a few thousand events for each page: a page can be empty and still have a next_cursor."`
+	ID       string    `query:"id" maxLength:"2048" doc:"Only events with exactly this id."`
 	Follow   bool      `query:"follow" doc:"Answer with events as they are stored, one JSON object per line (application/x-ndjson), without end: from now on, or from from_seq or from_time. Empty lines show that the connection lives."`
 }
 
@@ -35,8 +38,9 @@ type storedEvent struct {
 func (a *Admin) eventRoutes(api huma.API) {
 	register(a, api, followed[storedEvent](api, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"},
-		Summary:     "List or follow the events that were published",
-		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing.",
+		Summary: "List or follow the events that were published",
+		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing. " +
+			"Pages do not shift while events are stored: give the same parameters with each cursor.",
 	}), a.listEvents)
 }
 
@@ -80,6 +84,14 @@ func (a *Admin) sources(in *eventsRequest) ([]source, error) {
 	if !usableTime(in.FromTime) {
 		return nil, invalid("from_time", "is out of range: use a time from 1970 to 2261")
 	}
+	switch {
+	case !usableTime(in.ToTime):
+		return nil, invalid("to_time", "is out of range: use a time from 1970 to 2261")
+	case !in.ToTime.IsZero() && in.Follow:
+		return nil, invalid("to_time", "and follow are given: what is followed has no end")
+	case !in.ToTime.IsZero() && !in.FromTime.Before(in.ToTime):
+		return nil, invalid("to_time", "is not after from_time")
+	}
 	if in.FromSeq > 0 && !in.FromTime.IsZero() {
 		return nil, invalid("from_seq", "and from_time are given: give one of them")
 	}
@@ -100,7 +112,11 @@ func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*streamed, e
 	if in.Follow {
 		return a.followEvents(ctx, sources, in)
 	}
-	found, err := a.history(ctx, sources, in)
+	read := a.history
+	if in.searches() {
+		read = a.searchHistory
+	}
+	found, err := read(ctx, sources, in)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +140,9 @@ func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRe
 			for record, err := range stream.Read(ctx, a.js, s.log, r) {
 				if err != nil {
 					return err
+				}
+				if in.searches() && !in.isOf(&record) {
+					continue
 				}
 				if !emit(s.show(&record)) {
 					return nil

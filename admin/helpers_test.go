@@ -288,3 +288,17 @@ func (f *fixture) queued(id string) []*delivery.Delivery {
 	}
 	return found
 }
+
+// publishMsg stores a message.
+func (f *fixture) publishMsg(msg *nats.Msg) {
+	f.t.Helper()
+	if _, err := f.js.PublishMsg(f.t.Context(), msg); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// unreadable stores a message that is not an event.
+func (f *fixture) unreadable() {
+	f.t.Helper()
+	f.publishMsg(&nats.Msg{Subject: f.layout.EventSubject("git", "push"), Header: nats.Header{"ce-id": {"x"}}, Data: []byte("{")})
+}

@@ -30,43 +30,78 @@ func (p position) cursor() string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// startOf is the position of a request: that of its cursor, or the beginning.
-func startOf(in *eventsRequest) (position, error) {
-	if in.Cursor == "" {
-		return position{Oldest: in.FromSeq > 0 || !in.FromTime.IsZero(), Next: map[string]uint64{}, From: in.FromTime}, nil
+// startOf is the position of a request: that of its cursor, or the beginning. Newest
+// first it says for every log from where, so that pages do not shift when events are
+// added.
+func (a *Admin) startOf(ctx context.Context, sources []source, in *eventsRequest) (position, error) {
+	if in.Cursor != "" {
+		var p position
+		text, err := base64.RawURLEncoding.DecodeString(in.Cursor)
+		if err == nil {
+			err = json.Unmarshal(text, &p)
+		}
+		if err != nil || p.Next == nil || !usableTime(p.From) {
+			return position{}, badCursor()
+		}
+		return p, nil
 	}
-	var p position
-	text, err := base64.RawURLEncoding.DecodeString(in.Cursor)
-	if err == nil {
-		err = json.Unmarshal(text, &p)
+	p := position{Oldest: in.FromSeq > 0 || !in.FromTime.IsZero(), Next: map[string]uint64{}, From: in.FromTime}
+	if in.FromSeq > 0 {
+		p.Next[sources[0].domain] = in.FromSeq
 	}
-	if err != nil || p.Next == nil || !usableTime(p.From) {
-		return position{}, invalid("cursor", "is not the next_cursor of a page")
+	if p.Oldest {
+		return p, nil
 	}
-	return p, nil
-}
-
-// history reads one page. Each log gives up to a page of its own, and these are
-// merged by the time of storing; within a log its own order counts.
-func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest) (page[storedEvent], error) {
-	at, err := startOf(in)
-	if err != nil {
-		return page[storedEvent]{}, err
-	}
-	if in.FromSeq > 0 && in.Cursor == "" {
-		at.Next[sources[0].domain] = in.FromSeq
-	}
-	parts := make([][]stream.Record, len(sources))
 	starts := make([]uint64, len(sources))
 	reading, readCtx := errgroup.WithContext(ctx)
 	reading.SetLimit(historyParallel)
 	for i, s := range sources {
 		reading.Go(func() error {
 			var err error
+			if starts[i], err = a.nextSequence(readCtx, s.log); err == nil && !in.ToTime.IsZero() {
+				starts[i], err = a.sequenceAt(readCtx, s.log, in.ToTime, starts[i])
+			}
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				return nil // a domain without a log has no events
+			}
+			return err
+		})
+	}
+	err := reading.Wait()
+	for i, s := range sources {
+		p.Next[s.domain] = max(starts[i], 1)
+	}
+	return p, err
+}
+
+// sequenceAt is that of the first event that a log has stored at a time or later;
+// otherwise where there is none.
+func (a *Admin) sequenceAt(ctx context.Context, log string, at time.Time, otherwise uint64) (uint64, error) {
+	for record, err := range stream.Read(ctx, a.js, log, stream.Range{FromTime: at, HeadersOnly: true}) {
+		if err != nil || !record.Time.Before(at) {
+			return record.Sequence, err
+		}
+	}
+	return otherwise, ctx.Err()
+}
+
+// history reads one page. Each log gives up to a page of its own, and these are
+// merged by the time of storing; within a log its own order counts.
+func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest) (page[storedEvent], error) {
+	at, err := a.startOf(ctx, sources, in)
+	if err != nil {
+		return page[storedEvent]{}, err
+	}
+	parts := make([][]stream.Record, len(sources))
+	reading, readCtx := errgroup.WithContext(ctx)
+	reading.SetLimit(historyParallel)
+	for i, s := range sources {
+		reading.Go(func() error {
+			var err error
 			if at.Oldest {
-				parts[i], err = a.oldest(readCtx, s, at.Next[s.domain], at.From, in.Limit+1)
-			} else {
-				parts[i], starts[i], err = a.newest(readCtx, s, at.Next[s.domain], in.Limit+1)
+				parts[i], err = a.oldest(readCtx, s, at.Next[s.domain], in, at.From)
+			} else if before := at.Next[s.domain]; before > 1 { // nothing is before the first
+				parts[i], err = stream.Latest(readCtx, a.js, s.log, s.subject, before, in.Limit+1)
 			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				return nil // a domain without a log has no events
@@ -76,11 +111,6 @@ func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest
 	}
 	if err := reading.Wait(); err != nil {
 		return page[storedEvent]{}, err
-	}
-	for i, s := range sources {
-		if !at.Oldest && starts[i] > 0 { // pages must not shift when events are added
-			at.Next[s.domain] = starts[i]
-		}
 	}
 	found := page[storedEvent]{Items: []storedEvent{}}
 	for {
@@ -117,21 +147,9 @@ func pick(parts [][]stream.Record, oldest bool) int {
 	return next
 }
 
-// newest returns up to limit records before a sequence (0: from the newest), and
-// before which that was.
-func (a *Admin) newest(ctx context.Context, s source, before uint64, limit int) (records []stream.Record, from uint64, err error) {
-	if before == 0 {
-		if before, err = a.nextSequence(ctx, s.log); err != nil {
-			return nil, 0, err
-		}
-	}
-	records, err = stream.Latest(ctx, a.js, s.log, s.subject, before, limit)
-	return records, before, err
-}
-
-// oldest returns up to limit records from a sequence on or, when that is 0, from
-// a time on.
-func (a *Admin) oldest(ctx context.Context, s source, from uint64, at time.Time, limit int) ([]stream.Record, error) {
+// oldest returns the records of a page, and one more, from a sequence on or, when that
+// is 0, from a time on.
+func (a *Admin) oldest(ctx context.Context, s source, from uint64, in *eventsRequest, at time.Time) ([]stream.Record, error) {
 	r := stream.Range{Subject: s.subject, FromSequence: from}
 	if from == 0 {
 		r.FromTime = at
@@ -141,7 +159,10 @@ func (a *Admin) oldest(ctx context.Context, s source, from uint64, at time.Time,
 		if err != nil {
 			return nil, err
 		}
-		if records = append(records, record); len(records) == limit {
+		if !in.ToTime.IsZero() && !record.Time.Before(in.ToTime) {
+			break
+		}
+		if records = append(records, record); len(records) == in.Limit+1 {
 			break
 		}
 	}

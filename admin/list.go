@@ -39,7 +39,7 @@ type subscriptionList struct{ Body subscriptionPage }
 // list answers from the view: a page costs the same wherever it begins.
 func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, error) {
 	if in.Cursor != "" && !subscription.ValidID(in.Cursor) {
-		return nil, invalid("cursor", "is not the next_cursor of a page")
+		return nil, badCursor()
 	}
 	for _, label := range in.Label {
 		if name, _, _ := strings.Cut(label, "="); name == "" {

@@ -172,6 +172,20 @@ func descriptions() map[string]map[string]string {
 			"at":              "When it was given up.",
 			"sequence":        "Its place in the dead letter stream.",
 		},
+		"Clause": {
+			"path":    "Where it stands in the subscription: filters[0].any[1].exact.subject.",
+			"dialect": "Which kind of filter it is.",
+			"matched": "Whether the event fulfils it.",
+			"wanted":  "The text, the pattern or the expression; missing where there are clauses inside.",
+			"values":  "What the event has of what the clause looks at.",
+			"failure": "Why an expression has no value.",
+			"clauses": "Those inside.",
+		},
+		"Compared": {
+			"name":    "An attribute, or data.<path> for a value in the data.",
+			"value":   "What the event has there, up to 512 bytes. Left out for who may not read events, where it is of the data.",
+			"missing": "The event has no such attribute, or no text, number or boolean there.",
+		},
 		"EventRef": {
 			"id": "The event's id.", "source": "Its source.", "type": "Its type.", "subject": "Its subject.",
 			"stream": "The event log that has it; " + testLog + " for a test event, which none has.", "sequence": "Its place there.",

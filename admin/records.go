@@ -134,7 +134,7 @@ func sequencePage[T any](in Paged, latest func(before uint64, limit int) ([]T, e
 	if in.Cursor != "" {
 		var err error
 		if before, err = strconv.ParseUint(in.Cursor, 10, 64); err != nil || before == 0 {
-			return page[T]{}, invalid("cursor", "is not the next_cursor of a page")
+			return page[T]{}, badCursor()
 		}
 	}
 	items, err := latest(before, in.Limit+1) // one more tells whether there is a next page

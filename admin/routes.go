@@ -26,6 +26,8 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.letterRoutes(api)
 	a.redriveRoutes(api)
 	a.eventRoutes(api)
+	a.oneEventRoutes(api)
+	a.explainRoutes(api)
 	a.typeRoutes(api)
 	a.domainRoutes(api)
 	document, err := describe(api)
@@ -112,6 +114,8 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[shownBreaker]():        "BreakerState",
 		reflect.TypeFor[shownSender]():         "Sender",
 		reflect.TypeFor[shownReceipt]():        "Receipt",
+		reflect.TypeFor[storyBody]():           "Story",
+		reflect.TypeFor[told]():                "StoryPart",
 		reflect.TypeFor[delivery.Attempt]():    "Attempt",
 		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
 	}

@@ -303,6 +303,11 @@ func (c *contract) driveEvents(t *testing.T) {
 	c.drive(t, "publish-events", "/v1/events", "[]", http.StatusOK, "Content-Type", "application/cloudevents-batch+json")
 	c.drive(t, "publish-events", "/v1/events", `{"id":""}`, http.StatusBadRequest, "Content-Type", "application/cloudevents+json")
 	c.drive(t, "list-events", "/v1/events?type=git.push&limit=1", nil, http.StatusOK)
+	c.drive(t, "list-events", "/v1/events?source=%2Finterop&id=driven-1&to_time=2100-01-01T00%3A00%3A00Z", nil, http.StatusOK)
+	c.drive(t, "get-event", "/v1/events/git/1", nil, http.StatusOK)
+	c.drive(t, "get-event", "/v1/events/git/999", nil, http.StatusNotFound)
+	c.drive(t, "explain", "/v1/explain?limit=10", `{"event":`+string(structured)+`}`, http.StatusOK)
+	c.drive(t, "explain", "/v1/explain", `{"domain":"git"}`, http.StatusUnprocessableEntity)
 	c.drive(t, "list-event-types", "/v1/event-types", nil, http.StatusOK)
 	c.drive(t, "get-event-type", "/v1/event-types/git.push", nil, http.StatusOK)
 	c.drive(t, "validate-data", "/v1/event-types/git.push/validate", string(e.Data), http.StatusOK)
@@ -330,6 +335,12 @@ func (c *contract) driveRecords(t *testing.T, receiver string) {
 	})
 	attempt, _ := items(last)[0].(map[string]any)
 	c.drive(t, "redeliver", fmt.Sprint(path, "/deliveries/", attempt["delivery_id"], "/redeliver"), nil, http.StatusAccepted)
+	c.drive(t, "explain", "/v1/explain", `{"domain":"git","sequence":1,"subscription":"given-up"}`, http.StatusOK)
+	found := c.await(t, "find-story", "/v1/events/story?source=%2Finterop&id=driven-2", func(story map[string]any) bool {
+		told, _ := story["subscriptions"].([]any)
+		return len(told) == 1 && told[0].(map[string]any)["outcome"] == "dead_letter"
+	})
+	c.drive(t, "get-story", fmt.Sprint("/v1/events/git/", found["sequence"], "/story?subscription=given-up"), nil, http.StatusOK)
 	place := func(i int) string {
 		letter, _ := items(page)[i].(map[string]any)
 		return fmt.Sprint("/v1/dead-letters/", letter["sequence"])

@@ -26,6 +26,7 @@ type Record struct {
 // A Range says which records of a stream to read, oldest first.
 type Range struct {
 	Subject      string    // only these, with wildcards; empty: all
+	Subjects     []string  // or these, none of which covers another
 	FromSequence uint64    // from this one on; 0: from the oldest
 	FromTime     time.Time // or from the first that was stored then; zero: not by time
 	Follow       bool      // go on with new ones until ctx ends
@@ -50,6 +51,7 @@ func read(ctx context.Context, js jetstream.JetStream, name string, r Range, yie
 		return err
 	}
 	cfg := jetstream.OrderedConsumerConfig{HeadersOnly: r.HeadersOnly}
+	cfg.FilterSubjects = r.Subjects
 	if r.Subject != "" {
 		cfg.FilterSubjects = []string{r.Subject}
 	}

@@ -233,12 +233,21 @@ func (l Layout) RetryConsumerConfig(shard string) jetstream.ConsumerConfig {
 	}
 }
 
+// MaxRecorded is how many messages of the attempt log are kept for one subscription.
+// Each has one record or several.
+const MaxRecorded = 50_000
+
 // Attempts is the stream that records every request.
 func (l Layout) Attempts() string { return l.stream("ATTEMPTS") }
 
 // AttemptSubject is where the attempts of one subscription are recorded.
 func (l Layout) AttemptSubject(subscription string) string {
 	return l.subject("attempts", subscription)
+}
+
+// AttemptSubscription is the inverse of AttemptSubject: the last token.
+func (l Layout) AttemptSubscription(subject string) string {
+	return subject[strings.LastIndexByte(subject, '.')+1:]
 }
 
 // DeadLetters is the stream that keeps the deliveries jetpost gave up.
@@ -381,7 +390,7 @@ func (l Layout) platformStreams() []jetstream.StreamConfig {
 			Name: l.Attempts(), Subjects: []string{l.subject("attempts", "*")},
 			Description: "jetpost: every request made",
 			Retention:   jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
-			Replicas: l.replicas, MaxAge: 30 * 24 * time.Hour, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: 50_000,
+			Replicas: l.replicas, MaxAge: 30 * 24 * time.Hour, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: MaxRecorded,
 			MaxMsgSize: 64 << 10, Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 1000,
 		},
 		{

@@ -126,6 +126,8 @@ func (l Layout) Permissions(role Role) Permissions {
 			// again, and the jobs that do so for many are kept where all admins see them.
 			apiPrefix+"DIRECT.GET.*",
 			apiPrefix+"STREAM.MSG.DELETE."+l.DeadLetters(),
+			// Where a delivery waits is looked up: queues and retry timers have no direct reads.
+			apiPrefix+"STREAM.MSG.GET.*",
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateRedriveSubject("*"),
 			l.StateRedriveSubject("*"),
 			// A breaker is shown, and closed by hand.

@@ -149,6 +149,8 @@ func TestPermissions(t *testing.T) {
 		{"ack a delivery, second form", "$JS.ACK.hub.hash." + queue + ".sender.1.1.1.1.0", []stream.Role{sender}},
 		{"get an attempt", api + "DIRECT.GET." + l.Attempts(), []stream.Role{sender, control}},
 		{"get an event", api + "DIRECT.GET." + l.EventLog("git"), []stream.Role{control}},
+		{"look into a queue", api + "STREAM.MSG.GET." + queue, []stream.Role{control}},
+		{"look up a retry timer", api + "STREAM.MSG.GET." + l.RetryStream("00"), []stream.Role{control}},
 		{"get a dead letter", api + "DIRECT.GET." + l.DeadLetters(), []stream.Role{control}},
 		{"delete a dead letter", api + "STREAM.MSG.DELETE." + l.DeadLetters(), []stream.Role{control}},
 		{"delete an attempt", api + "STREAM.MSG.DELETE." + l.Attempts(), nil},

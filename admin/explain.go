@@ -1,0 +1,281 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// explainPath takes events, whose form takes more room than they have in the log.
+const (
+	explainPath    = "/v1/explain"
+	maxExplainBody = 2 * stream.MaxEventSize
+)
+
+// explainOptions is the body of explain.
+type explainOptions struct {
+	Event        json.RawMessage `json:"event" doc:"The event to explain, in CloudEvents' JSON format. It is not stored. Or give domain and sequence."`
+	Domain       string          `json:"domain" maxLength:"63" doc:"Of an event that is stored, with sequence." example:"git"`
+	Sequence     uint64          `json:"sequence" doc:"The place of a stored event in its domain's log." example:"42"`
+	Subscription string          `json:"subscription" maxLength:"63" doc:"Explain this subscription only, with every clause of its filters. Default: all, each with the clause that decided."`
+	Only         string          `json:"only" enum:"matched,unmatched" doc:"Only subscriptions that want the event, or only those that do not."`
+}
+
+type explainRequest struct {
+	Paged
+	RawJSON
+}
+
+// explanation says what would become of an event.
+type explanation struct {
+	Event      explainedEvent `json:"event" doc:"What was explained."`
+	Items      []verdict      `json:"items" doc:"A verdict for each subscription, in the order of their ids."`
+	NextCursor string         `json:"next_cursor,omitempty" doc:"For the next page, with the same body; missing in the last one."`
+}
+
+// explainedEvent is an event, and what publishing it would be answered.
+type explainedEvent struct {
+	ID       string         `json:"id"`
+	Source   string         `json:"source"`
+	Type     string         `json:"type"`
+	Subject  string         `json:"subject,omitempty"`
+	Domain   string         `json:"domain,omitempty" doc:"That of its type; missing when no domain has it."`
+	Valid    bool           `json:"valid" doc:"Whether it would be stored when it is published."`
+	Problems []fieldProblem `json:"problems" doc:"What is wrong with it by the catalogue, also where the domain only warns. Fields are JSON pointers into the event."`
+}
+
+// A verdict says whether a subscription wants an event, and why.
+type verdict struct {
+	SubscriptionID string                `json:"subscription_id"`
+	State          subscription.State    `json:"state" doc:"Of the subscription."`
+	Matched        bool                  `json:"matched" doc:"Whether it gets a delivery."`
+	Because        subscription.Because  `json:"because" enum:"matched,disabled,type,filter,deleted" doc:"What decides: matched, everything wants it; disabled, the subscription's state; type, none of its types is that of the event; filter, the clause in decided; deleted, in stories: the subscription is not there any more."`
+	Reason         string                `json:"reason" doc:"The same in words."`
+	Type           string                `json:"type,omitempty" doc:"Which of the subscription's types is that of the event."`
+	Decided        *subscription.Clause  `json:"decided,omitempty" doc:"The innermost clause that does not match."`
+	Filters        []subscription.Clause `json:"filters,omitempty" doc:"All its filters with the clauses inside, where one subscription was asked for. They are not looked at when no type is that of the event."`
+}
+
+type explained struct{ Body explanation }
+
+// explainRoutes are those that try an event out.
+func (a *Admin) explainRoutes(api huma.API) {
+	registerBody[explainOptions](a, api, huma.Operation{
+		OperationID: "explain", Method: http.MethodPost, Path: explainPath, Tags: []string{"Events"},
+		Summary: "Explain which subscriptions want an event, and why",
+		Description: "For an event that is stored, or one that is only thought of: nothing is stored or delivered. Each verdict names the clause that decided and the " +
+			"value that was compared with it. Subscriptions are taken as they are now, also for a stored event; what became of that is its story.",
+	}, true, a.explain)
+}
+
+func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, error) {
+	var options explainOptions
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	if in.Cursor != "" && !subscription.ValidID(in.Cursor) {
+		return nil, badCursor()
+	}
+	if options.Only != "" && options.Only != "matched" && options.Only != "unmatched" {
+		return nil, invalid("only", strconv.Quote(options.Only)+" is not a choice: use matched or unmatched, or leave it out for both")
+	}
+	e, err := a.eventToExplain(ctx, &options)
+	if err != nil {
+		return nil, err
+	}
+	out := &explained{}
+	out.Body.Event = a.judgeEvent(e)
+	out.Body.Items = []verdict{}
+	show := showing{event: e, domain: out.Body.Event.Domain, data: readsEvents(ctx)}
+	if options.Subscription != "" {
+		sub, err := a.FindSubscription(ctx, options.Subscription)
+		if err != nil {
+			return nil, err
+		}
+		show.tree = true
+		one, err := show.verdict(sub)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Items = append(out.Body.Items, one)
+		return out, nil
+	}
+	snapshot, err := a.view.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := snapshot.All()
+	first := sort.Search(len(all), func(i int) bool { return all[i].ID > in.Cursor })
+	for _, sub := range all[first:] {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		one, err := show.verdict(sub)
+		if err != nil {
+			return nil, err
+		}
+		if options.Only != "" && one.Matched != (options.Only == "matched") {
+			continue
+		}
+		if len(out.Body.Items) == in.Limit {
+			out.Body.NextCursor = out.Body.Items[in.Limit-1].SubscriptionID
+			break
+		}
+		out.Body.Items = append(out.Body.Items, one)
+	}
+	return out, nil
+}
+
+// eventToExplain is the one in the request, or the stored one that it names.
+func (a *Admin) eventToExplain(ctx context.Context, options *explainOptions) (*stream.Event, error) {
+	given := len(options.Event) > 0 && string(options.Event) != "null"
+	switch {
+	case given && (options.Domain != "" || options.Sequence != 0):
+		return nil, invalid("event", "and domain and sequence: give the event itself, or say where it is stored")
+	case !given && options.Domain == "" && options.Sequence == 0:
+		return nil, invalid("event", "is missing: give an event in CloudEvents' JSON format, or domain and sequence of one that is stored")
+	case !given && options.Domain == "":
+		return nil, invalid("domain", "is missing: every domain counts its events by itself")
+	case !given && options.Sequence == 0:
+		return nil, invalid("sequence", "is missing: say which event of the domain, from 1")
+	}
+	if !given {
+		record, err := a.storedRecord(ctx, options.Domain, options.Sequence)
+		if err != nil {
+			return nil, err
+		}
+		e, err := stream.FromMessage(record.Header, record.Data)
+		if err != nil {
+			return nil, invalid("sequence", "the message there cannot be read, so nothing is matched with it: "+err.Error())
+		}
+		return e, nil
+	}
+	e, err := stream.ParseStructured(options.Event)
+	if err == nil {
+		err = e.Validate()
+	}
+	if err != nil {
+		return nil, invalid("event", err.Error())
+	}
+	return e, nil
+}
+
+// judgeEvent holds an event against the catalogue.
+func (a *Admin) judgeEvent(e *stream.Event) explainedEvent {
+	out := explainedEvent{ID: e.ID, Source: e.Source, Type: e.Type, Subject: e.Subject, Problems: []fieldProblem{}}
+	t, err := a.catalogue.Resolve(e.Type)
+	if err != nil {
+		out.Problems = append(out.Problems, fieldProblem{"/type", err.Error()})
+		return out
+	}
+	out.Domain = t.Domain
+	found, err := a.catalogue.newest().Check(e)
+	invalid := found.Warning
+	if err != nil {
+		invalid, _ = errors.AsType[*schemas.ValidationError](err)
+	}
+	out.Valid = err == nil
+	switch {
+	case invalid != nil:
+		for _, p := range invalid.Problems {
+			out.Problems = append(out.Problems, fieldProblem{p.Field, p.Message})
+		}
+	case err != nil: // the type has gone meanwhile
+		out.Problems = append(out.Problems, fieldProblem{"/type", err.Error()})
+	}
+	return out
+}
+
+// readsEvents reports whether who makes the request may see the data of events.
+func readsEvents(ctx context.Context) bool { return access.PrincipalOf(ctx).Role != access.Publisher }
+
+// showing is what verdicts are made of.
+type showing struct {
+	event  *stream.Event
+	domain string
+	data   bool // the reader may see values of the data
+	tree   bool // all clauses
+}
+
+func (s *showing) verdict(sub *subscription.Subscription) (verdict, error) {
+	found, err := sub.Explain(s.domain, s.event)
+	if err != nil {
+		return verdict{}, err
+	}
+	out := verdict{SubscriptionID: sub.ID, State: cmp.Or(sub.State, subscription.Disabled), Matched: found.Matched, Because: found.Because, Type: found.Type}
+	decided := found.Decided()
+	switch found.Because {
+	case subscription.BecauseMatched:
+		out.Reason = "its type " + found.Type + " is that of the event"
+		if len(found.Filters) > 0 {
+			out.Reason += ", and all of its filters match"
+		}
+	case subscription.BecauseType:
+		out.Reason = "it wants " + typeList(sub.Types) + ", and the event is a " + s.event.Type
+	case subscription.BecauseFilter:
+		out.Reason = decided.Path + ": " + decided.Sentence(s.data)
+	case subscription.BecauseDisabled:
+		out.Reason = "it is disabled"
+		switch {
+		case found.Type == "":
+			out.Reason += "; active it would not match either: it wants " + typeList(sub.Types)
+		case decided != nil:
+			out.Reason += "; active it would not match either: " + decided.Path + ": " + decided.Sentence(s.data)
+		default:
+			out.Reason += "; active it would match"
+		}
+	}
+	if decided != nil {
+		shown := *decided
+		shown.Clauses = nil
+		out.Decided = &shown
+	}
+	if s.tree {
+		out.Filters = found.Filters
+	}
+	if !s.data {
+		hideData(out.Decided)
+		for i := range out.Filters {
+			hideData(&out.Filters[i])
+		}
+	}
+	return out, nil
+}
+
+// hideData takes the values of the data out.
+func hideData(c *subscription.Clause) {
+	if c == nil {
+		return
+	}
+	c.Values = slices.Clone(c.Values)
+	for i := range c.Values {
+		if c.Values[i].InData() {
+			c.Values[i].Value = ""
+		}
+	}
+	for i := range c.Clauses {
+		hideData(&c.Clauses[i])
+	}
+}
+
+// typeList are the types of a subscription, or the first of many.
+func typeList(types []string) string {
+	const most = 5
+	if len(types) <= most {
+		return strings.Join(types, ", ")
+	}
+	return strings.Join(types[:most], ", ") + " and " + strconv.Itoa(len(types)-most) + " other types"
+}

@@ -1,0 +1,469 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+const storyDescription = "Where it was stored and when; for each subscription whether it wants the event, and which clause decided; every attempt, what is pending and where, " +
+	"the dead letters, and what has become of the delivery. Subscriptions are taken as they are now: changed_since marks those that have been changed since the event " +
+	"was stored. The work for one answer is bounded: complete is false when not all was looked at, and not_looked_at says what."
+
+// Limits of a story. They bound its size and the work for it.
+const (
+	storyChunk       = 200  // subscriptions whose records are read at a time
+	maxStoryAttempts = 500  // of one delivery that are shown, the newest
+	maxNotMatched    = 100  // verdicts of subscriptions that do not want the event
+	maxQueueLook     = 2000 // messages of one queue that are looked at
+	quickQueueLook   = 200  // where the delivery is known to have ended
+	maxInvalidLook   = 500  // unreadable messages that are looked at
+	// Parts of the time for a request.
+	traceTime = 0.5 // to read attempts and dead letters
+	storyTime = 0.8 // and queues
+)
+
+// What has become of a delivery.
+const (
+	outcomeDelivered  = "delivered"
+	outcomeQueued     = "queued"
+	outcomeInFlight   = "in_flight"
+	outcomeRetry      = "retry_scheduled"
+	outcomeDue        = "retry_due"
+	outcomeDeadLetter = "dead_letter"
+	outcomeGivenUp    = "given_up"
+	outcomeDropped    = "dropped"
+	outcomeUnrouted   = "not_routed_yet"
+	outcomeNotMatched = "not_matched"
+	outcomeUnknown    = "unknown"
+)
+
+type storyRequest struct {
+	PlacedEvent
+	StoryOf
+}
+
+// StoryOf narrows a story.
+type StoryOf struct {
+	Subscription string `query:"subscription" maxLength:"63" doc:"Only what concerns this subscription, which may be deleted by now."`
+}
+
+type findStoryRequest struct {
+	Source string `query:"source" required:"true" minLength:"1" maxLength:"2048" doc:"The event's source."`
+	ID     string `query:"id" required:"true" minLength:"1" maxLength:"2048" doc:"The event's id."`
+	Domain string `query:"domain" maxLength:"63" doc:"Look in the log of this domain only." example:"git"`
+	Type   string `query:"type" maxLength:"255" doc:"Look among events of this type only." example:"git.push"`
+	StoryOf
+}
+
+type story struct{ Body storyBody }
+
+type storyBody struct {
+	storedEvent
+
+	Routing       string               `json:"routing" enum:"done,under_way,waiting" doc:"done: all deliveries of the event are on their queues, or were; under_way: a router has it, or had it and was interrupted; waiting: no router has had it yet."`
+	AsOf          time.Time            `json:"as_of" doc:"Subscriptions are taken as they were at this time, not as they were when the event was routed."`
+	Complete      bool                 `json:"complete" doc:"Whether everything was looked at."`
+	NotLookedAt   []string             `json:"not_looked_at,omitempty" doc:"What was not, and why."`
+	Subscriptions []told               `json:"subscriptions" doc:"Those that want the event, or have a trace of it, in the order of their ids; with subscription that one, whatever it wants."`
+	NotMatched    []verdict            `json:"not_matched" doc:"The first 100 of those that do not want it and have no trace of it. POST /v1/explain has all."`
+	NotMatchedAll int                  `json:"not_matched_total" doc:"How many these are."`
+	Unreadable    *delivery.DeadLetter `json:"unreadable,omitempty" doc:"The dead letter that a router has made of a message that is not an event."`
+}
+
+// told is the part of a story that concerns one subscription.
+type told struct {
+	verdict
+
+	DeliveryID   string                `json:"delivery_id" doc:"The webhook-id of the delivery, if there was one."`
+	Outcome      string                `json:"outcome" enum:"delivered,queued,in_flight,retry_scheduled,retry_due,dead_letter,given_up,dropped,not_routed_yet,not_matched,unknown" doc:"What has become of the delivery."`
+	Detail       string                `json:"detail" doc:"The same in words."`
+	Deleted      bool                  `json:"deleted,omitempty" doc:"There is no such subscription any more; what it wanted is not known."`
+	ChangedSince bool                  `json:"changed_since,omitempty" doc:"It was created or changed after the event was stored, so it may have been matched differently."`
+	Attempts     []delivery.Attempt    `json:"attempts" doc:"Every request that was made, oldest first; of more than 500 the newest."`
+	MoreAttempts int                   `json:"more_attempts,omitempty" doc:"How many older ones there are."`
+	DeadLetters  []delivery.DeadLetter `json:"dead_letters" doc:"Those that are kept, oldest first."`
+	Pending      *pendingDelivery      `json:"pending,omitempty" doc:"Where the delivery waits; missing when it does not."`
+
+	sub      *subscription.Subscription // nil: deleted
+	recorded uint64                     // messages on record, of whatever delivery
+	unread   bool                       // not all of them were read
+
+	queueUnread bool // not all of its queue was looked at
+}
+
+// pendingDelivery is where a delivery waits.
+type pendingDelivery struct {
+	Place  string    `json:"place" enum:"queue,in_flight,timer" doc:"queue: it waits for a sender; in_flight: a sender has it, or has handed it back to wait up to a minute; timer: it waits for the time of its next attempt."`
+	Since  time.Time `json:"since,omitzero" doc:"When it was put there."`
+	Due    time.Time `json:"due,omitzero" doc:"When its next attempt is due."`
+	Manual bool      `json:"manual,omitempty" doc:"It is one more attempt that somebody has asked for."`
+}
+
+func (a *Admin) findStory(ctx context.Context, in *findStoryRequest) (*story, error) {
+	sources, err := a.sources(&eventsRequest{Domain: in.Domain, Type: in.Type})
+	if err != nil {
+		return nil, err
+	}
+	found, back, err := a.findEvent(ctx, sources, in.Source, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if found != nil {
+		return a.tell(ctx, found.domain, &found.record, in.Subscription)
+	}
+	searched := "searched were all"
+	if !back.IsZero() {
+		searched = "searched were those since " + back.UTC().Format(time.RFC3339) + ": narrow the search with domain or type, or page back with GET /v1/events?source=…&id=…; all"
+	}
+	return nil, fmt.Errorf("event %s of %s: %w; %s of the domains %s", strconv.Quote(in.ID), strconv.Quote(in.Source), errNoEvent, searched, domainNames(sources))
+}
+
+func domainNames(sources []source) string {
+	var names []string
+	for _, s := range sources {
+		names = append(names, s.domain)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (a *Admin) story(ctx context.Context, in *storyRequest) (*story, error) {
+	record, err := a.storedRecord(ctx, in.Domain, in.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	return a.tell(ctx, in.Domain, &record, in.Subscription)
+}
+
+// A telling is a story while it is put together.
+type telling struct {
+	*Admin
+
+	story    *story
+	domain   string
+	record   *stream.Record
+	event    *stream.Event
+	routing  stream.Routing
+	parts    map[string]*told // by subscription
+	order    []*told          // those that want the event first
+	deadline struct{ traces, all time.Time }
+}
+
+func (a *Admin) tell(ctx context.Context, domain string, record *stream.Record, only string) (*story, error) {
+	began := time.Now()
+	t := &telling{Admin: a, story: &story{}, domain: domain, record: record, parts: map[string]*told{}}
+	t.deadline.traces = began.Add(time.Duration(traceTime * float64(a.cfg.Timeout)))
+	t.deadline.all = began.Add(time.Duration(storyTime * float64(a.cfg.Timeout)))
+	body := &t.story.Body
+	body.storedEvent = source{domain: domain}.show(record)
+	body.Subscriptions, body.NotMatched, body.Complete, body.AsOf = []told{}, []verdict{}, true, began.UTC()
+	if only != "" && !subscription.ValidID(only) {
+		return nil, invalid("subscription", "is not the id of a subscription")
+	}
+	if err := t.readRouting(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if t.event, err = stream.FromMessage(record.Header, record.Data); err != nil {
+		return t.story, t.findUnreadable(ctx)
+	}
+	for _, step := range []func(context.Context, string) error{t.match, t.addRecorded, t.trace, t.settle} {
+		if err := step(ctx, only); err != nil {
+			return nil, err
+		}
+	}
+	t.finish(only)
+	return t.story, nil
+}
+
+func (t *telling) readRouting(ctx context.Context) error {
+	var err error
+	t.routing, err = t.layout.ReadRouting(ctx, t.js, t.domain)
+	switch {
+	case err != nil:
+		return err
+	case t.record.Sequence <= t.routing.Settled:
+		t.story.Body.Routing = "done"
+	case t.record.Sequence <= t.routing.HandedOut:
+		t.story.Body.Routing = "under_way"
+	default:
+		t.story.Body.Routing = "waiting"
+	}
+	return nil
+}
+
+// findUnreadable looks for what routers make of a message that is not an event.
+func (t *telling) findUnreadable(ctx context.Context) error {
+	letters, err := t.letters.Latest(ctx, stream.InvalidLetters, 0, maxInvalidLook)
+	if err != nil {
+		return err
+	}
+	for i := range letters {
+		if letters[i].Event.Stream == t.record.Stream && letters[i].Event.Sequence == t.record.Sequence {
+			t.story.Body.Unreadable = &letters[i]
+			return nil
+		}
+	}
+	if len(letters) == maxInvalidLook {
+		t.missed("of the messages that could not be read, only the newest " + strconv.Itoa(maxInvalidLook))
+	}
+	return nil
+}
+
+// missed notes that something was not looked at.
+func (t *telling) missed(what string) {
+	t.story.Body.Complete = false
+	if !slices.Contains(t.story.Body.NotLookedAt, what) {
+		t.story.Body.NotLookedAt = append(t.story.Body.NotLookedAt, what)
+	}
+}
+
+// add makes the part of a subscription; sub is nil for one that is deleted.
+func (t *telling) add(id string, sub *subscription.Subscription, v verdict) {
+	part := &told{
+		verdict: v, DeliveryID: delivery.ID(id, t.event.Source, t.event.ID), Deleted: sub == nil, sub: sub,
+		Attempts: []delivery.Attempt{}, DeadLetters: []delivery.DeadLetter{},
+	}
+	if sub != nil {
+		part.ChangedSince = sub.UpdatedAt.After(t.record.Time)
+	}
+	t.parts[id] = part
+	t.order = append(t.order, part)
+}
+
+// match asks the subscriptions, as they are now.
+func (t *telling) match(ctx context.Context, only string) error {
+	snapshot, err := t.view.Sync(ctx)
+	if err != nil {
+		return err
+	}
+	subs := snapshot.All()
+	if only != "" {
+		subs = nil
+		if sub, ok := snapshot.Get(only); ok {
+			subs = []*subscription.Subscription{sub}
+		}
+	}
+	domain := ""
+	if resolved, err := t.catalogue.Resolve(t.event.Type); err == nil {
+		domain = resolved.Domain
+	}
+	show := showing{event: t.event, domain: cmp.Or(domain, t.domain), data: readsEvents(ctx), tree: only != ""}
+	for _, sub := range subs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v, err := show.verdict(sub)
+		if err != nil {
+			return err
+		}
+		t.add(sub.ID, sub, v)
+	}
+	for _, broken := range snapshot.Broken() {
+		if only == "" || only == broken.ID {
+			t.missed("subscription " + broken.ID + ", whose record cannot be read")
+		}
+	}
+	// What wants the event is looked at first, while there is time.
+	slices.SortStableFunc(t.order, func(a, b *told) int {
+		switch {
+		case a.Matched == b.Matched:
+			return 0
+		case a.Matched:
+			return -1
+		}
+		return 1
+	})
+	return nil
+}
+
+// addRecorded adds subscriptions that are deleted, but have left records, and says
+// where records are missing.
+func (t *telling) addRecorded(ctx context.Context, only string) error {
+	attempts, err := t.attempts.Recorded(ctx)
+	if err != nil {
+		return err
+	}
+	letters, err := t.letters.Recorded(ctx)
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, recorded := range []map[string]uint64{attempts, letters} {
+		for id := range recorded {
+			if t.parts[id] == nil && subscription.ValidID(id) && (only == "" || only == id) && !slices.Contains(gone, id) {
+				gone = append(gone, id)
+			}
+		}
+	}
+	slices.Sort(gone)
+	for _, id := range gone {
+		t.add(id, nil, verdict{SubscriptionID: id, Because: "deleted", Reason: "it is deleted"})
+	}
+	if only != "" && t.parts[only] == nil {
+		return fmt.Errorf("subscription %s: %w", only, subscription.ErrNotFound)
+	}
+	for _, part := range t.order {
+		part.recorded = attempts[part.SubscriptionID] + letters[part.SubscriptionID]
+		if part.Matched && attempts[part.SubscriptionID] >= stream.MaxRecorded {
+			t.missed("attempts for subscription " + part.SubscriptionID + " that have made room for newer ones: the log keeps " + strconv.Itoa(stream.MaxRecorded) + " entries of each")
+		}
+	}
+	return nil
+}
+
+// trace reads what is on record of the deliveries, since the event was stored.
+func (t *telling) trace(ctx context.Context, _ string) error {
+	ctx, cancel := context.WithDeadline(ctx, t.deadline.traces)
+	defer cancel()
+	var recorded []*told
+	for _, part := range t.order {
+		if part.recorded > 0 {
+			recorded = append(recorded, part)
+		}
+	}
+	for chunk := range slices.Chunk(recorded, storyChunk) {
+		deliveries := make(map[string]string, len(chunk))
+		for _, part := range chunk {
+			deliveries[part.DeliveryID] = part.SubscriptionID
+		}
+		complete, err := t.attempts.Trace(ctx, deliveries, t.record.Time, t.addAttempt)
+		if err == nil && complete {
+			complete, err = t.letters.Trace(ctx, deliveries, t.record.Time, t.addLetter)
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if !complete {
+			for _, part := range chunk {
+				part.unread = true
+			}
+		}
+	}
+	t.noteUnread(recorded)
+	return nil
+}
+
+// noteUnread says whose records were not read to their end.
+func (t *telling) noteUnread(parts []*told) {
+	var matched []string
+	others := 0
+	for _, part := range parts {
+		switch {
+		case !part.unread:
+		case part.Matched:
+			matched = append(matched, part.SubscriptionID)
+		default:
+			others++
+		}
+	}
+	const hint = ": ask for one subscription at a time"
+	if len(matched) > 0 {
+		const most = 10
+		list := strings.Join(matched[:min(most, len(matched))], ", ")
+		if len(matched) > most {
+			list += " and " + strconv.Itoa(len(matched)-most) + " others"
+		}
+		t.missed("all attempts and dead letters of " + list + hint)
+	}
+	if others > 0 {
+		t.missed("all attempts and dead letters of " + strconv.Itoa(others) + " subscriptions that do not want the event now" + hint)
+	}
+}
+
+// isOfEvent tells the event from another one with the same source and id.
+func (t *telling) isOfEvent(ref *delivery.EventRef) bool {
+	return ref.Stream == t.record.Stream && ref.Sequence == t.record.Sequence
+}
+
+func (t *telling) addAttempt(one delivery.Attempt) {
+	part := t.parts[one.SubscriptionID]
+	if !t.isOfEvent(&one.Event) || len(part.Attempts) > 0 && part.Attempts[len(part.Attempts)-1].Sequence >= one.Sequence {
+		return
+	}
+	if part.Attempts = append(part.Attempts, one); len(part.Attempts) > maxStoryAttempts {
+		part.Attempts = part.Attempts[1:]
+		part.MoreAttempts++
+	}
+}
+
+func (t *telling) addLetter(one delivery.DeadLetter) {
+	if t.isOfEvent(&one.Event) {
+		part := t.parts[one.SubscriptionID]
+		part.DeadLetters = append(part.DeadLetters, one)
+	}
+}
+
+// finish sorts the parts into those that have something to do with the event and
+// those that do not.
+func (t *telling) finish(only string) {
+	slices.SortFunc(t.order, func(a, b *told) int { return cmp.Compare(a.SubscriptionID, b.SubscriptionID) })
+	body := &t.story.Body
+	for _, part := range t.order {
+		switch {
+		case part.Matched, part.traced(), only != "":
+			body.Subscriptions = append(body.Subscriptions, *part)
+		case part.Deleted:
+		default:
+			if body.NotMatchedAll++; len(body.NotMatched) < maxNotMatched {
+				body.NotMatched = append(body.NotMatched, part.verdict)
+			}
+		}
+	}
+}
+
+func (p *told) traced() bool {
+	return len(p.Attempts) > 0 || len(p.DeadLetters) > 0 || p.Pending != nil
+}
+
+// A foundEvent is one that was looked for by its source and id.
+type foundEvent struct {
+	domain string
+	record stream.Record
+}
+
+// findEvent returns the newest event of some logs with a source and an id; nil when it
+// is not among those that were searched, which are all, or those since a time.
+func (a *Admin) findEvent(ctx context.Context, sources []source, from, id string) (found *foundEvent, since time.Time, err error) {
+	wanted := &eventsRequest{Source: from, ID: id}
+	deadline := time.Now().Add(time.Duration(traceTime * float64(a.cfg.Timeout)))
+	for _, s := range sources {
+		before := uint64(0)
+		for {
+			part, err := a.search(ctx, s, wanted, before, 1)
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				break
+			}
+			if err != nil {
+				return nil, time.Time{}, err
+			}
+			if len(part.records) > 0 {
+				if found == nil || part.records[0].Time.After(found.record.Time) {
+					found = &foundEvent{s.domain, part.records[0]}
+				}
+				break
+			}
+			if part.end {
+				break
+			}
+			if before = part.next; time.Now().After(deadline) {
+				if part.back.After(since) {
+					since = part.back
+				}
+				break
+			}
+		}
+	}
+	return found, since, nil
+}

@@ -1,0 +1,244 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// settle finds out what has become of each delivery. What is on record says whether it
+// has ended; otherwise it is in one of two places:
+//
+//	record: delivered, or a dead letter ──────────────────────────► ended
+//	record: failed, next attempt later ─► retry timer? ─► queue? ─► pending
+//	no record ──────────────────────────────────────────► queue? ─► pending
+//	                                                         └ no ─► the record again, once
+//
+// A delivery that moves on meanwhile leaves a record, which is why that is read last.
+func (t *telling) settle(ctx context.Context, _ string) error {
+	ctx, cancel := context.WithDeadline(ctx, t.deadline.all)
+	defer cancel()
+	unlooked := 0
+	for _, part := range t.order {
+		if part.sub != nil && !part.Matched && !part.traced() && !part.unread && !part.ChangedSince {
+			part.conclude(outcomeNotMatched, part.Reason)
+			continue // it did not match then either
+		}
+		err := t.settleOne(ctx, part)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if err != nil {
+			unlooked++
+			part.conclude(outcomeUnknown, "there was no time left to look for it")
+		}
+	}
+	if unlooked > 0 {
+		t.missed("where the deliveries of " + strconv.Itoa(unlooked) + " subscriptions are: ask for one subscription at a time")
+	}
+	return nil
+}
+
+func (p *told) conclude(outcome, detail string) { p.Outcome, p.Detail = outcome, detail }
+
+// last is the latest attempt by the schedule.
+func (p *told) last() *delivery.Attempt {
+	for i := len(p.Attempts) - 1; i >= 0; i-- {
+		if !p.Attempts[i].Manual {
+			return &p.Attempts[i]
+		}
+	}
+	return nil
+}
+
+func (p *told) delivered() *delivery.Attempt {
+	for i := range p.Attempts {
+		if p.Attempts[i].Outcome == delivery.Delivered {
+			return &p.Attempts[i]
+		}
+	}
+	return nil
+}
+
+func (t *telling) settleOne(ctx context.Context, part *told) error {
+	if part.sub == nil {
+		part.concludeGone()
+		return nil
+	}
+	if err := t.findPending(ctx, part); err != nil {
+		return err
+	}
+	if part.Pending == nil && part.delivered() == nil && len(part.DeadLetters) == 0 && (part.Matched || part.recorded > 0) {
+		if err := t.traceAgain(ctx, part); err != nil {
+			return err
+		}
+	}
+	t.concludeWhole(part)
+	return nil
+}
+
+// concludeGone is about the delivery of a subscription that is deleted: what waited
+// went with it.
+func (p *told) concludeGone() {
+	switch last := p.last(); {
+	case p.delivered() != nil:
+		p.concludeDelivered()
+	case len(p.DeadLetters) > 0:
+		p.concludeDead()
+	case p.unread:
+		p.conclude(outcomeUnknown, "what is on record of the subscription, which is deleted, was not read to its end")
+	case last == nil && len(p.Attempts) == 0:
+		p.conclude(outcomeNotMatched, "the subscription is deleted, and nothing of the event is on record for it")
+	case last != nil && last.Outcome == delivery.Retry:
+		p.conclude(outcomeDropped, "attempt "+strconv.Itoa(last.Attempt)+" failed; what waited was dropped when the subscription was deleted")
+	default:
+		p.conclude(outcomeGivenUp, "it was given up; the subscription is deleted")
+	}
+}
+
+func (p *told) concludeDelivered() {
+	one := p.delivered()
+	p.conclude(outcomeDelivered, fmt.Sprintf("the receiver accepted attempt %d with status %d at %s", one.Attempt, one.Status, one.At.UTC().Format(time.RFC3339)))
+}
+
+func (p *told) concludeDead() {
+	letter := p.DeadLetters[len(p.DeadLetters)-1]
+	p.conclude(outcomeDeadLetter, fmt.Sprintf("given up after %d attempts (%s); dead letter %d can be redriven", letter.Attempts, letter.Reason, letter.Sequence))
+}
+
+// concludeWhole is about a delivery whose places were all looked at.
+func (t *telling) concludeWhole(p *told) {
+	last := p.last()
+	switch {
+	case p.delivered() != nil:
+		p.concludeDelivered()
+	case p.Pending != nil && !p.Pending.Manual:
+		p.concludePending(last)
+	case len(p.DeadLetters) > 0:
+		p.concludeDead()
+	case p.Pending != nil: // another attempt that somebody wants, of what was given up
+		p.concludePending(last)
+	case p.unread:
+		p.conclude(outcomeUnknown, "what is on record of the subscription was not read to its end")
+	case last != nil && last.Outcome == delivery.Retry:
+		p.conclude(outcomeDue, "attempt "+strconv.Itoa(last.Attempt)+" failed, and the next one is due: it is on its way back to the queue, or is being made")
+	case last != nil:
+		p.conclude(outcomeGivenUp, "given up after attempt "+strconv.Itoa(last.Attempt)+"; its dead letter was discarded, redriven a moment ago, or is not there yet")
+	case p.queueUnread:
+		p.conclude(outcomeUnknown, "nothing is on record, and its queue is too long to be searched whole")
+	case t.story.Body.Routing != "done" && p.Matched:
+		p.conclude(outcomeUnrouted, "no router has settled the event yet")
+	case !p.Matched:
+		p.conclude(outcomeNotMatched, p.Reason)
+	case p.ChangedSince:
+		p.conclude(outcomeNotMatched, "nothing of it is queued or on record: the subscription was created or changed after the event was stored, and did not want it when it was routed")
+	default:
+		p.conclude(outcomeUnknown, "it is in no queue and on no record: it is being made at this moment, it was purged, or its records were older than they are kept")
+	}
+}
+
+func (p *told) concludePending(last *delivery.Attempt) {
+	after := ""
+	if last != nil {
+		after = "attempt " + strconv.Itoa(last.Attempt) + " failed; "
+	}
+	held := ""
+	if p.State == subscription.Paused {
+		held = "; the subscription is paused"
+	}
+	switch p.Pending.Place {
+	case "timer":
+		p.conclude(outcomeRetry, after+"the next one is due at "+p.Pending.Due.UTC().Format(time.RFC3339)+held)
+	case "in_flight":
+		if !p.Pending.Due.IsZero() {
+			p.conclude(outcomeRetry, after+"the next one is due at "+p.Pending.Due.UTC().Format(time.RFC3339)+", in its place in the queue"+held)
+			return
+		}
+		p.conclude(outcomeInFlight, after+"a sender has it, or has handed it back to wait a little"+held)
+	default:
+		p.conclude(outcomeQueued, after+"it waits in the queue since "+p.Pending.Since.UTC().Format(time.RFC3339)+held)
+	}
+}
+
+// findPending looks at the retry timers and then at the queue, in the order in which
+// a delivery moves on.
+func (t *telling) findPending(ctx context.Context, part *told) error {
+	origin := delivery.Origin(t.record.Stream, t.record.Sequence, part.SubscriptionID)
+	last := part.last()
+	ended := part.delivered() != nil || len(part.DeadLetters) > 0
+	var due time.Time
+	if last != nil && last.Outcome == delivery.Retry && !ended {
+		at, found, err := t.layout.RetryDueAt(ctx, t.js, part.sub.Queue, part.SubscriptionID, (&delivery.Delivery{Origin: origin}).TimerKey())
+		if err != nil {
+			return err
+		}
+		if found {
+			part.Pending = &pendingDelivery{Place: "timer", Since: last.At.Add(time.Duration(last.Duration)).UTC(), Due: at.UTC()}
+			return nil
+		}
+		if last.NextAttempt != nil && last.NextAttempt.After(time.Now()) {
+			due = last.NextAttempt.UTC()
+		}
+	}
+	// Where it was put first, and where its last attempt or a redrive has put it again.
+	starts := []time.Time{t.record.Time}
+	if last != nil {
+		starts = append(starts, last.At)
+	}
+	limit := maxQueueLook
+	if ended {
+		limit = quickQueueLook
+	}
+	whole := false
+	for _, from := range starts {
+		found, complete, err := stream.FindWaiting(ctx, t.js, part.sub.Queue, from.Add(-time.Second), limit, func(h nats.Header) bool {
+			has, _ := delivery.OriginOf(h)
+			return has == origin
+		})
+		if err != nil {
+			return err
+		}
+		whole = whole || complete
+		if found == nil {
+			continue
+		}
+		_, manual := delivery.OriginOf(found.Header)
+		part.Pending = &pendingDelivery{Place: "queue", Since: found.Stored.UTC(), Due: due, Manual: manual}
+		if found.HandedOut {
+			part.Pending.Place = "in_flight"
+		}
+		return nil
+	}
+	if !whole && !ended {
+		part.queueUnread = true
+		t.missed("all of the queue of " + part.SubscriptionID)
+	}
+	return nil
+}
+
+// traceAgain reads what a delivery may have left on record since it was read first.
+func (t *telling) traceAgain(ctx context.Context, part *told) error {
+	from := t.record.Time
+	if last := part.last(); last != nil {
+		from = last.At
+	}
+	one := map[string]string{part.DeliveryID: part.SubscriptionID}
+	if _, err := t.attempts.Trace(ctx, one, from, t.addAttempt); err != nil {
+		return err
+	}
+	known := len(part.DeadLetters)
+	part.DeadLetters = part.DeadLetters[:0]
+	complete, err := t.letters.Trace(ctx, one, from, t.addLetter)
+	if complete || err != nil {
+		return err
+	}
+	part.DeadLetters = part.DeadLetters[:known]
+	return nil
+}
