@@ -116,6 +116,9 @@ type Admin struct {
 	changing  locks         // one change of a subscription at a time
 	followers chan struct{} // a token for each client that follows
 	redrives  *redrives     // the jobs, and which of them this process works on
+
+	keyed      *idempotency    // answers to requests that may be repeated
+	repeatable map[string]bool // the routes of such requests, by pattern
 }
 
 // New returns the API. view and live must be kept running by the caller; view must
@@ -139,6 +142,8 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),
 	}
 	a.redrives = newRedrives(js, layout)
+	a.keyed = &idempotency{js: js, layout: layout, keyring: store.Keyring(), lease: cfg.Timeout + idempotencyGrace, log: a.log}
+	a.repeatable = make(map[string]bool)
 	if a.handler, err = a.routes(); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}

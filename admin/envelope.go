@@ -95,6 +95,11 @@ func (a *Admin) Envelope(face Face, mux *http.ServeMux) http.Handler {
 			face.refuse(answer, r, p)
 			return
 		}
+		if _, pattern := mux.Handler(r); r.Header.Get(headerIdempotencyKey) != "" && a.repeatable[pattern] {
+			r.Pattern = pattern
+			a.idempotent(answer, r, mux)
+			return
+		}
 		mux.ServeHTTP(answer, r)
 	})
 }

@@ -33,6 +33,8 @@ var (
 	errNotAttempted = errors.New("no attempt and no dead letter of this delivery is on record")
 	errNoJob        = errors.New("redrive job not found")
 	errJobEnded     = errors.New("the redrive job has ended")
+	errUnderway     = errors.New("a request with this Idempotency-Key is under way")
+	errOtherRequest = errors.New("this Idempotency-Key belongs to another request")
 	errFollowers    = errors.New("too many clients follow a log already")
 )
 
@@ -107,6 +109,8 @@ func meanings() []meaning {
 		{errNoJob, http.StatusNotFound, ""},
 		{errJobEnded, http.StatusConflict, ""},
 		{delivery.ErrNoLetter, http.StatusNotFound, "it was redriven, discarded, or is older than 90 days"},
+		{errUnderway, http.StatusConflict, "repeat this one in a moment, to get the answer to that"},
+		{errOtherRequest, http.StatusUnprocessableEntity, "it was used with another path or body; make a new key for each new request"},
 		{errFollowers, http.StatusServiceUnavailable, ""},
 		{jetstream.ErrConsumerNotFound, http.StatusServiceUnavailable, ""},
 		{jetstream.ErrStreamNotFound, http.StatusServiceUnavailable, ""},

@@ -11,6 +11,8 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
+const validatePath = "/v1/event-types/{type}/validate"
+
 // An eventType is one entry of the catalogue.
 type eventType struct {
 	Type        string          `json:"type" doc:"The type attribute of the events."`
@@ -81,7 +83,7 @@ func (a *Admin) typeRoutes(api huma.API) {
 		Summary: "Get an event type", Description: "With its JSON Schema and all examples.",
 	}, a.getEventType)
 	registerBody[json.RawMessage](a, api, huma.Operation{
-		OperationID: "validate-data", Method: http.MethodPost, Path: "/v1/event-types/{type}/validate", Tags: []string{"Events"},
+		OperationID: "validate-data", Method: http.MethodPost, Path: validatePath, Tags: []string{"Events"},
 		Summary:     "Check data against the schema of an event type",
 		Description: "The body is the data of an event. Nothing is stored. It is checked even where the domain does not enforce its schemas.",
 	}, true, a.validateData)

@@ -74,6 +74,7 @@ func register[I, O any](a *Admin, api huma.API, op huma.Operation, handle func(c
 			Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[problem](), true, ""),
 		}},
 	}
+	a.takesKey(&op)
 	op.SkipValidateBody = true // the body is decoded by the handler, who knows better
 	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 		limited, cancel := context.WithTimeout(ctx, a.cfg.Timeout)

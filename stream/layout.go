@@ -355,6 +355,26 @@ const StateValueSize = 4 << 10
 // stateKey is the subject of a key of the state bucket.
 func (l Layout) stateKey(key string) string { return "$KV." + l.StateBucket() + "." + key }
 
+// IdempotencyTTL is for how long an answer to a request with a key is kept.
+const IdempotencyTTL = 24 * time.Hour
+
+// MaxIdempotent is how large what is kept of such an answer may be, in bytes. It
+// travels in one message, and servers take 1 MiB unless told otherwise.
+const MaxIdempotent = 512 << 10
+
+// IdempotencyBucket is the key-value bucket that holds the answers to requests that
+// clients may repeat, by hashes of who asked and the key of the request.
+func (l Layout) IdempotencyBucket() string { return l.stream("idempotency") }
+
+// IdempotencyStream is the stream under the idempotency bucket.
+func (l Layout) IdempotencyStream() string { return "KV_" + l.IdempotencyBucket() }
+
+// IdempotencyKey is the subject of a key of the idempotency bucket; with * that of all
+// of them.
+func (l Layout) IdempotencyKey(key string) string {
+	return "$KV." + l.IdempotencyBucket() + "." + key
+}
+
 // MembersTTL is how long a sender is taken for alive after it has last said so.
 const MembersTTL = 10 * time.Second
 
@@ -412,6 +432,10 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 			Storage: jetstream.FileStorage, MaxValueSize: MaxDomain + 4<<10, // and the headers
 		},
 		{Bucket: l.StateBucket(), Description: "jetpost: what processes agree on", History: 1, Replicas: l.replicas, Storage: jetstream.FileStorage, MaxValueSize: StateValueSize},
+		{
+			Bucket: l.IdempotencyBucket(), Description: "jetpost: answers to requests that may be repeated", History: 1, Replicas: l.replicas,
+			Storage: jetstream.FileStorage, TTL: IdempotencyTTL, MaxValueSize: MaxIdempotent + 4<<10, // and the headers
+		},
 		l.membersConfig(),
 	}
 }

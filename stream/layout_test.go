@@ -68,6 +68,9 @@ func TestNamesGolden(t *testing.T) {
 		row("its subject", l.StateOrderSubject("ci"))
 		row("state key of a redrive job", stream.StateRedrive("rd-1"))
 		row("and its subject", l.StateRedriveSubject("rd-1"))
+		row("idempotency bucket", l.IdempotencyBucket())
+		row("idempotency stream", l.IdempotencyStream())
+		row("idempotency key", l.IdempotencyKey("k1"))
 		row("members bucket", l.MembersBucket())
 		row("members stream", l.MembersStream())
 		row("members key", l.MemberKey("snd-1"))
@@ -91,7 +94,7 @@ func TestNamesNeverCollide(t *testing.T) {
 	ids := []string{"a", "a-b", "a_b", "ab", "a--b", "a-b-c", "a-bc", "a1", "a-1", "audit", "at", "due", "subscriptions", "members"}
 	for _, prefix := range []string{"", "p", "p-q", "p_q"} {
 		l := newLayout(t, stream.LayoutConfig{Prefix: prefix})
-		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state", l.MembersStream(): "members"}
+		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state", l.IdempotencyStream(): "idempotency", l.MembersStream(): "members"}
 		for _, shard := range l.RetryShards() {
 			owner[l.RetryStream(shard)] = "retries " + shard
 		}
@@ -125,7 +128,7 @@ func TestPrefixesNeverCollide(t *testing.T) {
 		q := l.QueueFor("ci")
 		for _, name := range []string{
 			l.EventLog("git"), l.EventSubject("git", "push"), q.Stream, q.Subject, l.RetryStream("00"), l.RetryDue("00", "ci"),
-			l.Attempts(), l.AttemptSubject("ci"), l.DeadLetters(), l.DeadLetterSubject("ci"), l.SubscriptionsStream(), l.CatalogStream(), l.StateStream(), l.MembersStream(),
+			l.Attempts(), l.AttemptSubject("ci"), l.DeadLetters(), l.DeadLetterSubject("ci"), l.SubscriptionsStream(), l.CatalogStream(), l.StateStream(), l.IdempotencyStream(), l.MembersStream(),
 		} {
 			if other, taken := owner[name]; taken {
 				t.Errorf("prefixes %q and %q share %s", prefix, other, name)

@@ -133,6 +133,9 @@ func (l Layout) Permissions(role Role) Permissions {
 			// A breaker is shown, and closed by hand.
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateBreakerSubject("*"),
 			l.StateBreakerSubject("*"),
+			// The answer to a request that is repeated is that to the first.
+			apiPrefix+"DIRECT.GET."+l.IdempotencyStream()+"."+l.IdempotencyKey("*"),
+			l.IdempotencyKey("*"),
 			l.StateProbeSubject(RoleControl),
 			l.EventSubject(OperationalDomain, ">"),
 		)

@@ -105,6 +105,9 @@ func TestPermissions(t *testing.T) {
 		{"go on with a watch, second form", "$JS.FC._.hash." + bucket + ".any.token", []stream.Role{view, control}},
 		{"ask where the subscriptions end", api + "STREAM.INFO." + bucket, []stream.Role{router, sender, view, control}},
 
+		{"keep an answer", l.IdempotencyKey("k1"), []stream.Role{control}},
+		{"keep an answer elsewhere", other.IdempotencyKey("k1"), nil},
+		{"read an answer", api + "DIRECT.GET." + l.IdempotencyStream() + "." + l.IdempotencyKey("k1"), []stream.Role{control}},
 		{"register a domain", "$KV.acme_catalog.orders", []stream.Role{control}},
 		{"register a domain elsewhere", "$KV.umbrella_catalog.orders", nil},
 		{"watch the domains", api + "CONSUMER.CREATE." + catalog + ".any.$KV.acme_catalog.>", []stream.Role{view, control}},

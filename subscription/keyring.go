@@ -129,3 +129,22 @@ func (k *Keyring) open(id, field string, sealed []byte) (Secret, error) {
 	}
 	return NewSecret(string(text)), nil
 }
+
+// Seal seals what is not part of a subscription. purpose binds it to its place, as
+// the id and the field do with secrets: it is needed to open it.
+func (k *Keyring) Seal(purpose string, text []byte) ([]byte, error) {
+	sealed, err := k.aead.Encrypt(text, []byte("jetpost "+purpose))
+	if err != nil {
+		return nil, fmt.Errorf("seal %s: %w", purpose, err)
+	}
+	return sealed, nil
+}
+
+// Open is the inverse of Seal. Its error wraps ErrKeyring.
+func (k *Keyring) Open(purpose string, sealed []byte) ([]byte, error) {
+	text, err := k.aead.Decrypt(sealed, []byte("jetpost "+purpose))
+	if err != nil { // says only that it failed
+		return nil, fmt.Errorf("open %s: %w", purpose, ErrKeyring)
+	}
+	return text, nil
+}

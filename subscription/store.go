@@ -42,6 +42,9 @@ func NewStore(js jetstream.JetStream, layout stream.Layout, keyring *Keyring, lo
 	return &Store{js: js, name: layout.SubscriptionsBucket(), layout: layout, keyring: keyring, log: log.Named("subscription")}
 }
 
+// Keyring is what the store seals secrets with.
+func (s *Store) Keyring() *Keyring { return s.keyring }
+
 // requestTimeout bounds one read or write: an answer that was lost with the
 // connection never comes, however long the caller would wait.
 const requestTimeout = 5 * time.Second
