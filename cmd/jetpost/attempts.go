@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
@@ -29,7 +30,7 @@ failed shows why, and when the next attempt is due.
 
   jetpost attempts                         the last requests for all subscriptions
   jetpost attempts ci --follow             and those to come, as they are made
-  jetpost attempts ci -n 0 --output json   everything, one JSON object per line`
+  jetpost attempts ci -n 0 --output json   everything, as one JSON array`
 }
 
 // Run prints attempts, oldest first like every log.
@@ -42,42 +43,45 @@ func (c *attemptsCmd) Run(e *env) error {
 	if c.ID != "" {
 		path = subscriptionPath(c.ID, "/attempts")
 	}
-	attempts, err := listRecords[delivery.Attempt](e.ctx, api, path, c.Limit)
+	attempts, err := listRecords(e.ctx, api, path, c.Limit)
 	if err != nil {
 		return err
 	}
+	out := c.records(e, c.Follow)
 	next := uint64(0)
-	for i := range slices.Backward(attempts) {
-		if err := c.print(e, &attempts[i]); err != nil {
+	for _, raw := range slices.Backward(attempts) {
+		if next, err = c.print(e, out, raw); err != nil {
 			return err
 		}
-		next = attempts[i].Sequence + 1
 	}
 	if !c.Follow {
-		if len(attempts) == 0 && !c.json() {
+		if len(attempts) == 0 && c.people() {
 			_, _ = fmt.Fprintln(e.stderr, "no requests were made")
 		}
-		return nil
+		return out.end()
 	}
 	if next == 0 {
 		next = 1 // there was none
 	}
 	query := func() url.Values { return url.Values{"from_seq": {strconv.FormatUint(next, 10)}} }
 	return api.keepFollowing(e.ctx, e.stderr, path, query, func(line []byte) error {
-		var a delivery.Attempt
-		if err := json.Unmarshal(line, &a); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
-		next = a.Sequence + 1
-		return c.print(e, &a)
+		next, err = c.print(e, out, line)
+		return err
 	})
 }
 
-func (c *attemptsCmd) print(e *env, a *delivery.Attempt) error {
-	if c.json() {
-		return printLine(e.stdout, a)
+// print prints an attempt, and returns the sequence after it.
+func (c *attemptsCmd) print(e *env, out *recordPrinter, raw json.RawMessage) (next uint64, err error) {
+	var a delivery.Attempt
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return 0, fmt.Errorf("read the answer: %w", err)
 	}
-	_, err := fmt.Fprintln(e.stdout, attemptLine(a, c.ID == ""))
+	return a.Sequence + 1, out.print(raw, func() error { return printAttempt(e.stdout, &a, c.ID == "") })
+}
+
+// printAttempt prints an attempt as a line.
+func printAttempt(w io.Writer, a *delivery.Attempt, named bool) error {
+	_, err := fmt.Fprintln(w, attemptLine(styleOf(w), a, named))
 	return err
 }
 
@@ -85,7 +89,7 @@ func (c *attemptsCmd) print(e *env, a *delivery.Attempt) error {
 //
 //	18:03:04.123  ci  1  delivered  200      1.9 ms  git.push 85c7e78e  dlv_0k3…
 //	18:03:09.456  ci  2  retry      503     12.4 ms  git.push 85c7e78e  dlv_0k3…  next in 4m58s
-func attemptLine(a *delivery.Attempt, named bool) string {
+func attemptLine(s style, a *delivery.Attempt, named bool) string {
 	status := "---"
 	if a.Status != 0 {
 		status = strconv.Itoa(a.Status)
@@ -96,9 +100,9 @@ func attemptLine(a *delivery.Attempt, named bool) string {
 		parts = append(parts, fmt.Sprintf("%-16s", shown(a.SubscriptionID, shownField)))
 	}
 	parts = append(parts,
-		fmt.Sprintf("%2d", a.Attempt), fmt.Sprintf("%-9s", a.Outcome), status,
+		fmt.Sprintf("%2d", a.Attempt), s.tinted(fmt.Sprintf("%-9s", a.Outcome)), status,
 		fmt.Sprintf("%8.1f ms", float64(took.Microseconds())/1000),
-		shown(a.Event.Type+" "+a.Event.ID, shownField), shown(a.DeliveryID, shownField))
+		shown(a.Event.Type+" "+a.Event.ID, s.limit(shownField)), shown(a.DeliveryID, shownField))
 	if a.Manual {
 		parts = append(parts, "manual")
 	}
@@ -110,7 +114,7 @@ func attemptLine(a *delivery.Attempt, named bool) string {
 		}
 	}
 	if a.Error != "" {
-		parts = append(parts, shown(a.Error, shownField))
+		parts = append(parts, shown(a.Error, s.limit(shownField)))
 	}
 	return strings.Join(parts, "  ")
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -28,6 +27,8 @@ import (
 // drift, so every figure is also given as a share of the bare figure that was
 // measured right before and after it, on the same bytes and the same receiver.
 type benchCmd struct {
+	outputFlag
+
 	Measure       []string      `default:"throughput,latency,isolation,comeback" enum:"throughput,latency,isolation,comeback" placeholder:"WHAT" help:"throughput: as much as the machine can do, beside its own limits. latency: at a steady rate. isolation: what a dead and a dripping receiver cost the others. comeback: many deliveries wait for a receiver that was down. Default: all."`
 	Events        int           `default:"40000" help:"Deliveries per measurement of throughput."`
 	Size          int           `default:"1024" help:"Bytes of data in an event."`
@@ -38,7 +39,7 @@ type benchCmd struct {
 	Isolation     time.Duration `default:"10s" help:"How long each round of isolation takes."`
 	Waiting       int           `default:"100000" help:"Deliveries that wait for the receiver which comes back, at most 200000."`
 	Rounds        int           `default:"3" help:"How often to measure each throughput and isolation; the median counts."`
-	JSON          bool          `name:"json" help:"Print JSON."`
+	JSON          bool          `name:"json" hidden:"" help:"The same as --output json."`
 	Profile       string        `placeholder:"FILE" help:"Write a CPU profile of the pipeline."`
 }
 
@@ -85,12 +86,12 @@ func (c *benchCmd) Run(e *env) error {
 		return err
 	}
 	if c.JSON {
-		encoder := json.NewEncoder(e.stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(report)
+		c.Output = formatJSON
 	}
-	report.print(e.stdout)
-	return nil
+	return c.show(e, report, func() error {
+		report.print(e.stdout)
+		return nil
+	})
 }
 
 // receiverProcess is the receiver, in a process of its own.

@@ -46,15 +46,10 @@ func (c *subscriptionBreakerCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, raw)
-	}
-	var b breakerState
-	if err := json.Unmarshal(raw, &b); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	_, _ = fmt.Fprintln(e.stdout, shown("breaker of "+c.ID, shownLine))
-	return details(e.stdout, b.lines()...)
+	return showAs(e, c.outputFlag, raw, func(b *breakerState) error {
+		_, _ = fmt.Fprintln(e.stdout, shown("breaker of "+c.ID, shownLine))
+		return details(e.stdout, b.lines()...)
+	})
 }
 
 // breakerState is where a breaker stands, as the API answers.

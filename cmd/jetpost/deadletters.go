@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
 	"time"
@@ -131,23 +133,17 @@ func (c *deadlettersListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	letters, err := listSelected[delivery.DeadLetter](e.ctx, api, path, query, c.Limit)
+	letters, err := listSelected(e.ctx, api, path, query, c.Limit)
 	if err != nil {
 		return err
 	}
-	if c.json() {
-		for i := range letters {
-			if err := printLine(e.stdout, &letters[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if len(letters) == 0 {
-		_, _ = fmt.Fprintln(e.stderr, "no dead letters")
-		return nil
-	}
-	t := newTable(e.stdout, "NUMBER", "GIVEN UP", "SUBSCRIPTION", "REASON", "ATTEMPTS", "STATUS", "EVENT", "DELIVERY", "ERROR")
+	return showList(e, c.outputFlag, letters, "no dead letters", func(letters []delivery.DeadLetter) error {
+		return printLetters(e.stdout, letters)
+	})
+}
+
+func printLetters(w io.Writer, letters []delivery.DeadLetter) error {
+	t := newTable(w, "NUMBER", "GIVEN UP", "SUBSCRIPTION", "REASON", "ATTEMPTS", "STATUS", "EVENT", "DELIVERY", "ERROR")
 	for i := range letters {
 		l := &letters[i]
 		status := ""
@@ -164,13 +160,13 @@ func (c *deadlettersListCmd) Run(e *env) error {
 }
 
 // listRecords reads up to limit records of a list, newest first; 0 means all.
-func listRecords[T any](ctx context.Context, api *client, path string, limit int) ([]T, error) {
-	return listSelected[T](ctx, api, path, url.Values{}, limit)
+func listRecords(ctx context.Context, api *client, path string, limit int) ([]json.RawMessage, error) {
+	return listSelected(ctx, api, path, url.Values{}, limit)
 }
 
-func listSelected[T any](ctx context.Context, api *client, path string, query url.Values, limit int) ([]T, error) {
+func listSelected(ctx context.Context, api *client, path string, query url.Values, limit int) ([]json.RawMessage, error) {
 	const most = 500 // of a page
-	var records []T
+	var records []json.RawMessage
 	for {
 		size := most
 		if limit > 0 {
@@ -178,8 +174,8 @@ func listSelected[T any](ctx context.Context, api *client, path string, query ur
 		}
 		query.Set("limit", strconv.Itoa(size))
 		var page struct {
-			Items      []T    `json:"items"`
-			NextCursor string `json:"next_cursor"`
+			Items      []json.RawMessage `json:"items"`
+			NextCursor string            `json:"next_cursor"`
 		}
 		if err := api.get(ctx, path, query, &page); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -42,25 +43,25 @@ func (c *deadlettersShowCmd) Run(e *env) error {
 	if err := api.get(e.ctx, letterPath(c.Number, ""), nil, &raw); err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, raw)
-	}
-	var l struct {
-		delivery.DeadLetter
+	return showAs(e, c.outputFlag, raw, func(l *shownLetter) error { return l.print(e.stdout) })
+}
 
-		Attributes map[string]string   `json:"attributes"`
-		Headers    map[string][]string `json:"headers"`
-		Data       string              `json:"data"`
-		DataBase64 string              `json:"data_base64"`
-	}
-	if err := json.Unmarshal(raw, &l); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
+// A shownLetter is a dead letter as the API answers.
+type shownLetter struct {
+	delivery.DeadLetter
+
+	Attributes map[string]string   `json:"attributes"`
+	Headers    map[string][]string `json:"headers"`
+	Data       string              `json:"data"`
+	DataBase64 string              `json:"data_base64"`
+}
+
+func (l *shownLetter) print(w io.Writer) error {
 	status := ""
 	if l.Status != 0 {
 		status = strconv.Itoa(l.Status) + " " + http.StatusText(l.Status)
 	}
-	_, _ = fmt.Fprintf(e.stdout, "dead letter %d\n", l.Sequence)
+	_, _ = fmt.Fprintf(w, "dead letter %d\n", l.Sequence)
 	pairs := []string{
 		"reason", string(l.Reason), "given up", l.At.Local().Format(time.RFC3339), "subscription", l.SubscriptionID,
 		"delivery", l.DeliveryID, "attempts", strconv.Itoa(l.Attempts), "last status", status, "error", l.Error, "last answer", l.ResponseBody,
@@ -76,7 +77,7 @@ func (c *deadlettersShowCmd) Run(e *env) error {
 			pairs = append(pairs, "header "+name, value)
 		}
 	}
-	if err := details(e.stdout, pairs...); err != nil {
+	if err := details(w, pairs...); err != nil {
 		return err
 	}
 	data := l.Data
@@ -87,7 +88,7 @@ func (c *deadlettersShowCmd) Run(e *env) error {
 		}
 		data = fmt.Sprintf("%d bytes that are not text: see --output json", len(bytes))
 	}
-	_, err = fmt.Fprintf(e.stdout, "\n%s\n", shown(data, shownData))
+	_, err := fmt.Fprintf(w, "\n%s\n", shown(data, styleOf(w).limit(shownData)))
 	return err
 }
 
@@ -142,11 +143,10 @@ func (c *deadlettersDiscardCmd) Run(e *env) error {
 		}
 		total, more = total+answer.Discarded, answer.More
 	}
-	if c.json() {
-		return printJSON(e.stdout, map[string]int{"discarded": total})
-	}
-	_, err = fmt.Fprintf(e.stdout, "discarded %d\n", total)
-	return err
+	return c.show(e, map[string]int{"discarded": total}, func() error {
+		_, err := fmt.Fprintf(e.stdout, "discarded %d\n", total)
+		return err
+	})
 }
 
 // letterSelection says which dead letters something is done to.

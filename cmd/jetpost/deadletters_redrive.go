@@ -84,13 +84,13 @@ func (c *deadlettersRedriveCmd) Run(e *env) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	switch {
-	case c.DryRun && !c.json():
-		return printDryRun(e.stdout, &job)
-	case c.DryRun, !c.Wait && c.json():
-		return printJSON(e.stdout, raw)
+	case c.DryRun:
+		return c.show(e, raw, func() error { return printDryRun(e.stdout, &job) })
 	case !c.Wait:
-		_, err := fmt.Fprintf(e.stdout, "redriving %d dead letters\n%s", job.Total, howToGoOn(job.ID))
-		return err
+		return c.show(e, raw, func() error {
+			_, err := fmt.Fprintf(e.stdout, "redriving %d dead letters\n%s", job.Total, howToGoOn(job.ID))
+			return err
+		})
 	}
 	return followRedrive(e, api, c.outputFlag, &job)
 }
@@ -100,16 +100,11 @@ func (c *deadlettersRedriveCmd) one(e *env, api *client, number uint64) error {
 	if err := api.send(e.ctx, http.MethodPost, letterPath(number, "/redrive"), nil, &raw); err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, raw)
-	}
-	var answer queuedAgain
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	_, err := fmt.Fprintf(e.stdout, "%s is on its queue again: jetpost attempts %s\n", shown(answer.DeliveryID, shownField), shown(answer.SubscriptionID, shownField))
-	answer.warn(e.stderr)
-	return err
+	return showAs(e, c.outputFlag, raw, func(answer *queuedAgain) error {
+		_, err := fmt.Fprintf(e.stdout, "%s is on its queue again: jetpost attempts %s\n", shown(answer.DeliveryID, shownField), shown(answer.SubscriptionID, shownField))
+		answer.warn(e.stderr)
+		return err
+	})
 }
 
 // queuedAgain is what the API answers to what puts a delivery on its queue.
@@ -175,7 +170,7 @@ func followRedrive(e *env, api *client, output outputFlag, job *shownRedrive) er
 		return nil
 	}
 	line.clear()
-	return printRedrive(e.stdout, output, job)
+	return printRedrive(e, output, job)
 }
 
 // say shows a text instead of the one before, on a terminal, or now and then.
@@ -194,12 +189,9 @@ func (p *progressLine) say(text string) {
 }
 
 // printRedrive prints how a job has ended. That not all could be redriven is an error.
-func printRedrive(w io.Writer, output outputFlag, job *shownRedrive) error {
-	if output.json() {
-		if err := printJSON(w, job); err != nil {
-			return err
-		}
-	} else {
+func printRedrive(e *env, output outputFlag, job *shownRedrive) error {
+	err := output.show(e, job, func() error {
+		w := e.stdout
 		_, _ = fmt.Fprintf(w, "%s: redriven %d of %d, failed %d", shown(job.State, shownField), job.Done, job.Total, job.Failed)
 		if job.Gone > 0 {
 			_, _ = fmt.Fprintf(w, ", gone meanwhile %d", job.Gone)
@@ -208,8 +200,11 @@ func printRedrive(w io.Writer, output outputFlag, job *shownRedrive) error {
 		for _, failure := range job.Failures {
 			_, _ = fmt.Fprintf(w, "  %d: %s\n", failure.Sequence, shown(failure.Error, shownLine))
 		}
-	}
+		return nil
+	})
 	switch {
+	case err != nil:
+		return err
 	case job.State == "failed":
 		return fmt.Errorf("the job has failed: %s", shown(job.Error, shownLine))
 	case job.Failed > 0:
@@ -251,29 +246,20 @@ func (c *deadlettersJobsCmd) Run(e *env) error {
 }
 
 func (c *deadlettersJobsCmd) list(ctx context.Context, e *env, api *client) error {
-	var raw json.RawMessage
-	if err := api.get(ctx, "/v1/redrives", nil, &raw); err != nil {
+	var page struct {
+		Items []json.RawMessage `json:"items"`
+	}
+	if err := api.get(ctx, "/v1/redrives", nil, &page); err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, raw)
-	}
-	var jobs struct {
-		Items []shownRedrive `json:"items"`
-	}
-	if err := json.Unmarshal(raw, &jobs); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if len(jobs.Items) == 0 {
-		_, _ = fmt.Fprintln(e.stderr, "no redrive jobs")
-		return nil
-	}
-	t := newTable(e.stdout, "JOB", "STARTED", "STATE", "DONE", "FAILED", "TOTAL", "RATE", "ERROR")
-	for _, job := range jobs.Items {
-		t.row(job.ID, clock(job.StartedAt), job.State, strconv.Itoa(job.Done), strconv.Itoa(job.Failed), strconv.Itoa(job.Total),
-			strconv.FormatFloat(job.Rate, 'g', -1, 64)+"/s", job.Error)
-	}
-	return t.flush()
+	return showList(e, c.outputFlag, page.Items, "no redrive jobs", func(jobs []shownRedrive) error {
+		t := newTable(e.stdout, "JOB", "STARTED", "STATE", "DONE", "FAILED", "TOTAL", "RATE", "ERROR")
+		for _, job := range jobs {
+			t.row(job.ID, clock(job.StartedAt), job.State, strconv.Itoa(job.Done), strconv.Itoa(job.Failed), strconv.Itoa(job.Total),
+				strconv.FormatFloat(job.Rate, 'g', -1, 64)+"/s", job.Error)
+		}
+		return t.flush()
+	})
 }
 
 // deadlettersCancelCmd is `jetpost deadletters cancel`.
@@ -297,13 +283,12 @@ func (c *deadlettersCancelCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var job shownRedrive
-	if err := api.send(e.ctx, http.MethodPost, "/v1/redrives/"+url.PathEscape(c.ID)+"/cancel", nil, &job); err != nil {
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, "/v1/redrives/"+url.PathEscape(c.ID)+"/cancel", nil, &raw); err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, &job)
-	}
-	_, err = fmt.Fprintf(e.stdout, "cancelled after %d of %d or a few more\n", job.Done, job.Total)
-	return err
+	return showAs(e, c.outputFlag, raw, func(job *shownRedrive) error {
+		_, err := fmt.Fprintf(e.stdout, "cancelled after %d of %d or a few more\n", job.Done, job.Total)
+		return err
+	})
 }

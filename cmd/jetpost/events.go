@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
@@ -79,7 +80,8 @@ func (c *eventsListCmd) Run(e *env) error {
 	}
 	forward := !c.FromTime.IsZero() || c.FromSeq > 0
 	query := c.query()
-	var newestFirst []loggedEvent
+	out := c.records(e, false)
+	var newestFirst []json.RawMessage
 	for printed := 0; ; {
 		size := 500
 		if c.Limit > 0 {
@@ -87,16 +89,16 @@ func (c *eventsListCmd) Run(e *env) error {
 		}
 		query.Set("limit", strconv.Itoa(size))
 		var page struct {
-			Items      []loggedEvent `json:"items"`
-			NextCursor string        `json:"next_cursor"`
+			Items      []json.RawMessage `json:"items"`
+			NextCursor string            `json:"next_cursor"`
 		}
 		if err := api.get(e.ctx, "/v1/events", query, &page); err != nil {
 			return err
 		}
 		printed += len(page.Items)
 		if forward {
-			for i := range page.Items {
-				if err := c.printEvent(e, c.outputFlag, &page.Items[i]); err != nil {
+			for _, raw := range page.Items {
+				if err := c.printEvent(e, out, raw); err != nil {
 					return err
 				}
 			}
@@ -108,12 +110,12 @@ func (c *eventsListCmd) Run(e *env) error {
 		}
 		query.Set("cursor", page.NextCursor)
 	}
-	for i := range slices.Backward(newestFirst) {
-		if err := c.printEvent(e, c.outputFlag, &newestFirst[i]); err != nil {
+	for _, raw := range slices.Backward(newestFirst) {
+		if err := c.printEvent(e, out, raw); err != nil {
 			return err
 		}
 	}
-	return nil
+	return out.end()
 }
 
 // eventsTailCmd is `jetpost events tail`.
@@ -140,6 +142,7 @@ func (c *eventsTailCmd) Run(e *env) error {
 	}
 	// After a lost connection it goes on a little before the last event, and leaves
 	// out what it has printed.
+	out := c.records(e, true)
 	printed := map[string]uint64{}
 	var last time.Time
 	query := func() url.Values {
@@ -162,17 +165,25 @@ func (c *eventsTailCmd) Run(e *env) error {
 		if event.StoredAt.After(last) {
 			last = event.StoredAt
 		}
-		return c.printEvent(e, c.outputFlag, &event)
+		return c.printEvent(e, out, line)
 	})
 }
 
 // printEvent prints an event as people read it:
 //
 //	18:03:04.123  git  42  git.push  refs/heads/main  85c7e78e from /git/widgets
-func (s *eventSelection) printEvent(e *env, output outputFlag, event *loggedEvent) error {
-	if output.json() {
-		return printLine(e.stdout, event)
-	}
+func (s *eventSelection) printEvent(e *env, out *recordPrinter, raw json.RawMessage) error {
+	return out.print(raw, func() error {
+		var event loggedEvent
+		if err := json.Unmarshal(raw, &event); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		return s.printLine(e.stdout, &event)
+	})
+}
+
+func (s *eventSelection) printLine(w io.Writer, event *loggedEvent) error {
+	limit := styleOf(w).limit(shownField)
 	parts := []string{clock(event.StoredAt), event.Domain, strconv.FormatUint(event.Sequence, 10)}
 	var about struct {
 		ID      string `json:"id"`
@@ -193,13 +204,13 @@ func (s *eventSelection) printEvent(e *env, output outputFlag, event *loggedEven
 		parts = append(parts, about.ID+" from "+about.Source)
 	}
 	for i := range parts {
-		parts[i] = shown(parts[i], shownField)
+		parts[i] = shown(parts[i], limit)
 	}
-	if _, err := fmt.Fprintln(e.stdout, strings.Join(parts, "  ")); err != nil || !s.Data || len(event.Event) == 0 {
+	if _, err := fmt.Fprintln(w, strings.Join(parts, "  ")); err != nil || !s.Data || len(event.Event) == 0 {
 		return err
 	}
 	// JSON keeps control characters out of the terminal by itself, but for the ones
 	// beyond ASCII.
-	_, err := fmt.Fprintln(e.stdout, "    "+shown(string(event.Event), len(event.Event)))
+	_, err := fmt.Fprintln(w, "    "+shown(string(event.Event), len(event.Event)))
 	return err
 }

@@ -58,6 +58,7 @@ func (f gitFields) args() []string {
 // gitInstallCmd is `jetpost git install`.
 type gitInstallCmd struct {
 	apiFlags
+	outputFlag
 	gitFields
 
 	Path string `arg:"" optional:"" default:"." type:"path" help:"The repository: its working tree or the bare repository."`
@@ -75,6 +76,15 @@ to read the token file.
 
   jetpost git install path/to/repository
   jetpost git install /srv/git/tug.git --owner harbor --base-url https://git.example.com`
+}
+
+// A hookResult is what has become of a hook.
+type hookResult struct {
+	Path    string   `json:"path"`
+	Changed bool     `json:"changed"`
+	Then    string   `json:"then,omitempty"` // the hook that it runs afterwards
+	Server  string   `json:"server,omitempty"`
+	Advice  []string `json:"advice,omitempty"`
 }
 
 // Run installs the hook.
@@ -99,23 +109,28 @@ func (c *gitInstallCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case installed.Changed && installed.Chained != "":
-		_, _ = fmt.Fprintf(e.stdout, "installed %s, which runs %s afterwards\n", installed.Path, filepath.Base(installed.Chained))
-	case installed.Changed:
-		_, _ = fmt.Fprintf(e.stdout, "installed %s\n", installed.Path)
-	default:
-		_, _ = fmt.Fprintf(e.stdout, "%s is up to date\n", installed.Path)
-	}
-	_, _ = fmt.Fprintf(e.stdout, "pushes are announced to %s\n", found.url)
-	for _, sentence := range installed.Advice {
-		_, _ = fmt.Fprintln(e.stdout, sentence)
-	}
-	return nil
+	result := hookResult{Path: installed.Path, Changed: installed.Changed, Then: installed.Chained, Server: found.url, Advice: installed.Advice}
+	return c.show(e, result, func() error {
+		switch {
+		case installed.Changed && installed.Chained != "":
+			_, _ = fmt.Fprintf(e.stdout, "installed %s, which runs %s afterwards\n", installed.Path, filepath.Base(installed.Chained))
+		case installed.Changed:
+			_, _ = fmt.Fprintf(e.stdout, "installed %s\n", installed.Path)
+		default:
+			_, _ = fmt.Fprintf(e.stdout, "%s is up to date\n", installed.Path)
+		}
+		_, _ = fmt.Fprintf(e.stdout, "pushes are announced to %s\n", found.url)
+		for _, sentence := range installed.Advice {
+			_, _ = fmt.Fprintln(e.stdout, sentence)
+		}
+		return nil
+	})
 }
 
 // gitUninstallCmd is `jetpost git uninstall`.
 type gitUninstallCmd struct {
+	outputFlag
+
 	Path string `arg:"" optional:"" default:"." type:"path" help:"The repository."`
 }
 
@@ -125,17 +140,20 @@ func (c *gitUninstallCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if !removed.Changed {
-		_, err = fmt.Fprintf(e.stdout, "there is no hook of jetpost at %s\n", removed.Path)
+	return c.show(e, hookResult{Path: removed.Path, Changed: removed.Changed}, func() error {
+		text := "removed from " + removed.Path
+		if !removed.Changed {
+			text = "there is no hook of jetpost at " + removed.Path
+		}
+		_, err := fmt.Fprintln(e.stdout, text)
 		return err
-	}
-	_, err = fmt.Fprintf(e.stdout, "removed from %s\n", removed.Path)
-	return err
+	})
 }
 
 // gitFlushCmd is `jetpost git flush`.
 type gitFlushCmd struct {
 	apiFlags
+	outputFlag
 	gitFields
 
 	Path string `arg:"" optional:"" default:"." type:"path" help:"The repository."`
@@ -148,7 +166,11 @@ func (c *gitFlushCmd) Run(e *env) error {
 		return err
 	}
 	report, err := repository.Flush(e.ctx)
-	_, _ = fmt.Fprintf(e.stdout, "published %d events, %d rejected, %d pushes waiting\n", report.Sent, report.Rejected, report.Waiting)
+	result := map[string]int{"published": report.Sent, "rejected": report.Rejected, "waiting": report.Waiting}
+	err = errors.Join(err, c.show(e, result, func() error {
+		_, err := fmt.Fprintf(e.stdout, "published %d events, %d rejected, %d pushes waiting\n", report.Sent, report.Rejected, report.Waiting)
+		return err
+	}))
 	if err == nil && report.Rejected > 0 {
 		err = fmt.Errorf("%d events were rejected and are kept in the repository: %w", report.Rejected, report.Reason)
 	}

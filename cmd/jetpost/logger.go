@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,13 +24,4 @@ func newLogger(w io.Writer, level, format string) (log *zap.Logger, flush func()
 	}
 	buffered := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(w), Size: 64 << 10, FlushInterval: 100 * time.Millisecond}
 	return zap.New(zapcore.NewCore(encoder, buffered, at)), func() { _ = buffered.Stop() }
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

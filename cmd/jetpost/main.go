@@ -53,16 +53,7 @@ func main() {
 func run(e *env, args []string) error {
 	var cli commandLine
 	exited := false
-	parser, err := kong.New(&cli,
-		kong.Name("jetpost"),
-		kong.Description("Turns CloudEvents into signed webhooks, over NATS JetStream. Nothing that was accepted is lost."),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false, FlagsLast: true}),
-		kong.DefaultEnvars("JETPOST"),
-		kong.Vars(helpVars()),
-		kong.Writers(e.stdout, e.stderr),
-		kong.Exit(func(int) { exited = true }),
-	)
+	parser, err := newParser(e, &cli, kong.Exit(func(int) { exited = true }))
 	if err != nil {
 		return err
 	}
@@ -77,6 +68,19 @@ func run(e *env, args []string) error {
 		return usageError{err}
 	}
 	return parsed.Run(e)
+}
+
+// newParser makes what reads a command line into cli.
+func newParser(e *env, cli *commandLine, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(cli, append([]kong.Option{
+		kong.Name("jetpost"),
+		kong.Description("Turns CloudEvents into signed webhooks, over NATS JetStream. Nothing that was accepted is lost."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false, FlagsLast: true}),
+		kong.DefaultEnvars("JETPOST"),
+		kong.Vars(helpVars()),
+		kong.Writers(e.stdout, e.stderr),
+	}, more...)...)
 }
 
 // usageError is a command line that cannot be understood.

@@ -1,73 +1,195 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
+	"math"
 	"time"
 )
 
-// outputFlag is what commands with a result take.
+// outputFlag is what commands with a result take. Every one of them prints by show,
+// showAs or showList, or where its result is a log by records, so that all know the
+// same forms:
+//
+//	table   for people
+//	json    what the API has answered: one value, or one array of all that is listed
+//	yaml    the same in YAML
+//
+// What is followed has no end: it is one JSON object in each line, or a YAML document
+// for each.
 type outputFlag struct {
-	Output string `short:"o" env:"-" default:"table" enum:"table,json" placeholder:"FORMAT" help:"table, for people, or json."`
+	Output string `short:"o" env:"-" default:"table" enum:"table,json,yaml" placeholder:"FORMAT" help:"table, for people, or the API's answer as json or yaml."`
 }
 
-func (f outputFlag) json() bool { return f.Output == "json" }
+// people reports whether people read it. Others read nothing but the answer.
+func (f outputFlag) people() bool { return f.Output != formatJSON && f.Output != formatYAML }
 
-// printJSON prints v indented.
-func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
-}
+const (
+	formatJSON = "json"
+	formatYAML = "yaml"
+)
 
-// printLine prints v as one line of JSON.
-func printLine(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
-}
-
-// A table is printed with its columns aligned.
-type table struct{ w *tabwriter.Writer }
-
-func newTable(w io.Writer, header ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-	t.row(header...)
-	return t
-}
-
-// row adds a row. What is in it may come from anybody.
-func (t *table) row(cells ...string) {
-	clean := make([]string, len(cells))
-	for i, cell := range cells {
-		clean[i] = cellText(cell)
+// show prints a value: an answer of the API as it came (json.RawMessage), or anything
+// that encodes as JSON. For people it calls the function instead, which prints to
+// e.stdout.
+func (f outputFlag) show(e *env, v any, people func() error) error {
+	if f.people() {
+		return people()
 	}
-	_, _ = fmt.Fprintln(t.w, strings.Join(clean, "\t")) // flush tells
-}
-
-func (t *table) flush() error { return t.w.Flush() }
-
-// cellText keeps a cell in its place.
-func cellText(s string) string {
-	if s == "" {
-		return "-"
+	raw, err := rawJSON(v)
+	if err != nil {
+		return err
 	}
-	return shown(strings.Join(strings.Fields(s), " "), shownField)
+	if f.Output == formatYAML {
+		return printYAML(e.stdout, raw)
+	}
+	return printIndented(e.stdout, raw)
 }
 
-// details prints names and values below each other.
+// showAs is show for an answer that people see as a T.
+func showAs[T any](e *env, f outputFlag, answer json.RawMessage, people func(v *T) error) error {
+	return f.show(e, answer, func() error {
+		v := new(T)
+		if err := json.Unmarshal(answer, v); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		return people(v)
+	})
+}
+
+// showList prints a list, which is an array in JSON and YAML also when it is empty.
+// People see nobody on e.stderr then, unless it is empty too.
+func showList[T any](e *env, f outputFlag, items []json.RawMessage, nobody string, people func(items []T) error) error {
+	if items == nil {
+		items = []json.RawMessage{}
+	}
+	return f.show(e, items, func() error {
+		if len(items) == 0 && nobody != "" {
+			_, _ = fmt.Fprintln(e.stderr, nobody)
+			return nil
+		}
+		decoded := make([]T, len(items))
+		for i, raw := range items {
+			if err := json.Unmarshal(raw, &decoded[i]); err != nil {
+				return fmt.Errorf("read the answer: %w", err)
+			}
+		}
+		return people(decoded)
+	})
+}
+
+// A recordPrinter prints records as they come, however many there are.
+type recordPrinter struct {
+	w       io.Writer
+	format  string
+	endless bool
+	count   int
+}
+
+// records begins a list, or with endless a log that is followed. A list is an array:
+// end closes it.
+func (f outputFlag) records(e *env, endless bool) *recordPrinter {
+	return &recordPrinter{w: e.stdout, format: f.Output, endless: endless}
+}
+
+// print prints one record: for people by the function, which prints it to e.stdout.
+func (p *recordPrinter) print(v any, people func() error) error {
+	p.count++
+	if p.format != formatJSON && p.format != formatYAML {
+		return people()
+	}
+	raw, err := rawJSON(v)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	switch {
+	case p.format == formatYAML && p.endless:
+		b.WriteString("---\n")
+		err = printYAML(&b, raw)
+	case p.format == formatYAML:
+		err = printYAMLItem(&b, raw)
+	case p.endless:
+		err = json.Compact(&b, raw)
+		b.WriteByte('\n')
+	default:
+		b.WriteString(map[bool]string{true: "[\n  ", false: ",\n  "}[p.count == 1])
+		err = json.Indent(&b, raw, "  ", "  ")
+	}
+	if err != nil {
+		return fmt.Errorf("print the answer: %w", err)
+	}
+	_, err = p.w.Write(b.Bytes())
+	return err
+}
+
+// end ends a list.
+func (p *recordPrinter) end() error {
+	text := ""
+	switch {
+	case p.endless || p.format != formatJSON && p.format != formatYAML:
+	case p.count == 0:
+		text = "[]\n"
+	case p.format == formatJSON:
+		text = "\n]\n"
+	}
+	_, err := io.WriteString(p.w, text)
+	return err
+}
+
+// rawJSON encodes v, unless it is JSON already.
+func rawJSON(v any) (json.RawMessage, error) {
+	if raw, ok := v.(json.RawMessage); ok {
+		return raw, nil
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode the result: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// printIndented prints JSON as it is, but for white space.
+func printIndented(w io.Writer, data json.RawMessage) error {
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace(data), "", "  "); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	b.WriteByte('\n')
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// details prints names and values below each other, without those that are empty.
 func details(w io.Writer, pairs ...string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	s := styleOf(w)
+	width := 0
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
-			_, _ = fmt.Fprintf(t, "  %s\t%s\n", pairs[i], shown(pairs[i+1], shownLine))
+			width = max(width, len([]rune(pairs[i])))
 		}
 	}
-	return t.Flush()
+	var b bytes.Buffer
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			fmt.Fprintf(&b, "  %s  %s\n", pad(pairs[i], width), s.tinted(shown(pairs[i+1], s.limit(shownLine))))
+		}
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// limit bounds a value on a terminal. What goes into a file or another program is
+// complete.
+func (s style) limit(most int) int {
+	if s.terminal {
+		return most
+	}
+	return math.MaxInt
 }
 
 // clock shows a time of today by the clock, another one with its date.

@@ -113,16 +113,15 @@ func (c *publishCmd) publishOne(e *env, api *client) error {
 	if err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, receipts[0])
-	}
-	result := "stored"
-	if receipts[0].Duplicate {
-		result = "was stored before"
-	}
-	_, err = fmt.Fprintf(e.stdout, "%s as %s %d: event %s from %s\n", result, shown(receipts[0].Stream, shownField), receipts[0].Sequence,
-		shown(event.ID, shownField), shown(event.Source, shownField))
-	return err
+	return c.show(e, receipts[0], func() error {
+		result := "stored"
+		if receipts[0].Duplicate {
+			result = "was stored before"
+		}
+		_, err := fmt.Fprintf(e.stdout, "%s as %s %d: event %s from %s\n", result, shown(receipts[0].Stream, shownField), receipts[0].Sequence,
+			shown(event.ID, shownField), shown(event.Source, shownField))
+		return err
+	})
 }
 
 // event makes an event of data. An empty id means a new one.

@@ -88,7 +88,7 @@ func (c *publishCmd) publishLines(e *env, api *client) (err error) {
 	err = p.run(e.ctx, e.stdin, func() { progress.update(&p.report) })
 	progress.clear()
 	p.report.Seconds = time.Since(began).Seconds()
-	if printErr := p.print(e, c.json()); err == nil {
+	if printErr := p.print(e, c.outputFlag); err == nil {
 		err = printErr
 	}
 	switch {
@@ -101,14 +101,13 @@ func (c *publishCmd) publishLines(e *env, api *client) (err error) {
 	return nil
 }
 
-func (p *linePublisher) print(e *env, asJSON bool) error {
-	if asJSON {
-		return printJSON(e.stdout, &p.report)
-	}
-	rate := float64(p.report.done()) / max(p.report.Seconds, 1e-3)
-	_, err := fmt.Fprintf(e.stdout, "published %d, duplicates %d, rejected %d  (%.1f s, %.0f/s)\n",
-		p.report.Published, p.report.Duplicates, p.report.Rejected, p.report.Seconds, rate)
-	return err
+func (p *linePublisher) print(e *env, output outputFlag) error {
+	return output.show(e, &p.report, func() error {
+		rate := float64(p.report.done()) / max(p.report.Seconds, 1e-3)
+		_, err := fmt.Fprintf(e.stdout, "published %d, duplicates %d, rejected %d  (%.1f s, %.0f/s)\n",
+			p.report.Published, p.report.Duplicates, p.report.Rejected, p.report.Seconds, rate)
+		return err
+	})
 }
 
 // run reads until the input ends. Nothing is held back while it waits for more,

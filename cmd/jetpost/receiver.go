@@ -43,7 +43,9 @@ type receiverCmd struct {
 
 	Verbose bool `group:"Output" xor:"detail" help:"Print headers and body as well. They may hold secrets."`
 	Quiet   bool `group:"Output" xor:"detail" help:"Count only: one line for each second in which something arrived, and one at the end."`
-	JSON    bool `group:"Output" name:"json" help:"Print one JSON object per line. Works with --verbose and --quiet."`
+	JSON    bool `group:"Output" name:"json" hidden:"" help:"The same as --output json."`
+
+	outputFlag
 
 	Status       int           `group:"Faults" default:"200" placeholder:"CODE" help:"Answer with this status, 200 to 599. A 3xx points to /followed, so that a sender that follows it is seen."`
 	FailRate     float64       `group:"Faults" placeholder:"SHARE" help:"Answer this share of the requests with 500: 0.3 is three in ten."`
@@ -74,7 +76,7 @@ is known, is answered like a good one and marked "unverified".
 Examples:
 
   jetpost receiver                                  print and verify what a server on this machine delivers
-  jetpost receiver --addr 127.0.0.1:0 --json        a free port, for scripts
+  jetpost receiver --addr 127.0.0.1:0 -o json       a free port, for scripts
   jetpost receiver --fail-first 3                   see a delivery being retried
   jetpost receiver --status 503 --retry-after 30    an endpoint that asks for patience
   jetpost receiver --fail-rate 0.3 --seed 7         the same three in ten fail on every run
@@ -136,7 +138,7 @@ func newReceiver(c *receiverCmd, stdout io.Writer) (*receiver, error) {
 		faults: newFaults(c),
 		wanted: consent{c.RefuseConsent, c.AllowedRate},
 		ids:    ids{perShard: idsPerShard},
-		out:    &receiverOutput{w: stdout, json: c.JSON, verbose: c.Verbose},
+		out:    &receiverOutput{w: stdout, json: c.JSON || !c.people(), yaml: c.Output == formatYAML, verbose: c.Verbose},
 		quiet:  c.Quiet,
 		bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}

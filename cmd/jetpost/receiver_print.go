@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,11 +26,12 @@ const (
 )
 
 // A receiverOutput writes what a receiver has to say, whole entries at a time:
-// text for people, or a JSON object per line.
+// text for people, or for programs a JSON object per line or a YAML document.
 //
 // What arrives is not trusted: control characters never reach the terminal.
 type receiverOutput struct {
 	json, verbose bool
+	yaml          bool // instead of json
 
 	mu sync.Mutex
 	w  io.Writer
@@ -45,6 +47,14 @@ func (o *receiverOutput) writeJSON(record any) {
 	line, err := json.Marshal(record)
 	if err != nil { // cannot happen: the records are strings and numbers
 		line = strconv.AppendQuote(nil, err.Error())
+	}
+	if o.yaml {
+		var document bytes.Buffer
+		document.WriteString("---\n")
+		if printYAML(&document, line) == nil { // cannot fail: it is JSON
+			o.write(document.Bytes())
+			return
+		}
 	}
 	o.write(append(line, '\n'))
 }

@@ -39,7 +39,7 @@ func (c *redeliverCmd) Run(e *env) error {
 		return err
 	}
 	// The log is read from where it ended before: nothing can be missed.
-	before, err := listRecords[delivery.Attempt](e.ctx, api, subscriptionPath(c.Subscription, "/attempts"), 1)
+	before, err := listRecords(e.ctx, api, subscriptionPath(c.Subscription, "/attempts"), 1)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,9 @@ func (c *redeliverCmd) Run(e *env) error {
 	if !sent.warn(e.stderr) && c.Wait > 0 {
 		from := uint64(1)
 		if len(before) > 0 {
-			from = before[0].Sequence + 1
+			if from, err = sequenceAfter(before[0]); err != nil {
+				return err
+			}
 		}
 		a, err := c.attempt(e.ctx, api, from)
 		if err != nil {
@@ -66,11 +68,10 @@ func (c *redeliverCmd) Run(e *env) error {
 		}
 		_, _ = fmt.Fprintf(e.stderr, "jetpost: no attempt within %s; see \"jetpost attempts %s\"\n", c.Wait, c.Subscription)
 	}
-	if c.json() {
-		return printJSON(e.stdout, raw)
-	}
-	_, err = fmt.Fprintf(e.stdout, "%s is on its queue\n", shown(sent.DeliveryID, shownField))
-	return err
+	return c.show(e, raw, func() error {
+		_, err := fmt.Fprintf(e.stdout, "%s is on its queue\n", shown(sent.DeliveryID, shownField))
+		return err
+	})
 }
 
 // attempt returns nil when there is none in time.
@@ -79,15 +80,8 @@ func (c *redeliverCmd) attempt(ctx context.Context, api *client, from uint64) (*
 }
 
 func (c *redeliverCmd) report(e *env, a *delivery.Attempt) error {
-	if c.json() {
-		if err := printJSON(e.stdout, a); err != nil {
-			return err
-		}
-	} else {
-		_, _ = fmt.Fprintln(e.stdout, attemptLine(a, false))
-		if a.ResponseBody != "" {
-			_, _ = fmt.Fprintln(e.stdout, "    "+shown(a.ResponseBody, shownLine))
-		}
+	if err := c.attempted(e, a); err != nil {
+		return err
 	}
 	if a.Outcome == delivery.Delivered {
 		return nil

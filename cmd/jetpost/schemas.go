@@ -69,7 +69,7 @@ func (c *schemasListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	found := []listedType{}
+	var found []json.RawMessage
 	if local == nil {
 		if found, err = c.ask(e); err != nil {
 			return err
@@ -81,22 +81,25 @@ func (c *schemasListCmd) Run(e *env) error {
 		for _, d := range local.Domains() {
 			for _, t := range d.Types {
 				if c.Domain == "" || c.Domain == d.Name {
-					found = append(found, listedType{t.Name, d.Name, t.Description, string(d.Validation)})
+					raw, err := rawJSON(listedType{t.Name, d.Name, t.Description, string(d.Validation)})
+					if err != nil {
+						return err
+					}
+					found = append(found, raw)
 				}
 			}
 		}
 	}
-	if c.json() {
-		return printJSON(e.stdout, found)
-	}
-	table := newTable(e.stdout, "TYPE", "DOMAIN", "VALIDATION", "DESCRIPTION")
-	for _, t := range found {
-		table.row(t.Type, t.Domain, t.Validation, t.Description)
-	}
-	return table.flush()
+	return showList(e, c.outputFlag, found, "", func(types []listedType) error {
+		table := newTable(e.stdout, "TYPE", "DOMAIN", "VALIDATION", "DESCRIPTION")
+		for _, t := range types {
+			table.row(t.Type, t.Domain, t.Validation, t.Description)
+		}
+		return table.flush()
+	})
 }
 
-func (c *schemasListCmd) ask(e *env) ([]listedType, error) {
+func (c *schemasListCmd) ask(e *env) ([]json.RawMessage, error) {
 	api, err := c.client(e.ctx)
 	if err != nil {
 		return nil, err
@@ -106,7 +109,7 @@ func (c *schemasListCmd) ask(e *env) ([]listedType, error) {
 		query.Set("domain", c.Domain)
 	}
 	var answer struct {
-		Items []listedType `json:"items"`
+		Items []json.RawMessage `json:"items"`
 	}
 	err = api.get(e.ctx, "/v1/event-types", query, &answer)
 	return answer.Items, err
@@ -153,27 +156,29 @@ func (c *schemasShowCmd) Run(e *env) error {
 	case c.Schema && t.Schema == nil:
 		return fmt.Errorf("%s has no schema: its domain is open, and any data will do", t.Type)
 	case c.Schema:
-		return printIndented(e.stdout, t.Schema)
+		return c.show(e, t.Schema, func() error { return printIndented(e.stdout, t.Schema) })
 	case c.Example && len(t.Examples) == 0:
 		return fmt.Errorf("%s has no example", t.Type)
 	case c.Example:
-		return printIndented(e.stdout, t.Examples[0].Data)
-	case c.json():
-		return printJSON(e.stdout, t)
+		return c.show(e, t.Examples[0].Data, func() error { return printIndented(e.stdout, t.Examples[0].Data) })
 	}
-	_, _ = fmt.Fprintln(e.stdout, shown(t.Type, shownField))
-	if err := details(e.stdout, "description", t.Description, "domain", t.Domain, "validation", t.Validation); err != nil {
+	return c.show(e, t, func() error { return t.print(e.stdout) })
+}
+
+func (t *shownType) print(w io.Writer) error {
+	_, _ = fmt.Fprintln(w, shown(t.Type, shownField))
+	if err := details(w, "description", t.Description, "domain", t.Domain, "validation", t.Validation); err != nil {
 		return err
 	}
 	if t.Schema != nil {
-		_, _ = fmt.Fprintln(e.stdout, "\nschema:")
-		if err := printIndented(e.stdout, t.Schema); err != nil {
+		_, _ = fmt.Fprintln(w, "\nschema:")
+		if err := printIndented(w, t.Schema); err != nil {
 			return err
 		}
 	}
 	for _, example := range t.Examples {
-		_, _ = fmt.Fprintf(e.stdout, "\n%s:\n", strings.TrimSpace("example "+shown(example.Name, shownField)))
-		if err := printIndented(e.stdout, example.Data); err != nil {
+		_, _ = fmt.Fprintf(w, "\n%s:\n", strings.TrimSpace("example "+shown(example.Name, shownField)))
+		if err := printIndented(w, example.Data); err != nil {
 			return err
 		}
 	}
@@ -210,17 +215,6 @@ func (c *schemasShowCmd) find(e *env) (*shownType, error) {
 
 func typePath(eventType, rest string) string {
 	return "/v1/event-types/" + url.PathEscape(eventType) + rest
-}
-
-// printIndented prints JSON as it is, but for white space.
-func printIndented(w io.Writer, data json.RawMessage) error {
-	var b bytes.Buffer
-	if err := json.Indent(&b, data, "", "  "); err != nil {
-		return fmt.Errorf("print JSON: %w", err)
-	}
-	b.WriteByte('\n')
-	_, err := b.WriteTo(w)
-	return err
 }
 
 // schemasValidateCmd is `jetpost schemas validate`.
@@ -277,12 +271,11 @@ func (c *schemasValidateCmd) Run(e *env) error {
 		}
 		verdict.Valid = len(verdict.Problems) == 0
 	}
-	switch {
-	case c.json():
-		err = printJSON(e.stdout, verdict)
-	case verdict.Valid:
-		_, err = fmt.Fprintf(e.stdout, "valid data of %s\n", shown(c.Type, shownField))
-	default:
+	err = c.show(e, verdict, func() error {
+		if verdict.Valid {
+			_, err := fmt.Fprintf(e.stdout, "valid data of %s\n", shown(c.Type, shownField))
+			return err
+		}
 		for _, p := range verdict.Problems {
 			field := p.Field
 			if field == "" {
@@ -290,7 +283,8 @@ func (c *schemasValidateCmd) Run(e *env) error {
 			}
 			_, _ = fmt.Fprintf(e.stdout, "%s %s\n", shown(field, shownField), shown(p.Message, shownLine))
 		}
-	}
+		return nil
+	})
 	if !verdict.Valid {
 		err = errors.Join(err, fmt.Errorf("%w as %s: %d problems", errInvalidData, shown(c.Type, shownField), len(verdict.Problems)))
 	}

@@ -94,13 +94,12 @@ func (c *schemasPushCmd) Run(e *env) error {
 			return err
 		}
 	}
-	if c.json() {
-		err = printJSON(e.stdout, results)
-	} else {
+	err = c.show(e, results, func() error {
 		for _, r := range results {
 			r.print(e.stdout)
 		}
-	}
+		return nil
+	})
 	if refused {
 		err = errors.Join(err, errIncompatible)
 	}
@@ -160,6 +159,7 @@ func (r pushResult) print(w io.Writer) {
 // schemasDeleteCmd is `jetpost schemas delete`.
 type schemasDeleteCmd struct {
 	apiFlags
+	outputFlag
 
 	Domain string `arg:"" help:"Which domain."`
 }
@@ -180,6 +180,8 @@ func (c *schemasDeleteCmd) Run(e *env) error {
 	if err := api.send(e.ctx, http.MethodDelete, domainPath(c.Domain), nil, nil); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "domain %s is deleted\n", shown(c.Domain, shownField))
-	return err
+	return c.show(e, map[string]string{"deleted": c.Domain}, func() error {
+		_, err := fmt.Fprintf(e.stdout, "domain %s is deleted\n", shown(c.Domain, shownField))
+		return err
+	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/url"
 	"strconv"
 	"time"
@@ -37,40 +36,31 @@ func (c *sendersCmd) Run(e *env) error {
 	if c.Subscription != "" {
 		query.Set("subscription", c.Subscription)
 	}
-	var raw json.RawMessage
-	if err := api.get(e.ctx, "/v1/senders", query, &raw); err != nil {
+	var page struct {
+		Items []json.RawMessage `json:"items"`
+	}
+	if err := api.get(e.ctx, "/v1/senders", query, &page); err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, raw)
-	}
-	var answer struct {
-		Items []senderState `json:"items"`
-	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if len(answer.Items) == 0 {
-		return c.nobody(e)
-	}
-	t := newTable(e.stdout, "ID", "HOST", "VERSION", "STARTED", "LAST SEEN", "STATE", "SUBSCRIPTIONS")
-	for _, s := range answer.Items {
-		state := "alive"
-		if s.Draining {
-			state = "draining"
+	return showList(e, c.outputFlag, page.Items, c.nobody(), func(senders []senderState) error {
+		t := newTable(e.stdout, "ID", "HOST", "VERSION", "STARTED", "LAST SEEN", "STATE", "SUBSCRIPTIONS")
+		for _, s := range senders {
+			state := "alive"
+			if s.Draining {
+				state = "draining"
+			}
+			t.row(s.ID, s.Host, s.Version, clock(s.Started), clock(s.LastSeen), state, strconv.Itoa(s.Subscriptions))
 		}
-		t.row(s.ID, s.Host, s.Version, clock(s.Started), clock(s.LastSeen), state, strconv.Itoa(s.Subscriptions))
-	}
-	return t.flush()
+		return t.flush()
+	})
 }
 
-func (c *sendersCmd) nobody(e *env) error {
+func (c *sendersCmd) nobody() string {
 	text := "no sender is alive: deliveries wait until one is started (jetpost serve --roles sender)"
 	if c.Subscription != "" {
 		text = "no sender makes deliveries of " + shown(c.Subscription, shownField) + ": it is not active, or no sender is alive"
 	}
-	_, err := fmt.Fprintln(e.stdout, text)
-	return err
+	return text
 }
 
 // senderState is a sender, as the API answers.

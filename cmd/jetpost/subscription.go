@@ -90,21 +90,18 @@ func (c *subscriptionCreateCmd) Run(e *env) error {
 	if err := api.send(e.ctx, http.MethodPost, "/v1/subscriptions", body, &raw); err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, raw)
-	}
-	var created shownSubscription
-	if err := json.Unmarshal(raw, &created); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	_, _ = fmt.Fprintf(e.stdout, "created subscription %s\n\n", shown(created.ID, shownField))
-	if err := printSubscription(e.stdout, &created); err != nil {
+	return showAs(e, c.outputFlag, raw, func(created *shownSubscription) error { return printCreated(e.stdout, created) })
+}
+
+func printCreated(w io.Writer, created *shownSubscription) error {
+	_, _ = fmt.Fprintf(w, "created subscription %s\n\n", shown(created.ID, shownField))
+	if err := printSubscription(w, created); err != nil {
 		return err
 	}
 	if created.Secret != "" {
-		_, _ = fmt.Fprintln(e.stdout, "\nThe secret is not shown again: give it to the receiver now.")
+		_, _ = fmt.Fprintln(w, "\nThe secret is not shown again: give it to the receiver now.")
 	}
-	_, err = fmt.Fprintf(e.stdout, `
+	_, err := fmt.Fprintf(w, `
 Next:
 
   jetpost subscription test %[1]s      send an example event
@@ -200,18 +197,14 @@ func (c *subscriptionListCmd) Run(e *env) error {
 	for _, one := range broken {
 		_, _ = fmt.Fprintf(e.stderr, "jetpost: subscription %s cannot be read: %s\n", shown(one.ID, shownField), shown(one.Error, shownLine))
 	}
-	if c.json() {
-		return printJSON(e.stdout, items)
-	}
-	t := newTable(e.stdout, "ID", "STATE", "TYPES", "ENDPOINT", "PROFILE", "CHANGED")
-	for _, raw := range items {
-		var s shownSubscription
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
+	return showList(e, c.outputFlag, items, "no subscriptions", func(found []shownSubscription) error {
+		t := newTable(e.stdout, "ID", "STATE", "TYPES", "ENDPOINT", "PROFILE", "CHANGED")
+		for i := range found {
+			s := &found[i]
+			t.row(s.ID, string(s.State), strings.Join(s.Types, ","), s.Endpoint.RedactedURL(), s.Profile, clock(s.UpdatedAt))
 		}
-		t.row(s.ID, string(s.State), strings.Join(s.Types, ","), s.Endpoint.RedactedURL(), s.Profile, clock(s.UpdatedAt))
-	}
-	return t.flush()
+		return t.flush()
+	})
 }
 
 type brokenSubscription struct {
@@ -257,26 +250,21 @@ func (c *subscriptionGetCmd) Run(e *env) error {
 		return err
 	}
 	var b *breakerState
-	if !c.json() {
+	if c.people() {
 		if b, err = breakerOf(e, api, c.ID); err != nil {
 			return err
 		}
 	}
-	return c.print(e.stdout, "subscription "+c.ID, raw, b)
+	return c.print(e, "subscription "+c.ID, raw, b)
 }
 
 // print shows an answer with a subscription, and its breaker where that is known.
-func (f outputFlag) print(w io.Writer, headline string, raw json.RawMessage, b *breakerState) error {
-	if f.json() {
-		return printJSON(w, raw)
-	}
-	var s shownSubscription
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	s.breaker = b
-	_, _ = fmt.Fprintln(w, shown(headline, shownLine))
-	return printSubscription(w, &s)
+func (f outputFlag) print(e *env, headline string, raw json.RawMessage, b *breakerState) error {
+	return showAs(e, f, raw, func(s *shownSubscription) error {
+		s.breaker = b
+		_, _ = fmt.Fprintln(e.stdout, shown(headline, shownLine))
+		return printSubscription(e.stdout, s)
+	})
 }
 
 // subscriptionUpdateCmd is `jetpost subscription update`.
@@ -329,12 +317,13 @@ func (c *subscriptionUpdateCmd) Run(e *env) error {
 	if err := api.send(e.ctx, method, subscriptionPath(c.ID), body, &raw); err != nil {
 		return err
 	}
-	return c.print(e.stdout, "changed subscription "+c.ID, raw, nil)
+	return c.print(e, "changed subscription "+c.ID, raw, nil)
 }
 
 // subscriptionDeleteCmd is `jetpost subscription delete`.
 type subscriptionDeleteCmd struct {
 	apiFlags
+	outputFlag
 
 	ID []string `arg:"" help:"Which subscriptions."`
 }
@@ -345,20 +334,32 @@ func (c *subscriptionDeleteCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	out := c.records(e, false)
 	for _, id := range c.ID {
-		var answer struct {
-			Dropped uint64 `json:"dropped"`
-			Queued  uint64 `json:"queued"`
-			Retries uint64 `json:"retries"`
+		gone := deletedSubscription{ID: id}
+		if err := api.send(e.ctx, http.MethodDelete, subscriptionPath(id), nil, &gone); err != nil {
+			return errors.Join(out.end(), fmt.Errorf("delete %s: %w", shown(id, shownField), err))
 		}
-		if err := api.send(e.ctx, http.MethodDelete, subscriptionPath(id), nil, &answer); err != nil {
-			return fmt.Errorf("delete %s: %w", shown(id, shownField), err)
+		if err := out.print(gone, func() error { return gone.print(e.stdout) }); err != nil {
+			return err
 		}
-		_, _ = fmt.Fprintf(e.stdout, "deleted subscription %s; %d waiting deliveries will not be made", shown(id, shownField), answer.Dropped)
-		if answer.Retries > 0 {
-			_, _ = fmt.Fprintf(e.stdout, ": %d in its queue, %d waiting for their next attempt", answer.Queued, answer.Retries)
-		}
-		_, _ = fmt.Fprintln(e.stdout)
 	}
-	return nil
+	return out.end()
+}
+
+// A deletedSubscription is what the API answers to a deletion, and of which.
+type deletedSubscription struct {
+	ID      string `json:"id"`
+	Dropped uint64 `json:"dropped"`
+	Queued  uint64 `json:"queued"`
+	Retries uint64 `json:"retries"`
+}
+
+func (d *deletedSubscription) print(w io.Writer) error {
+	parts := ""
+	if d.Retries > 0 {
+		parts = fmt.Sprintf(": %d in its queue, %d waiting for their next attempt", d.Queued, d.Retries)
+	}
+	_, err := fmt.Fprintf(w, "deleted subscription %s; %d waiting deliveries will not be made%s\n", shown(d.ID, shownField), d.Dropped, parts)
+	return err
 }

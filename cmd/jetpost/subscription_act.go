@@ -52,11 +52,10 @@ func (f outputFlag) act(e *env, flags *apiFlags, id, action string, body any, re
 	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(id, action), body, &raw); err != nil {
 		return err
 	}
-	if f.json() {
-		return printJSON(e.stdout, raw)
-	}
-	_, err = fmt.Fprintf(e.stdout, "subscription %s is %s\n", shown(id, shownField), shown(result, shownLine))
-	return err
+	return f.show(e, raw, func() error {
+		_, err := fmt.Fprintf(e.stdout, "subscription %s is %s\n", shown(id, shownField), shown(result, shownLine))
+		return err
+	})
 }
 
 // subscriptionRotateCmd is `jetpost subscription rotate`.
@@ -96,19 +95,15 @@ func (c *subscriptionRotateCmd) Run(e *env) error {
 	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/rotate-secret"), body, &raw); err != nil {
 		return err
 	}
-	if c.json() {
-		return printJSON(e.stdout, raw)
-	}
-	var answer struct {
+	type answer struct {
 		Secret        string    `json:"secret"`
 		OldValidUntil time.Time `json:"old_valid_until"`
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	_, err = fmt.Fprintf(e.stdout, "new secret of %s: %s\nThe old one signs as well until %s.\n",
-		shown(c.ID, shownField), shown(answer.Secret, shownField), answer.OldValidUntil.Local().Format(time.RFC3339))
-	return err
+	return showAs(e, c.outputFlag, raw, func(a *answer) error {
+		_, err := fmt.Fprintf(e.stdout, "new secret of %s: %s\nThe old one signs as well until %s.\n",
+			shown(c.ID, shownField), shown(a.Secret, shownField), a.OldValidUntil.Local().Format(time.RFC3339))
+		return err
+	})
 }
 
 // subscriptionHandshakeCmd is `jetpost subscription handshake`.
@@ -156,11 +151,10 @@ func (c *subscriptionHandshakeCmd) Run(e *env) error {
 			return err
 		}
 	}
-	if c.json() {
-		err = printJSON(e.stdout, raw)
-	} else {
-		_, err = fmt.Fprintf(e.stdout, "handshake of %s: %s\n", shown(c.ID, shownField), shown(handshakeLine(&s.Handshake), shownLine))
-	}
+	err = c.show(e, raw, func() error {
+		_, err := fmt.Fprintf(e.stdout, "handshake of %s: %s\n", shown(c.ID, shownField), shown(handshakeLine(&s.Handshake), shownLine))
+		return err
+	})
 	if err == nil && s.Handshake.Consent == subscription.Denied {
 		err = errors.New("the receiver has not consented")
 	}
@@ -201,10 +195,14 @@ func (c *subscriptionTestCmd) Run(e *env) error {
 		EventType  string `json:"event_type"`
 		State      string `json:"state"`
 	}
-	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/test"), body, &sent); err != nil {
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/test"), body, &raw); err != nil {
 		return err
 	}
-	if !c.json() {
+	if err := json.Unmarshal(raw, &sent); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if c.people() {
 		_, _ = fmt.Fprintf(e.stdout, "sent %s as %s\n", shown(sent.EventType, shownField), shown(sent.DeliveryID, shownField))
 	}
 	switch {
@@ -221,10 +219,7 @@ func (c *subscriptionTestCmd) Run(e *env) error {
 		}
 		_, _ = fmt.Fprintf(e.stderr, "jetpost: no attempt within %s; see \"jetpost attempts %s\"\n", c.Wait, c.ID)
 	}
-	if c.json() {
-		return printJSON(e.stdout, sent)
-	}
-	return nil
+	return c.show(e, raw, func() error { return nil }) // people have been told
 }
 
 // firstAttempt returns nil when there is none in time.
@@ -255,20 +250,35 @@ func awaitAttempt(ctx context.Context, api *client, id string, from uint64, wait
 	return nil, err
 }
 
+// attempted prints an attempt that a person has asked for, and its answer.
+func (f outputFlag) attempted(e *env, a *delivery.Attempt) error {
+	return f.show(e, a, func() error {
+		if err := printAttempt(e.stdout, a, false); err != nil || a.ResponseBody == "" {
+			return err
+		}
+		_, err := fmt.Fprintln(e.stdout, "    "+shown(a.ResponseBody, shownLine))
+		return err
+	})
+}
+
+// sequenceAfter is where a log goes on after a record of it.
+func sequenceAfter(record json.RawMessage) (uint64, error) {
+	var at struct {
+		Sequence uint64 `json:"sequence"`
+	}
+	if err := json.Unmarshal(record, &at); err != nil {
+		return 0, fmt.Errorf("read the answer: %w", err)
+	}
+	return at.Sequence + 1, nil
+}
+
 // report prints an attempt. One that failed is an error.
 func (c *subscriptionTestCmd) report(e *env, a *delivery.Attempt) error {
 	if a == nil {
 		return nil
 	}
-	if c.json() {
-		if err := printJSON(e.stdout, a); err != nil {
-			return err
-		}
-	} else {
-		_, _ = fmt.Fprintln(e.stdout, attemptLine(a, false))
-		if a.ResponseBody != "" {
-			_, _ = fmt.Fprintln(e.stdout, "    "+shown(a.ResponseBody, shownLine))
-		}
+	if err := c.attempted(e, a); err != nil {
+		return err
 	}
 	switch a.Outcome {
 	case delivery.Delivered:

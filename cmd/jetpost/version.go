@@ -12,11 +12,13 @@ type versionCmd struct {
 
 // Run prints what this program is made of.
 func (c *versionCmd) Run(e *env) error {
-	if c.json() {
-		return printJSON(e.stdout, map[string]string{
-			"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
-		})
-	}
-	_, err := fmt.Fprintf(e.stdout, "jetpost %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
+	about := struct {
+		Version  string `json:"version"`
+		Go       string `json:"go"`
+		Platform string `json:"platform"`
+	}{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	return c.show(e, about, func() error {
+		_, err := fmt.Fprintf(e.stdout, "jetpost %s (%s, %s)\n", about.Version, about.Go, about.Platform)
+		return err
+	})
 }

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/tidwall/gjson"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // compareYAML compares JSON with what a reader has made of its YAML.

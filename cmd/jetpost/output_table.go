@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// style is how much can be done to a text.
+type style struct {
+	terminal bool
+	colour   bool
+	width    int // of a line on a terminal; 0: not known
+}
+
+// styleOf is what a writer can show: colours on a terminal only, and not where the
+// user wants none (https://no-color.org).
+func styleOf(w io.Writer) style {
+	if !isTerminal(w) {
+		return style{}
+	}
+	s := style{terminal: true, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	if f, ok := w.(*os.File); ok {
+		s.width, _, _ = term.GetSize(int(f.Fd())) // 0 where it is not known
+	}
+	return s
+}
+
+// isTerminal reports whether a person sees it, or types it.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// The colours, as a terminal knows them.
+const (
+	bold   = "1"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (s style) paint(text, colour string) string {
+	if !s.colour || colour == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// tinted paints a word that says how something stands, and leaves others as they are.
+func (s style) tinted(word string) string {
+	colour := ""
+	switch first, _, _ := strings.Cut(strings.TrimSpace(word), " "); first {
+	case "active", "alive", "delivered", "closed", "created", "done", "valid", "allowed":
+		colour = green
+	case "paused", "retry", "draining", "half_open", "running", "changed", "pending", "expired", "cancelled":
+		colour = yellow
+	case "disabled", "open", "exhausted", "rejected", "gone", "overflow", "unreadable", "failed", "denied", "deleted", "revoked":
+		colour = red
+	}
+	return s.paint(word, colour)
+}
+
+// A table is printed with its columns aligned, when all of it is known.
+type table struct {
+	w     io.Writer
+	style style
+	rows  [][]string // the first is the header
+}
+
+func newTable(w io.Writer, header ...string) *table {
+	return &table{w: w, style: styleOf(w), rows: [][]string{header}}
+}
+
+// row adds a row. What is in it may come from anybody.
+func (t *table) row(cells ...string) {
+	clean := make([]string, len(cells))
+	for i, cell := range cells {
+		clean[i] = t.style.cell(cell)
+	}
+	t.rows = append(t.rows, clean)
+}
+
+// flush prints it. On a terminal the last column gives way where a line would not fit.
+func (t *table) flush() error {
+	var widths []int
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b bytes.Buffer
+	for n, row := range t.rows {
+		used := 0
+		for i, cell := range row {
+			last := i == len(row)-1
+			if last && t.style.width > 0 {
+				cell = shown(cell, max(t.style.width-used-1, 10)) // and its ellipsis
+			}
+			text := cell
+			if n == 0 {
+				text = t.style.paint(cell, bold)
+			} else if named := t.rows[0]; i < len(named) && tells(named[i]) {
+				text = t.style.tinted(cell)
+			}
+			b.WriteString(text)
+			if !last {
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+				used += widths[i] + 2
+			}
+		}
+		b.WriteByte('\n')
+	}
+	_, err := t.w.Write(b.Bytes())
+	return err
+}
+
+// tells reports whether a column says how something stands.
+func tells(header string) bool {
+	switch header {
+	case "STATE", "OUTCOME", "REASON", "RESULT", "CHANGE":
+		return true
+	}
+	return false
+}
+
+// cell keeps a cell in its place.
+func (s style) cell(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return shown(strings.Join(strings.Fields(text), " "), s.limit(shownField))
+}
+
+func pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
+}

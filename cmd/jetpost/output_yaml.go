@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// printYAML prints JSON as a YAML document: in the same order, and with numbers as
+// they are written, however many digits they have.
+func printYAML(w io.Writer, data json.RawMessage) error {
+	node, err := yamlOf(data)
+	if err != nil {
+		return err
+	}
+	return encodeYAML(w, node)
+}
+
+// printYAMLItem prints JSON as an item of a YAML list.
+func printYAMLItem(w io.Writer, data json.RawMessage) error {
+	node, err := yamlOf(data)
+	if err != nil {
+		return err
+	}
+	return encodeYAML(w, &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{node}})
+}
+
+func encodeYAML(w io.Writer, node *yaml.Node) error {
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	if err := errors.Join(encoder.Encode(node), encoder.Close()); err != nil {
+		return fmt.Errorf("print YAML: %w", err)
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// yamlOf reads JSON into the form of YAML.
+func yamlOf(data json.RawMessage) (*yaml.Node, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	node, err := yamlValue(dec)
+	if err != nil {
+		return nil, fmt.Errorf("print YAML: %w", err)
+	}
+	return node, nil
+}
+
+// yamlValue reads the next value. A JSON decoder bounds the depth.
+func yamlValue(dec *json.Decoder) (*yaml.Node, error) {
+	token, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch v := token.(type) {
+	case json.Delim:
+		if v == '[' {
+			return yamlArray(dec)
+		}
+		return yamlObject(dec)
+	case json.Number:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: v.String()}, nil // without a tag it stays as it is
+	case string:
+		return yamlString(v), nil
+	case bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(v)}, nil
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
+}
+
+func yamlArray(dec *json.Decoder) (*yaml.Node, error) {
+	node := &yaml.Node{Kind: yaml.SequenceNode}
+	for dec.More() {
+		item, err := yamlValue(dec)
+		if err != nil {
+			return nil, err
+		}
+		node.Content = append(node.Content, item)
+	}
+	if len(node.Content) == 0 {
+		node.Style = yaml.FlowStyle
+	}
+	_, err := dec.Token()
+	return node, err
+}
+
+// yamlObject reads an object. Of a name that it has twice, as the data of an event may,
+// the last value counts, as it does for most readers of JSON.
+func yamlObject(dec *json.Decoder) (*yaml.Node, error) {
+	node := &yaml.Node{Kind: yaml.MappingNode}
+	at := map[string]int{}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		value, err := yamlValue(dec)
+		if err != nil {
+			return nil, err
+		}
+		key, _ := name.(string)
+		if i, twice := at[key]; twice {
+			node.Content[i] = value
+			continue
+		}
+		node.Content = append(node.Content, yamlString(key), value)
+		at[key] = len(node.Content) - 1
+	}
+	if len(node.Content) == 0 {
+		node.Style = yaml.FlowStyle
+	}
+	_, err := dec.Token()
+	return node, err
+}
+
+// otherwise matches what readers of YAML 1.1 take for something else than a text.
+var otherwise = regexp.MustCompile(`^(?i:y|yes|n|no|on|off)$|^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`)
+
+// yamlString is a text: as a block where that is readable and unambiguous.
+func yamlString(s string) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	switch {
+	case otherwise.MatchString(s):
+		node.Style = yaml.DoubleQuotedStyle
+	case strings.Contains(s, "\n"):
+		node.Style = yaml.LiteralStyle
+		if !blockSafe(s) {
+			node.Style = yaml.DoubleQuotedStyle
+		}
+	}
+	return node
+}
+
+// blockSafe reports whether a text of several lines is the same when it is read back
+// from a block, by any reader.
+func blockSafe(s string) bool {
+	if strings.ContainsAny(s, "\t\r\u0085\u2028\u2029\ufeff") || s[0] == ' ' || s[0] == '\n' || strings.HasSuffix(s, "\n\n") {
+		return false
+	}
+	for line := range strings.SplitSeq(s, "\n") {
+		if strings.HasSuffix(line, " ") {
+			return false
+		}
+	}
+	return true
+}
