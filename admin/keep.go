@@ -44,11 +44,7 @@ func (a *Admin) FindSubscription(ctx context.Context, id string) (*subscription.
 // that is wrong. It makes the queue before the subscription is known, so that its
 // first delivery has a home (jetstream.md, section 2).
 func (a *Admin) CreateSubscription(ctx context.Context, sub *subscription.Subscription) (*subscription.Subscription, error) {
-	traits, _ := profile.Traits(sub.Profile)
-	sub.SetDefaultsOf(traits, time.Now())
-	sub.Queue, sub.StateReason = a.layout.QueueFor(sub.ID), ""
-	sub.Handshake.Ask() // the answer is not the user's to give
-	if err := a.check(ctx, sub, nil); err != nil {
+	if err := a.prepare(ctx, sub); err != nil {
 		return nil, err
 	}
 	unlock, err := a.changing.lock(ctx, sub.ID)
@@ -80,6 +76,15 @@ func (a *Admin) CreateSubscription(ctx context.Context, sub *subscription.Subscr
 	return created, a.ensureQueue(ctx, created)
 }
 
+// prepare makes of what a user has sent a subscription that can be stored.
+func (a *Admin) prepare(ctx context.Context, sub *subscription.Subscription) error {
+	traits, _ := profile.Traits(sub.Profile)
+	sub.SetDefaultsOf(traits, time.Now())
+	sub.Queue, sub.StateReason = a.layout.QueueFor(sub.ID), ""
+	sub.Handshake.Ask() // the answer is not the user's to give
+	return a.check(ctx, sub, nil)
+}
+
 // A Change makes of a subscription what it shall be. It gets one that is the
 // caller's to change and may return another one; it is called again when somebody
 // else was faster. Its errors are returned as they are.
@@ -99,34 +104,9 @@ func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, chan
 	defer unlock()
 	var before *subscription.Subscription
 	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
-		if manager != "" && sub.Managed.By != manager {
-			return fmt.Errorf("change subscription %s: %w", id, subscription.ErrNotFound)
-		}
-		old := sub.Clone()
-		changed, err := change(sub)
-		if err != nil {
-			return err
-		}
-		if changed.ID != "" && changed.ID != id {
-			return invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
-		}
-		changed.Inherit(old)
-		if manager == "" {
-			changed.Managed = old.Managed
-		}
-		traits, _ := profile.Traits(changed.Profile)
-		changed.SetDefaultsOf(traits, time.Now())
-		if manager == "" {
-			if err := subscription.ManagedProblem(old, changed); err != nil {
-				return err
-			}
-		}
-		if err := a.check(ctx, changed, old); err != nil {
-			return err
-		}
+		old, err := a.apply(ctx, manager, id, sub, change)
 		before = old
-		*sub = *changed
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -138,6 +118,37 @@ func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, chan
 		return nil, fmt.Errorf("subscription %s is changed, but not its queue: %w", id, err)
 	}
 	return updated, nil
+}
+
+// apply makes of sub, as it is stored, what change says, and returns what it was.
+func (a *Admin) apply(ctx context.Context, manager, id string, sub *subscription.Subscription, change Change) (*subscription.Subscription, error) {
+	if manager != "" && sub.Managed.By != manager {
+		return nil, fmt.Errorf("change subscription %s: %w", id, subscription.ErrNotFound)
+	}
+	old := sub.Clone()
+	changed, err := change(sub)
+	if err != nil {
+		return nil, err
+	}
+	if changed.ID != "" && changed.ID != id {
+		return nil, invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
+	}
+	changed.Inherit(old)
+	if manager == "" {
+		changed.Managed = old.Managed
+	}
+	traits, _ := profile.Traits(changed.Profile)
+	changed.SetDefaultsOf(traits, time.Now())
+	if manager == "" {
+		if err := subscription.ManagedProblem(old, changed); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.check(ctx, changed, old); err != nil {
+		return nil, err
+	}
+	*sub = *changed
+	return old, nil
 }
 
 // Removed says what went with a subscription.

@@ -75,6 +75,7 @@ func descriptions() map[string]map[string]string {
 			"secret":       "The signing secret: whsec_ and base64, or what the profile takes. In a request: the one to use instead of one that is made. In answers: only in that to the request that created the subscription.",
 			"delivery":     "How hard to try.",
 			"state":        "active; paused: events match and wait; disabled: events do not match. Default: active.",
+			"dry_run":      "What would come of a request with ?dry_run=true: only in the answer to one.",
 			"state_reason": "Why the state is what it is.",
 			"labels":       "Your own, up to 32.",
 			"managed":      "Which compatible API keeps it; missing: this one. Here only delivery, handshake, labels and the state of such a one can be changed.",

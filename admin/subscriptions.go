@@ -21,13 +21,27 @@ type shown struct {
 
 	// Secret is set in one answer only: that to the request that made it.
 	Secret string `json:"secret,omitempty"`
+	// DryRun is set in answers to what was only tried.
+	DryRun *trialResult `json:"dry_run,omitempty"`
 }
 
 // oneSubscription is an answer with a subscription.
 type oneSubscription struct {
+	ETag string `header:"ETag" doc:"The revision, for If-Match."`
+	Body shown
+}
+
+// createdSubscription is the answer to what makes one, or would.
+type createdSubscription struct {
+	Status   int
 	ETag     string `header:"ETag" doc:"The revision, for If-Match."`
 	Location string `header:"Location" doc:"Where the new subscription is."`
 	Body     shown
+}
+
+type createRequest struct {
+	Trial
+	RawJSON
 }
 
 func answerWith(sub *subscription.Subscription) *oneSubscription {
@@ -49,6 +63,7 @@ type Conditional struct {
 type putRequest struct {
 	Named
 	Conditional
+	Trial
 	RawJSON
 }
 
@@ -72,6 +87,7 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 		Summary: "Create a subscription", DefaultStatus: http.StatusCreated,
 		Description: "When this is answered, every event published afterwards is matched with the new subscription. " +
 			"The answer has its signing secret, this once.",
+		Responses: triedResponse(api),
 	}, true, a.create)
 	register(a, api, huma.Operation{
 		OperationID: "list-subscriptions", Method: http.MethodGet, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
@@ -100,18 +116,22 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 	}, a.remove)
 }
 
-func (a *Admin) create(ctx context.Context, in *RawJSON) (*oneSubscription, error) {
+func (a *Admin) create(ctx context.Context, in *createRequest) (*createdSubscription, error) {
 	sub, err := subscription.Decode(in.RawBody, profile.Traits)
 	if err != nil {
 		return nil, err
 	}
 	sub.Managed = subscription.Managed{}
+	if in.DryRun {
+		return a.tryCreate(ctx, sub)
+	}
 	created, err := a.CreateSubscription(ctx, sub)
 	if err != nil {
 		return nil, err
 	}
-	out := answerWith(created)
-	out.Location = "/v1/subscriptions/" + created.ID
+	out := &createdSubscription{
+		Status: http.StatusCreated, ETag: etag(created), Location: "/v1/subscriptions/" + created.ID, Body: shown{Subscription: *created},
+	}
 	if len(created.Secrets) > 0 {
 		out.Body.Secret = created.Secrets[0].Secret.Reveal()
 	}
@@ -135,7 +155,7 @@ func (a *Admin) replace(ctx context.Context, in *putRequest) (*oneSubscription, 
 	if err != nil {
 		return nil, err
 	}
-	return a.change(ctx, in.ID, in.IfMatch, func(*subscription.Subscription) (*subscription.Subscription, error) {
+	return a.change(ctx, in, func(*subscription.Subscription) (*subscription.Subscription, error) {
 		return wanted.Clone(), nil
 	})
 }
@@ -145,16 +165,20 @@ func (a *Admin) patch(ctx context.Context, in *putRequest) (*oneSubscription, er
 	if err != nil {
 		return nil, err
 	}
-	return a.change(ctx, in.ID, in.IfMatch, patch.apply)
+	return a.change(ctx, in, patch.apply)
 }
 
-func (a *Admin) change(ctx context.Context, id, ifMatch string, next Change) (*oneSubscription, error) {
-	updated, err := a.ChangeSubscription(ctx, "", id, func(sub *subscription.Subscription) (*subscription.Subscription, error) {
-		if err := matches(sub, ifMatch); err != nil {
+func (a *Admin) change(ctx context.Context, in *putRequest, next Change) (*oneSubscription, error) {
+	conditional := func(sub *subscription.Subscription) (*subscription.Subscription, error) {
+		if err := matches(sub, in.IfMatch); err != nil {
 			return nil, err
 		}
 		return next(sub)
-	})
+	}
+	if in.DryRun {
+		return a.tryChange(ctx, in.ID, conditional)
+	}
+	updated, err := a.ChangeSubscription(ctx, "", in.ID, conditional)
 	if err != nil {
 		return nil, err
 	}

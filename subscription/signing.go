@@ -201,7 +201,8 @@ func (t *Traits) CheckSecret(secret Secret) error { return SigningKey{Secret: se
 
 // KeepSecrets puts the secrets of old, the subscription as it is stored, where s
 // has only placeholders for them, and all of old's signing keys when s names
-// none. A placeholder without a secret stays one, and Validate reports it.
+// none or nothing but the newest. A signing key without an id that old has too is
+// that one. A placeholder without a secret stays one, and Validate reports it.
 func (s *Subscription) KeepSecrets(old *Subscription) {
 	if s.Endpoint.Query.IsPlaceholder() && !old.Endpoint.Query.IsZero() {
 		s.Endpoint.Query = old.Endpoint.Query
@@ -225,7 +226,15 @@ func (s *Subscription) KeepSecrets(old *Subscription) {
 		s.Secrets = slices.Clone(old.Secrets)
 		return
 	}
+	if s.Secrets[0].ID == "" && len(s.Secrets) == 1 && len(old.Secrets) > 0 && s.Secrets[0].Secret.Equal(old.Secrets[0].Secret) {
+		s.Secrets = slices.Clone(old.Secrets) // those rotated out go on until they expire
+		return
+	}
 	for i := range s.Secrets {
+		if s.Secrets[i].ID == "" && !s.Secrets[i].Secret.IsPlaceholder() {
+			s.keepKey(i, old)
+			continue
+		}
 		if !s.Secrets[i].Secret.IsPlaceholder() {
 			continue
 		}
@@ -233,6 +242,18 @@ func (s *Subscription) KeepSecrets(old *Subscription) {
 			if key.ID == s.Secrets[i].ID {
 				s.Secrets[i] = key
 			}
+		}
+	}
+}
+
+// keepKey takes a key of old that has the same secret, so that to send the same again
+// changes nothing.
+func (s *Subscription) keepKey(i int, old *Subscription) {
+	for _, key := range old.Secrets {
+		if key.Secret.Equal(s.Secrets[i].Secret) {
+			key.ExpiresAt = s.Secrets[i].ExpiresAt
+			s.Secrets[i] = key
+			return
 		}
 	}
 }

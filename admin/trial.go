@@ -1,0 +1,68 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// Trial is a request that may be made only to see what would come of it.
+type Trial struct {
+	DryRun bool `query:"dry_run" doc:"Only find out what would be refused, or else what the subscription would be and in which fields it would differ (dry_run.changes). Nothing is changed."`
+}
+
+// A trialResult is what would come of a request.
+type trialResult struct {
+	// Changes are shown for secrets too, which cannot be compared in any other way by
+	// those who keep subscriptions in files. Who can ask could as well replace them.
+	Changes []string `json:"changes" doc:"The fields that would be changed, secrets among them: endpoint.url, endpoint.secret_headers. Empty: none, or all since it would be created."`
+}
+
+// triedResponse describes the answer to what would create something.
+func triedResponse(api huma.API) map[string]*huma.Response {
+	return map[string]*huma.Response{"200": {
+		Description: "What dry_run has found out.",
+		Content: map[string]*huma.MediaType{
+			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[shown](), true, "")},
+		},
+	}}
+}
+
+// tryCreate is CreateSubscription, except that nothing is made.
+func (a *Admin) tryCreate(ctx context.Context, sub *subscription.Subscription) (*createdSubscription, error) {
+	if err := a.prepare(ctx, sub); err != nil {
+		return nil, err
+	}
+	if _, err := a.store.Get(ctx, sub.ID); err == nil {
+		return nil, fmt.Errorf("create subscription %s: %w", sub.ID, subscription.ErrExists)
+	} else if !errors.Is(err, subscription.ErrNotFound) {
+		return nil, err
+	}
+	out := &createdSubscription{Status: http.StatusOK, Body: shown{Subscription: *sub, DryRun: &trialResult{Changes: []string{}}}}
+	return out, nil
+}
+
+// tryChange is ChangeSubscription of the native API, except that nothing is stored.
+func (a *Admin) tryChange(ctx context.Context, id string, change Change) (*oneSubscription, error) {
+	sub, err := a.store.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	old, err := a.apply(ctx, "", id, sub, change)
+	if err != nil {
+		return nil, err
+	}
+	changes := append([]string{}, subscription.Changes(old, sub)...)
+	if old.State != sub.State {
+		changes = append(changes, "state")
+	}
+	out := answerWith(sub)
+	out.Body.DryRun = &trialResult{Changes: changes}
+	return out, nil
+}
