@@ -21,6 +21,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.lifecycleRoutes(api)
 	a.handshakeRoutes(api)
 	a.breakerRoutes(api)
+	a.backlogRoutes(api)
 	a.senderRoutes(api)
 	a.recordRoutes(api)
 	a.letterRoutes(api)
@@ -114,6 +115,7 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[subscriptionPage]():    "SubscriptionPage",
 		reflect.TypeFor[shownBreaker]():        "BreakerState",
 		reflect.TypeFor[shownSender]():         "Sender",
+		reflect.TypeFor[shownBacklog]():        "Backlog",
 		reflect.TypeFor[shownReceipt]():        "Receipt",
 		reflect.TypeFor[storyBody]():           "Story",
 		reflect.TypeFor[told]():                "StoryPart",

@@ -277,6 +277,8 @@ func (c *contract) driveSubscriptions(t *testing.T, receiver string) {
 	c.drive(t, "ask-for-consent", path+"/handshake", nil, http.StatusAccepted)
 	c.drive(t, "get-breaker", path+"/breaker", nil, http.StatusOK)
 	c.drive(t, "reset-breaker", path+"/breaker/reset", nil, http.StatusOK)
+	c.drive(t, "get-backlog", path+"/backlog", nil, http.StatusOK)
+	c.drive(t, "list-backlogs", "/v1/backlogs?sort=waiting&limit=5", nil, http.StatusOK)
 	c.drive(t, "list-senders", "/v1/senders", nil, http.StatusOK)
 	tested := c.drive(t, "test-subscription", path+"/test", `{"type":"git.push"}`, http.StatusAccepted)
 	delivery, _ := tested["delivery_id"].(string)

@@ -109,6 +109,58 @@ func (l Layout) RetryDueAt(ctx context.Context, js jetstream.JetStream, q Queue,
 	return due, err == nil, err
 }
 
+// NextRetry is when the first of the retry timers of a subscription fires; zero when it
+// has none. It is a request for each of them.
+func (l Layout) NextRetry(ctx context.Context, js jetstream.JetStream, q Queue, subscription string) (time.Time, error) {
+	name := l.RetryStream(q.RetryShard)
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	var first time.Time
+	for sequence := uint64(1); ; sequence++ {
+		m, err := s.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(l.RetryAt(q.RetryShard, subscription, "*")))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return first, nil
+		}
+		if err != nil {
+			return time.Time{}, fmt.Errorf("read stream %s: %w", name, err)
+		}
+		if due, err := scheduledFor(m.Header); err == nil && (first.IsZero() || due.Before(first)) {
+			first = due
+		}
+		sequence = m.Sequence
+	}
+}
+
+// A Level says how full a queue is.
+type Level struct {
+	Messages uint64
+	InFlight uint64    // handed out, and not settled
+	Oldest   time.Time // when the first message was stored
+	Now      time.Time // by the clock of the server
+}
+
+// ReadLevel looks at a queue and its consumer, one after the other. Its error wraps
+// jetstream.ErrStreamNotFound when there is no such queue.
+func ReadLevel(ctx context.Context, js jetstream.JetStream, q Queue) (Level, error) {
+	s, err := js.Stream(ctx, q.Stream)
+	if err != nil {
+		return Level{}, fmt.Errorf("look up stream %s: %w", q.Stream, err)
+	}
+	info := s.CachedInfo()
+	level := Level{Messages: info.State.Msgs, Oldest: info.State.FirstTime, Now: info.TimeStamp}
+	if level.Messages == 0 {
+		return level, nil // nothing can be in flight
+	}
+	fields, err := ask(ctx, js, "CONSUMER.INFO."+q.Stream+"."+q.Consumer, nil, "num_ack_pending")
+	if err != nil {
+		return Level{}, fmt.Errorf("look up consumer %s of stream %s: %w", q.Consumer, q.Stream, err)
+	}
+	level.InFlight = fields[0].Uint()
+	return level, nil
+}
+
 // scheduledFor reads when a message schedule fires.
 func scheduledFor(h nats.Header) (time.Time, error) {
 	text := h.Get(HeaderSchedule)

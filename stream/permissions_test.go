@@ -382,6 +382,7 @@ func streamsTable(t *testing.T) string {
 		{l.SubscriptionsStream(), l.SubscriptionsStream()},
 		{l.CatalogStream(), l.CatalogStream()},
 		{l.StateStream(), l.StateStream()},
+		{l.IdempotencyStream(), l.IdempotencyStream()},
 		{l.MembersStream(), l.MembersStream()},
 	} {
 		info, err := s.JS().Stream(t.Context(), row.stream)
@@ -401,7 +402,7 @@ func streamsTable(t *testing.T) string {
 		}
 		if cfg.MaxMsgsPerSubject > 0 {
 			most, full = fmt.Sprintf("%d per subscription", cfg.MaxMsgsPerSubject), "oldest goes"
-			if per := map[string]string{l.CatalogStream(): "domain", l.MembersStream(): "sender"}[row.stream]; per != "" {
+			if per := map[string]string{l.CatalogStream(): "domain", l.IdempotencyStream(): "request", l.MembersStream(): "sender"}[row.stream]; per != "" {
 				most = fmt.Sprintf("%d per %s", cfg.MaxMsgsPerSubject, per)
 			}
 		}

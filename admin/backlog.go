@@ -1,0 +1,180 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/breaker"
+)
+
+const (
+	// backlogParallel is how many queues are looked at a time.
+	backlogParallel = 16
+	// maxNextRetry is among how many timers the next one is looked for: each is a request.
+	maxNextRetry = 50
+)
+
+// shownBacklog is what waits to be delivered for a subscription.
+type shownBacklog struct {
+	SubscriptionID string                `json:"subscription_id"`
+	State          subscription.State    `json:"state" doc:"Of the subscription: nothing is delivered while it is paused."`
+	Breaker        string                `json:"breaker" enum:"closed,open,half-open,off" doc:"State of its circuit breaker: while it is open, deliveries wait for the endpoint."`
+	Ordered        bool                  `json:"ordered,omitempty" doc:"Deliveries are made one after the other, so one that fails holds up the others."`
+	Queued         uint64                `json:"queued" doc:"Deliveries in the queue, in_flight included."`
+	Waiting        uint64                `json:"waiting" doc:"Those of them that no sender has."`
+	InFlight       uint64                `json:"in_flight" doc:"Those that a sender has, or has handed back to wait for up to a minute."`
+	OldestAt       time.Time             `json:"oldest_at,omitzero" doc:"When the oldest one in the queue was put there; missing when it is empty."`
+	OldestAge      subscription.Duration `json:"oldest_age,omitzero" doc:"How long ago that was, by the clock of the NATS server."`
+	Retries        uint64                `json:"retries" doc:"Deliveries that wait for the time of their next attempt, outside of the queue."`
+	NextRetryAt    time.Time             `json:"next_retry_at,omitzero" doc:"When the next of these is due; of one subscription only, and where there are no more than 50."`
+	NoQueue        bool                  `json:"no_queue,omitempty" doc:"The queue was deleted past jetpost: an admin makes it again within ten minutes."`
+}
+
+type oneBacklog struct{ Body shownBacklog }
+
+type backlogsRequest struct {
+	Paged
+	Sort  string `query:"sort" enum:"id,waiting,oldest" default:"id" doc:"id: pages in the order of the ids; waiting, oldest: one page with the limit subscriptions that have most deliveries waiting, or the oldest one, without a next page, since figures change from moment to moment."`
+	State string `query:"state" enum:"active,paused,disabled" doc:"Only subscriptions in this state."`
+}
+
+type backlogPage struct{ Body page[shownBacklog] }
+
+// backlogRoutes are those that show what waits.
+func (a *Admin) backlogRoutes(api huma.API) {
+	register(a, api, huma.Operation{
+		OperationID: "get-backlog", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/backlog", Tags: []string{"Subscriptions"},
+		Summary: "Show what waits to be delivered for a subscription",
+	}, a.backlog)
+	register(a, api, huma.Operation{
+		OperationID: "list-backlogs", Method: http.MethodGet, Path: "/v1/backlogs", Tags: []string{"Subscriptions"},
+		Summary: "List what waits to be delivered, by subscription", Description: "A sorted list looks at the queue of every subscription.",
+	}, a.backlogs)
+}
+
+func (a *Admin) backlog(ctx context.Context, in *Named) (*oneBacklog, error) {
+	sub, err := a.FindSubscription(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := a.measureQueue(ctx, sub)
+	if err == nil {
+		err = a.measureRest(ctx, sub, &shown)
+	}
+	if err == nil && shown.Retries > 0 && shown.Retries <= maxNextRetry {
+		shown.NextRetryAt, err = a.layout.NextRetry(ctx, a.js, sub.Queue, sub.ID)
+	}
+	return &oneBacklog{shown}, err
+}
+
+func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage, error) {
+	switch {
+	case in.Cursor != "" && in.Sort != "id":
+		return nil, invalid("cursor", "and sort are given: a sorted list has one page; raise the limit")
+	case in.Cursor != "" && !subscription.ValidID(in.Cursor):
+		return nil, badCursor()
+	}
+	snapshot, err := a.view.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := snapshot.All()
+	subs := all[sort.Search(len(all), func(i int) bool { return all[i].ID > in.Cursor }):]
+	if in.State != "" {
+		subs = slices.DeleteFunc(slices.Clone(subs), func(s *subscription.Subscription) bool { return string(s.State) != in.State })
+	}
+	out := &backlogPage{page[shownBacklog]{Items: []shownBacklog{}}}
+	if in.Sort == "id" && len(subs) > in.Limit {
+		subs = subs[:in.Limit]
+		out.Body.NextCursor = subs[in.Limit-1].ID
+	}
+	measured, err := each(ctx, subs, a.measureQueue)
+	if err != nil {
+		return nil, err
+	}
+	switch in.Sort {
+	case "waiting":
+		slices.SortStableFunc(measured, func(x, y shownBacklog) int { return cmp.Compare(y.Waiting, x.Waiting) })
+	case "oldest":
+		slices.SortStableFunc(measured, func(x, y shownBacklog) int {
+			if x.OldestAt.IsZero() || y.OldestAt.IsZero() { // nothing waits there
+				return y.OldestAt.Compare(x.OldestAt)
+			}
+			return x.OldestAt.Compare(y.OldestAt)
+		})
+	}
+	measured = measured[:min(in.Limit, len(measured))]
+	out.Body.Items, err = each(ctx, measured, func(ctx context.Context, one shownBacklog) (shownBacklog, error) {
+		sub, _ := snapshot.Get(one.SubscriptionID)
+		err := a.measureRest(ctx, sub, &one)
+		return one, err
+	})
+	return out, err
+}
+
+// each calls f with several items at a time, and returns what it made of them, in
+// their order.
+func each[I, O any](ctx context.Context, items []I, f func(context.Context, I) (O, error)) ([]O, error) {
+	made := make([]O, len(items))
+	working, ctx := errgroup.WithContext(ctx)
+	working.SetLimit(backlogParallel)
+	for i, item := range items {
+		working.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err // the others need not be asked
+			}
+			var err error
+			made[i], err = f(ctx, item)
+			return err
+		})
+	}
+	return made, working.Wait()
+}
+
+// measureQueue looks at the queue and its consumer.
+func (a *Admin) measureQueue(ctx context.Context, sub *subscription.Subscription) (shownBacklog, error) {
+	shown := shownBacklog{SubscriptionID: sub.ID, State: sub.State, Ordered: sub.Delivery.Ordered}
+	level, err := stream.ReadLevel(ctx, a.js, sub.Queue)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		shown.NoQueue = true
+		return shown, nil
+	}
+	if err != nil {
+		return shown, fmt.Errorf("look at the queue of subscription %s: %w", sub.ID, err)
+	}
+	shown.Queued, shown.InFlight = level.Messages, level.InFlight
+	shown.Waiting = level.Messages - min(level.InFlight, level.Messages) // two answers, of two moments
+	if level.Messages > 0 {
+		shown.OldestAt = level.Oldest.UTC()
+		shown.OldestAge = subscription.Duration(max(level.Now.Sub(level.Oldest), 0).Round(time.Millisecond))
+	}
+	return shown, nil
+}
+
+// measureRest looks at the retry timers and the breaker.
+func (a *Admin) measureRest(ctx context.Context, sub *subscription.Subscription, shown *shownBacklog) error {
+	timers, err := stream.SubjectCounts(ctx, a.js, a.layout.RetryStream(sub.Queue.RetryShard), a.layout.RetryAt(sub.Queue.RetryShard, sub.ID, "*"))
+	if err != nil {
+		return fmt.Errorf("count retry timers of subscription %s: %w", sub.ID, err)
+	}
+	shown.Retries = uint64(len(timers)) // one message of each subject
+	kv, err := a.stateBucket(ctx)
+	if err != nil {
+		return err
+	}
+	r, _, err := breaker.Read(ctx, kv, sub.ID)
+	shown.Breaker = showBreaker(sub, r).State
+	return err
+}
