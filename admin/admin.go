@@ -135,7 +135,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		return nil, fmt.Errorf("register admin metrics: %w", err)
 	}
 	a := &Admin{
-		cfg: cfg, js: js, layout: layout, store: store, view: view, egress: egress,
+		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress,
 		catalogue: catalogue{live}, domains: schemas.NewStore(js, layout, live, log),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: log.Named("admin"), metrics: m,

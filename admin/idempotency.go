@@ -191,14 +191,14 @@ func (i *idempotency) begin(ctx context.Context, key, request string) (*underway
 	if !errors.Is(err, jetstream.ErrKeyExists) {
 		return nil, fmt.Errorf("note the key of a request: %w", err)
 	}
-	entry, err := kv.Get(ctx, key)
+	entry, err := stream.ReadKey(ctx, i.js, i.layout.IdempotencyStream(), i.layout.IdempotencyKey(key))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, errUnderway // just written or just deleted: a moment later it is clear
+		return nil, errUnderway // just deleted: the next one begins anew
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key of a request: %w", err)
 	}
-	known, err := i.open(key, entry.Value())
+	known, err := i.open(key, entry.Value)
 	switch {
 	case err != nil:
 		return nil, err
@@ -212,7 +212,7 @@ func (i *idempotency) begin(ctx context.Context, key, request string) (*underway
 	}
 	// Whoever began it is gone. What it has done of it is not known: the routes see to
 	// it that nothing is done by halves.
-	if u.revision, err = kv.Update(ctx, key, sealed, entry.Revision()); errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+	if u.revision, err = kv.Update(ctx, key, sealed, entry.Revision); errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return nil, errUnderway
 	}
 	return u, err

@@ -66,18 +66,14 @@ func (r *redrives) create(ctx context.Context, record *redriveRecord) error {
 
 // get returns a job, or errNoJob.
 func (r *redrives) get(ctx context.Context, id string) (*redriveRecord, error) {
-	kv, err := r.bucket(ctx)
-	if err != nil {
-		return nil, err
-	}
-	entry, err := kv.Get(ctx, stream.StateRedrive(id))
+	entry, err := stream.ReadKey(ctx, r.js, r.layout.StateStream(), r.layout.StateRedriveSubject(id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, fmt.Errorf("redrive job %s: %w", id, errNoJob)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read redrive job %s: %w", id, err)
 	}
-	return decodeRedrive(entry.Value(), entry.Revision())
+	return decodeRedrive(entry.Value, entry.Revision)
 }
 
 // update stores a job over the revision that was read. The error wraps

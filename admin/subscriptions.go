@@ -99,8 +99,10 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 	}, a.get)
 	registerBody[shown](a, api, huma.Operation{
 		OperationID: "replace-subscription", Method: http.MethodPut, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
-		Summary: "Replace a subscription",
-		Description: "What is left out gets its default, the state included; secrets stay as they are when they are left out " +
+		Summary:   "Replace a subscription, or create it",
+		Responses: map[string]*huma.Response{"201": {Description: "There was none, and it was created. The answer has its signing secret, this once."}},
+		Description: "Where there is none of this id it is created, and answered with 201, as by POST. If-Match: * replaces only, If-None-Match: * creates only. " +
+			"What is left out gets its default, the state included; secrets stay as they are when they are left out " +
 			"or shown as \"" + subscription.Placeholder + "\". Takes effect on the next attempt.",
 	}, true, a.replace)
 	registerBody[patchSchema](a, api, huma.Operation{
@@ -129,13 +131,7 @@ func (a *Admin) create(ctx context.Context, in *createRequest) (*createdSubscrip
 	if err != nil {
 		return nil, err
 	}
-	out := &createdSubscription{
-		Status: http.StatusCreated, ETag: etag(created), Location: "/v1/subscriptions/" + created.ID, Body: shown{Subscription: *created},
-	}
-	if len(created.Secrets) > 0 {
-		out.Body.Secret = created.Secrets[0].Secret.Reveal()
-	}
-	return out, nil
+	return answerCreated(created), nil
 }
 
 func (a *Admin) ensureQueue(ctx context.Context, sub *subscription.Subscription) error {
@@ -148,16 +144,6 @@ func (a *Admin) get(ctx context.Context, in *Named) (*oneSubscription, error) {
 		return nil, err
 	}
 	return answerWith(sub), nil
-}
-
-func (a *Admin) replace(ctx context.Context, in *putRequest) (*oneSubscription, error) {
-	wanted, err := subscription.Decode(in.RawBody, profile.Traits)
-	if err != nil {
-		return nil, err
-	}
-	return a.change(ctx, in, func(*subscription.Subscription) (*subscription.Subscription, error) {
-		return wanted.Clone(), nil
-	})
 }
 
 func (a *Admin) patch(ctx context.Context, in *putRequest) (*oneSubscription, error) {

@@ -269,6 +269,8 @@ func (c *contract) driveSubscriptions(t *testing.T, receiver string) {
 	c.drive(t, "list-subscriptions", "/v1/subscriptions?label=team&limit=1&state=active", nil, http.StatusOK)
 	c.drive(t, "get-subscription", path, nil, http.StatusOK)
 	c.drive(t, "replace-subscription", path, sub, http.StatusOK)
+	c.drive(t, "replace-subscription", path+"-put", map[string]any{"types": []string{"git.push"}, "endpoint": map[string]any{"url": receiver}}, http.StatusCreated, "If-None-Match", "*")
+	c.drive(t, "delete-subscription", path+"-put", nil, http.StatusOK)
 	c.drive(t, "change-subscription", path, `{"description":"changed"}`, http.StatusOK, "Content-Type", "application/merge-patch+json")
 	c.drive(t, "pause-subscription", path+"/pause", `{"reason":"lunch"}`, http.StatusOK)
 	c.drive(t, "resume-subscription", path+"/resume", nil, http.StatusOK)

@@ -57,13 +57,7 @@ func Erased(ctx context.Context, js jetstream.JetStream, name string, from, to u
 // ask makes a request to the API and returns fields of its answer; the first one
 // must be there.
 func ask(ctx context.Context, js jetstream.JetStream, request string, body []byte, fields ...string) ([]gjson.Result, error) {
-	prefix := jetstream.DefaultAPIPrefix
-	if options := js.Options(); options.APIPrefix != "" {
-		prefix = options.APIPrefix
-	} else if options.Domain != "" {
-		prefix = "$JS." + options.Domain + ".API."
-	}
-	m, err := js.Conn().RequestWithContext(ctx, prefix+request, body)
+	m, err := js.Conn().RequestWithContext(ctx, apiPrefixOf(js)+request, body)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +69,18 @@ func ask(ctx context.Context, js jetstream.JetStream, request string, body []byt
 		return nil, errNotAnAnswer
 	}
 	return found, nil
+}
+
+// apiPrefixOf is how the subjects of the API begin over this connection.
+func apiPrefixOf(js jetstream.JetStream) string {
+	options := js.Options()
+	switch {
+	case options.APIPrefix != "":
+		return options.APIPrefix
+	case options.Domain != "":
+		return "$JS." + options.Domain + ".API."
+	}
+	return jetstream.DefaultAPIPrefix
 }
 
 // apiError is what the server says is wrong.

@@ -70,8 +70,8 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.Attempts(),
 			// The subscription whose receiver is gone is disabled, and what a receiver has
 			// answered to the handshake is written down.
-			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
-			l.subscriptionKey("*"),
+			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.SubscriptionKey("*"),
+			l.SubscriptionKey("*"),
 			// What senders agree on. The state of the bucket says what time it is there.
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.stateKey("*.*"),
 			l.stateKey("*.*"),
@@ -100,7 +100,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"STREAM.INFO."+l.SubscriptionsStream(),
 			apiPrefix+"STREAM.INFO."+l.CatalogStream(),
 			// The client library makes a name up for each watch; the filter is all keys.
-			apiPrefix+"CONSUMER.CREATE."+l.SubscriptionsStream()+".*."+l.subscriptionKey(">"),
+			apiPrefix+"CONSUMER.CREATE."+l.SubscriptionsStream()+".*."+l.SubscriptionKey(">"),
 			apiPrefix+"CONSUMER.CREATE."+l.CatalogStream()+".*."+l.CatalogKey(">"),
 			apiPrefix+"CONSUMER.DELETE."+l.SubscriptionsStream()+".*",
 			apiPrefix+"CONSUMER.DELETE."+l.CatalogStream()+".*",
@@ -117,8 +117,8 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"CONSUMER.INFO.*.*",
 			apiPrefix+"CONSUMER.MSG.NEXT.*.*", // who reads history gets a consumer for it
 			apiPrefix+"CONSUMER.DELETE.*.*",
-			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.subscriptionKey("*"),
-			l.subscriptionKey("*"),
+			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.SubscriptionKey("*"),
+			l.SubscriptionKey("*"),
 			l.CatalogKey("*"),
 			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"), // the senders are shown
 			l.subject("deliveries", "*"), // test events, and what is made again
@@ -169,7 +169,8 @@ func (l Layout) flowControl() []string {
 	}
 }
 
-// subscriptionKey is the subject of a key of the bucket. Ids are single tokens.
-func (l Layout) subscriptionKey(id string) string {
+// SubscriptionKey is the subject of a key of the subscriptions bucket. Ids are single
+// tokens.
+func (l Layout) SubscriptionKey(id string) string {
 	return "$KV." + l.SubscriptionsBucket() + "." + id
 }

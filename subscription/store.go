@@ -32,6 +32,8 @@ type Store struct {
 	keyring *Keyring
 	log     *zap.Logger
 
+	leader bool // see ReadingLeader
+
 	mu sync.Mutex
 	kv jetstream.KeyValue // once it was found
 }
@@ -40,6 +42,13 @@ type Store struct {
 // made by stream.Layout.Ensure.
 func NewStore(js jetstream.JetStream, layout stream.Layout, keyring *Keyring, log *zap.Logger) *Store {
 	return &Store{js: js, name: layout.SubscriptionsBucket(), layout: layout, keyring: keyring, log: log.Named("subscription")}
+}
+
+// ReadingLeader returns the same store, but one that asks the leader of the bucket:
+// what it reads is never older than a write that was answered before, whoever made
+// it. Its connection must be allowed to (stream.RoleControl).
+func (s *Store) ReadingLeader() *Store {
+	return &Store{js: s.js, name: s.name, layout: s.layout, keyring: s.keyring, log: s.log, leader: true}
 }
 
 // Keyring is what the store seals secrets with.
@@ -107,29 +116,36 @@ func (s *Store) prepare(ctx context.Context, sub *Subscription) (jetstream.KeyVa
 }
 
 // Get returns a subscription, which is the caller's to change. ErrNotFound. On a
-// cluster it may be a moment old; the revision that a change needs tells.
+// cluster it may be a moment old (see ReadingLeader); the revision that a change needs
+// tells.
 func (s *Store) Get(ctx context.Context, id string) (*Subscription, error) {
 	if !ValidID(id) {
 		return nil, fmt.Errorf("get subscription %q: %w", clip(id), ErrNotFound)
 	}
-	kv, err := s.bucket(ctx)
+	e, err := s.entry(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("get subscription %s: %w", id, err)
 	}
-	e, err := getEntry(ctx, kv, id)
-	if err != nil {
-		return nil, fmt.Errorf("get subscription %s: %w", id, err)
-	}
-	return decodeRecord(id, e.Revision(), e.Value(), s.keyring)
+	return decodeRecord(id, e.Revision, e.Value, s.keyring)
 }
 
-// getEntry returns the record of a subscription, or ErrNotFound.
-func getEntry(ctx context.Context, kv jetstream.KeyValue, id string) (jetstream.KeyValueEntry, error) {
+// entry returns the record of a subscription, or ErrNotFound.
+func (s *Store) entry(ctx context.Context, id string) (stream.Key, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	e, err := kv.Get(ctx, id)
+	var e stream.Key
+	var err error
+	if s.leader {
+		e, err = stream.ReadKey(ctx, s.js, s.layout.SubscriptionsStream(), s.layout.SubscriptionKey(id))
+	} else if kv, opened := s.bucket(ctx); opened != nil {
+		err = opened
+	} else if found, got := kv.Get(ctx, id); got != nil {
+		err = got
+	} else {
+		e = stream.Key{Value: found.Value(), Revision: found.Revision()}
+	}
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, ErrNotFound
+		err = ErrNotFound
 	}
 	return e, err
 }
@@ -156,7 +172,7 @@ func (s *Store) Update(ctx context.Context, sub *Subscription) (*Subscription, e
 	}
 	revision, err := kv.Update(ctx, sub.ID, value, sub.Revision)
 	if err != nil {
-		return nil, fmt.Errorf("update subscription %s: %w", sub.ID, s.conflict(ctx, kv, sub.ID, err))
+		return nil, fmt.Errorf("update subscription %s: %w", sub.ID, s.conflict(ctx, sub.ID, err))
 	}
 	updated.Revision = revision
 	s.log.Info("subscription updated", zap.String("subscription_id", sub.ID), zap.Uint64("revision", revision), zap.String("state", string(updated.State)))
@@ -164,11 +180,11 @@ func (s *Store) Update(ctx context.Context, sub *Subscription) (*Subscription, e
 }
 
 // conflict turns the error of a compare-and-set into ErrConflict or ErrNotFound.
-func (s *Store) conflict(ctx context.Context, kv jetstream.KeyValue, id string, err error) error {
+func (s *Store) conflict(ctx context.Context, id string, err error) error {
 	if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return err
 	}
-	if _, err := getEntry(ctx, kv, id); errors.Is(err, ErrNotFound) {
+	if _, err := s.entry(ctx, id); errors.Is(err, ErrNotFound) {
 		return ErrNotFound
 	}
 	return ErrConflict
@@ -215,7 +231,7 @@ func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
 	if err != nil {
 		return fmt.Errorf("delete subscription %s: %w", id, err)
 	}
-	if _, err := getEntry(ctx, kv, id); err != nil {
+	if _, err := s.entry(ctx, id); err != nil {
 		return fmt.Errorf("delete subscription %s: %w", id, err)
 	}
 	var opts []jetstream.KVDeleteOpt
@@ -224,7 +240,7 @@ func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
 	}
 	// Purge, since the records before this one hold the secrets too.
 	if err := kv.Purge(ctx, id, opts...); err != nil {
-		return fmt.Errorf("delete subscription %s: %w", id, s.conflict(ctx, kv, id, err))
+		return fmt.Errorf("delete subscription %s: %w", id, s.conflict(ctx, id, err))
 	}
 	s.log.Info("subscription deleted", zap.String("subscription_id", id))
 	return nil
@@ -275,16 +291,16 @@ func (s *Store) List(ctx context.Context, cursor string, limit int) (Page, error
 			page.Next = lastID(page)
 			break
 		}
-		e, err := getEntry(ctx, kv, id)
+		e, err := s.entry(ctx, id)
 		if errors.Is(err, ErrNotFound) {
 			continue // deleted meanwhile
 		}
 		if err != nil {
 			return Page{}, fmt.Errorf("list subscriptions: get %s: %w", id, err)
 		}
-		sub, err := decodeRecord(id, e.Revision(), e.Value(), s.keyring)
+		sub, err := decodeRecord(id, e.Revision, e.Value, s.keyring)
 		if err != nil {
-			page.Broken = append(page.Broken, Broken{id, e.Revision(), err})
+			page.Broken = append(page.Broken, Broken{id, e.Revision, err})
 			continue
 		}
 		page.Subscriptions = append(page.Subscriptions, sub)

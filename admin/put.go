@@ -1,0 +1,89 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+type replaceRequest struct {
+	Named
+	Conditional
+	Trial
+	IfNoneMatch string `header:"If-None-Match" maxLength:"64" doc:"* creates the subscription only if there is none of this id; otherwise 412."`
+	RawJSON
+}
+
+// replaceTries is how often a subscription may come and go while it is put.
+const replaceTries = 10
+
+// replace makes the subscription what the body says, whether there is one or not: who
+// declares what there shall be need not ask first.
+func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscription, error) {
+	wanted, err := subscription.Decode(in.RawBody, profile.Traits)
+	if err != nil {
+		return nil, err
+	}
+	wanted.Managed = subscription.Managed{}
+	switch {
+	case in.IfNoneMatch != "" && in.IfNoneMatch != "*":
+		return nil, invalid("If-None-Match", "takes * only, which creates the subscription if there is none")
+	case in.IfNoneMatch != "" && in.IfMatch != "":
+		return nil, invalid("If-None-Match", "and If-Match are given: the one creates only, the other replaces only")
+	case wanted.ID != "" && wanted.ID != in.ID:
+		return nil, invalid("id", "is "+strconv.Quote(wanted.ID)+", but the path names "+in.ID+": an id cannot be changed")
+	}
+	for try := 1; ; try++ {
+		out, err := a.put(ctx, in, wanted)
+		again := errors.Is(err, subscription.ErrExists) || in.IfMatch == "" && errors.Is(err, subscription.ErrNotFound)
+		if !again || try == replaceTries {
+			return out, err
+		}
+	}
+}
+
+// put replaces the subscription if there is one, and creates it otherwise.
+func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscription.Subscription) (*createdSubscription, error) {
+	_, err := a.store.Get(ctx, in.ID)
+	switch {
+	case err == nil && in.IfNoneMatch != "":
+		return nil, newProblem(http.StatusPreconditionFailed, "subscription "+in.ID+" exists: leave If-None-Match out to replace it")
+	case err == nil:
+		changed, err := a.change(ctx, &putRequest{in.Named, in.Conditional, in.Trial, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
+			return wanted.Clone(), nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &createdSubscription{Status: http.StatusOK, ETag: changed.ETag, Body: changed.Body}, nil
+	case !errors.Is(err, subscription.ErrNotFound):
+		return nil, err
+	case in.IfMatch != "":
+		return nil, newProblem(http.StatusPreconditionFailed, "there is no subscription "+in.ID+": leave If-Match out to create it")
+	}
+	next := wanted.Clone()
+	next.ID = in.ID
+	if in.DryRun {
+		return a.tryCreate(ctx, next)
+	}
+	created, err := a.CreateSubscription(ctx, next)
+	if err != nil {
+		return nil, err
+	}
+	return answerCreated(created), nil
+}
+
+// answerCreated shows the secret that was made, this once.
+func answerCreated(created *subscription.Subscription) *createdSubscription {
+	out := &createdSubscription{
+		Status: http.StatusCreated, ETag: etag(created), Location: "/v1/subscriptions/" + created.ID, Body: shown{Subscription: *created},
+	}
+	if len(created.Secrets) > 0 {
+		out.Body.Secret = created.Secrets[0].Secret.Reveal()
+	}
+	return out
+}
