@@ -214,7 +214,7 @@ func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *problem {
 		h.Set("Allow", allow)
 		return newProblem(plain.status, "this path takes "+allow)
 	}
-	return newProblem(http.StatusNotFound, "there is nothing at this path: /openapi.json describes the API")
+	return newProblem(http.StatusNotFound, "there is nothing at this path: /docs describes the API for people, /openapi.json for programs")
 }
 
 // unsent is what the mux would have answered.

@@ -115,7 +115,7 @@ func TestUnrouted(t *testing.T) {
 	f := newFixture(t)
 	f.do("GET", "/v1/nope", "").want(http.StatusNotFound).mustContain("/openapi.json")
 	f.do("GET", "/", "").want(http.StatusNotFound)
-	f.do("GET", "/docs", "").want(http.StatusNotFound)
+	f.do("GET", "/doc", "").want(http.StatusNotFound).mustContain("/docs")
 	r := f.do("DELETE", "/v1/subscriptions", "").want(http.StatusMethodNotAllowed)
 	if got := r.header.Get("Allow"); got != "GET, HEAD, POST" {
 		t.Errorf("got Allow %q", got)

@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -17,8 +20,15 @@ type Paged struct {
 
 type listRequest struct {
 	Paged
-	State string   `query:"state" enum:"active,paused,disabled" doc:"Only subscriptions in this state."`
-	Label []string `query:"label,explode" doc:"Only subscriptions with this label: name, or name=value. Can be repeated; all must match."`
+	State   string   `query:"state" enum:"active,paused,disabled" doc:"Only subscriptions in this state."`
+	Label   []string `query:"label,explode" doc:"Only subscriptions with this label: name, or name=value. Can be repeated; all must match."`
+	Type    string   `query:"type" maxLength:"255" doc:"Only subscriptions whose types have this one, by itself or as <domain>.*; with <domain>.* those that want all of a domain." example:"git.push"`
+	Profile string   `query:"profile" maxLength:"63" doc:"Only subscriptions of this profile." example:"standard"`
+	Host    string   `query:"host" maxLength:"255" doc:"Only subscriptions whose endpoint is on this host; with a port only on that." example:"ci.example.com"`
+	Managed string   `query:"managed" enum:"jfrog,securesourcemanager,none" doc:"Only subscriptions that this API keeps; none: those kept through this one."`
+	Query   string   `query:"q" maxLength:"255" doc:"Only subscriptions with this text in their id or description, in whatever case."`
+
+	domain string // that of Type
 }
 
 // subscriptionPage is a part of all subscriptions.
@@ -46,6 +56,9 @@ func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, e
 			return nil, invalid("label", strconv.Quote(label)+" has no name: write name or name=value")
 		}
 	}
+	if t, err := a.catalogue.Resolve(in.Type); err == nil {
+		in.domain = t.Domain
+	}
 	snapshot, err := a.view.Sync(ctx)
 	if err != nil {
 		return nil, err
@@ -72,7 +85,16 @@ func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, e
 }
 
 func (in *listRequest) wants(sub *subscription.Subscription) bool {
-	if in.State != "" && string(sub.State) != in.State {
+	if in.State != "" && string(sub.State) != in.State || in.Profile != "" && sub.Profile != in.Profile {
+		return false
+	}
+	if in.Managed != "" && cmp.Or(sub.Managed.By, notManaged) != in.Managed {
+		return false
+	}
+	if in.Type != "" && !in.wantsType(sub) || in.Host != "" && !isOn(sub, in.Host) {
+		return false
+	}
+	if q := strings.ToLower(in.Query); q != "" && !strings.Contains(sub.ID, q) && !strings.Contains(strings.ToLower(sub.Description), q) {
 		return false
 	}
 	for _, label := range in.Label {
@@ -82,4 +104,19 @@ func (in *listRequest) wants(sub *subscription.Subscription) bool {
 		}
 	}
 	return true
+}
+
+// notManaged stands for the native API among those that keep subscriptions.
+const notManaged = "none"
+
+// wantsType reports whether a subscription has a type in its list, as it is or as all
+// of its domain.
+func (in *listRequest) wantsType(sub *subscription.Subscription) bool {
+	return slices.Contains(sub.Types, in.Type) || in.domain != "" && slices.Contains(sub.Types, in.domain+".*")
+}
+
+// isOn reports whether the endpoint of a subscription is on a host.
+func isOn(sub *subscription.Subscription, host string) bool {
+	u, err := url.Parse(sub.Endpoint.URL)
+	return err == nil && (strings.EqualFold(u.Hostname(), host) || strings.EqualFold(u.Host, host))
 }

@@ -39,6 +39,11 @@ func (a *Admin) routes() (http.Handler, error) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(document)
 	})
+	page, err := docsHandler(api.OpenAPI())
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("GET "+docsPath, page)
 	return a.Envelope(Face{}, mux), nil
 }
 

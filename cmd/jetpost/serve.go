@@ -406,6 +406,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		mux.Handle("/v1/", admin.RequireToken(token, a.Handler()))
 		mux.Handle("/v1/handshakes/", a.Callback())
 		mux.Handle("/openapi.json", a.Handler())
+		mux.Handle("/docs", a.Handler())
 	}
 	return a, nil
 }
