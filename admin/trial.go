@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -21,7 +23,7 @@ type Trial struct {
 type trialResult struct {
 	// Changes are shown for secrets too, which cannot be compared in any other way by
 	// those who keep subscriptions in files. Who can ask could as well replace them.
-	Changes []string `json:"changes" doc:"The fields that would be changed, secrets among them: endpoint.url, endpoint.secret_headers. Empty: none, or all since it would be created."`
+	Changes []string `json:"changes" doc:"The fields that would be changed, secrets among them: endpoint.url, endpoint.secret_headers.X-Key. Empty: none, or all since it would be created."`
 }
 
 // triedResponse describes the answer to what would create something.
@@ -32,6 +34,22 @@ func triedResponse(api huma.API) map[string]*huma.Response {
 			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[shown](), true, "")},
 		},
 	}}
+}
+
+// otherSecrets are the fields of those that are added, removed or another one.
+func otherSecrets(field string, before, after map[string]subscription.Secret) []string {
+	all := maps.Clone(before)
+	if all == nil {
+		all = map[string]subscription.Secret{}
+	}
+	maps.Copy(all, after)
+	var other []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if !before[name].Equal(after[name]) {
+			other = append(other, field+"."+name)
+		}
+	}
+	return other
 }
 
 // tryCreate is CreateSubscription, except that nothing is made.
@@ -58,7 +76,17 @@ func (a *Admin) tryChange(ctx context.Context, id string, change Change) (*oneSu
 	if err != nil {
 		return nil, err
 	}
-	changes := append([]string{}, subscription.Changes(old, sub)...)
+	changes := []string{}
+	for _, field := range subscription.Changes(old, sub) {
+		switch field { // which of them cannot be seen in any answer
+		case "endpoint.secret_headers":
+			changes = append(changes, otherSecrets(field, old.Endpoint.SecretHeaders, sub.Endpoint.SecretHeaders)...)
+		case "template.secrets":
+			changes = append(changes, otherSecrets(field, old.Template.Secrets, sub.Template.Secrets)...)
+		default:
+			changes = append(changes, field)
+		}
+	}
 	if old.State != sub.State {
 		changes = append(changes, "state")
 	}

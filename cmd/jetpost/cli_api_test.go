@@ -41,6 +41,7 @@ type apiServer struct {
 	js     jetstream.JetStream
 	layout stream.Layout
 
+	pass      http.HandlerFunc // what answers otherwise
 	mu        sync.Mutex
 	intercept http.HandlerFunc // answers instead, while it is set
 }
@@ -87,6 +88,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/events", admin.RequireToken(apiToken, ingest.Handler()))
 	mux.Handle("/v1/", admin.RequireToken(apiToken, api.Handler()))
+	s.pass = mux.ServeHTTP
 	admin.MountHealth(mux, nats.Conn(), view, prometheus.NewRegistry())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

@@ -232,10 +232,11 @@ func (c *client) send(ctx context.Context, method, path string, v, out any) erro
 	return c.call(ctx, method, path, nil, body, "application/json", out)
 }
 
-func (c *client) call(ctx context.Context, method, path string, query url.Values, body []byte, contentType string, out any) error {
+// call decodes an answer into out. header is names and values beyond the usual ones.
+func (c *client) call(ctx context.Context, method, path string, query url.Values, body []byte, contentType string, out any, header ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	resp, err := c.do(ctx, method, path, query, body, contentType)
+	resp, err := c.do(ctx, method, path, query, body, contentType, header...)
 	if err != nil {
 		return err
 	}
@@ -259,7 +260,7 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 
 // do returns a successful answer, whose body the caller closes, or an error; an
 // *apiError if the server has said what is wrong.
-func (c *client) do(ctx context.Context, method, path string, query url.Values, body []byte, contentType string) (*http.Response, error) {
+func (c *client) do(ctx context.Context, method, path string, query url.Values, body []byte, contentType string, header ...string) (*http.Response, error) {
 	address := c.url + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
@@ -275,6 +276,9 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -23,6 +23,8 @@ type commandLine struct {
 
 	Serve        serveCmd        `cmd:"" group:"Server" help:"Run jetpost: accept events, route them, deliver them."`
 	Subscription subscriptionCmd `cmd:"" aliases:"sub" group:"Operation" help:"Create, list and change subscriptions."`
+	Apply        applyCmd        `cmd:"" group:"Operation" help:"Make the server have the subscriptions that are in files."`
+	Export       exportCmd       `cmd:"" group:"Operation" help:"Write subscriptions into a file that apply takes back."`
 	Attempts     attemptsCmd     `cmd:"" group:"Operation" help:"List or follow the requests that were made."`
 	Deadletters  deadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List, show, redrive and discard deliveries that were given up."`
 	Redeliver    redeliverCmd    `cmd:"" group:"Operation" help:"Make one more attempt of a delivery."`
@@ -44,7 +46,9 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	e := &env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	if err := run(e, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "jetpost:", err)
+		if _, silent := errors.AsType[exitStatus](err); !silent {
+			fmt.Fprintln(os.Stderr, "jetpost:", err)
+		}
 		os.Exit(exitCode(err))
 	}
 }
@@ -91,6 +95,9 @@ func (e usageError) Unwrap() error { return e.error }
 func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return 2
+	}
+	if status, ok := errors.AsType[exitStatus](err); ok {
+		return int(status)
 	}
 	return 1
 }

@@ -46,39 +46,57 @@ func encodeYAML(w io.Writer, node *yaml.Node) error {
 func yamlOf(data json.RawMessage) (*yaml.Node, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	node, err := yamlValue(dec)
+	node, err := jsonReader{dec: dec}.value()
 	if err != nil {
 		return nil, fmt.Errorf("print YAML: %w", err)
 	}
 	return node, nil
 }
 
-// yamlValue reads the next value. A JSON decoder bounds the depth.
-func yamlValue(dec *json.Decoder) (*yaml.Node, error) {
-	token, err := dec.Token()
+// A jsonReader reads JSON into the form of YAML. The decoder bounds the depth.
+type jsonReader struct {
+	dec    *json.Decoder
+	lineAt func(offset int64) int // nil: the lines of the values are not told
+	twice  bool                   // keep a name that an object has twice
+}
+
+// value reads the next one.
+func (r jsonReader) value() (*yaml.Node, error) {
+	token, err := r.dec.Token()
 	if err != nil {
 		return nil, err
 	}
+	line := 0
+	if r.lineAt != nil {
+		line = r.lineAt(r.dec.InputOffset())
+	}
 	switch v := token.(type) {
 	case json.Delim:
+		read := r.object
 		if v == '[' {
-			return yamlArray(dec)
+			read = r.array
 		}
-		return yamlObject(dec)
-	case json.Number:
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: v.String()}, nil // without a tag it stays as it is
+		node, err := read()
+		if err == nil {
+			node.Line = line
+		}
+		return node, err
+	case json.Number: // without a tag it stays as it is
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: v.String(), Line: line}, nil
 	case string:
-		return yamlString(v), nil
+		node := yamlString(v)
+		node.Line = line
+		return node, nil
 	case bool:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(v)}, nil
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(v), Line: line}, nil
 	}
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null", Line: line}, nil
 }
 
-func yamlArray(dec *json.Decoder) (*yaml.Node, error) {
+func (r jsonReader) array() (*yaml.Node, error) {
 	node := &yaml.Node{Kind: yaml.SequenceNode}
-	for dec.More() {
-		item, err := yamlValue(dec)
+	for r.dec.More() {
+		item, err := r.value()
 		if err != nil {
 			return nil, err
 		}
@@ -87,36 +105,35 @@ func yamlArray(dec *json.Decoder) (*yaml.Node, error) {
 	if len(node.Content) == 0 {
 		node.Style = yaml.FlowStyle
 	}
-	_, err := dec.Token()
+	_, err := r.dec.Token()
 	return node, err
 }
 
-// yamlObject reads an object. Of a name that it has twice, as the data of an event may,
+// object reads an object. Of a name that it has twice, as the data of an event may,
 // the last value counts, as it does for most readers of JSON.
-func yamlObject(dec *json.Decoder) (*yaml.Node, error) {
+func (r jsonReader) object() (*yaml.Node, error) {
 	node := &yaml.Node{Kind: yaml.MappingNode}
 	at := map[string]int{}
-	for dec.More() {
-		name, err := dec.Token()
+	for r.dec.More() {
+		name, err := r.value() // a string
 		if err != nil {
 			return nil, err
 		}
-		value, err := yamlValue(dec)
+		value, err := r.value()
 		if err != nil {
 			return nil, err
 		}
-		key, _ := name.(string)
-		if i, twice := at[key]; twice {
+		if i, twice := at[name.Value]; twice && !r.twice {
 			node.Content[i] = value
 			continue
 		}
-		node.Content = append(node.Content, yamlString(key), value)
-		at[key] = len(node.Content) - 1
+		node.Content = append(node.Content, name, value)
+		at[name.Value] = len(node.Content) - 1
 	}
 	if len(node.Content) == 0 {
 		node.Style = yaml.FlowStyle
 	}
-	_, err := dec.Token()
+	_, err := r.dec.Token()
 	return node, err
 }
 

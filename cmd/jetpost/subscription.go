@@ -25,6 +25,7 @@ type subscriptionCmd struct {
 	Pause     subscriptionPauseCmd     `cmd:"" help:"Hold deliveries back. Events go on being matched."`
 	Resume    subscriptionResumeCmd    `cmd:"" help:"Make deliveries again, also after the receiver was gone."`
 	Rotate    subscriptionRotateCmd    `cmd:"" help:"Give a subscription a new signing secret."`
+	Secret    subscriptionSecretCmd    `cmd:"" help:"Show the signing secrets of a subscription, for its receiver."`
 	Handshake subscriptionHandshakeCmd `cmd:"" help:"Ask a receiver again whether it wants the deliveries."`
 	Breaker   subscriptionBreakerCmd   `cmd:"" help:"Show whether deliveries are held back because the endpoint is down, or end that."`
 	Test      subscriptionTestCmd      `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`

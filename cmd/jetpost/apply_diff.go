@@ -1,0 +1,217 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// A difference is a field that would be changed. Before or After is missing where
+// there is no such field. Secrets are placeholders in both.
+type difference struct {
+	Field  string          `json:"field"`
+	Before json.RawMessage `json:"before,omitempty"`
+	After  json.RawMessage `json:"after,omitempty"`
+	Secret bool            `json:"secret,omitempty"`
+}
+
+// differences are those of a step.
+func (s *step) differences() []difference {
+	found := []difference{}
+	switch s.does {
+	case applyCreated:
+		for _, field := range s.fields() {
+			found = append(found, difference{Field: field, After: rawAt(s.after, field), Secret: isSecret(field)})
+		}
+	case applyChanged:
+		for _, field := range s.changes {
+			found = append(found, fieldDifferences(field, rawAt(s.before, field), rawAt(s.after, field))...)
+		}
+	}
+	return found
+}
+
+// fields are those that the file of a new subscription has, as far as the server's
+// answer shows them.
+func (s *step) fields() []string {
+	var fields []string
+	for _, field := range []string{
+		"description", "types", "filters", "endpoint.url", "endpoint.query", "endpoint.method", "endpoint.headers", "endpoint.secret_headers",
+		"endpoint.timeout", "endpoint.proxy", "endpoint.tls", "profile", "settings", "template.payload", "template.secrets", "handshake.mode", "handshake.rate",
+		"delivery.max_in_flight", "delivery.ordered", "delivery.rate", "delivery.senders", "delivery.retry.schedule", "delivery.retry.jitter",
+		"delivery.max_age", "delivery.breaker.mode", "delivery.breaker.failures", "delivery.breaker.disable_after", "state", "labels", "secrets",
+	} {
+		_, given := s.wanted.lines[field]
+		given = given || field == "endpoint.query" || field == "state" && s.withState() // from the URL, and by --without-secrets
+		if field == "secrets" {
+			given = s.signedByFile()
+		}
+		if given && rawAt(s.after, field) != nil {
+			fields = append(fields, field)
+		}
+	}
+	return fields
+}
+
+// signedByFile reports whether the file has the signing secrets of a new subscription,
+// or it needs none: otherwise the server makes one.
+func (s *step) signedByFile() bool {
+	return s.wanted == nil || len(s.wanted.sub.Secrets) > 0 && !s.wanted.sub.Secrets[0].Secret.IsPlaceholder() || rawAt(s.after, "secrets") == nil
+}
+
+func (s *step) withState() bool { return string(rawAt(s.after, "state")) != `"`+string(subscription.Active)+`"` }
+
+// isSecret reports whether a field holds secrets.
+func isSecret(field string) bool {
+	return slices.Contains([]string{"secrets", "endpoint.query", "endpoint.secret_headers", "template.secrets"}, field) || secretField.MatchString(field)
+}
+
+// rawAt is the JSON of a field; nil where there is none.
+func rawAt(object json.RawMessage, field string) json.RawMessage {
+	for _, secrets := range []string{"endpoint.secret_headers.", "template.secrets."} {
+		if name, ok := strings.CutPrefix(field, secrets); ok { // which may have any characters
+			if found, ok := gjson.GetBytes(object, strings.TrimSuffix(secrets, ".")).Map()[name]; ok {
+				return json.RawMessage(found.Raw)
+			}
+			return nil
+		}
+	}
+	found := gjson.GetBytes(object, field)
+	if !found.Exists() {
+		return nil
+	}
+	return json.RawMessage(found.Raw)
+}
+
+// fieldDifferences takes maps apart: each of their entries is a field.
+func fieldDifferences(field string, before, after json.RawMessage) []difference {
+	secret := isSecret(field)
+	b, a := gjson.ParseBytes(before), gjson.ParseBytes(after)
+	if field == "secrets" || !b.IsObject() && !a.IsObject() {
+		return []difference{{Field: field, Before: before, After: after, Secret: secret}}
+	}
+	was, is := b.Map(), a.Map()
+	var found []difference
+	for _, name := range sortedKeys(union(was, is)) {
+		one := difference{Field: field + "." + name, Secret: secret}
+		if v, ok := was[name]; ok {
+			one.Before = json.RawMessage(v.Raw)
+		}
+		if v, ok := is[name]; ok {
+			one.After = json.RawMessage(v.Raw)
+		}
+		if string(one.Before) != string(one.After) {
+			found = append(found, one)
+		}
+	}
+	return found
+}
+
+func union[V any](a, b map[string]V) map[string]bool {
+	all := map[string]bool{}
+	for name := range a {
+		all[name] = true
+	}
+	for name := range b {
+		all[name] = true
+	}
+	return all
+}
+
+// print prints a difference as the lines that go and those that come:
+//
+//	- delivery.rate: 5
+//	+ delivery.rate: 10
+//	~ endpoint.query: another secret, which is not shown
+func (d *difference) print(w io.Writer) {
+	s := styleOf(w)
+	line := func(sign, colour, text string) {
+		_, _ = fmt.Fprintln(w, s.paint("    "+sign+" "+text, colour))
+	}
+	name := shown(d.Field, shownField)
+	switch before, after := readable(d.Before), readable(d.After); {
+	case d.Secret && d.Before != nil && d.After != nil && d.Field == "secrets":
+		line("~", yellow, name+": other signing secrets, which are not shown")
+	case d.Secret && d.Before != nil && d.After != nil:
+		line("~", yellow, name+": another secret, which is not shown")
+	case d.Secret && d.Field == "secrets" && d.Before == nil:
+		line("+", green, name+": "+subscription.Placeholder)
+	case d.Secret && d.Field == "secrets" && d.After == nil:
+		line("-", red, name+": "+subscription.Placeholder)
+	case strings.Contains(before+after, "\n"):
+		line("~", yellow, name+":")
+		for _, change := range lineChanges(before, after) {
+			colour := map[byte]string{'-': red, '+': green}[change[0]]
+			line("    "+change[:1], colour, shown(change[1:], s.limit(shownLine)))
+		}
+	default:
+		if d.Before != nil {
+			line("-", red, name+": "+shown(before, s.limit(shownLine)))
+		}
+		if d.After != nil {
+			line("+", green, name+": "+shown(after, s.limit(shownLine)))
+		}
+	}
+}
+
+// readable is a text as it is, and anything else in JSON.
+func readable(raw json.RawMessage) string {
+	if v := gjson.ParseBytes(raw); v.Type == gjson.String {
+		return v.String()
+	}
+	return string(raw)
+}
+
+// maxDiffLines bounds the work for a text that has been replaced by another one.
+const maxDiffLines = 1000
+
+// lineChanges are the lines of two texts, those that are only in one of them marked,
+// with one line of what both have around them.
+func lineChanges(before, after string) []string {
+	was, is := strings.Split(before, "\n"), strings.Split(after, "\n")
+	if len(was) > maxDiffLines || len(is) > maxDiffLines {
+		return []string{"-" + fmt.Sprintf("%d lines", len(was)), "+" + fmt.Sprintf("%d lines", len(is))}
+	}
+	common := make([][]int, len(was)+1) // length of what is common from here on
+	for i := range common {
+		common[i] = make([]int, len(is)+1)
+	}
+	for i := len(was) - 1; i >= 0; i-- {
+		for j := len(is) - 1; j >= 0; j-- {
+			if was[i] == is[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var all []string
+	i, j := 0, 0
+	for i < len(was) || j < len(is) {
+		switch {
+		case i < len(was) && j < len(is) && was[i] == is[j]:
+			all = append(all, " "+was[i])
+			i, j = i+1, j+1
+		case j == len(is) || i < len(was) && common[i+1][j] >= common[i][j+1]:
+			all = append(all, "-"+was[i])
+			i++
+		default:
+			all = append(all, "+"+is[j])
+			j++
+		}
+	}
+	var shownLines []string
+	for n, text := range all {
+		near := text[0] != ' ' || n > 0 && all[n-1][0] != ' ' || n+1 < len(all) && all[n+1][0] != ' '
+		if near {
+			shownLines = append(shownLines, text)
+		}
+	}
+	return shownLines
+}
