@@ -65,7 +65,9 @@ func (s *step) signedByFile() bool {
 	return s.wanted == nil || len(s.wanted.sub.Secrets) > 0 && !s.wanted.sub.Secrets[0].Secret.IsPlaceholder() || rawAt(s.after, "secrets") == nil
 }
 
-func (s *step) withState() bool { return string(rawAt(s.after, "state")) != `"`+string(subscription.Active)+`"` }
+func (s *step) withState() bool {
+	return string(rawAt(s.after, "state")) != `"`+string(subscription.Active)+`"`
+}
 
 // isSecret reports whether a field holds secrets.
 func isSecret(field string) bool {
@@ -126,9 +128,9 @@ func union[V any](a, b map[string]V) map[string]bool {
 
 // print prints a difference as the lines that go and those that come:
 //
-//	- delivery.rate: 5
-//	+ delivery.rate: 10
-//	~ endpoint.query: another secret, which is not shown
+//   - delivery.rate: 5
+//   - delivery.rate: 10
+//     ~ endpoint.query: another secret, which is not shown
 func (d *difference) print(w io.Writer) {
 	s := styleOf(w)
 	line := func(sign, colour, text string) {

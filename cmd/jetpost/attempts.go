@@ -18,7 +18,7 @@ type attemptsCmd struct {
 	apiFlags
 	outputFlag
 
-	ID     string `arg:"" optional:"" help:"Of which subscription. Default: all."`
+	ID     string `arg:"" optional:"" complete:"subscription" help:"Of which subscription. Default: all."`
 	Follow bool   `short:"f" env:"-" help:"Go on and print each request as it is made."`
 	Limit  int    `short:"n" env:"-" default:"20" placeholder:"N" help:"How many of the last ones to print. 0: all that are kept, 30 days."`
 }

@@ -16,7 +16,7 @@ type subscriptionBreakerCmd struct {
 	apiFlags
 	outputFlag
 
-	ID    string `arg:"" help:"Which subscription."`
+	ID    string `arg:"" complete:"subscription" help:"Which subscription."`
 	Reset bool   `env:"-" help:"Close it: deliveries that wait are made at once."`
 }
 

@@ -40,7 +40,7 @@ was too old (expired), the queue was full (overflow), or nobody could read it (u
 // letterFlags select dead letters.
 type letterFlags struct {
 	Reason []string `env:"-" placeholder:"REASON" enum:"exhausted,rejected,gone,expired,overflow,unreadable" help:"Only those given up for this reason. Can be repeated: for one of them."`
-	Type   []string `env:"-" placeholder:"TYPE" help:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated."`
+	Type   []string `env:"-" complete:"type" placeholder:"TYPE" help:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated."`
 	Since  string   `env:"-" placeholder:"WHEN" help:"Only those given up at this time or later: 2h, for two hours ago, or 2026-01-31T12:00:00Z."`
 	Until  string   `env:"-" placeholder:"WHEN" help:"Only those given up before this time."`
 }
@@ -101,7 +101,7 @@ type deadlettersListCmd struct {
 	outputFlag
 	letterFlags
 
-	ID      string `arg:"" optional:"" help:"Of which subscription. Default: all."`
+	ID      string `arg:"" optional:"" complete:"subscription" help:"Of which subscription. Default: all."`
 	Invalid bool   `env:"-" help:"Messages that no router or sender could read, instead of a subscription's."`
 	Limit   int    `short:"n" env:"-" default:"50" placeholder:"N" help:"How many of the last ones to print. 0: all that are kept, 90 days."`
 }

@@ -153,7 +153,7 @@ func (c *deadlettersDiscardCmd) Run(e *env) error {
 type letterSelection struct {
 	letterFlags
 
-	Which []string `arg:"" optional:"" name:"number|subscription" help:"Numbers of dead letters, or one subscription."`
+	Which []string `arg:"" optional:"" complete:"subscription" name:"number|subscription" help:"Numbers of dead letters, or one subscription."`
 	All   bool     `env:"-" help:"All of them."`
 }
 

@@ -218,7 +218,7 @@ type deadlettersJobsCmd struct {
 	apiFlags
 	outputFlag
 
-	ID string `arg:"" optional:"" help:"Which job to follow until it has ended. Default: all are listed."`
+	ID string `arg:"" optional:"" complete:"redrive" help:"Which job to follow until it has ended. Default: all are listed."`
 }
 
 // Help is the long text of --help.
@@ -267,7 +267,7 @@ type deadlettersCancelCmd struct {
 	apiFlags
 	outputFlag
 
-	ID string `arg:"" help:"Which job."`
+	ID string `arg:"" complete:"redrive" help:"Which job."`
 }
 
 // Help is the long text of --help.

@@ -19,8 +19,8 @@ type eventsCmd struct {
 
 // eventSelection is which events are meant.
 type eventSelection struct {
-	Domain   string    `env:"-" placeholder:"NAME" help:"Only events of this domain."`
-	Type     string    `env:"-" placeholder:"TYPE" help:"Only events of this type, or of a domain as <domain>.*"`
+	Domain   string    `env:"-" complete:"domain" placeholder:"NAME" help:"Only events of this domain."`
+	Type     string    `env:"-" complete:"type" placeholder:"TYPE" help:"Only events of this type, or of a domain as <domain>.*"`
 	FromTime time.Time `env:"-" placeholder:"TIME" help:"From what was stored at this time on: 2026-01-31T12:00:00Z."`
 	FromSeq  uint64    `env:"-" placeholder:"N" help:"From this sequence on; needs --domain or --type, since every domain counts by itself."`
 	Data     bool      `env:"-" help:"Print the whole event in CloudEvents' JSON format below its line."`

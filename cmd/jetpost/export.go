@@ -22,7 +22,7 @@ type exportCmd struct {
 	apiFlags
 	outputFlag
 
-	ID    []string `arg:"" optional:"" help:"Which subscriptions. Default: all."`
+	ID    []string `arg:"" optional:"" complete:"subscription" help:"Which subscriptions. Default: all."`
 	Label []string `env:"-" sep:"none" placeholder:"NAME[=VALUE]" help:"Only those with this label. Can be repeated; all must match."`
 	Full  bool     `env:"-" help:"Write defaults too, so that the file says all and does not depend on what the default of another version is."`
 }

@@ -36,6 +36,8 @@ type commandLine struct {
 	Watch        watchCmd        `cmd:"" group:"Sources" help:"Publish what happens to the files of a folder."`
 	Receiver     receiverCmd     `cmd:"" group:"Tools" help:"Run a receiver that verifies and prints what arrives."`
 	Bench        benchCmd        `cmd:"" group:"Tools" help:"Measure this machine: jetpost beside bare NATS and bare HTTP."`
+	Completion   completionCmd   `cmd:"" group:"Tools" help:"Print the script that completes commands in a shell."`
+	Complete     completeCmd     `cmd:"" name:"__complete" hidden:""`
 	Version      versionCmd      `cmd:"" group:"Tools" help:"Print the version."`
 }
 

@@ -32,7 +32,7 @@ type publishCmd struct {
 
 // eventFields are the attributes of the events to publish.
 type eventFields struct {
-	Type        string            `env:"-" group:"Event" placeholder:"TYPE" help:"Event type, as in git.push."`
+	Type        string            `env:"-" complete:"type" group:"Event" placeholder:"TYPE" help:"Event type, as in git.push."`
 	Source      string            `env:"-" group:"Event" default:"/jetpost/publish" placeholder:"URI" help:"Where it comes from, a URI reference."`
 	Subject     string            `env:"-" group:"Event" placeholder:"TEXT" help:"What it is about."`
 	Time        time.Time         `env:"-" group:"Event" placeholder:"TIME" help:"When it happened: 2026-01-31T12:00:00Z. Default: now."`

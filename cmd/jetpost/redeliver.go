@@ -17,7 +17,7 @@ type redeliverCmd struct {
 	apiFlags
 	outputFlag
 
-	Subscription string        `arg:"" help:"Whose delivery it is."`
+	Subscription string        `arg:"" complete:"subscription" help:"Whose delivery it is."`
 	Delivery     string        `arg:"" help:"Which one: the webhook-id, as jetpost attempts shows it."`
 	Wait         time.Duration `env:"-" default:"10s" help:"How long to wait for the attempt. 0s: not at all."`
 }

@@ -54,7 +54,7 @@ type schemasListCmd struct {
 	catalogueFlags
 	outputFlag
 
-	Domain string `env:"-" placeholder:"NAME" help:"Only types of this domain."`
+	Domain string `env:"-" complete:"domain" placeholder:"NAME" help:"Only types of this domain."`
 }
 
 // Help is the long text of --help.
@@ -135,7 +135,7 @@ type schemasShowCmd struct {
 	catalogueFlags
 	outputFlag
 
-	Type    string `arg:"" help:"Which event type."`
+	Type    string `arg:"" complete:"type" help:"Which event type."`
 	Schema  bool   `env:"-" xor:"part" help:"Print the JSON Schema only."`
 	Example bool   `env:"-" xor:"part" help:"Print the main example only: data to publish."`
 }
@@ -222,7 +222,7 @@ type schemasValidateCmd struct {
 	catalogueFlags
 	outputFlag
 
-	Type string `arg:"" help:"Which event type."`
+	Type string `arg:"" complete:"type" help:"Which event type."`
 	File string `arg:"" optional:"" default:"-" help:"File with the data of an event. Default: -, standard input."`
 }
 

@@ -161,7 +161,7 @@ type schemasDeleteCmd struct {
 	apiFlags
 	outputFlag
 
-	Domain string `arg:"" help:"Which domain."`
+	Domain string `arg:"" complete:"domain" help:"Which domain."`
 }
 
 // Help is the long text of --help.

@@ -12,7 +12,7 @@ type sendersCmd struct {
 	apiFlags
 	outputFlag
 
-	Subscription string `env:"-" placeholder:"ID" help:"Only those that make the deliveries of this subscription."`
+	Subscription string `env:"-" complete:"subscription" placeholder:"ID" help:"Only those that make the deliveries of this subscription."`
 }
 
 // Help is the long text of --help.

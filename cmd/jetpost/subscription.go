@@ -237,7 +237,7 @@ type subscriptionGetCmd struct {
 	apiFlags
 	outputFlag
 
-	ID string `arg:"" help:"Which subscription."`
+	ID string `arg:"" complete:"subscription" help:"Which subscription."`
 }
 
 // Run shows it.
@@ -274,7 +274,7 @@ type subscriptionUpdateCmd struct {
 	outputFlag
 	subscriptionFields
 
-	ID    string `arg:"" help:"Which subscription."`
+	ID    string `arg:"" complete:"subscription" help:"Which subscription."`
 	Patch string `env:"-" xor:"how" placeholder:"JSON" help:"JSON merge patch (RFC 7396) for what has no flag: null removes."`
 }
 
@@ -326,7 +326,7 @@ type subscriptionDeleteCmd struct {
 	apiFlags
 	outputFlag
 
-	ID []string `arg:"" help:"Which subscriptions."`
+	ID []string `arg:"" complete:"subscription" help:"Which subscriptions."`
 }
 
 // Run deletes them, as far as it gets.

@@ -20,7 +20,7 @@ type subscriptionPauseCmd struct {
 	apiFlags
 	outputFlag
 
-	ID     string `arg:"" help:"Which subscription."`
+	ID     string `arg:"" complete:"subscription" help:"Which subscription."`
 	Reason string `env:"-" placeholder:"TEXT" help:"Why, for those who look at it."`
 }
 
@@ -34,7 +34,7 @@ type subscriptionResumeCmd struct {
 	apiFlags
 	outputFlag
 
-	ID string `arg:"" help:"Which subscription."`
+	ID string `arg:"" complete:"subscription" help:"Which subscription."`
 }
 
 // Run resumes it.
@@ -63,7 +63,7 @@ type subscriptionRotateCmd struct {
 	apiFlags
 	outputFlag
 
-	ID      string        `arg:"" help:"Which subscription."`
+	ID      string        `arg:"" complete:"subscription" help:"Which subscription."`
 	Overlap time.Duration `env:"-" default:"24h" help:"How long deliveries carry signatures by the old secrets as well, 0s to 168h. 0s: the old ones are known to others."`
 	Secret  string        `env:"JETPOST_NEW_SECRET" placeholder:"SECRET" help:"The new secret. @FILE is read from a file. Default: one is made. Other users of this machine can read arguments: a file, or the environment variable, is safer."`
 }
@@ -111,7 +111,7 @@ type subscriptionHandshakeCmd struct {
 	apiFlags
 	outputFlag
 
-	ID   string        `arg:"" help:"Which subscription."`
+	ID   string        `arg:"" complete:"subscription" help:"Which subscription."`
 	Wait time.Duration `env:"-" default:"10s" help:"How long to wait for the answer. 0s: not at all."`
 }
 
@@ -166,8 +166,8 @@ type subscriptionTestCmd struct {
 	apiFlags
 	outputFlag
 
-	ID   string        `arg:"" help:"Which subscription."`
-	Type string        `env:"-" placeholder:"TYPE" help:"Which of its types to send an example of. Default: the first."`
+	ID   string        `arg:"" complete:"subscription" help:"Which subscription."`
+	Type string        `env:"-" complete:"type" placeholder:"TYPE" help:"Which of its types to send an example of. Default: the first."`
 	Wait time.Duration `env:"-" default:"10s" help:"How long to wait for the first attempt. 0s: not at all."`
 }
 

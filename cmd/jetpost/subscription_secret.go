@@ -10,7 +10,7 @@ type subscriptionSecretCmd struct {
 	apiFlags
 	outputFlag
 
-	ID string `arg:"" help:"Which subscription."`
+	ID string `arg:"" complete:"subscription" help:"Which subscription."`
 }
 
 // Help is the long text of --help.

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// completionCmd is `jetpost completion`.
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+}
+
+// Help is the long text of --help.
+func (c *completionCmd) Help() string {
+	return `Prints a script that completes commands, flags, their values, and the ids of what the
+server has: that is asked, for a second at most.
+
+  source <(jetpost completion bash)                                  in ~/.bashrc
+  jetpost completion zsh > "${fpath[1]}/_jetpost"                    once; before compinit
+  jetpost completion fish > ~/.config/fish/completions/jetpost.fish  once`
+}
+
+// Run prints the script.
+func (c *completionCmd) Run(e *env) error {
+	_, err := fmt.Fprint(e.stdout, map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[c.Shell])
+	return err
+}
+
+// completeCmd is what the scripts run: `jetpost __complete SHELL -- WORD...`, with the
+// words after the program's name up to that which is typed. It prints a candidate in
+// each line, with a tab and what it is; ":files" or ":dirs" leaves it to the shell.
+type completeCmd struct {
+	Shell string   `arg:""`
+	Words []string `arg:"" optional:"" passthrough:""`
+}
+
+// completionPatience is how long a person waits for a list of ids without a thought.
+const completionPatience = time.Second
+
+// Run prints the candidates. What cannot be found out is left out without a word: it
+// would end up in what is being typed.
+func (c *completeCmd) Run(e *env) error {
+	parser, err := newParser(e, &commandLine{})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, completionPatience)
+	defer cancel()
+	words := c.Words
+	if len(words) > 0 && words[0] == "--" { // of the script
+		words = words[1:]
+	}
+	if c.Shell == "bash" {
+		words = joinBroken(words)
+	}
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	for _, found := range (&completer{shell: c.Shell, ask: askServer(ctx)}).complete(parser.Model.Node, words) {
+		if _, err := fmt.Fprintln(e.stdout, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinBroken undoes that bash takes --flag=value for three words.
+func joinBroken(words []string) []string {
+	var joined []string
+	for i, word := range words {
+		last := len(joined) - 1
+		if last >= 0 && (word == "=" && strings.HasPrefix(joined[last], "--") || words[i-1] == "=" && strings.HasSuffix(joined[last], "=")) {
+			joined[last] += word
+			continue
+		}
+		joined = append(joined, word)
+	}
+	return joined
+}
+
+// A completer finds out what can come next.
+type completer struct {
+	shell string
+	ask   func(flags map[string]string, kind, prefix string) []string
+
+	flags    map[string]string // values of flags that were given
+	node     *kong.Node
+	args     int // positional arguments that were given
+	pending  *kong.Flag
+	onlyArgs bool // after --
+}
+
+func (c *completer) complete(root *kong.Node, words []string) []string {
+	c.node, c.flags = root, map[string]string{}
+	for _, word := range words[:len(words)-1] {
+		c.take(word)
+	}
+	typed := words[len(words)-1]
+	name, value, hasValue := strings.Cut(typed, "=")
+	switch {
+	case c.pending != nil:
+		return c.values(c.pending.Value, c.pending.PlaceHolder, typed, "")
+	case !c.onlyArgs && strings.HasPrefix(typed, "--") && hasValue:
+		flag := c.flag(name)
+		if flag == nil {
+			return nil
+		}
+		before := name + "="
+		if c.shell == "bash" { // which has taken it for a word of its own
+			before = ""
+		}
+		return c.values(flag.Value, flag.PlaceHolder, value, before)
+	case !c.onlyArgs && strings.HasPrefix(typed, "-"):
+		return c.flagNames(typed)
+	}
+	return append(c.commands(typed), c.positional(typed)...)
+}
+
+// take goes on past a word.
+func (c *completer) take(word string) {
+	switch {
+	case c.pending != nil:
+		c.flags[c.pending.Name] = word
+		c.pending = nil
+	case c.onlyArgs:
+		c.args++
+	case word == "--":
+		c.onlyArgs = true
+	case strings.HasPrefix(word, "-") && word != "-":
+		name, value, hasValue := strings.Cut(word, "=")
+		flag := c.flag(name)
+		switch {
+		case flag == nil:
+		case hasValue:
+			c.flags[flag.Name] = value
+		case !flag.IsBool():
+			c.pending = flag
+		}
+	default:
+		for _, child := range c.node.Children {
+			if child.Name == word || slices.Contains(child.Aliases, word) {
+				c.node = child
+				return
+			}
+		}
+		if c.node.DefaultCmd != nil {
+			c.node = c.node.DefaultCmd
+		}
+		c.args++
+	}
+}
+
+// flag is that of a word: --name, -n, or several letters of which the last counts.
+func (c *completer) flag(word string) *kong.Flag {
+	for _, flag := range c.visibleFlags() {
+		if word == "--"+flag.Name || slices.Contains(flag.Aliases, strings.TrimPrefix(word, "--")) ||
+			flag.Negated && word == "--no-"+flag.Name || flag.Short != 0 && len(word) > 1 && word[1] != '-' && strings.HasSuffix(word, string(flag.Short)) {
+			return flag
+		}
+	}
+	return nil
+}
+
+// visibleFlags are those of the command and of what is around it.
+func (c *completer) visibleFlags() []*kong.Flag {
+	var all []*kong.Flag
+	node := c.node
+	if node.DefaultCmd != nil {
+		node = node.DefaultCmd
+	}
+	for _, flags := range node.AllFlags(true) {
+		all = append(all, flags...)
+	}
+	return all
+}
+
+func (c *completer) flagNames(typed string) []string {
+	var found []string
+	for _, flag := range c.visibleFlags() {
+		names := []string{"--" + flag.Name}
+		if flag.Tag != nil && flag.Tag.Negatable != "" {
+			names = append(names, "--no-"+flag.Name)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name, typed) {
+				found = append(found, candidate(name, flag.Help))
+			}
+		}
+	}
+	return found
+}
+
+func (c *completer) commands(typed string) []string {
+	if c.onlyArgs || c.args > 0 {
+		return nil
+	}
+	var found []string
+	for _, child := range c.node.Children {
+		if !child.Hidden && strings.HasPrefix(child.Name, typed) {
+			found = append(found, candidate(child.Name, child.Help))
+		}
+	}
+	return found
+}
+
+// positional completes the next argument. The last one may take several.
+func (c *completer) positional(typed string) []string {
+	node := c.node
+	if node.DefaultCmd != nil {
+		node = node.DefaultCmd
+	}
+	if len(node.Positional) == 0 {
+		return nil
+	}
+	at := min(c.args, len(node.Positional)-1)
+	if arg := node.Positional[at]; at == c.args || arg.IsCumulative() {
+		return c.values(arg, "", typed, "")
+	}
+	return nil
+}
+
+// values completes a value. What stands before it in the same word comes before each.
+func (c *completer) values(value *kong.Value, placeholder, typed, before string) []string {
+	// Of a list that is typed with commas the last item is completed.
+	done := ""
+	if i := strings.LastIndexByte(typed, ','); i >= 0 && value.IsSlice() && value.Tag.Sep == ',' {
+		done = typed[:i+1]
+	}
+	var known []string
+	switch kind := value.Tag.Get("complete"); {
+	case value.Enum != "":
+		known = value.EnumSlice()
+	case kind == "profile":
+		known = profile.Names()
+	case kind != "":
+		known = c.ask(c.flags, kind, typed[len(done):])
+	case value.IsBool():
+		known = []string{"true", "false"}
+	case value.Tag.Type == "existingdir" || placeholder == "DIR":
+		return []string{":dirs"}
+	case slices.Contains([]string{"path", "existingfile"}, value.Tag.Type) || placeholder == "FILE" || strings.EqualFold(value.Name, "file"):
+		return []string{":files"}
+	}
+	var found []string
+	for _, one := range known {
+		if text, about, _ := strings.Cut(one, "\t"); text != "" && strings.HasPrefix(done+text, typed) {
+			found = append(found, candidate(before+done+text, about))
+		}
+	}
+	return found
+}
+
+// candidate is a line with what can be typed and what it is.
+func candidate(text, about string) string {
+	about, _, _ = strings.Cut(about, "\n")
+	if sentence, _, more := strings.Cut(about, ". "); more {
+		about = sentence + "."
+	}
+	if about = shown(about, shownField); about == "" {
+		return text
+	}
+	return text + "\t" + about
+}
+
+// askServer returns what asks the server for what it has of a kind.
+func askServer(ctx context.Context) func(flags map[string]string, kind, prefix string) []string {
+	return func(flags map[string]string, kind, prefix string) []string {
+		first := func(values ...string) string {
+			for _, value := range values {
+				if value != "" {
+					return value
+				}
+			}
+			return ""
+		}
+		api := apiFlags{
+			Server:    first(flags["server"], os.Getenv("JETPOST_SERVER")),
+			Token:     first(flags["token"], os.Getenv("JETPOST_TOKEN"), os.Getenv("JETPOST_ADMIN_TOKEN")),
+			TokenFile: first(flags["token-file"], os.Getenv("JETPOST_TOKEN_FILE")),
+		}
+		c, err := api.client(ctx)
+		if err != nil {
+			return nil
+		}
+		return c.known(ctx, kind, prefix)
+	}
+}
+
+// known is what the server has of a kind: the name of each and, after a tab, what it
+// is. It is nothing when it cannot be told.
+func (c *client) known(ctx context.Context, kind, prefix string) []string {
+	query, path := url.Values{}, ""
+	switch kind {
+	case "subscription":
+		path = "/v1/subscriptions"
+		query.Set("limit", "500")
+		if subscription.ValidID(prefix) { // the list is in order
+			query.Set("cursor", prefix)
+		}
+	case "type", "domain":
+		path = "/v1/event-types"
+	case "redrive":
+		path = "/v1/redrives"
+	default:
+		return nil
+	}
+	var page struct {
+		Items []struct {
+			ID          string    `json:"id"`
+			State       string    `json:"state"`
+			Types       []string  `json:"types"`
+			Type        string    `json:"type"`
+			Domain      string    `json:"domain"`
+			Description string    `json:"description"`
+			StartedAt   time.Time `json:"started_at"`
+		} `json:"items"`
+	}
+	if raw := json.RawMessage(nil); c.get(ctx, path, query, &raw) != nil || json.Unmarshal(raw, &page) != nil {
+		return nil
+	}
+	var found []string
+	for _, item := range page.Items {
+		switch kind {
+		case "subscription":
+			found = append(found, item.ID+"\t"+item.State+", "+strings.Join(item.Types, " "))
+		case "type":
+			found = append(found, item.Type+"\t"+item.Description)
+		case "domain":
+			if !slices.Contains(found, item.Domain) {
+				found = append(found, item.Domain)
+			}
+		case "redrive":
+			found = append(found, item.ID+"\t"+item.State+", started "+clock(item.StartedAt))
+		}
+	}
+	return found
+}
