@@ -66,6 +66,16 @@ func (c *benchCmd) Validate() error {
 	return nil
 }
 
+// Help is the long text of --help.
+func (c *benchCmd) Help() string {
+	return `Everything is measured beside the bare limits of this machine in the same run, since machines
+drift. It takes a few minutes and disturbs what else runs here.
+
+  jetpost bench
+  jetpost bench --measure throughput --fanout 1,10 --rounds 1
+  jetpost bench -o json > bench.json`
+}
+
 // Run measures and prints.
 func (c *benchCmd) Run(e *env) error {
 	tuneMemory()

@@ -134,6 +134,13 @@ type gitUninstallCmd struct {
 	Path string `arg:"" optional:"" default:"." type:"path" help:"The repository."`
 }
 
+// Help is the long text of --help.
+func (c *gitUninstallCmd) Help() string {
+	return `A hook that was there before is put back.
+
+  jetpost git uninstall path/to/repository`
+}
+
 // Run takes the hook out.
 func (c *gitUninstallCmd) Run(e *env) error {
 	removed, err := gitsource.Uninstall(e.ctx, gitFields{}.config(c.Path))
@@ -157,6 +164,13 @@ type gitFlushCmd struct {
 	gitFields
 
 	Path string `arg:"" optional:"" default:"." type:"path" help:"The repository."`
+}
+
+// Help is the long text of --help.
+func (c *gitFlushCmd) Help() string {
+	return `Those that the server refuses are kept in the repository, and said.
+
+  jetpost git flush path/to/repository`
 }
 
 // Run publishes what waits.

@@ -68,6 +68,20 @@ type serveCmd struct {
 	listening func(url string)
 }
 
+// Help is the long text of --help.
+func (c *serveCmd) Help() string {
+	return `Runs all of jetpost in one process, on an embedded NATS server, or a part of it on a NATS
+server or cluster of your own. The admin token is made at the first start, and the log says
+where it is. The process ends cleanly at SIGTERM: what is in flight is finished or handed back.
+
+Examples:
+
+  jetpost serve
+  jetpost serve --data /var/lib/jetpost --http 0.0.0.0:8080
+  jetpost serve --allow-target 127.0.0.0/8,10.1.0.0/16            endpoints in private networks
+  jetpost serve --roles sender --nats nats://nats.example.com --keyset keyset.json`
+}
+
 // Run serves until the context ends.
 func (c *serveCmd) Run(e *env) error {
 	log, flush := newLogger(e.stderr, c.LogLevel, c.LogFormat)

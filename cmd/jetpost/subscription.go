@@ -181,6 +181,15 @@ type subscriptionListCmd struct {
 	Label []string `env:"-" sep:"none" placeholder:"NAME[=VALUE]" help:"Only those with this label. Can be repeated; all must match."`
 }
 
+// Help is the long text of --help.
+func (c *subscriptionListCmd) Help() string {
+	return `In the order of their ids, all pages.
+
+  jetpost subscription list
+  jetpost subscription list --label team=red --label env
+  jetpost subscription list --state disabled -o json | jq -r '.[].id'`
+}
+
 // Run lists all pages.
 func (c *subscriptionListCmd) Run(e *env) error {
 	api, err := c.client(e.ctx)
@@ -238,6 +247,15 @@ type subscriptionGetCmd struct {
 	outputFlag
 
 	ID string `arg:"" complete:"subscription" help:"Which subscription."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionGetCmd) Help() string {
+	return `Shows how it is set up, whether its endpoint is up, and where its handshake stands. Secrets
+are not shown: see "jetpost subscription secret".
+
+  jetpost subscription get ci
+  jetpost subscription get ci -o yaml > ci.yaml`
 }
 
 // Run shows it.
@@ -327,6 +345,15 @@ type subscriptionDeleteCmd struct {
 	outputFlag
 
 	ID []string `arg:"" complete:"subscription" help:"Which subscriptions."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionDeleteCmd) Help() string {
+	return `The deliveries that wait are dropped, and their number is said. The records of requests
+and the dead letters stay, as long as they are kept.
+
+  jetpost subscription delete ci
+  jetpost subscription delete ci jars docs`
 }
 
 // Run deletes them, as far as it gets.

@@ -24,6 +24,14 @@ type subscriptionPauseCmd struct {
 	Reason string `env:"-" placeholder:"TEXT" help:"Why, for those who look at it."`
 }
 
+// Help is the long text of --help.
+func (c *subscriptionPauseCmd) Help() string {
+	return `What is in flight is finished. Events go on being matched, and their deliveries wait in the
+queue until the subscription is resumed.
+
+  jetpost subscription pause ci --reason 'the receiver is being moved'`
+}
+
 // Run pauses it.
 func (c *subscriptionPauseCmd) Run(e *env) error {
 	return c.act(e, &c.apiFlags, c.ID, "/pause", map[string]string{"reason": c.Reason}, "paused: deliveries wait until \"jetpost subscription resume "+c.ID+"\"")
@@ -35,6 +43,14 @@ type subscriptionResumeCmd struct {
 	outputFlag
 
 	ID string `arg:"" complete:"subscription" help:"Which subscription."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionResumeCmd) Help() string {
+	return `Deliveries that have waited are made at once. It also enables a subscription that was
+disabled, by hand or because its receiver was gone.
+
+  jetpost subscription resume ci`
 }
 
 // Run resumes it.
@@ -169,6 +185,15 @@ type subscriptionTestCmd struct {
 	ID   string        `arg:"" complete:"subscription" help:"Which subscription."`
 	Type string        `env:"-" complete:"type" placeholder:"TYPE" help:"Which of its types to send an example of. Default: the first."`
 	Wait time.Duration `env:"-" default:"10s" help:"How long to wait for the first attempt. 0s: not at all."`
+}
+
+// Help is the long text of --help.
+func (c *subscriptionTestCmd) Help() string {
+	return `The event is the example of its type in the catalogue, and goes to this subscription only,
+whatever its filters are. Exits with 1 when the receiver has not accepted it.
+
+  jetpost subscription test ci
+  jetpost subscription test ci --type git.pull_request --wait 30s`
 }
 
 // Run sends the event and waits for its first attempt. An attempt that failed is

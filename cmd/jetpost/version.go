@@ -10,6 +10,12 @@ type versionCmd struct {
 	outputFlag
 }
 
+// Help is the long text of --help.
+func (c *versionCmd) Help() string {
+	return `  jetpost version
+  jetpost version -o json | jq -r .version`
+}
+
 // Run prints what this program is made of.
 func (c *versionCmd) Run(e *env) error {
 	about := struct {
