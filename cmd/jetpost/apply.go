@@ -81,12 +81,12 @@ type applyResult struct {
 }
 
 // errDifferent is the exit status of --exit-code.
-var errDifferent = exitStatus(2)
+var errDifferent = exitStatusError(2)
 
-// exitStatus is an error of which everything is said by the exit status.
-type exitStatus int
+// exitStatusError is an error of which everything is said by the exit status.
+type exitStatusError int
 
-func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+func (s exitStatusError) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 // Run applies.
 func (c *applyCmd) Run(e *env) error {
@@ -126,7 +126,7 @@ func (c *applyCmd) checkLabel(all []*wanted) error {
 		return nil
 	}
 	name, value, exact := strings.Cut(c.Label, "=")
-	var wrong invalidFiles
+	var wrong invalidFilesError
 	for _, w := range all {
 		if have, ok := w.sub.Labels[name]; !ok || exact && have != value {
 			wrong = append(wrong, misfit{w.at("labels"), "labels", w.ID + " does not have the label " + c.Label + ", which --label asks of all"})
@@ -168,10 +168,13 @@ func (c *applyCmd) confirm(e *env, deletions []*step) error {
 		ids = append(ids, s.id)
 	}
 	what := fmt.Sprintf("%d subscriptions that are not in the files: %s", len(ids), shown(strings.Join(ids, ", "), shownLine))
+	if len(ids) == 1 {
+		what = "the subscription " + shown(ids[0], shownField) + ", which is not in the files"
+	}
 	if !isTerminal(e.stdin) || slices.Contains(c.File, "-") {
 		return fmt.Errorf("nothing was changed: --prune would delete %s\ngive --yes, or look at it first with --dry-run", what)
 	}
-	_, _ = fmt.Fprintf(e.stderr, "Delete %s, and the deliveries that wait for them? [y/N] ", what)
+	_, _ = fmt.Fprintf(e.stderr, "Delete %s, with the deliveries that wait? [y/N] ", what)
 	answer, err := bufio.NewReader(interruptible(e.ctx, e.stdin)).ReadString('\n')
 	if e.ctx.Err() != nil {
 		return e.ctx.Err()

@@ -184,9 +184,9 @@ func lineChanges(before, after string) []string {
 	for i := range common {
 		common[i] = make([]int, len(is)+1)
 	}
-	for i := len(was) - 1; i >= 0; i-- {
-		for j := len(is) - 1; j >= 0; j-- {
-			if was[i] == is[j] {
+	for i, line := range slices.Backward(was) {
+		for j, other := range slices.Backward(is) {
+			if line == other {
 				common[i][j] = common[i+1][j+1] + 1
 			} else {
 				common[i][j] = max(common[i+1][j], common[i][j+1])

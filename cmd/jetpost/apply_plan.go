@@ -48,16 +48,16 @@ type applier struct {
 const plannersAtOnce = 8
 
 // plan finds out what is to be done, and changes nothing. An error of type
-// invalidFiles has everything that the server would refuse.
+// invalidFilesError has everything that the server would refuse.
 func (a *applier) plan(ctx context.Context, all []*wanted) ([]*step, error) {
 	steps := make([]*step, len(all))
-	refused := make([]invalidFiles, len(all))
+	refused := make([]invalidFilesError, len(all))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(plannersAtOnce)
 	for i, w := range all {
 		group.Go(func() error {
 			s, err := a.planOne(ctx, w)
-			if wrong, ok := errors.AsType[invalidFiles](err); ok {
+			if wrong, ok := errors.AsType[invalidFilesError](err); ok {
 				refused[i] = wrong
 				return nil
 			}
@@ -68,7 +68,7 @@ func (a *applier) plan(ctx context.Context, all []*wanted) ([]*step, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var wrong invalidFiles
+	var wrong invalidFilesError
 	for _, misfits := range refused {
 		wrong = append(wrong, misfits...)
 	}
@@ -156,7 +156,7 @@ func (a *applier) creation(w *wanted) ([]byte, error) {
 	if a.withoutSecrets {
 		return withMember(w.bare, "state", subscription.Paused)
 	}
-	var wrong invalidFiles
+	var wrong invalidFilesError
 	for _, field := range w.missing {
 		wrong = append(wrong, misfit{w.at(field), field, subscription.Placeholder + " stands for a secret that this server does not have: " +
 			"write where it is, as {env: NAME} or {file: PATH}, or use --without-secrets to create the subscription paused and without it"})
@@ -188,8 +188,8 @@ func withMember(object []byte, name string, value any) ([]byte, error) {
 }
 
 // misfitsOf says where in the files the server has found something.
-func misfitsOf(w *wanted, answer *apiError) invalidFiles {
-	var wrong invalidFiles
+func misfitsOf(w *wanted, answer *apiError) invalidFilesError {
+	var wrong invalidFilesError
 	for _, one := range answer.Errors {
 		wrong = append(wrong, misfit{w.at(one.Field), one.Field, one.Message})
 	}

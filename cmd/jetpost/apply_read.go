@@ -60,10 +60,10 @@ func (m misfit) String() string {
 	return text + shown(m.message, shownLine)
 }
 
-// invalidFiles is all that is wrong with the files.
-type invalidFiles []misfit
+// invalidFilesError is all that is wrong with the files.
+type invalidFilesError []misfit
 
-func (f invalidFiles) Error() string {
+func (f invalidFilesError) Error() string {
 	const most = 50
 	var b strings.Builder
 	fmt.Fprintf(&b, "nothing was changed: the files have %d mistakes", len(f))
@@ -85,13 +85,13 @@ func (f invalidFiles) Error() string {
 type subscriptionReader struct {
 	stdin  io.Reader
 	found  []*wanted
-	wrong  invalidFiles
+	wrong  invalidFilesError
 	byID   map[string]*wanted
 	lookup func(string) (string, bool) // of the environment
 }
 
 // readSubscriptions reads files, folders with all below them, and standard input for
-// "-". An error of type invalidFiles has everything that is wrong.
+// "-". An error of type invalidFilesError has everything that is wrong.
 func readSubscriptions(paths []string, stdin io.Reader) ([]*wanted, error) {
 	r := &subscriptionReader{stdin: stdin, byID: map[string]*wanted{}, lookup: os.LookupEnv}
 	for _, path := range paths {

@@ -300,3 +300,27 @@ func TestExport(t *testing.T) {
 	}
 	fresh.cliWith(t.Context(), mended, "apply", "-f", "-", "--dry-run", "--exit-code").ok("4 unchanged")
 }
+
+// What a compatible API keeps is not deleted by files that know nothing of it, and not
+// exported into such files.
+func TestManagedSubscriptionsAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := newAPIServer(t)
+	for _, id := range []string{"hook", "old"} {
+		s.cli("subscription", "create", "--id", id, "--types", "git.push", "--url", "http://127.0.0.1:9000/", "--label", "from=git").ok()
+	}
+	s.setIntercept(func(w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		s.pass(answer, r)
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write([]byte(strings.Replace(answer.Body.String(), `"id":"hook",`, `"id":"hook","managed":{"by":"jfrog","name":"releases"},`, 1)))
+	})
+	file := tempFile(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
+	s.cli("apply", "-f", file, "--prune", "--label", "from", "--yes").ok("ci created", "old deleted", "1 created, 1 deleted")
+	s.cli("subscription", "get", "hook").ok()
+	r := s.cli("export").ok("id: ci")
+	if strings.Contains(r.stdout, "hook") || !strings.Contains(r.stderr, "subscription hook is left out: the jfrog API keeps it") {
+		t.Errorf("got\n%s%s", r.stdout, r.stderr)
+	}
+	s.cli("export", "hook").fails("is kept by the jfrog API")
+}

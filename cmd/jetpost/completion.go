@@ -300,10 +300,9 @@ func askServer(ctx context.Context) func(flags map[string]string, kind, prefix s
 // known is what the server has of a kind: the name of each and, after a tab, what it
 // is. It is nothing when it cannot be told.
 func (c *client) known(ctx context.Context, kind, prefix string) []string {
-	query, path := url.Values{}, ""
+	query, path := url.Values{}, "/v1/subscriptions"
 	switch kind {
 	case "subscription":
-		path = "/v1/subscriptions"
 		query.Set("limit", "500")
 		if subscription.ValidID(prefix) { // the list is in order
 			query.Set("cursor", prefix)

@@ -48,7 +48,7 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	e := &env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	if err := run(e, os.Args[1:]); err != nil {
-		if _, silent := errors.AsType[exitStatus](err); !silent {
+		if _, silent := errors.AsType[exitStatusError](err); !silent {
 			fmt.Fprintln(os.Stderr, "jetpost:", err)
 		}
 		os.Exit(exitCode(err))
@@ -98,7 +98,7 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return 2
 	}
-	if status, ok := errors.AsType[exitStatus](err); ok {
+	if status, ok := errors.AsType[exitStatusError](err); ok {
 		return int(status)
 	}
 	return 1

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -176,7 +177,11 @@ func details(w io.Writer, pairs ...string) error {
 	var b bytes.Buffer
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
-			fmt.Fprintf(&b, "  %s  %s\n", pad(pairs[i], width), s.tinted(shown(pairs[i+1], s.limit(shownLine))))
+			value := shown(pairs[i+1], s.limit(shownLine))
+			if tells(strings.ToUpper(pairs[i])) {
+				value = s.tinted(value)
+			}
+			fmt.Fprintf(&b, "  %s  %s\n", pad(pairs[i], width), value)
 		}
 	}
 	_, err := w.Write(b.Bytes())

@@ -125,7 +125,7 @@ func (t *table) flush() error {
 // tells reports whether a column says how something stands.
 func tells(header string) bool {
 	switch header {
-	case "STATE", "OUTCOME", "REASON", "RESULT", "CHANGE":
+	case "STATE", "OUTCOME", "REASON", "RESULT", "CHANGE", "BREAKER":
 		return true
 	}
 	return false
