@@ -44,6 +44,21 @@ type applier struct {
 	withoutSecrets bool
 }
 
+// applyTries bounds the requests for one thing, of those that may succeed later: a
+// server limits how many it takes at a time.
+const applyTries = 6
+
+func (a *applier) call(ctx context.Context, method, path string, query url.Values, body []byte, out any, header ...string) error {
+	var wait retryWait
+	for try := 1; ; try++ {
+		err := a.api.call(ctx, method, path, query, body, "application/json", out, header...)
+		answer, ok := errors.AsType[*apiError](err)
+		if !ok || !answer.temporary() || try == applyTries || !wait.pause(ctx, err) {
+			return err
+		}
+	}
+}
+
 // plannersAtOnce bounds the requests that find out what is to be done.
 const plannersAtOnce = 8
 
@@ -106,13 +121,13 @@ func conflicts(answer *apiError) bool {
 func (a *applier) tryOne(ctx context.Context, w *wanted) (*step, error) {
 	dryRun := url.Values{"dry_run": {"true"}}
 	s := &step{wanted: w, id: w.ID}
-	err := a.api.get(ctx, subscriptionPath(w.ID), nil, &s.before)
+	err := a.call(ctx, http.MethodGet, subscriptionPath(w.ID), nil, nil, &s.before)
 	if answer, ok := errors.AsType[*apiError](err); ok && answer.Status == http.StatusNotFound {
 		s.does, s.before = applyCreated, nil
 		if s.body, err = a.creation(w); err != nil {
 			return nil, err
 		}
-		err = a.api.call(ctx, http.MethodPost, "/v1/subscriptions", dryRun, s.body, "application/json", &s.after)
+		err = a.call(ctx, http.MethodPost, "/v1/subscriptions", dryRun, s.body, &s.after)
 		return s, err
 	}
 	if err != nil {
@@ -126,7 +141,7 @@ func (a *applier) tryOne(ctx context.Context, w *wanted) (*step, error) {
 	if s.body, err = w.replacement(now.State); err != nil {
 		return nil, err
 	}
-	if err := a.api.call(ctx, http.MethodPut, subscriptionPath(w.ID), dryRun, s.body, "application/json", &s.after, "If-Match", s.etag()); err != nil {
+	if err := a.call(ctx, http.MethodPut, subscriptionPath(w.ID), dryRun, s.body, &s.after, "If-Match", s.etag()); err != nil {
 		return nil, err
 	}
 	var tried struct {
@@ -223,7 +238,7 @@ func (a *applier) again(ctx context.Context, s *step) (*step, error) {
 		return next, nil
 	}
 	next := &step{id: s.id, does: applyDeleted}
-	err := a.api.get(ctx, subscriptionPath(s.id), nil, &next.before)
+	err := a.call(ctx, http.MethodGet, subscriptionPath(s.id), nil, nil, &next.before)
 	if answer, ok := errors.AsType[*apiError](err); ok && answer.Status == http.StatusNotFound {
 		next.does = applyUnchanged // it is gone
 		return next, nil
@@ -243,11 +258,11 @@ func (a *applier) send(ctx context.Context, s *step) error {
 	var err error
 	switch s.does {
 	case applyCreated:
-		err = a.api.call(ctx, http.MethodPost, "/v1/subscriptions", nil, s.body, "application/json", nil)
+		err = a.call(ctx, http.MethodPost, "/v1/subscriptions", nil, s.body, nil)
 	case applyChanged:
-		err = a.api.call(ctx, http.MethodPut, subscriptionPath(s.id), nil, s.body, "application/json", nil, "If-Match", s.etag())
+		err = a.call(ctx, http.MethodPut, subscriptionPath(s.id), nil, s.body, nil, "If-Match", s.etag())
 	case applyDeleted:
-		err = a.api.call(ctx, http.MethodDelete, subscriptionPath(s.id), nil, nil, "", nil, "If-Match", s.etag())
+		err = a.call(ctx, http.MethodDelete, subscriptionPath(s.id), nil, nil, nil, "If-Match", s.etag())
 	}
 	if answer, ok := errors.AsType[*apiError](err); ok && answer.rejects() && s.wanted != nil {
 		return misfitsOf(s.wanted, answer)

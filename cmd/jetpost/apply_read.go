@@ -39,6 +39,9 @@ type wanted struct {
 // at is where a field stands, or the nearest one around it.
 func (w *wanted) at(field string) string {
 	line := w.line
+	if found, ok := w.lines["secret"]; ok && strings.HasPrefix(field, "secrets") {
+		line = found // which is a way to write it
+	}
 	for field != "" {
 		if found, ok := w.lines[field]; ok {
 			line = found

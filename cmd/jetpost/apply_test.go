@@ -126,6 +126,7 @@ func TestApplyMistakes(t *testing.T) {
 		{"not a subscription", "- 1\n", []string{"a.yaml:1: this is not a subscription"}},
 		{"no variable", good + "secret: {env: JETPOST_NOT_SET_ANYWHERE}\n", []string{"a.yaml:4: secret: the environment has no variable"}},
 		{"no file", good + "secret: {file: nope}\n", []string{"a.yaml:4: secret: open ", "no such file"}},
+		{"a secret that is none", good + "secret: swordfish\n", []string{"a.yaml:4: secrets[0].secret: "}},
 		{"a list for a secret", "id: x\nendpoint: {query: [secret]}", []string{"a.yaml:2: endpoint.query: is a secret: write where it is"}},
 		{"what only the server knows", "id: x\ntypes:\n  - git.push\n  - git.nope\nendpoint:\n  url: http://10.0.0.1/\n---\nid: y\ntypes: [nope.x]\nendpoint: {url: 'http://127.0.0.1/'}", []string{
 			`a.yaml:4: types[1]: unknown event type "git.nope"`, "a.yaml:6: endpoint.url: ", "a.yaml:9: types[0]: ",
@@ -323,4 +324,19 @@ func TestManagedSubscriptionsAreLeftAlone(t *testing.T) {
 		t.Errorf("got\n%s%s", r.stdout, r.stderr)
 	}
 	s.cli("export", "hook").fails("is kept by the jfrog API")
+}
+
+// A server that is busy is asked again.
+func TestApplyIsPatient(t *testing.T) {
+	t.Parallel()
+	s := newAPIServer(t)
+	var asked atomic.Int32
+	s.setIntercept(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1)%2 == 1 {
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		s.pass(w, r)
+	})
+	s.cliWith(t.Context(), "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\n", "apply", "-f", "-").ok("ci created")
 }
