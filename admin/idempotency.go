@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -121,9 +122,7 @@ func (a *Admin) idempotent(w http.ResponseWriter, r *http.Request, next http.Han
 	}()
 	next.ServeHTTP(held, r)
 	held.whole = true
-	for name, values := range held.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), held.header)
 	a.keyed.end(r.Context(), under, held)
 	if held.status == 0 {
 		held.status = http.StatusOK

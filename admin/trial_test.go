@@ -59,7 +59,8 @@ func TestTrialOfChange(t *testing.T) {
 		}
 	}
 	f.do("PUT", "/v1/subscriptions/ci?dry_run=true", first, "If-Match", `"7"`).want(http.StatusPreconditionFailed)
-	f.do("PUT", "/v1/subscriptions/nope?dry_run=true", first).want(http.StatusNotFound)
+	f.do("PUT", "/v1/subscriptions/nope?dry_run=true", strings.Replace(first, `"ci"`, `"nope"`, 1)).want(http.StatusOK)
+	f.do("GET", "/v1/subscriptions/nope", "").want(http.StatusNotFound)
 	f.do("PATCH", "/v1/subscriptions/ci?dry_run=true", `{"types":[]}`).want(http.StatusUnprocessableEntity)
 	if got := f.do("GET", "/v1/subscriptions/ci", "").want(http.StatusOK).header.Get("ETag"); got != etag {
 		t.Errorf("a trial has changed the subscription: ETag %s, was %s", got, etag)
