@@ -414,10 +414,10 @@ func (l Layout) platformStreams() []jetstream.StreamConfig {
 			MaxMsgSize: 64 << 10, Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 1000,
 		},
 		{
-			Name: l.stream("AUDIT"), Subjects: []string{l.subject("audit", ">")},
+			Name: l.Audit(), Subjects: []string{l.AuditSubject(">")},
 			Description: "jetpost: who changed what",
 			Retention:   jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
-			Replicas: l.replicas, MaxAge: 400 * 24 * time.Hour, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: maxKept,
+			Replicas: l.replicas, MaxAge: AuditAge, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: maxKept,
 			Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 100,
 			DenyDelete: true, DenyPurge: true,
 		},

@@ -52,6 +52,8 @@ func TestNamesGolden(t *testing.T) {
 		row("dead letters", l.DeadLetters())
 		row("dead letter subject", l.DeadLetterSubject("ci"))
 		row("what no router could read", l.DeadLetterSubject(stream.InvalidLetters))
+		row("audit trail", l.Audit())
+		row("audit subject", l.AuditSubject("subscription.create"))
 		row("subscriptions bucket", l.SubscriptionsBucket())
 		row("subscriptions stream", l.SubscriptionsStream())
 		row("catalog bucket", l.CatalogBucket())

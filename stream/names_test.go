@@ -19,7 +19,7 @@ import (
 // the whole literal, where a program would append one: "… no more attempts." is a
 // sentence.
 var spelledOut = regexp.MustCompile(
-	`\b(EVENTS|DELIVERIES|RETRIES)_|\b(ATTEMPTS|DEADLETTERS)\b` +
+	`\b(EVENTS|DELIVERIES|RETRIES)_|\b(ATTEMPTS|DEADLETTERS|AUDIT)\b` +
 		`|\$(KV|JS)\.|\bKV_` +
 		`|(^|[^A-Za-z_-])(deliveries|retries|attempts|deadletters)\.[A-Za-z0-9_*>%<{$]` +
 		`|^(deliveries|retries|attempts|deadletters)\.$`)

@@ -65,6 +65,9 @@ func (l Layout) Permissions(role Role) Permissions {
 			l.AttemptSubject("*"),
 			l.DeadLetterSubject("*"),
 			l.EventSubject(OperationalDomain, ">"),
+			// What it changes is on the audit trail first, behind the last record there is.
+			l.AuditSubject(">"),
+			apiPrefix+"STREAM.MSG.GET."+l.Audit(),
 			apiPrefix+"STREAM.INFO.*", // how long the first delivery of a queue has waited
 			// A record may be there already: see Log.Record in package delivery.
 			apiPrefix+"DIRECT.GET."+l.Attempts(),
@@ -137,6 +140,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.IdempotencyStream()+"."+l.IdempotencyKey("*"),
 			l.IdempotencyKey("*"),
 			l.StateProbeSubject(RoleControl),
+			l.AuditSubject(">"),
 			l.EventSubject(OperationalDomain, ">"),
 		)
 	default:

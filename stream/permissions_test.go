@@ -157,6 +157,12 @@ func TestPermissions(t *testing.T) {
 		{"get a dead letter", api + "DIRECT.GET." + l.DeadLetters(), []stream.Role{control}},
 		{"delete a dead letter", api + "STREAM.MSG.DELETE." + l.DeadLetters(), []stream.Role{control}},
 		{"delete an attempt", api + "STREAM.MSG.DELETE." + l.Attempts(), nil},
+		{"write on the audit trail", l.AuditSubject("subscription.create"), []stream.Role{sender, control}},
+		{"write on the audit trail elsewhere", other.AuditSubject("subscription.create"), nil},
+		{"read its last record", api + "STREAM.MSG.GET." + l.Audit(), []stream.Role{sender, control}},
+		{"read the audit trail", api + "CONSUMER.CREATE." + l.Audit() + ".any", []stream.Role{control}},
+		{"delete an audit record", api + "STREAM.MSG.DELETE." + l.Audit(), nil},
+
 		{"keep a redrive job", "$KV.acme_state." + stream.StateRedrive("rd-1"), []stream.Role{sender, control}},
 		{"keep a redrive job elsewhere", "$KV.umbrella_state." + stream.StateRedrive("rd-1"), nil},
 		{"read a redrive job", api + "DIRECT.GET." + l.StateStream() + ".$KV.acme_state." + stream.StateRedrive("rd-1"), []stream.Role{sender, control}},
