@@ -51,12 +51,27 @@ type Store struct {
 	layout stream.Layout
 	live   *Live
 	log    *zap.Logger
+	within Within
+}
+
+// A Within has something to do around a write: it is called with the domain before and
+// after it, nil where there is none, has to call write, and returns its error. What
+// could not be read is a Domain with its name only.
+type Within func(ctx context.Context, before, after *Domain, write func() error) error
+
+// Within has each write made within w. To be called before the store is used.
+func (s *Store) Within(w Within) *Store {
+	s.within = w
+	return s
 }
 
 // NewStore makes a store on a connection with the permissions of
 // stream.RoleControl. live must be kept running by the caller.
 func NewStore(js jetstream.JetStream, layout stream.Layout, live *Live, log *zap.Logger) *Store {
-	return &Store{js: js, layout: layout, live: live, log: log.Named("schemas")}
+	return &Store{
+		js: js, layout: layout, live: live, log: log.Named("schemas"),
+		within: func(_ context.Context, _, _ *Domain, write func() error) error { return write() },
+	}
 }
 
 // PutOptions change what Put does.
@@ -116,7 +131,17 @@ func (s *Store) Put(ctx context.Context, name string, files Files, options PutOp
 		if change.Unchanged {
 			return change, nil
 		}
-		change.Domain.Revision, err = s.write(ctx, name, value, catalogue.revision)
+		var before *Domain
+		if old, readable := catalogue.Domain(name); readable {
+			before = &old
+		} else if !change.Created {
+			before = &Domain{Name: name}
+		}
+		err = s.within(ctx, before, &change.Domain, func() error {
+			var err error
+			change.Domain.Revision, err = s.write(ctx, name, value, catalogue.revision)
+			return err
+		})
 		switch {
 		case err == nil:
 			s.log.Info("domain registered", zap.String("domain", name), zap.Uint64("revision", change.Domain.Revision),
@@ -284,10 +309,13 @@ func (s *Store) Delete(ctx context.Context, name string, revision uint64) error 
 	if err != nil {
 		return fmt.Errorf("delete domain %s: %w", name, err)
 	}
-	err = kv.Purge(ctx, name, jetstream.LastRevision(d.Revision))
-	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-		err = ErrConflict
-	}
+	err = s.within(ctx, &d, nil, func() error {
+		err := kv.Purge(ctx, name, jetstream.LastRevision(d.Revision))
+		if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+			err = ErrConflict
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("delete domain %s: %w", name, err)
 	}

@@ -1,11 +1,13 @@
 package subscription
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Changes are the names of the fields, as the API has them, in which after is another
@@ -16,6 +18,19 @@ func Changes(before, after *Subscription) []string {
 	collectChanges(reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem(), "", &changed)
 	slices.Sort(changed)
 	return changed
+}
+
+// same reports whether two versions of a subscription are the same but for when it was
+// stored: what people wish for, and what jetpost writes into it.
+func same(before, after *Subscription) bool {
+	if len(Changes(before, after)) > 0 { // which knows secrets
+		return false
+	}
+	was, is := *before, *after
+	was.Revision, was.UpdatedAt, is.Revision, is.UpdatedAt = 0, time.Time{}, 0, time.Time{}
+	a, err1 := json.Marshal(&was)
+	b, err2 := json.Marshal(&is)
+	return err1 == nil && err2 == nil && bytes.Equal(a, b)
 }
 
 // ownFields are those that nobody can wish for.

@@ -192,17 +192,36 @@ func (s *Store) conflict(ctx context.Context, id string, err error) error {
 
 // Change reads a subscription, lets change work on it and stores it, again from
 // the start while others change it at the same time. An error of change ends it
-// and is returned as it is.
+// and is returned as it is. What change leaves as it was is not stored again, and
+// keeps its revision.
 func (s *Store) Change(ctx context.Context, id string, change func(*Subscription) error) (*Subscription, error) {
+	return s.ChangeWithin(ctx, id, change, func(_, _ *Subscription, write func() error) error { return write() })
+}
+
+// ChangeWithin is Change for who has something to do around each write: within is
+// called with the subscription before and after it, which it must not change, has to
+// call write, and returns its error. It is not called when there is nothing to write.
+func (s *Store) ChangeWithin(ctx context.Context, id string, change func(*Subscription) error,
+	within func(before, after *Subscription, write func() error) error,
+) (*Subscription, error) {
 	for try := 1; ; try++ {
 		sub, err := s.Get(ctx, id)
 		if err != nil {
 			return nil, err
 		}
+		before := sub.Clone()
 		if err := change(sub); err != nil {
 			return nil, err
 		}
-		updated, err := s.Update(ctx, sub)
+		if same(before, sub) {
+			return before, nil
+		}
+		var updated *Subscription
+		err = within(before, sub, func() error {
+			var err error
+			updated, err = s.Update(ctx, sub)
+			return err
+		})
 		if !errors.Is(err, ErrConflict) || try == changeTries {
 			return updated, err
 		}
