@@ -4,7 +4,7 @@
 //
 // It reads and writes the subscriptions bucket, makes and deletes queues, and
 // reads the event logs, the attempt log and the dead letters, which it puts back on
-// queues or deletes. It makes no requests to endpoints: a test event is put on the
+// queues or deletes. Whatever it changes is on the audit trail first. It makes no requests to endpoints: a test event is put on the
 // subscription's queue, and travels like every other delivery.
 //
 // It promises that after a change was answered every event published later is
@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/schemas/operational"
@@ -60,6 +61,8 @@ type Config struct {
 	// Events is where operational events go. The caller keeps it running. Default:
 	// nowhere.
 	Events *operational.Publisher
+	// Health is told whether the audit trail can be written. Default: nobody is.
+	Health *stream.Health
 }
 
 func (c Config) withDefaults() Config {
@@ -107,6 +110,7 @@ type Admin struct {
 	egress    *subscription.Egress
 	catalogue catalogue
 	domains   *schemas.Store
+	trail     *audit.Trail
 	attempts  *delivery.Log
 	letters   *delivery.DeadLetters
 	log       *zap.Logger
@@ -137,10 +141,12 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	a := &Admin{
 		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress,
 		catalogue: catalogue{live}, domains: schemas.NewStore(js, layout, live, log),
+		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: log.Named("admin"), metrics: m,
 		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),
 	}
+	a.domains.Within(a.recordDomain)
 	a.redrives = newRedrives(js, layout)
 	a.keyed = &idempotency{js: js, layout: layout, keyring: store.Keyring(), lease: cfg.Timeout + idempotencyGrace, log: a.log}
 	a.repeatable = make(map[string]bool)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
@@ -73,18 +74,28 @@ func (a *Admin) resetBreaker(ctx context.Context, in *Named) (*oneBreaker, error
 	if err != nil {
 		return nil, err
 	}
+	r, _, err := breaker.Read(ctx, kv, sub.ID)
+	if err != nil || r.State == breaker.Closed {
+		return &oneBreaker{showBreaker(sub, r)}, err
+	}
 	wasClosed := true
-	var was breaker.Record
-	r, err := breaker.Change(ctx, kv, sub.ID, func(r breaker.Record) (breaker.Record, bool) {
-		wasClosed, was = r.State == breaker.Closed, r
-		return r.Close(time.Now().UTC(), "closed by hand"), !wasClosed
+	was := r
+	err = a.Record(ctx, audit.Record{
+		Action: actionBreaker, Target: audit.SubscriptionTarget(sub.ID) + "/breaker", Before: audit.State(showBreaker(sub, r)),
+	}, func() error {
+		var err error
+		r, err = breaker.Change(ctx, kv, sub.ID, func(r breaker.Record) (breaker.Record, bool) {
+			wasClosed, was = r.State == breaker.Closed, r
+			return r.Close(time.Now().UTC(), "closed by hand"), !wasClosed
+		})
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	if !wasClosed {
 		if was.Target == breaker.TargetOf(sub) { // not of another endpoint
-			a.cfg.Events.Publish(operational.Closed(sub, &was, &r, operational.Admin))
+			a.cfg.Events.Publish(operational.Closed(sub, &was, &r, actorOf(ctx)))
 		}
 		a.log.Info("breaker closed by hand", zap.String("subscription_id", sub.ID))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
@@ -90,6 +91,8 @@ type meaning struct {
 // counts.
 func meanings() []meaning {
 	return []meaning{
+		{audit.ErrNotRecorded, http.StatusServiceUnavailable, ""},
+		{audit.ErrNotFound, http.StatusNotFound, "records are kept for 400 days"},
 		{subscription.ErrNotFound, http.StatusNotFound, ""},
 		{subscription.ErrExists, http.StatusConflict, "change it with PUT or PATCH, or choose another id"},
 		{subscription.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
@@ -155,6 +158,9 @@ func (a *Admin) problemOf(ctx context.Context, err error) *problem {
 			}
 			break
 		}
+	}
+	if fault := stream.FaultOf(err); errors.Is(err, audit.ErrNotRecorded) && fault != stream.NoFault {
+		detail = audit.ErrNotRecorded.Error() + ": " + fault.String() + ": " + fault.Advice()
 	}
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && status == http.StatusInternalServerError {
 		status, detail = http.StatusServiceUnavailable, "NATS refuses: "+api.Description

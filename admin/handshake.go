@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -35,7 +37,7 @@ func (a *Admin) askForConsent(ctx context.Context, in *Named) (*oneSubscription,
 		return nil, err
 	}
 	defer unlock()
-	updated, err := a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
+	updated, err := a.changeRecorded(ctx, actionHandshake, "", in.ID, func(sub *subscription.Subscription) error {
 		if mode := sub.Handshake.Mode; mode == "" || mode == subscription.HandshakeOff {
 			return newProblem(http.StatusConflict, "the handshake of the subscription is off, so its receiver is not asked: set handshake.mode to "+
 				subscription.HandshakePreferred+" or "+subscription.HandshakeRequired)
@@ -102,7 +104,8 @@ func (a *Admin) callback(w http.ResponseWriter, r *http.Request) {
 		sayPlainly(w, http.StatusBadRequest, "The callback cannot be read: "+err.Error()+".")
 		return
 	}
-	changed, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
+	ctx = access.With(ctx, access.Principal{Address: addressOf(r)}) // nobody's token: jetpost does it
+	changed, err := a.changeRecorded(ctx, actionConsent, "the receiver has called back", id, func(sub *subscription.Subscription) error {
 		switch h := &sub.Handshake; {
 		case !h.AnswersTo(token, time.Now()):
 			return errNoCallback
@@ -158,6 +161,15 @@ func (a *Admin) callbackRate(w http.ResponseWriter, r *http.Request) (string, er
 	}
 	_, err := subscription.ParseAllowedRate(rate)
 	return rate, err
+}
+
+// addressOf is that of the client, without port.
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // fieldNamed compares names as headers are compared: the standard has one for them.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/subscription"
@@ -61,7 +62,12 @@ func (a *Admin) CreateSubscription(ctx context.Context, sub *subscription.Subscr
 	if err := a.ensureQueue(ctx, sub); err != nil {
 		return nil, err
 	}
-	created, err := a.store.Create(ctx, sub)
+	var created *subscription.Subscription
+	err = a.Record(ctx, audit.OfSubscription(actionCreate, nil, sub), func() error {
+		var err error
+		created, err = a.store.Create(ctx, sub)
+		return err
+	})
 	if errors.Is(err, subscription.ErrExists) { // another process was faster, and the queue is its own
 		if winner, getErr := a.store.Get(ctx, sub.ID); getErr == nil {
 			err = errors.Join(err, a.ensureQueue(ctx, winner))
@@ -70,7 +76,7 @@ func (a *Admin) CreateSubscription(ctx context.Context, sub *subscription.Subscr
 	if err != nil {
 		return nil, err
 	}
-	a.cfg.Events.Publish(operational.Created(created, operational.Admin))
+	a.cfg.Events.Publish(operational.Created(created, actorOf(ctx)))
 	// Another process may have been deleting a subscription of this id, and its
 	// queue, in between.
 	return created, a.ensureQueue(ctx, created)
@@ -93,7 +99,8 @@ type Change func(*subscription.Subscription) (*subscription.Subscription, error)
 // ChangeSubscription stores what change makes of a subscription that the API named
 // manager keeps; empty: the native one, which may change those of others in a few
 // things only. What change returns inherits what cannot be changed, and the secrets
-// that it leaves out or has as placeholders (subscription.Inherit).
+// that it leaves out or has as placeholders (subscription.Inherit). Where it is the
+// same as before, nothing is stored, and it keeps its revision.
 // subscription.ErrNotFound, also for one of another manager;
 // a *subscription.ValidationError with all that is wrong.
 func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, change Change) (*subscription.Subscription, error) {
@@ -102,16 +109,13 @@ func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, chan
 		return nil, err
 	}
 	defer unlock()
-	var before *subscription.Subscription
-	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
-		old, err := a.apply(ctx, manager, id, sub, change)
-		before = old
+	updated, err := a.changeRecorded(ctx, actionChange, "", id, func(sub *subscription.Subscription) error {
+		_, err := a.apply(ctx, manager, id, sub, change)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.cfg.Events.Publish(operational.Changed(before, updated, operational.Admin)...)
 	// Always, and not only for another max_in_flight: when this step fails, the
 	// client's next try has to do it.
 	if err := a.ensureQueue(ctx, updated); err != nil {
@@ -171,43 +175,77 @@ func (a *Admin) RemoveSubscription(ctx context.Context, manager, id, ifMatch str
 		return Removed{}, err
 	}
 	defer unlock()
-	retired, err := a.retire(ctx, manager, id, ifMatch)
+	retired, broken, err := a.removable(ctx, manager, id, ifMatch)
 	if err != nil {
 		return Removed{}, err
 	}
 	var gone Removed
-	if gone.Queued, gone.Retries, err = a.drop(ctx, id, retired.Queue); err != nil {
+	err = a.Record(ctx, removal(retired, broken), func() error {
+		if !broken {
+			if retired, err = a.retire(ctx, manager, id, ifMatch); err != nil {
+				return err
+			}
+		}
+		if gone.Queued, gone.Retries, err = a.drop(ctx, id, retired.Queue); err != nil {
+			return err
+		}
+		if err := a.store.Delete(ctx, id, 0); err != nil && !errors.Is(err, subscription.ErrNotFound) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
 		return Removed{}, err
 	}
-	if err := a.store.Delete(ctx, id, 0); err != nil && !errors.Is(err, subscription.ErrNotFound) {
-		return Removed{}, err
-	}
-	a.cfg.Events.Publish(operational.Deleted(retired, gone.Queued+gone.Retries, operational.Admin))
+	a.cfg.Events.Publish(operational.Deleted(retired, gone.Queued+gone.Retries, actorOf(ctx)))
 	return gone, nil
 }
 
-// retire disables a subscription and returns it. A record that cannot be read,
-// because its keyring is lost, must still be deletable: then only its id and its
-// queue are known.
-func (a *Admin) retire(ctx context.Context, manager, id, ifMatch string) (*subscription.Subscription, error) {
+func removal(sub *subscription.Subscription, broken bool) audit.Record {
+	if broken {
+		return audit.Record{
+			Action: actionDelete, Target: audit.SubscriptionTarget(sub.ID),
+			Before: audit.State(map[string]string{"id": sub.ID, "problem": "it could not be read"}),
+		}
+	}
+	return audit.OfSubscription(actionDelete, sub, nil)
+}
+
+// removable returns a subscription that may be deleted. A record that cannot be read,
+// because its keyring is lost, must still be deletable: then (broken) only its id and
+// its queue are known.
+func (a *Admin) removable(ctx context.Context, manager, id, ifMatch string) (sub *subscription.Subscription, broken bool, err error) {
 	snapshot, err := a.view.Sync(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	for _, broken := range snapshot.Broken() {
-		if broken.ID == id && manager == "" {
-			return &subscription.Subscription{ID: id, Revision: broken.Revision, Queue: a.layout.QueueFor(id)}, nil
+	for _, b := range snapshot.Broken() {
+		if b.ID == id && manager == "" {
+			return &subscription.Subscription{ID: id, Revision: b.Revision, Queue: a.layout.QueueFor(id)}, true, nil
 		}
 	}
+	if sub, err = a.store.Get(ctx, id); err != nil {
+		return nil, false, err
+	}
+	return sub, false, mayRemove(sub, manager, ifMatch)
+}
+
+// mayRemove says why the API named manager may not delete a subscription.
+func mayRemove(sub *subscription.Subscription, manager, ifMatch string) error {
+	switch {
+	case sub.Managed.By == manager:
+		return matches(sub, ifMatch)
+	case manager == "":
+		return newProblem(http.StatusConflict, "subscription "+sub.ID+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": delete it there")
+	default:
+		return fmt.Errorf("delete subscription %s: %w", sub.ID, subscription.ErrNotFound)
+	}
+}
+
+// retire disables a subscription and returns it.
+func (a *Admin) retire(ctx context.Context, manager, id, ifMatch string) (*subscription.Subscription, error) {
 	return a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
-		switch {
-		case sub.Managed.By == manager:
-		case manager == "":
-			return newProblem(http.StatusConflict, "subscription "+id+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": delete it there")
-		default:
-			return fmt.Errorf("delete subscription %s: %w", id, subscription.ErrNotFound)
-		}
-		if err := matches(sub, ifMatch); err != nil {
+		if err := mayRemove(sub, manager, ifMatch); err != nil {
 			return err
 		}
 		sub.State, sub.StateReason = subscription.Disabled, "is being deleted"

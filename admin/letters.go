@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -87,7 +89,7 @@ func (a *Admin) letterRoutes(api huma.API) {
 	}, a.getLetter)
 	registerBody[discardReason](a, api, huma.Operation{
 		OperationID: "discard-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{sequence}/discard", Tags: []string{"Dead letters"},
-		Summary: "Delete a dead letter", Description: "The server's log keeps what it was, and the reason given.",
+		Summary: "Delete a dead letter", Description: "The audit trail keeps what it was, and the reason given.",
 	}, false, a.discardLetter)
 	registerBody[discardOptions](a, api, huma.Operation{
 		OperationID: "discard-dead-letters", Method: http.MethodPost, Path: "/v1/dead-letters/discard", Tags: []string{"Dead letters"},
@@ -211,7 +213,7 @@ func attributes(e *stream.Event) map[string]string {
 
 // discardReason is the body of discard.
 type discardReason struct {
-	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the server's log."`
+	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the audit trail."`
 }
 
 // discardOptions is the body of discard for many.
@@ -219,7 +221,7 @@ type discardOptions struct {
 	selectionOptions
 
 	All    bool   `json:"all" doc:"Nothing is selected on purpose: all dead letters are meant."`
-	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the server's log."`
+	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the audit trail."`
 }
 
 type discarded struct {
@@ -248,7 +250,9 @@ func (a *Admin) discardLetter(ctx context.Context, in *discardRequest) (*discard
 	}
 	out := &discarded{}
 	out.Body.Discarded = 1
-	return out, a.discard(ctx, &letter.DeadLetter, options.Reason)
+	return out, a.Record(ctx, audit.Record{
+		Action: actionDiscard, Target: letterTarget(letter.Sequence), Reason: options.Reason, Before: audit.State(stateOf(&letter.DeadLetter)),
+	}, func() error { return a.discard(ctx, &letter.DeadLetter, options.Reason) })
 }
 
 func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, error) {
@@ -274,12 +278,21 @@ func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, er
 			return nil, err
 		}
 		more = len(batch) == letterBatch
-		for i := range batch {
-			if err := a.discard(ctx, &batch[i], options.Reason); err != nil {
-				return nil, err
+		if len(batch) == 0 {
+			break
+		}
+		err = a.Record(ctx, discardOf(batch, &options), func() error {
+			for i := range batch {
+				if err := a.discard(ctx, &batch[i], options.Reason); err != nil {
+					return err
+				}
+				out.Body.Discarded++
+				from = batch[i].Sequence + 1
 			}
-			out.Body.Discarded++
-			from = batch[i].Sequence + 1
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 		if time.Since(began) > time.Duration(discardTime*float64(a.cfg.Timeout)) {
 			out.Body.More = more
@@ -287,6 +300,22 @@ func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, er
 		}
 	}
 	return out, nil
+}
+
+// discardOf is the record of a batch that is discarded: which letters these are.
+func discardOf(batch []delivery.DeadLetter, options *discardOptions) audit.Record {
+	state := struct {
+		Selection selectionOptions `json:"selection"`
+		Letters   []letterState    `json:"dead_letters"`
+	}{options.selectionOptions, make([]letterState, len(batch))}
+	for i := range batch {
+		state.Letters[i] = stateOf(&batch[i])
+	}
+	return audit.Record{Action: actionDiscard, Target: "dead-letters", Reason: options.Reason, Before: audit.State(state)}
+}
+
+func letterTarget(sequence uint64) string {
+	return "dead-letters/" + strconv.FormatUint(sequence, 10)
 }
 
 func (a *Admin) discard(ctx context.Context, letter *delivery.DeadLetter, why string) error {
@@ -340,8 +369,13 @@ func (a *Admin) redriveLetter(ctx context.Context, in *PlacedLetter) (*queuedAga
 		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, errUnreadable)
 	}
 	sub, err := a.FindSubscription(ctx, letter.SubscriptionID)
+	if err == nil && sub.State == subscription.Disabled {
+		err = fmt.Errorf("subscription %s: %w", sub.ID, errDisabled)
+	}
 	if err == nil {
-		err = a.redrive(ctx, letter, sub)
+		err = a.Record(ctx, audit.Record{
+			Action: actionRedrive, Target: letterTarget(letter.Sequence), Before: audit.State(stateOf(&letter.DeadLetter)),
+		}, func() error { return a.redrive(ctx, letter, sub) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, err)
@@ -383,7 +417,9 @@ func (a *Admin) redeliver(ctx context.Context, in *RedeliverRequest) (*queuedAga
 	}
 	d, err := a.deliveryOf(ctx, sub.ID, in.DeliveryID)
 	if err == nil {
-		err = a.enqueue(ctx, d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, newID()))
+		err = a.Record(ctx, audit.Record{Action: actionRedeliver, Target: audit.SubscriptionTarget(sub.ID) + "/deliveries/" + d.ID}, func() error {
+			return a.enqueue(ctx, d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, newID()))
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("redeliver %s: %w", in.DeliveryID, err)

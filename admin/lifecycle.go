@@ -10,8 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -63,7 +63,7 @@ func (a *Admin) lifecycleRoutes(api huma.API) {
 	}, false, a.rotate)
 	register(a, api, huma.Operation{
 		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"},
-		Summary: "Show the signing secrets of a subscription", Description: "For a receiver to verify signatures with.",
+		Summary: "Show the signing secrets of a subscription", Description: "For a receiver to verify signatures with. The audit trail has who has looked.",
 	}, a.secrets)
 	registerBody[testOptions](a, api, huma.Operation{
 		OperationID: "test-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/test", Tags: []string{"Subscriptions"},
@@ -78,7 +78,7 @@ func (a *Admin) pause(ctx context.Context, in *action) (*oneSubscription, error)
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
-	return a.setState(ctx, in.ID, subscription.Paused, options.Reason)
+	return a.setState(ctx, actionPause, in.ID, subscription.Paused, options.Reason)
 }
 
 // resume makes sure of the queue first: a subscription may have lost it in a
@@ -91,25 +91,22 @@ func (a *Admin) resume(ctx context.Context, in *Named) (*oneSubscription, error)
 	if err := a.ensureQueue(ctx, sub); err != nil {
 		return nil, err
 	}
-	return a.setState(ctx, in.ID, subscription.Active, "")
+	return a.setState(ctx, actionResume, in.ID, subscription.Active, "")
 }
 
-func (a *Admin) setState(ctx context.Context, id string, state subscription.State, reason string) (*oneSubscription, error) {
+func (a *Admin) setState(ctx context.Context, action, id string, state subscription.State, reason string) (*oneSubscription, error) {
 	unlock, err := a.changing.lock(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	var before *subscription.Subscription
-	updated, err := a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
-		before = sub.Clone()
+	updated, err := a.changeRecorded(ctx, action, reason, id, func(sub *subscription.Subscription) error {
 		sub.State, sub.StateReason = state, reason
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.cfg.Events.Publish(operational.Changed(before, updated, operational.Admin)...)
 	return answerWith(updated), nil
 }
 
@@ -145,16 +142,13 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	if problem := rotateProblem(traits, overlap, secret); problem != nil {
 		return nil, problem
 	}
-	var before *subscription.Subscription
-	updated, err := a.store.Change(ctx, in.ID, func(sub *subscription.Subscription) error {
-		before = sub.Clone()
+	updated, err := a.changeRecorded(ctx, actionRotate, "", in.ID, func(sub *subscription.Subscription) error {
 		_, err := sub.Rotate(traits, now, overlap, secret)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.cfg.Events.Publish(operational.Changed(before, updated, operational.Admin)...)
 	out := &rotated{}
 	out.Body.PublicKey = updated.Secrets[0].PublicKey
 	out.Body.Secret, out.Body.OldValidUntil = secret.Reveal(), now.Add(overlap).UTC()
@@ -177,6 +171,10 @@ func rotateProblem(traits subscription.Traits, overlap time.Duration, secret sub
 func (a *Admin) secrets(ctx context.Context, in *Named) (*secrets, error) {
 	sub, err := a.FindSubscription(ctx, in.ID)
 	if err != nil {
+		return nil, err
+	}
+	look := audit.Record{Action: actionSecret, Target: audit.SubscriptionTarget(sub.ID)}
+	if err := a.Record(ctx, look, func() error { return nil }); err != nil {
 		return nil, err
 	}
 	out := &secrets{}

@@ -187,6 +187,12 @@ func descriptions() map[string]map[string]string {
 			"value":   "What the event has there, up to 512 bytes. Left out for who may not read events, where it is of the data.",
 			"missing": "The event has no such attribute, or no text, number or boolean there.",
 		},
+		"AuditEntry": auditFields(true), "AuditRecord": auditFields(false),
+		"AuditHead": {
+			"sequence": "Of the last record there ever was; 0 when there was none.",
+			"hash":     "Of that record. Empty when it is there no more.",
+			"at":       "When it was written.",
+		},
 		"EventRef": {
 			"id": "The event's id.", "source": "Its source.", "type": "Its type.", "subject": "Its subject.",
 			"stream": "The event log that has it; " + testLog + " for a test event, which none has.", "sequence": "Its place there.",

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -195,7 +196,10 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 	}
 	record.Reasons, record.Subscriptions = nil, nil
 	record.ID, record.State = "rd-"+newID(), jobRunning
-	if err := a.redrives.create(ctx, record); err != nil {
+	err = a.Record(ctx, audit.Record{Action: actionJob, Target: jobTarget(record.ID), After: audit.State(record.redriveJob)}, func() error {
+		return a.redrives.create(ctx, record)
+	})
+	if err != nil {
 		return nil, err
 	}
 	a.log.Info("redrive job made", zap.String("job", record.ID), zap.Int("dead_letters", record.Total), zap.String("request_id", requestID(ctx)))
@@ -249,26 +253,40 @@ func (a *Admin) getRedrive(ctx context.Context, in *NamedRedrive) (*redriveAnswe
 // cancelRedrive writes that the job is cancelled: who works on it cannot write its
 // progress then, and so finds out.
 func (a *Admin) cancelRedrive(ctx context.Context, in *NamedRedrive) (*redriveAnswer, error) {
-	for try := 1; ; try++ {
-		record, err := a.redrives.get(ctx, in.ID)
-		if err != nil {
-			return nil, err
-		}
-		if record.State != jobRunning {
-			return nil, fmt.Errorf("cancel redrive job %s: %w: it is %s", record.ID, errJobEnded, record.State)
-		}
-		record.end(jobCancelled)
-		err = a.redrives.update(ctx, record)
-		if errors.Is(err, jetstream.ErrKeyRevisionMismatch) && try < cancelRetries {
-			continue // progress was written in between
-		}
-		if err != nil {
-			return nil, err
-		}
-		a.log.Info("redrive job cancelled", zap.String("job", record.ID), zap.String("request_id", requestID(ctx)))
-		return &redriveAnswer{http.StatusOK, record.redriveJob}, nil
+	record, err := a.runningJob(ctx, in.ID)
+	if err != nil {
+		return nil, err
 	}
+	err = a.Record(ctx, audit.Record{Action: actionCancelJob, Target: jobTarget(record.ID), Before: audit.State(record.redriveJob)}, func() error {
+		for try := 1; ; try++ {
+			record.end(jobCancelled)
+			err := a.redrives.update(ctx, record)
+			if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) || try == cancelRetries {
+				return err
+			}
+			// Progress was written in between.
+			if record, err = a.runningJob(ctx, in.ID); err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.log.Info("redrive job cancelled", zap.String("job", record.ID), zap.String("request_id", requestID(ctx)))
+	return &redriveAnswer{http.StatusOK, record.redriveJob}, nil
 }
+
+// runningJob returns a job that has not ended.
+func (a *Admin) runningJob(ctx context.Context, id string) (*redriveRecord, error) {
+	record, err := a.redrives.get(ctx, id)
+	if err == nil && record.State != jobRunning {
+		err = fmt.Errorf("cancel redrive job %s: %w: it is %s", record.ID, errJobEnded, record.State)
+	}
+	return record, err
+}
+
+func jobTarget(id string) string { return "redrives/" + id }
 
 func (r *redriveRecord) end(state string) {
 	now := time.Now().UTC()

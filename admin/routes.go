@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -31,6 +32,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.explainRoutes(api)
 	a.typeRoutes(api)
 	a.domainRoutes(api)
+	a.auditRoutes(api)
 	document, err := describe(api)
 	if err != nil {
 		return nil, err
@@ -126,6 +128,9 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[told]():                "StoryPart",
 		reflect.TypeFor[delivery.Attempt]():    "Attempt",
 		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
+		reflect.TypeFor[audit.Entry]():         "AuditEntry",
+		reflect.TypeFor[audit.Record]():        "AuditRecord",
+		reflect.TypeFor[audit.Head]():          "AuditHead",
 	}
 	registry := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		if name, ok := names[t]; ok {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
@@ -75,10 +76,16 @@ func (a *Admin) SendTest(ctx context.Context, sub *subscription.Subscription, ev
 	e := exampleEvent(t, now)
 	origin := delivery.Origin(testLog, uint64(now.UnixNano()), sub.ID) //nolint:gosec // the clock is after 1970
 	msg := delivery.Queued(e, sub.Queue.Subject, sub.Queue.Stream, origin, now)
-	if _, err := a.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
+	err = a.Record(ctx, audit.Record{
+		Action: actionTest, Target: audit.SubscriptionTarget(sub.ID), After: audit.State(map[string]string{"event_id": e.ID, "event_type": e.Type}),
+	}, func() error {
+		_, err := a.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 		if stream.ClassifyPublish(err) == stream.Full {
 			err = errors.Join(errQueueFull, err)
 		}
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, err)
 	}
 	return e, nil

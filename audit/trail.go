@@ -245,7 +245,7 @@ func (t *Trail) store(ctx context.Context, l *letter) (bool, error) {
 			}
 			return stored, nil
 		}
-		refused := isRefusal(err)
+		refused := isRefusal(err) || errors.Is(lookErr, jetstream.ErrStreamNotFound)
 		if ctx.Err() != nil || refused || stream.FaultOf(err) == stream.FaultDisconnected {
 			t.known = false
 			if !refused && l.Of == 0 {

@@ -242,6 +242,7 @@ func TestOpenAPI(t *testing.T) {
 	c.driveEvents(t)
 	c.driveRecords(t, refused.URL)
 	c.driveDomains(t)
+	c.driveAudit(t)
 	c.driveErrors(t)
 	for _, r := range c.routes {
 		if !c.driven[r.id] {
@@ -373,6 +374,15 @@ func (c *contract) driveDomains(t *testing.T) {
 	c.drive(t, "list-domains", "/v1/domains", nil, http.StatusOK)
 	c.drive(t, "get-domain", "/v1/domains/shop", nil, http.StatusOK)
 	c.drive(t, "delete-domain", "/v1/domains/shop", nil, http.StatusNoContent)
+}
+
+func (c *contract) driveAudit(t *testing.T) {
+	t.Helper()
+	c.drive(t, "list-audit-records", "/v1/audit?action=subscription.*&target=subscriptions/driven&limit=5", nil, http.StatusOK)
+	c.drive(t, "get-audit-record", "/v1/audit/1", nil, http.StatusOK)
+	c.drive(t, "get-audit-record", "/v1/audit/999999", nil, http.StatusNotFound)
+	c.drive(t, "get-audit-head", "/v1/audit/head", nil, http.StatusOK)
+	c.drive(t, "export-audit-records", "/v1/audit/export?from_sequence=1&to_sequence=1", nil, http.StatusOK) // one line is JSON
 }
 
 // driveErrors has every operation that can be called with a wrong parameter, and one

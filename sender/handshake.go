@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -209,14 +210,22 @@ func (l *lane) open(ctx context.Context, seen *subscription.Subscription) (asked
 	return asked, token, err
 }
 
-// answer changes the handshake, if it is still the one that was seen.
+// answer changes the handshake, if it is still the one that was seen. What the
+// receiver has said is on the audit trail; that it was asked is not.
 func (l *lane) answer(ctx context.Context, seen *subscription.Subscription, change func(*subscription.Handshake)) error {
-	_, err := l.store.Change(ctx, l.id, func(s *subscription.Subscription) error {
+	_, err := l.store.ChangeWithin(ctx, l.id, func(s *subscription.Subscription) error {
 		if !sameQuestion(s, seen) {
 			return errOvertaken
 		}
 		change(&s.Handshake)
 		return nil
+	}, func(before, after *subscription.Subscription, write func() error) error {
+		if before.Handshake.Consent == after.Handshake.Consent {
+			return write()
+		}
+		r := audit.OfSubscription(actionConsent, before, after)
+		r.Reason = after.Handshake.Reason
+		return l.trail.Around(ctx, r, write)
 	})
 	if errors.Is(err, subscription.ErrNotFound) {
 		return errOvertaken

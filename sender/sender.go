@@ -42,6 +42,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
@@ -165,6 +166,7 @@ type Sender struct {
 	metrics *metrics
 
 	client   *retryablehttp.Client
+	trail    *audit.Trail
 	attempts *delivery.Log
 	letters  *delivery.DeadLetters
 
@@ -199,7 +201,8 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}
 	s := &Sender{
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
-		client: newClient(cfg.Egress.Control), attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
+		client: newClient(cfg.Egress.Control), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
+		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
 	s.token, s.breakers, s.backlogs = newMemberID(), newBreakers(), newBacklogs()
 	host, _ := os.Hostname() // it is for people only

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
@@ -43,8 +44,7 @@ func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
 		l.noteFailing(u, a)
 		l.retryLater(ctx, u, a)
 	case delivery.Gone:
-		if err := l.disable(ctx, "receiver answered 410 Gone"); err != nil {
-			l.log.Error("cannot disable subscription whose receiver is gone", zap.String("subscription_id", l.id), zap.Error(err))
+		if err := l.disableGone(ctx, u); err != nil { // being stopped
 			l.nak(m, time.Second)
 			return
 		}
@@ -74,8 +74,7 @@ func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attemp
 		l.nak(u.m, time.Until(u.due))
 		return
 	case delivery.Gone:
-		if err := l.disable(ctx, "receiver answered 410 Gone"); err != nil {
-			l.log.Error("cannot disable subscription whose receiver is gone", zap.String("subscription_id", l.id), zap.Error(err))
+		if err := l.disableGone(ctx, u); err != nil { // being stopped
 			l.nak(u.m, time.Second)
 			return
 		}
@@ -156,32 +155,43 @@ func (l *lane) settleUnreadable(ctx context.Context, m *stream.Message, cause er
 	}
 }
 
+// disableGone disables the subscription whose receiver has answered 410. Until that is
+// stored, and on the audit trail, the receiver gets nothing more of this delivery.
+func (l *lane) disableGone(ctx context.Context, u *underway) error {
+	return l.insist(ctx, u, "state of the subscription", l.layout.SubscriptionsStream(), func(ctx context.Context) error {
+		return l.disable(ctx, "receiver answered 410 Gone")
+	})
+}
+
 // disable sets the subscription's state, unless somebody has by now.
 func (l *lane) disable(ctx context.Context, reason string) error {
-	for {
-		sub, err := l.store.Get(ctx, l.id)
-		if errors.Is(err, subscription.ErrNotFound) {
-			return nil
+	var was *subscription.Subscription
+	updated, err := l.store.ChangeWithin(ctx, l.id, func(sub *subscription.Subscription) error {
+		if sub.State != subscription.Disabled {
+			sub.State, sub.StateReason = subscription.Disabled, reason
 		}
-		if err != nil {
-			return err
-		}
-		if sub.State == subscription.Disabled {
-			return nil
-		}
-		was := sub.State
-		sub.State, sub.StateReason = subscription.Disabled, reason
-		updated, err := l.store.Update(ctx, sub)
-		if errors.Is(err, subscription.ErrConflict) {
-			continue
-		}
-		if err == nil {
-			l.cfg.Events.Publish(operational.Disabled(was, updated))
-			l.log.Warn("subscription disabled", zap.String("subscription_id", l.id), zap.String("reason", reason))
-		}
-		return err
+		return nil
+	}, func(before, after *subscription.Subscription, write func() error) error {
+		was = before
+		r := audit.OfSubscription(actionDisable, before, after)
+		r.Reason = reason
+		return l.trail.Around(ctx, r, write)
+	})
+	if errors.Is(err, subscription.ErrNotFound) {
+		return nil
 	}
+	if err == nil && was != nil {
+		l.cfg.Events.Publish(operational.Disabled(was.State, updated))
+		l.log.Warn("subscription disabled", zap.String("subscription_id", l.id), zap.String("reason", reason))
+	}
+	return err
 }
+
+// The actions that the audit trail has from senders.
+const (
+	actionDisable = "subscription.disable"
+	actionConsent = "subscription.consent"
+)
 
 func (l *lane) ack(m *stream.Message, d *delivery.Delivery) {
 	if err := m.Ack(); err != nil {

@@ -413,7 +413,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 	if c.has(roleAdmin) {
 		store := subscription.NewStore(js, layout, keyring, log)
 		var err error
-		a, err = admin.New(admin.Config{Version: version, Stopping: stopping, Events: events}, js, layout, store, view, egress, catalogue, log, reg)
+		a, err = admin.New(admin.Config{Version: version, Stopping: stopping, Events: events, Health: storage}, js, layout, store, view, egress, catalogue, log, reg)
 		if err != nil {
 			return nil, err
 		}

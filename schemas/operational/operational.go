@@ -36,7 +36,7 @@ type Actor string
 const (
 	// Itself is jetpost, on its own account.
 	Itself Actor = "jetpost"
-	// Admin is who has the admin token.
+	// Admin is who is known by nothing else. Others are the ids of their tokens.
 	Admin Actor = "admin"
 )
 

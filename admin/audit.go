@@ -1,0 +1,214 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/audit"
+)
+
+// auditRequest is a request for a list of records.
+type auditRequest struct {
+	Following
+	Action string    `query:"action" maxLength:"255" doc:"Only records of this action, or of all of a kind of thing: subscription.*" example:"subscription.create"`
+	Target string    `query:"target" maxLength:"1024" doc:"Only records about this, or about what begins alike: subscriptions/*" example:"subscriptions/ci"`
+	Actor  string    `query:"actor" maxLength:"255" doc:"Only what was done with the token of this id, or by jetpost." example:"jetpost"`
+	From   time.Time `query:"from" doc:"Only records written at this time or later."`
+	To     time.Time `query:"to" doc:"Only records written before this time."`
+}
+
+func (in *auditRequest) filter() (*audit.Filter, error) {
+	f := &audit.Filter{Action: in.Action, Target: in.Target, Actor: in.Actor, From: in.From, To: in.To}
+	if err := f.Validate(); err != nil {
+		return nil, invalid("action", err.Error())
+	}
+	return f, checkTimes(in.From, in.To)
+}
+
+// PlacedRecord is a request for one record.
+type PlacedRecord struct {
+	Sequence uint64 `path:"sequence" minimum:"1" doc:"Its place on the trail, which lists show."`
+}
+
+type oneAuditRecord struct{ Body audit.Entry }
+
+type auditHead struct{ Body audit.Head }
+
+type auditRange struct {
+	FromSequence uint64 `query:"from_sequence" doc:"Begin with this record. Default: with the oldest."`
+	ToSequence   uint64 `query:"to_sequence" doc:"End with this record. Default: with the newest."`
+}
+
+// auditRoutes are those of the audit trail. Nobody can write on it over the API.
+func (a *Admin) auditRoutes(api huma.API) {
+	tags := []string{"Audit trail"}
+	register(a, api, followed[audit.Entry](api, huma.Operation{
+		OperationID: "list-audit-records", Method: http.MethodGet, Path: "/v1/audit", Tags: tags,
+		Summary:     "List or follow the records of what was changed, and of looks at secrets",
+		Description: "Newest first. They are kept for 400 days. Each is written before what it is about takes effect; when that then fails, one more says so.",
+	}), a.listAudit)
+	register(a, api, huma.Operation{
+		OperationID: "get-audit-head", Method: http.MethodGet, Path: "/v1/audit/head", Tags: tags,
+		Summary: "Show where the audit trail ends",
+		Description: "The sequence and the hash of the last record. Published where nobody can change it later, it proves " +
+			"that all records up to this one are what they are now.",
+	}, a.auditHead)
+	export := huma.Operation{
+		OperationID: "export-audit-records", Method: http.MethodGet, Path: "/v1/audit/export", Tags: tags,
+		Summary: "Export the audit trail",
+		Description: "Oldest first, one record a line, byte for byte as it is stored. The SHA-256 of a line, without its line feed, is `previous` " +
+			"of the next: `jetpost audit verify` checks that, without a server. Ends with the newest record that there was when it began.",
+	}
+	export.Responses = map[string]*huma.Response{"200": {
+		Description: "A line for each record.",
+		Content:     map[string]*huma.MediaType{ndjson: {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[audit.Record](), true, "")}},
+	}}
+	register(a, api, export, a.exportAudit)
+	register(a, api, huma.Operation{
+		OperationID: "get-audit-record", Method: http.MethodGet, Path: "/v1/audit/{sequence}", Tags: tags,
+		Summary: "Show a record of the audit trail",
+	}, a.auditRecord)
+}
+
+func (a *Admin) listAudit(ctx context.Context, in *auditRequest) (*streamed, error) {
+	f, err := in.filter()
+	if err != nil {
+		return nil, err
+	}
+	if in.Follow {
+		return a.followAudit(ctx, f, in.FromSeq)
+	}
+	found, err := sequencePage(in.Paged, func(before uint64, limit int) ([]audit.Entry, error) {
+		return a.trail.Latest(ctx, f, before, limit)
+	}, func(one audit.Entry) uint64 { return one.Sequence })
+	if err != nil {
+		return nil, err
+	}
+	return jsonAnswer(found), nil
+}
+
+// followAudit begins with what is recorded after the request came in.
+func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (*streamed, error) {
+	if from == 0 {
+		head, err := a.trail.Head(ctx)
+		if err != nil {
+			return nil, err
+		}
+		from = head.Sequence + 1
+	}
+	return a.follow(func(ctx context.Context, emit func(any) bool) error {
+		for one, err := range a.trail.Follow(ctx, f, from) {
+			if err != nil {
+				return err
+			}
+			if !emit(one) {
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
+func (a *Admin) auditRecord(ctx context.Context, in *PlacedRecord) (*oneAuditRecord, error) {
+	one, err := a.trail.Get(ctx, in.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	return &oneAuditRecord{one}, nil
+}
+
+func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) {
+	head, err := a.trail.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &auditHead{head}, nil
+}
+
+// exportAudit answers while it reads. It asks for the head first, so that what cannot
+// be read at all is an error and not an empty file.
+func (a *Admin) exportAudit(ctx context.Context, in *auditRange) (*streamed, error) {
+	if in.ToSequence > 0 && in.FromSequence > in.ToSequence {
+		return nil, invalid("to_sequence", "is before from_sequence, "+strconv.FormatUint(in.FromSequence, 10))
+	}
+	head, err := a.trail.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	to := head.Sequence
+	if in.ToSequence > 0 {
+		to = min(to, in.ToSequence)
+	}
+	return &streamed{Body: func(hc huma.Context) { a.writeExport(hc, in.FromSequence, to) }}, nil
+}
+
+// exportFlush is how often a slow export is sent on at least.
+const exportFlush = time.Second
+
+func (a *Admin) writeExport(hc huma.Context, from, to uint64) {
+	_, w := humago.Unwrap(hc)
+	if answered, ok := w.(*answer); ok {
+		answered.followed = true // how long it takes says nothing about the server
+	}
+	hc.SetHeader("Content-Type", ndjson)
+	hc.SetHeader("X-Accel-Buffering", "no") // for proxies that would collect lines
+	hc.SetStatus(http.StatusOK)
+	if to == 0 {
+		return // there was never one
+	}
+	controller := http.NewResponseController(w)
+	buffered := bufio.NewWriterSize(w, 32<<10)
+	flushed := time.Now()
+	for line, err := range a.trail.Export(hc.Context(), from, to) {
+		if err != nil {
+			a.log.Warn("export of the audit trail broke off", zap.String("request_id", requestID(hc.Context())), zap.Error(err))
+			panic(http.ErrAbortHandler) // so that the client does not take it for the end
+		}
+		_ = controller.SetWriteDeadline(time.Now().Add(writeTimeout)) // not in a test recorder
+		_, _ = buffered.Write(line)                                   // the next one tells
+		if buffered.WriteByte('\n') != nil {
+			return // the client has gone away
+		}
+		if time.Since(flushed) >= exportFlush {
+			flushed = time.Now()
+			if buffered.Flush() != nil || controller.Flush() != nil {
+				return
+			}
+		}
+	}
+	_ = buffered.Flush() // a client that has gone away is not our problem
+}
+
+// auditFields describe a record.
+func auditFields(hashed bool) map[string]string {
+	fields := map[string]string{
+		"sequence":   "Its place on the trail: 1, 2, 3 and so on, without gaps.",
+		"at":         "When it was written.",
+		"action":     "What is done: the kind of thing and a verb.",
+		"target":     "What it is done to.",
+		"actor":      "The id of the token, or jetpost.",
+		"actor_name": "What people call the token, or the part of jetpost: admin or sender.",
+		"role":       "What the token allows.",
+		"address":    "Of the client.",
+		"request_id": "The X-Request-Id of the request.",
+		"reason":     "Why, where somebody has said so.",
+		"changed":    "The fields that become others; of a secret it is all there is to see.",
+		"before":     "The target as the API shows it, with placeholders for secrets.",
+		"after":      "The same, as it becomes.",
+		"failed":     "Why what another record has announced was not done, or why it is not known whether it was.",
+		"of":         "The sequence of that other record.",
+		"previous":   "The hash of the record before this one: hexadecimal SHA-256 of its bytes as exported. Empty in the first.",
+	}
+	if hashed {
+		fields["hash"] = "Of this record, as the next one has it in previous."
+	}
+	return fields
+}
