@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jetpost/jetpost/audit"
+)
+
+// auditPath is where the trail is.
+const auditPath = "/v1/audit"
+
+// auditCmd is `jetpost audit`.
+type auditCmd struct {
+	List   auditListCmd   `cmd:"" aliases:"ls" default:"withargs" help:"List what was changed, and who has looked at secrets. The default."`
+	Show   auditShowCmd   `cmd:"" aliases:"get" help:"Show a record, with what was there before and after."`
+	Follow auditFollowCmd `cmd:"" help:"Print records as they are written."`
+	Export auditExportCmd `cmd:"" help:"Write all records, byte for byte, to a file."`
+	Head   auditHeadCmd   `cmd:"" help:"Print where the trail ends, to be published."`
+	Verify auditVerifyCmd `cmd:"" help:"Prove that no record is missing or was altered."`
+}
+
+// Help is the long text of --help.
+func (c *auditCmd) Help() string {
+	return `Everything that is changed is on record before it takes effect: by whom, from where, what
+it was before and what it is after. So is every look at a secret. Records are kept for 400
+days; each carries the hash of the one before it.
+
+  jetpost audit                               the last records
+  jetpost audit --target subscriptions/ci     those about one subscription
+  jetpost audit show 17                       what was changed exactly
+  jetpost audit export audit.ndjson           all of them, as they are stored
+  jetpost audit verify audit.ndjson           none is missing, none was altered
+  jetpost audit head                          a line to publish, see docs/audit.md`
+}
+
+// auditFlags select records.
+type auditFlags struct {
+	Action string `env:"-" placeholder:"ACTION" help:"Only records of this action, subscription.create, or of all of a kind of thing: subscription.*"`
+	Target string `env:"-" placeholder:"TARGET" help:"Only records about this, subscriptions/ci, or about what begins alike: subscriptions/*"`
+	Actor  string `env:"-" placeholder:"ID" help:"Only what was done with the token of this id, or by jetpost."`
+	Since  string `env:"-" placeholder:"WHEN" help:"Only records written at this time or later: 2h, for two hours ago, or 2026-01-31T12:00:00Z."`
+	Until  string `env:"-" placeholder:"WHEN" help:"Only records written before this time."`
+}
+
+func (f *auditFlags) query(now time.Time) (url.Values, error) {
+	query := url.Values{}
+	for name, value := range map[string]string{"action": f.Action, "target": f.Target, "actor": f.Actor} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	for _, bound := range [...]struct{ flag, name, text string }{{"--since", "from", f.Since}, {"--until", "to", f.Until}} {
+		at, err := moment(bound.flag, bound.text, now)
+		if err != nil {
+			return nil, err
+		}
+		if !at.IsZero() {
+			query.Set(bound.name, at.Format(time.RFC3339Nano))
+		}
+	}
+	return query, nil
+}
+
+// auditListCmd is `jetpost audit list`.
+type auditListCmd struct {
+	apiFlags
+	outputFlag
+	auditFlags
+
+	Limit int `short:"n" env:"-" default:"50" placeholder:"N" help:"How many of the last ones to print. 0: all that are kept, 400 days."`
+}
+
+// Help is the long text of --help.
+func (c *auditListCmd) Help() string {
+	return `One line for each record, the last one at the bottom: when, its number, what was done to
+what, by whom and from where, and which fields have changed.
+
+  jetpost audit list --action 'subscription.*' --since 24h
+  jetpost audit list --target subscriptions/ci -n 0 --output json
+  jetpost audit list --action subscription.show_secret`
+}
+
+// Run prints records, oldest first like every log.
+func (c *auditListCmd) Run(e *env) error {
+	query, err := c.query(time.Now())
+	if err != nil {
+		return err
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	records, err := listSelected(e.ctx, api, auditPath, query, c.Limit)
+	if err != nil {
+		return err
+	}
+	out := c.records(e, false)
+	for _, raw := range slices.Backward(records) {
+		if _, err := printAudit(e, out, raw); err != nil {
+			return err
+		}
+	}
+	if len(records) == 0 && c.people() {
+		_, _ = fmt.Fprintln(e.stderr, "no records")
+	}
+	return out.end()
+}
+
+// printAudit prints a record, and returns the sequence after it.
+func printAudit(e *env, out *recordPrinter, raw json.RawMessage) (next uint64, err error) {
+	var r audit.Entry
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return 0, fmt.Errorf("read the answer: %w", err)
+	}
+	return r.Sequence + 1, out.print(raw, func() error {
+		_, err := fmt.Fprintln(e.stdout, auditLine(styleOf(e.stdout), &r))
+		return err
+	})
+}
+
+// auditLine is a record as people read it:
+//
+//	18:03:04.123  17  subscription.change  subscriptions/ci  by tok_1 (Ann) from 192.0.2.1  endpoint.url, labels
+//	18:03:09.456  18  subscription.delete  subscriptions/ci  by tok_1 (Ann) from 192.0.2.1  failed 17: …
+func auditLine(s style, r *audit.Entry) string {
+	parts := []string{
+		clock(r.At), fmt.Sprintf("%4d", r.Sequence), fmt.Sprintf("%-22s", shown(r.Action, shownField)), shown(r.Target, s.limit(shownField)),
+		"by " + auditActor(&r.Record),
+	}
+	if len(r.Changed) > 0 {
+		parts = append(parts, shown(strings.Join(r.Changed, ", "), s.limit(shownField)))
+	}
+	if r.Reason != "" {
+		parts = append(parts, strconv.Quote(shown(r.Reason, s.limit(shownField))))
+	}
+	if r.Failed != "" {
+		parts = append(parts, s.tinted(fmt.Sprintf("failed %d: %s", r.Of, shown(r.Failed, s.limit(shownLine)))))
+	}
+	return strings.Join(parts, "  ")
+}
+
+func auditActor(r *audit.Record) string {
+	actor := shown(r.Actor, shownField)
+	if r.ActorName != "" {
+		actor += " (" + shown(r.ActorName, shownField) + ")"
+	}
+	if r.Address != "" {
+		actor += " from " + shown(r.Address, shownField)
+	}
+	return actor
+}
+
+// auditShowCmd is `jetpost audit show`.
+type auditShowCmd struct {
+	apiFlags
+	outputFlag
+
+	Number uint64 `arg:"" help:"Of the record, which lists show."`
+}
+
+// Help is the long text of --help.
+func (c *auditShowCmd) Help() string {
+	return `Everything that a record has, with what it is about as it was before and after. Secrets
+are placeholders; one that was changed is among the changed fields.
+
+  jetpost audit show 17
+  jetpost audit show 17 --output json`
+}
+
+// Run prints one record.
+func (c *auditShowCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var answer json.RawMessage
+	if err := api.get(e.ctx, auditPath+"/"+strconv.FormatUint(c.Number, 10), nil, &answer); err != nil {
+		return err
+	}
+	return showAs(e, c.outputFlag, answer, func(r *audit.Entry) error { return showAudit(e, r) })
+}
+
+func showAudit(e *env, r *audit.Entry) error {
+	of := ""
+	if r.Of > 0 {
+		of = strconv.FormatUint(r.Of, 10)
+	}
+	_, _ = fmt.Fprintf(e.stdout, "record %d\n\n", r.Sequence)
+	err := details(e.stdout,
+		"at", r.At.Format(time.RFC3339Nano), "action", r.Action, "target", r.Target, "by", auditActor(&r.Record), "role", r.Role,
+		"request", r.RequestID, "reason", r.Reason, "changed", strings.Join(r.Changed, ", "), "failed", r.Failed, "of record", of,
+		"previous", r.Previous, "hash", r.Hash)
+	for _, state := range [...]struct {
+		name string
+		text json.RawMessage
+	}{{"before", r.Before}, {"after", r.After}} {
+		var indented bytes.Buffer
+		if err == nil && len(state.text) > 0 && json.Indent(&indented, state.text, "  ", "  ") == nil {
+			_, err = fmt.Fprintf(e.stdout, "\n%s\n  %s\n", state.name, shownText(indented.String()))
+		}
+	}
+	return err
+}
+
+// shownText is JSON over several lines as it is printed: JSON itself escapes what a
+// terminal would obey, but for what is above ASCII.
+func shownText(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = shown(line, shownLine)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// auditFollowCmd is `jetpost audit follow`.
+type auditFollowCmd struct {
+	apiFlags
+	outputFlag
+	auditFlags
+
+	FromSeq uint64 `env:"-" placeholder:"N" help:"Begin with this record. Default: with what is written from now on."`
+}
+
+// Help is the long text of --help.
+func (c *auditFollowCmd) Help() string {
+	return `Goes on until it is stopped, and where it was when the connection is lost.
+
+  jetpost audit follow
+  jetpost audit follow --from-seq 1 --output json
+  jetpost audit follow --action subscription.show_secret`
+}
+
+// Run prints records as they come.
+func (c *auditFollowCmd) Run(e *env) error {
+	selected, err := c.query(time.Now())
+	if err != nil {
+		return err
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	next := c.FromSeq
+	if next == 0 { // asked for here, so that nothing is missed when the connection is lost at once
+		var head audit.Head
+		if err := api.get(e.ctx, auditPath+"/head", nil, &head); err != nil {
+			return err
+		}
+		next = head.Sequence + 1
+	}
+	query := func() url.Values {
+		selected.Set("from_seq", strconv.FormatUint(next, 10))
+		return selected
+	}
+	out := c.records(e, true)
+	return api.keepFollowing(e.ctx, e.stderr, auditPath, query, func(line []byte) error {
+		next, err = printAudit(e, out, line)
+		return err
+	})
+}

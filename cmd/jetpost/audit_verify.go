@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jetpost/jetpost/audit"
+)
+
+// auditExportCmd is `jetpost audit export`.
+type auditExportCmd struct {
+	apiFlags
+
+	File string `arg:"" optional:"" help:"Where to write. A file that exists is replaced when all is there. Default: standard output."`
+	From uint64 `env:"-" placeholder:"N" help:"Begin with this record. Default: with the oldest."`
+	To   uint64 `env:"-" placeholder:"N" help:"End with this record. Default: with the newest."`
+}
+
+// Help is the long text of --help.
+func (c *auditExportCmd) Help() string {
+	return `One record a line, oldest first, byte for byte as it is stored: the SHA-256 of a line,
+without its line feed, is what the next one has in "previous".
+
+  jetpost audit export audit.ndjson
+  jetpost audit export --from 1001 > more.ndjson
+  sed -n 1p audit.ndjson | tr -d '\n' | sha256sum     what the second line must have`
+}
+
+// Run copies what the server sends, and fails when that is not whole.
+func (c *auditExportCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	body, err := api.export(e.ctx, c.From, c.To)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	if c.File == "" {
+		return copyExport(e.stdout, body)
+	}
+	part := c.File + ".part"
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	defer func() { _ = os.Remove(part) }() // it has another name by then
+	if err := errors.Join(copyExport(f, body), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(part, c.File); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	return nil
+}
+
+func copyExport(w io.Writer, body io.Reader) error {
+	if _, err := io.Copy(w, body); err != nil {
+		return fmt.Errorf("export: it broke off: %w", err)
+	}
+	return nil
+}
+
+// export asks for records as they are stored. The caller closes what it reads from.
+func (c *client) export(ctx context.Context, from, to uint64) (io.ReadCloser, error) {
+	query := url.Values{}
+	if from > 0 {
+		query.Set("from_sequence", strconv.FormatUint(from, 10))
+	}
+	if to > 0 {
+		query.Set("to_sequence", strconv.FormatUint(to, 10))
+	}
+	resp, err := c.do(ctx, http.MethodGet, auditPath+"/export", query, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// auditHeadCmd is `jetpost audit head`.
+type auditHeadCmd struct {
+	apiFlags
+	outputFlag
+}
+
+// Help is the long text of --help.
+func (c *auditHeadCmd) Help() string {
+	return `Prints the sequence and the hash of the last record. Who has that line from before can
+prove later that all records up to there are what they were: publish it, now and then,
+where nobody can change it afterwards.
+
+  jetpost audit head
+  jetpost audit head >> heads.txt
+  jetpost audit verify --heads heads.txt`
+}
+
+// Run prints the head in the form that verify reads.
+func (c *auditHeadCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var answer json.RawMessage
+	if err := api.get(e.ctx, auditPath+"/head", nil, &answer); err != nil {
+		return err
+	}
+	return showAs(e, c.outputFlag, answer, func(head *audit.Head) error {
+		switch {
+		case head.Sequence == 0:
+			return errors.New("the audit trail has no records yet")
+		case head.Hash == "":
+			return fmt.Errorf("the last record of the audit trail, %d, is there no more: see jetpost audit verify", head.Sequence)
+		}
+		_, err := fmt.Fprintln(e.stdout, head)
+		return err
+	})
+}
+
+// auditVerifyCmd is `jetpost audit verify`.
+type auditVerifyCmd struct {
+	apiFlags
+	outputFlag
+
+	File  string   `arg:"" optional:"" help:"What jetpost audit export has written; - for standard input. No server is asked then. Default: the records of the server."`
+	Head  []string `env:"-" placeholder:"SEQUENCE:HASH" help:"A head that was published: this record must be there, with this hash. Can be repeated."`
+	Heads string   `env:"-" type:"existingfile" placeholder:"FILE" help:"File with heads, one a line, as jetpost audit head prints them; # begins a comment."`
+}
+
+// Help is the long text of --help.
+func (c *auditVerifyCmd) Help() string {
+	return `Each record carries the hash of the one before it. So this proves that between the first
+and the last record none is missing, was altered, was put in or moved; and a head that was
+published proves it of the last one and of the end of the trail. The exit status is 0 only
+if all of it holds.
+
+  jetpost audit verify                                      the records of the server
+  jetpost audit verify audit.ndjson --heads heads.txt       an export, without a server
+  jetpost audit verify audit.ndjson --head 1024:5891b5b5…`
+}
+
+// Run checks a trail and says what it has found.
+func (c *auditVerifyCmd) Run(e *env) error {
+	heads, err := c.heads()
+	if err != nil {
+		return err
+	}
+	v := audit.NewVerifier(heads...)
+	var report audit.Report
+	if c.File == "" {
+		report, err = c.verifyServer(e, v)
+	} else {
+		report, err = c.verifyFile(e, v)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.print(e, &report); err != nil {
+		return err
+	}
+	if report.Break != nil {
+		return fmt.Errorf("the audit trail is not whole: %s", shown(report.Break.String(), shownLine))
+	}
+	return nil
+}
+
+// heads are those that were given.
+func (c *auditVerifyCmd) heads() ([]audit.Head, error) {
+	given := c.Head
+	if c.Heads != "" {
+		text, err := os.ReadFile(c.Heads)
+		if err != nil {
+			return nil, fmt.Errorf("read heads: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			line, _, _ = strings.Cut(line, "#")
+			given = append(given, strings.Fields(line)...)
+		}
+	}
+	var heads []audit.Head
+	for _, text := range given {
+		head, err := audit.ParseHead(text)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		heads = append(heads, head)
+	}
+	return heads, nil
+}
+
+// verifyServer checks the records of a server, and that they go as far as it says.
+func (c *auditVerifyCmd) verifyServer(e *env, v *audit.Verifier) (audit.Report, error) {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return audit.Report{}, err
+	}
+	var head audit.Head
+	if err := api.get(e.ctx, auditPath+"/head", nil, &head); err != nil {
+		return audit.Report{}, err
+	}
+	body, err := api.export(e.ctx, 0, 0)
+	if err != nil {
+		return audit.Report{}, err
+	}
+	defer func() { _ = body.Close() }()
+	if err := verifyLines(body, v); err != nil {
+		return audit.Report{}, err
+	}
+	report := v.Report()
+	if report.Break == nil && report.Last < head.Sequence {
+		reason := fmt.Sprintf("is missing: the trail has been as far as record %d", head.Sequence)
+		if report.Records == 0 {
+			reason = fmt.Sprintf("is missing, and so are all others up to %d: they were taken away, or nothing was changed for 400 days", head.Sequence)
+		}
+		report.Break = &audit.Break{Sequence: report.Last + 1, Reason: reason}
+	}
+	return report, nil
+}
+
+func (c *auditVerifyCmd) verifyFile(e *env, v *audit.Verifier) (audit.Report, error) {
+	in := e.stdin
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return audit.Report{}, fmt.Errorf("read the export: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	err := verifyLines(in, v)
+	return v.Report(), err
+}
+
+// verifyLines checks one record a line. That something is wrong is no error of its own.
+func verifyLines(in io.Reader, v *audit.Verifier) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 64<<10), maxLine)
+	for lines.Scan() {
+		if !v.Add(lines.Bytes()) {
+			return nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read the records: %w", err)
+	}
+	return nil
+}
+
+func (c *auditVerifyCmd) print(e *env, r *audit.Report) error {
+	return c.show(e, r, func() error { return printReport(e, r) })
+}
+
+func printReport(e *env, r *audit.Report) error {
+	if r.Records == 0 {
+		_, err := fmt.Fprintln(e.stdout, "no records")
+		return err
+	}
+	_, _ = fmt.Fprintf(e.stdout, "records %d to %d follow each other, %s to %s\n", r.First, r.Last, r.FirstAt.Format(time.RFC3339), r.LastAt.Format(time.RFC3339))
+	_, _ = fmt.Fprintf(e.stdout, "head %s\n", audit.Head{Sequence: r.Last, Hash: r.Hash})
+	if r.First > 1 {
+		_, _ = fmt.Fprintf(e.stdout, "records 1 to %d are not there: they are older than 400 days, or were not exported, or somebody has taken them away\n", r.First-1)
+	}
+	for _, sequence := range r.Confirmed {
+		_, _ = fmt.Fprintf(e.stdout, "the head of record %d holds\n", sequence)
+	}
+	for _, sequence := range r.Unchecked {
+		_, _ = fmt.Fprintf(e.stdout, "the head of record %d cannot be checked: the records begin later\n", sequence)
+	}
+	return nil
+}
