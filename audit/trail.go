@@ -159,7 +159,10 @@ func (t *Trail) sign(ctx context.Context, r *Record) {
 func (t *Trail) write(ctx context.Context, r Record) (Record, error) {
 	for pause := firstPause; ; pause = min(2*pause, longPause) {
 		if err := t.findEnd(ctx); err != nil {
-			return Record{}, err
+			if fault := stream.FaultOf(err); fault != stream.FaultSilent && fault != stream.FaultLeaderless || wait(ctx, pause) != nil {
+				return Record{}, err
+			}
+			continue // an election is over in a moment
 		}
 		r.Sequence, r.Previous = t.end.Sequence+1, t.end.Hash
 		r.At = time.Now().UTC().Truncate(time.Microsecond)
