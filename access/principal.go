@@ -1,18 +1,18 @@
-// Package access is who may do what: the roles, and the principal of a request,
-// which travels in its context.
+// Package access is who may do what with the API: roles, tokens, and the principal
+// of a request, which travels in its context.
+//
+// It keeps the tokens in the tokens bucket, by their hashes, and in each process
+// with an API a copy of them, by which it lets requests in (Guard). It promises that
+// a token which was revoked or has expired lets nobody in; that the text of a token
+// is in no bucket, log, error or metric; and that no request waits for NATS, unless
+// it brings a token that is not known here yet.
 package access
 
-import "context"
+import (
+	"context"
+	"slices"
 
-// A Role is what a token allows.
-type Role string
-
-// The roles.
-const (
-	Admin     Role = "admin"     // everything
-	Operator  Role = "operator"  // everything but tokens
-	Publisher Role = "publisher" // publish events, of chosen domains
-	Auditor   Role = "auditor"   // read, export and try out, but neither change anything nor see secrets
+	"github.com/jetpost/jetpost/stream"
 )
 
 // A Principal is who makes a request, and from where.
@@ -29,6 +29,25 @@ type Principal struct {
 	// RequestID is the name of the request, as in its X-Request-Id.
 	RequestID string
 }
+
+// Sees reports whether the events and the event types of a domain are there for p.
+// For a publisher they are those that it may publish.
+func (p Principal) Sees(domain string) bool {
+	switch {
+	case p.Role != Publisher:
+		return true
+	case len(p.Domains) == 0:
+		return domain != stream.OperationalDomain
+	}
+	return slices.Contains(p.Domains, domain)
+}
+
+// Limited reports whether there are domains that p does not see.
+func (p Principal) Limited() bool { return p.Role == Publisher }
+
+// May reports whether p may do what is needed. Without a role it may do nothing:
+// a handler that nobody has guarded lets nobody in.
+func (p Principal) May(need Need) bool { return p.Role.may(need) }
 
 type principalKey struct{}
 

@@ -196,9 +196,9 @@ func TestEnsureConcurrently(t *testing.T) {
 		t.Fatalf("ensure: %v", err)
 	}
 	before := everything(t, s.JS())
-	// Three platform streams, five buckets, two retry shards, three logs and a queue,
-	// and the consumers of all but the first eight.
-	if len(before) != 8+2*(2+3+1) {
+	// Three platform streams, six buckets, two retry shards, three logs and a queue,
+	// and the consumers of all but the first nine.
+	if len(before) != 9+2*(2+3+1) {
 		t.Errorf("got %d streams and consumers: %v", len(before), before)
 	}
 	if err := s.Layout.Ensure(t.Context(), s.JS(), domains); err != nil {

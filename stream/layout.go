@@ -285,9 +285,19 @@ func (l Layout) CatalogStream() string { return "KV_" + l.CatalogBucket() }
 // single tokens.
 func (l Layout) CatalogKey(domain string) string { return "$KV." + l.CatalogBucket() + "." + domain }
 
+// TokensBucket is the key-value bucket that holds the tokens of the API, by id.
+func (l Layout) TokensBucket() string { return l.stream("tokens") }
+
+// TokensStream is the stream under the tokens bucket.
+func (l Layout) TokensStream() string { return "KV_" + l.TokensBucket() }
+
+// TokenKey is the subject of a token's key in the tokens bucket. Ids are single
+// tokens of a subject.
+func (l Layout) TokenKey(id string) string { return "$KV." + l.TokensBucket() + "." + id }
+
 // StateBucket is the key-value bucket that holds what the processes of one kind
 // have to agree on while they work: senders by StateRate, StateBreaker, StateLagging
-// and StateOrder, admins by StateRedrive.
+// and StateOrder, admins by StateRedrive, those with an API by StateUsed.
 func (l Layout) StateBucket() string { return l.stream("state") }
 
 // StateStream is the stream under the state bucket.
@@ -342,12 +352,27 @@ func (l Layout) StateRedriveSubject(job string) string {
 	return l.stateKey(StateRedrive(job))
 }
 
+// StateUsed is the key in the state bucket under which processes with an API keep
+// when a token was last used.
+func StateUsed(token string) string { return "used." + token }
+
+// StateUsedSubject is the subject of that key; with * that of all of them.
+func (l Layout) StateUsedSubject(token string) string { return l.stateKey(StateUsed(token)) }
+
+// StateUsedToken is the inverse of StateUsedSubject: the last part.
+func (l Layout) StateUsedToken(subject string) string {
+	return subject[strings.LastIndexByte(subject, '.')+1:]
+}
+
 // StateProbe is the key in the state bucket with which processes find out whether
 // anything can be stored: one for each role of connection.
 func StateProbe(role Role) string { return "probe." + string(role) }
 
 // StateProbeSubject is the subject of that key.
 func (l Layout) StateProbeSubject(role Role) string { return l.stateKey(StateProbe(role)) }
+
+// TokenSize is how large the record of a token may be, in bytes.
+const TokenSize = 16 << 10
 
 // StateValueSize is how large a value in the state bucket may be, in bytes.
 const StateValueSize = 4 << 10
@@ -431,6 +456,7 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 			Bucket: l.CatalogBucket(), Description: "jetpost: registered domains", History: 10, Replicas: l.replicas,
 			Storage: jetstream.FileStorage, MaxValueSize: MaxDomain + 4<<10, // and the headers
 		},
+		{Bucket: l.TokensBucket(), Description: "jetpost: tokens of the API, hashed", History: 1, Replicas: l.replicas, Storage: jetstream.FileStorage, MaxValueSize: TokenSize},
 		{Bucket: l.StateBucket(), Description: "jetpost: what processes agree on", History: 1, Replicas: l.replicas, Storage: jetstream.FileStorage, MaxValueSize: StateValueSize},
 		{
 			Bucket: l.IdempotencyBucket(), Description: "jetpost: answers to requests that may be repeated", History: 1, Replicas: l.replicas,

@@ -73,6 +73,12 @@ func TestNamesGolden(t *testing.T) {
 		row("idempotency bucket", l.IdempotencyBucket())
 		row("idempotency stream", l.IdempotencyStream())
 		row("idempotency key", l.IdempotencyKey("k1"))
+		row("tokens bucket", l.TokensBucket())
+		row("tokens stream", l.TokensStream())
+		row("tokens key", l.TokenKey("abc"))
+		row("state key of a token", stream.StateUsed("abc"))
+		row("its subject", l.StateUsedSubject("abc"))
+		row("and back", l.StateUsedToken(l.StateUsedSubject("abc")))
 		row("members bucket", l.MembersBucket())
 		row("members stream", l.MembersStream())
 		row("members key", l.MemberKey("snd-1"))
@@ -93,10 +99,10 @@ func TestQueueGolden(t *testing.T) {
 // Ids and domains that differ in anything at all have nothing in common.
 func TestNamesNeverCollide(t *testing.T) {
 	t.Parallel()
-	ids := []string{"a", "a-b", "a_b", "ab", "a--b", "a-b-c", "a-bc", "a1", "a-1", "audit", "at", "due", "subscriptions", "members"}
+	ids := []string{"a", "a-b", "a_b", "ab", "a--b", "a-b-c", "a-bc", "a1", "a-1", "audit", "at", "due", "subscriptions", "members", "tokens"}
 	for _, prefix := range []string{"", "p", "p-q", "p_q"} {
 		l := newLayout(t, stream.LayoutConfig{Prefix: prefix})
-		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state", l.IdempotencyStream(): "idempotency", l.MembersStream(): "members"}
+		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state", l.IdempotencyStream(): "idempotency", l.MembersStream(): "members", l.TokensStream(): "tokens"}
 		for _, shard := range l.RetryShards() {
 			owner[l.RetryStream(shard)] = "retries " + shard
 		}
@@ -130,7 +136,7 @@ func TestPrefixesNeverCollide(t *testing.T) {
 		q := l.QueueFor("ci")
 		for _, name := range []string{
 			l.EventLog("git"), l.EventSubject("git", "push"), q.Stream, q.Subject, l.RetryStream("00"), l.RetryDue("00", "ci"),
-			l.Attempts(), l.AttemptSubject("ci"), l.DeadLetters(), l.DeadLetterSubject("ci"), l.SubscriptionsStream(), l.CatalogStream(), l.StateStream(), l.IdempotencyStream(), l.MembersStream(),
+			l.Attempts(), l.AttemptSubject("ci"), l.DeadLetters(), l.DeadLetterSubject("ci"), l.SubscriptionsStream(), l.CatalogStream(), l.StateStream(), l.IdempotencyStream(), l.MembersStream(), l.TokensStream(),
 		} {
 			if other, taken := owner[name]; taken {
 				t.Errorf("prefixes %q and %q share %s", prefix, other, name)

@@ -9,12 +9,12 @@ const (
 	RoleProducer Role = "producer" // publishes events
 	RoleRouter   Role = "router"   // turns events into deliveries
 	RoleSender   Role = "sender"   // takes deliveries, and settles them
-	// RoleView follows the subscriptions and the registered domains, and changes
-	// nothing but its probe (see Health). Every process needs it, also to say whether it
-	// is ready.
+	// RoleView follows the subscriptions, the registered domains and the tokens, and
+	// changes nothing but its probe (see Health) and when a token was last used. Every
+	// process needs it, also to say whether it is ready.
 	RoleView Role = "view"
-	// RoleControl makes and deletes streams, changes subscriptions, registers domains
-	// and reads history. It can do what RoleView can: a process that has it needs no view.
+	// RoleControl makes and deletes streams, changes subscriptions and tokens, registers
+	// domains and reads history. It can do what RoleView can: a process that has it needs no view.
 	RoleControl Role = "control"
 )
 
@@ -107,6 +107,11 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"CONSUMER.CREATE."+l.CatalogStream()+".*."+l.CatalogKey(">"),
 			apiPrefix+"CONSUMER.DELETE."+l.SubscriptionsStream()+".*",
 			apiPrefix+"CONSUMER.DELETE."+l.CatalogStream()+".*",
+			// Who has an API asks it whom a token belongs to, and notes that it was used.
+			apiPrefix+"STREAM.INFO."+l.TokensStream(),
+			apiPrefix+"CONSUMER.CREATE."+l.TokensStream()+".*."+l.TokenKey(">"),
+			apiPrefix+"CONSUMER.DELETE."+l.TokensStream()+".*",
+			l.StateUsedSubject("*"),
 			l.StateProbeSubject(RoleView), // does NATS store what it is given?
 		)
 	case RoleControl:
@@ -123,6 +128,8 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.SubscriptionKey("*"),
 			l.SubscriptionKey("*"),
 			l.CatalogKey("*"),
+			l.TokenKey("*"),
+			l.StateUsedSubject("*"),
 			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"), // the senders are shown
 			l.subject("deliveries", "*"), // test events, and what is made again
 			// An event or a dead letter is read, the latter deleted when it is on its queue
@@ -170,6 +177,8 @@ func (l Layout) flowControl() []string {
 		"$JS.FC.*.*." + l.SubscriptionsStream() + ".>",
 		"$JS.FC." + l.CatalogStream() + ".>",
 		"$JS.FC.*.*." + l.CatalogStream() + ".>",
+		"$JS.FC." + l.TokensStream() + ".>",
+		"$JS.FC.*.*." + l.TokensStream() + ".>",
 	}
 }
 

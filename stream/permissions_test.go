@@ -97,7 +97,7 @@ func TestPermissions(t *testing.T) {
 
 		{"change a subscription", "$KV.acme_subscriptions.ci", []stream.Role{sender, control}},
 		{"change a subscription elsewhere", "$KV.umbrella_subscriptions.ci", nil},
-		{"change another bucket", "$KV.acme_tokens.ci", nil},
+		{"change another bucket", "$KV.acme_others.ci", nil},
 		{"get a subscription", api + "DIRECT.GET." + bucket + ".$KV.acme_subscriptions.ci", []stream.Role{sender, control}},
 		{"watch the subscriptions", api + "CONSUMER.CREATE." + bucket + ".any.$KV.acme_subscriptions.>", []stream.Role{view, control}},
 		{"end a watch", api + "CONSUMER.DELETE." + bucket + ".any", []stream.Role{view, control}},
@@ -114,6 +114,15 @@ func TestPermissions(t *testing.T) {
 		{"end a watch of the domains", api + "CONSUMER.DELETE." + catalog + ".any", []stream.Role{view, control}},
 		{"go on with a watch of the domains", "$JS.FC." + catalog + ".any.token", []stream.Role{view, control}},
 		{"ask where the domains end", api + "STREAM.INFO." + catalog, []stream.Role{router, sender, view, control}},
+
+		{"make a token", "$KV.acme_tokens.abc", []stream.Role{control}},
+		{"make a token elsewhere", "$KV.umbrella_tokens.abc", nil},
+		{"watch the tokens", api + "CONSUMER.CREATE." + l.TokensStream() + ".any." + l.TokenKey(">"), []stream.Role{view, control}},
+		{"end a watch of the tokens", api + "CONSUMER.DELETE." + l.TokensStream() + ".any", []stream.Role{view, control}},
+		{"go on with a watch of the tokens", "$JS.FC." + l.TokensStream() + ".any.token", []stream.Role{view, control}},
+		{"ask where the tokens end", api + "STREAM.INFO." + l.TokensStream(), []stream.Role{router, sender, view, control}},
+		{"note that a token was used", l.StateUsedSubject("abc"), []stream.Role{sender, view, control}},
+		{"note that elsewhere", other.StateUsedSubject("abc"), nil},
 
 		{"agree on a rate", "$KV.acme_state." + stream.StateRate("ci"), []stream.Role{sender}},
 		{"agree on a rate elsewhere", "$KV.umbrella_state." + stream.StateRate("ci"), nil},
@@ -387,6 +396,7 @@ func streamsTable(t *testing.T) string {
 		{"AUDIT", "AUDIT"},
 		{l.SubscriptionsStream(), l.SubscriptionsStream()},
 		{l.CatalogStream(), l.CatalogStream()},
+		{l.TokensStream(), l.TokensStream()},
 		{l.StateStream(), l.StateStream()},
 		{l.IdempotencyStream(), l.IdempotencyStream()},
 		{l.MembersStream(), l.MembersStream()},
@@ -408,7 +418,7 @@ func streamsTable(t *testing.T) string {
 		}
 		if cfg.MaxMsgsPerSubject > 0 {
 			most, full = fmt.Sprintf("%d per subscription", cfg.MaxMsgsPerSubject), "oldest goes"
-			if per := map[string]string{l.CatalogStream(): "domain", l.IdempotencyStream(): "request", l.MembersStream(): "sender"}[row.stream]; per != "" {
+			if per := map[string]string{l.CatalogStream(): "domain", l.IdempotencyStream(): "request", l.MembersStream(): "sender", l.TokensStream(): "token"}[row.stream]; per != "" {
 				most = fmt.Sprintf("%d per %s", cfg.MaxMsgsPerSubject, per)
 			}
 		}
