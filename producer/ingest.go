@@ -27,7 +27,7 @@ const (
 //
 //	201  stored: a receipt, or for a batch {"receipts":[…]} in the batch's order
 //	400  not a CloudEvent, an unknown type, or data that breaks its schema
-//	403  a type of jetpost's own domain
+//	403  a type of jetpost's own domain, or of one that the token is not for
 //	405  not a POST
 //	408  the body did not arrive in Config.BodyTimeout
 //	413  an event over its limits, or a batch over its own
@@ -37,7 +37,8 @@ const (
 // Errors are problem documents (RFC 9457) whose errors name the fields. A batch
 // is checked whole before anything of it is stored. An empty one answers 200.
 //
-// The handler does not ask who is calling: that is for what it is mounted under.
+// The handler does not ask who is calling: that is for the access.Guard that it is
+// mounted behind. A publisher's token may be for some domains only.
 func (p *Producer) Handler() http.Handler { return http.HandlerFunc(p.ingest) }
 
 func (p *Producer) ingest(w http.ResponseWriter, r *http.Request) {

@@ -14,6 +14,7 @@ const (
 	outcomeInvalid     = "invalid"      // not a CloudEvent, or its data breaks its schema
 	outcomeUnknownType = "unknown_type" // not in the catalogue
 	outcomeReserved    = "reserved"     // of jetpost's own domain
+	outcomeForeign     = "foreign"      // of a domain that the token does not name
 	outcomeTooLarge    = "too_large"
 	outcomeUnavailable = "unavailable" // not known to be stored
 )

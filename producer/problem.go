@@ -71,7 +71,7 @@ func eventProblem(err error, at string) *problem {
 		status = http.StatusRequestEntityTooLarge
 	case errors.Is(err, ErrUnavailable):
 		status = http.StatusServiceUnavailable
-	case errors.Is(err, ErrReserved):
+	case errors.Is(err, ErrReserved), errors.Is(err, ErrForeign):
 		status = http.StatusForbidden
 	}
 	detail := err.Error()
@@ -85,7 +85,7 @@ func eventProblem(err error, at string) *problem {
 		for _, broken := range invalid.Problems[:min(len(invalid.Problems), maxListed)] {
 			p = p.with(at+broken.Field, broken.Message)
 		}
-	case errors.Is(err, schemas.ErrUnknownType), errors.Is(err, ErrReserved):
+	case errors.Is(err, schemas.ErrUnknownType), errors.Is(err, ErrReserved), errors.Is(err, ErrForeign):
 		p = p.with(at+"/type", err.Error())
 	case at != "":
 		p = p.with(at, err.Error())

@@ -31,6 +31,10 @@ var ErrTooLarge = errors.New("event is too large")
 // ErrReserved is wrapped by the error for an event of jetpost's own domain.
 var ErrReserved = errors.New("event type is reserved")
 
+// ErrForeign is wrapped by the error for an event of a domain that the token of the
+// request, a publisher's, does not name.
+var ErrForeign = errors.New("event is of a domain that is not yours")
+
 // ErrUnavailable is wrapped by the error for an event that is not known to be
 // stored: the server could not be reached, had no leader, or refused because it
 // is full. Publishing the same event again is safe.
@@ -85,7 +89,7 @@ type Receipt struct {
 }
 
 // Publish stores e and returns its receipt. The error wraps stream.ErrInvalidEvent,
-// ErrTooLarge, ErrReserved, schemas.ErrUnknownType, or is a *schemas.ValidationError, when e
+// ErrTooLarge, ErrReserved, ErrForeign, schemas.ErrUnknownType, or is a *schemas.ValidationError, when e
 // cannot be stored at all; it wraps ErrUnavailable when it may be published again.
 func (p *Producer) Publish(ctx context.Context, e *stream.Event) (Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
@@ -148,6 +152,10 @@ func (p *Producer) prepare(e *stream.Event, r *refresher) (prepared, error) {
 		return prepared{}, err
 	}
 	verdict, err := r.check(e)
+	if foreign := r.foreign(e, err); foreign != nil {
+		p.metrics.rejected("", outcomeForeign)
+		return prepared{}, foreign
+	}
 	if err != nil {
 		switch _, invalid := errors.AsType[*schemas.ValidationError](err); {
 		case invalid:

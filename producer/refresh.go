@@ -2,9 +2,12 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 )
@@ -46,6 +49,20 @@ func (r *refresher) check(e *stream.Event) (schemas.Verdict, error) {
 		return schemas.Verdict{}, fmt.Errorf("%w: %s, and whether that has changed cannot be found out: %w", ErrUnavailable, err.Error(), r.failed)
 	}
 	return verdict, err
+}
+
+// foreign is the error for an event of a domain that who publishes does not see. It
+// is the same whether there is such a domain or not, and comes before what else is
+// wrong with the event. failed is what check has said.
+func (r *refresher) foreign(e *stream.Event, failed error) error {
+	publisher := access.PrincipalOf(r.ctx)
+	if len(publisher.Domains) == 0 || errors.Is(failed, ErrUnavailable) {
+		return nil
+	}
+	if domain, known := r.catalogue.DomainOf(e.Type); known && publisher.Sees(domain) {
+		return nil
+	}
+	return fmt.Errorf("%w: the token %s may publish to %s", ErrForeign, publisher.ID, strings.Join(publisher.Domains, ", "))
 }
 
 // ask returns a newer catalogue, or the same one.
