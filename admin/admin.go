@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
@@ -61,6 +62,8 @@ type Config struct {
 	// Events is where operational events go. The caller keeps it running. Default:
 	// nowhere.
 	Events *operational.Publisher
+	// Tokens are those of the API. Default: none can be made or seen.
+	Tokens *access.Store
 	// Health is told whether the audit trail can be written. Default: nobody is.
 	Health *stream.Health
 }
@@ -140,7 +143,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	}
 	a := &Admin{
 		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress,
-		catalogue: catalogue{live}, domains: schemas.NewStore(js, layout, live, log),
+		catalogue: catalogue{live: live}, domains: schemas.NewStore(js, layout, live, log),
 		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: log.Named("admin"), metrics: m,
@@ -156,8 +159,9 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	return a, nil
 }
 
-// Handler answers everything below /v1/, and /openapi.json. It does not ask who is
-// calling: see RequireToken.
+// Handler answers everything below /v1/, and /openapi.json. It lets those in whose
+// Principal may do what they ask for, so it is to be mounted behind an access.Guard;
+// without one it lets nobody in, but to /openapi.json.
 func (a *Admin) Handler() http.Handler { return a.handler }
 
 // locks let one goroutine of this process at a time change the subscription of an

@@ -3,7 +3,6 @@ package admin
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"io"
 	"mime"
@@ -15,22 +14,16 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/access"
 )
 
 // maxBody is how many bytes a body may have: as many as a subscription. Those with
 // the files of a domain may have maxDomainBody.
 const maxBody = 256 << 10
 
-// headerRequestID carries the name of a request, from the client or back to it.
-const headerRequestID = "X-Request-Id"
-
-type requestIDKey struct{}
-
 // requestID is the name of the request that ctx belongs to.
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
-}
+func requestID(ctx context.Context) string { return access.PrincipalOf(ctx).RequestID }
 
 // A Face is what an API has of its own in how requests are taken. The zero value is
 // the native API's.
@@ -57,16 +50,12 @@ func (f Face) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 func (a *Admin) Envelope(face Face, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
-		id := r.Header.Get(headerRequestID)
-		if !usableID(id) {
-			id = rand.Text()
-		}
+		r, id := access.Named(r)
 		answer := &answer{ResponseWriter: w}
 		h := answer.Header()
-		h.Set(headerRequestID, id)
+		h.Set(access.HeaderRequestID, id)
 		h.Set("Cache-Control", "no-store") // some answers are secrets
 		h.Set("X-Content-Type-Options", "nosniff")
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 		defer func() {
 			cause := recover()
 			if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // it is compared with what was thrown
@@ -128,19 +117,6 @@ func (a *answer) Write(b []byte) (int, error) {
 
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// usableID refuses names that would disturb a log or a header.
-func usableID(id string) bool {
-	if id == "" || len(id) > 128 {
-		return false
-	}
-	for i := range len(id) {
-		if id[i] <= ' ' || id[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
 
 // readBody reads the whole body before anything is done, so that a slow client
 // holds nothing but its connection, and a large one no memory.

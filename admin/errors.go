@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
@@ -96,6 +97,10 @@ func meanings() []meaning {
 		{subscription.ErrNotFound, http.StatusNotFound, ""},
 		{subscription.ErrExists, http.StatusConflict, "change it with PUT or PATCH, or choose another id"},
 		{subscription.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
+		{access.ErrNotFound, http.StatusNotFound, ""},
+		{access.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
+		{access.ErrTooMany, http.StatusConflict, ""},
+		{errNoTokens, http.StatusServiceUnavailable, ""},
 		{schemas.ErrNotFound, http.StatusNotFound, ""},
 		{schemas.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
 		{schemas.ErrReserved, http.StatusConflict, ""},
@@ -142,6 +147,9 @@ func (a *Admin) problemOf(ctx context.Context, err error) *problem {
 	}
 	if found, ok := errors.AsType[*subscription.ValidationError](err); ok {
 		return validationProblem(found)
+	}
+	if found, ok := errors.AsType[*access.FieldError](err); ok {
+		return invalid(found.Field, found.Message)
 	}
 	if found, ok := errors.AsType[*schemas.LoadError](err); ok {
 		return filesProblem(found)

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -23,7 +24,7 @@ type oneEvent struct{ Body storedEvent }
 // oneEventRoutes are those of a single event.
 func (a *Admin) oneEventRoutes(api huma.API) {
 	register(a, api, huma.Operation{
-		OperationID: "get-event", Method: http.MethodGet, Path: "/v1/events/{domain}/{sequence}", Tags: []string{"Events"},
+		OperationID: "get-event", Method: http.MethodGet, Path: "/v1/events/{domain}/{sequence}", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
 		Summary: "Show an event", Description: "Events are kept for 30 days, unless they are erased.",
 	}, a.getEvent)
 	register(a, api, huma.Operation{
@@ -51,12 +52,19 @@ func (a *Admin) storedRecord(ctx context.Context, domain string, sequence uint64
 	if !stream.ValidDomain(domain) {
 		return stream.Record{}, fmt.Errorf("event %d of %q: %w", sequence, domain, errNoEvent)
 	}
+	if !access.PrincipalOf(ctx).Sees(domain) {
+		return stream.Record{}, noDomain(domain)
+	}
 	record, err := stream.Get(ctx, a.js, a.layout.EventLog(domain), sequence)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		err = fmt.Errorf("%s: there is no such domain: GET /v1/domains lists them: %w", domain, errNoEvent)
+		err = noDomain(domain)
 	case errors.Is(err, jetstream.ErrMsgNotFound), sequence == 0:
 		err = fmt.Errorf("event %d of %s: %w", sequence, domain, errNoEvent)
 	}
 	return record, err
+}
+
+func noDomain(domain string) error {
+	return fmt.Errorf("%s: there is no such domain: GET /v1/domains lists them: %w", domain, errNoEvent)
 }

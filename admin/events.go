@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -37,7 +38,7 @@ type storedEvent struct {
 // eventRoutes are those of the event logs.
 func (a *Admin) eventRoutes(api huma.API) {
 	register(a, api, followed[storedEvent](api, huma.Operation{
-		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"},
+		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
 		Summary: "List or follow the events that were published",
 		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing. " +
 			"Pages do not shift while events are stored: give the same parameters with each cursor.",
@@ -52,7 +53,8 @@ type source struct {
 }
 
 // sources are what a request is about.
-func (a *Admin) sources(in *eventsRequest) ([]source, error) {
+func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error) {
+	seen := a.seen(ctx)
 	domain, event := in.Domain, ">"
 	if wildcard, ok := strings.CutSuffix(in.Type, ".*"); ok {
 		if domain != "" && domain != wildcard {
@@ -60,7 +62,7 @@ func (a *Admin) sources(in *eventsRequest) ([]source, error) {
 		}
 		domain = wildcard
 	} else if in.Type != "" {
-		t, err := a.catalogue.Resolve(in.Type)
+		t, err := seen.Resolve(in.Type)
 		if err != nil {
 			return nil, invalid("type", err.Error())
 		}
@@ -70,13 +72,13 @@ func (a *Admin) sources(in *eventsRequest) ([]source, error) {
 		domain, event = t.Domain, t.Event
 	}
 	var found []source
-	for _, d := range a.catalogue.Domains() {
+	for _, d := range seen.Domains() {
 		if domain == "" || domain == d.Name {
 			found = append(found, source{d.Name, a.layout.EventLog(d.Name), a.layout.EventSubject(d.Name, event)})
 		}
 	}
 	if len(found) == 0 {
-		return nil, invalid("domain", a.typeProblem(domain+".*"))
+		return nil, invalid("domain", seen.problem(domain+".*"))
 	}
 	if in.FromSeq > 0 && len(found) > 1 {
 		return nil, invalid("from_seq", "needs domain or type: every domain counts by itself")
@@ -105,7 +107,7 @@ func usableTime(at time.Time) bool {
 }
 
 func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*streamed, error) {
-	sources, err := a.sources(in)
+	sources, err := a.sources(ctx, in)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ type explained struct{ Body explanation }
 // explainRoutes are those that try an event out.
 func (a *Admin) explainRoutes(api huma.API) {
 	registerBody[explainOptions](a, api, huma.Operation{
-		OperationID: "explain", Method: http.MethodPost, Path: explainPath, Tags: []string{"Events"},
+		OperationID: "explain", Method: http.MethodPost, Path: explainPath, Tags: []string{"Events"}, Metadata: needs(access.NeedRead),
 		Summary: "Explain which subscriptions want an event, and why",
 		Description: "For an event that is stored, or one that is only thought of: nothing is stored or delivered. Each verdict names the clause that decided and the " +
 			"value that was compared with it. Subscriptions are taken as they are now, also for a stored event; what became of that is its story.",

@@ -12,6 +12,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/access"
 )
 
 // writeTimeout is how long a client that follows may take to accept what is
@@ -70,7 +72,7 @@ func (a *Admin) serveFeeds(hc huma.Context, feeds []feed) {
 	if answered, ok := w.(*answer); ok {
 		answered.followed = true
 	}
-	ctx, cancel := context.WithCancel(hc.Context())
+	ctx, cancel := access.WhileValid(hc.Context()) // it may go on for longer than the token
 	defer cancel()
 	records := make(chan any, 64)
 	running, ctx := errgroup.WithContext(ctx)

@@ -54,7 +54,7 @@ func (a *Admin) askForConsent(ctx context.Context, in *Named) (*oneSubscription,
 // Callback is where a receiver consents to deliveries by calling the URL that it
 // was given: GET or POST /v1/handshakes/{subscription}/{token}, which may carry a
 // WebHook-Allowed-Rate, as a header, a query parameter or a form field. It asks for
-// no other token, so it is to be mounted outside RequireToken.
+// no other token, so it is to be mounted outside the access.Guard.
 //
 // Whatever is wrong with a URL, the answer is the same 404. A URL that is called
 // again changes nothing more.

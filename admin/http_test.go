@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,91 +23,6 @@ import (
 
 	"github.com/jetpost/jetpost/subscription"
 )
-
-func TestLoadToken(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "admin.token")
-	tokens := make([]string, 8)
-	var running sync.WaitGroup
-	for i := range tokens {
-		running.Go(func() {
-			var err error
-			if tokens[i], err = LoadToken(path); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	running.Wait()
-	slices.Sort(tokens)
-	if len(slices.Compact(tokens)) != 1 || !strings.HasPrefix(tokens[0], "jp_") || len(tokens[0]) != len("jp_")+43 {
-		t.Errorf("got %d tokens of %d characters", len(slices.Compact(tokens)), len(tokens[0]))
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("got mode %v, %v", info.Mode(), err)
-	}
-	left, err := os.ReadDir(filepath.Dir(path))
-	if err != nil || len(left) != 1 {
-		t.Errorf("%d files are left, %v", len(left), err)
-	}
-
-	for content, mode := range map[string]os.FileMode{
-		"":                          0o600,
-		"short":                     0o600,
-		"two words of some length":  0o600,
-		"swordfish-swordfish-sword": 0o644,
-	} {
-		bad := filepath.Join(t.TempDir(), "token")
-		if err := os.WriteFile(bad, []byte(content), mode); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := LoadToken(bad); err == nil || !strings.Contains(err.Error(), bad) || content != "" && strings.Contains(err.Error(), content) {
-			t.Errorf("%q with mode %v: %v", content, mode, err)
-		}
-	}
-	if _, err := LoadToken(filepath.Join(t.TempDir(), "no", "token")); err == nil {
-		t.Error("a folder that does not exist is no error")
-	}
-}
-
-func TestRequireToken(t *testing.T) {
-	t.Parallel()
-	reached := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	tests := []struct {
-		name, token string
-		header      []string
-		status      int
-		challenge   string
-	}{
-		{"right", "jp_right", []string{"Bearer jp_right"}, 204, ""},
-		{"scheme in lower case", "jp_right", []string{"bearer jp_right"}, 204, ""},
-		{"none", "jp_right", nil, 401, `Bearer realm="jetpost"`},
-		{"empty header", "jp_right", []string{""}, 401, `Bearer realm="jetpost", error="invalid_token"`},
-		{"wrong", "jp_right", []string{"Bearer jp_wrong"}, 401, `Bearer realm="jetpost", error="invalid_token"`},
-		{"beginning", "jp_right", []string{"Bearer jp_righ"}, 401, `Bearer realm="jetpost", error="invalid_token"`},
-		{"more", "jp_right", []string{"Bearer jp_rightt"}, 401, `Bearer realm="jetpost", error="invalid_token"`},
-		{"other scheme", "jp_right", []string{"Basic jp_right"}, 401, `Bearer realm="jetpost", error="invalid_token"`},
-		{"no scheme", "jp_right", []string{"jp_right"}, 401, `Bearer realm="jetpost", error="invalid_token"`},
-		{"two headers", "jp_right", []string{"Bearer jp_right", "Bearer jp_right"}, 401, `Bearer realm="jetpost", error="invalid_token"`},
-		{"no token is set", "", []string{"Bearer "}, 401, `Bearer realm="jetpost", error="invalid_token"`},
-		{"no token is set and none given", "", nil, 401, `Bearer realm="jetpost"`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			r := httptest.NewRequest(http.MethodPost, "/v1/subscriptions", strings.NewReader("{}"))
-			r.Header["Authorization"] = tt.header
-			w := httptest.NewRecorder()
-			RequireToken(tt.token, reached).ServeHTTP(w, r)
-			if w.Code != tt.status || w.Header().Get("WWW-Authenticate") != tt.challenge {
-				t.Errorf("got %d, %q", w.Code, w.Header().Get("WWW-Authenticate"))
-			}
-			if tt.status == 401 {
-				reply{t, w.Code, w.Header(), w.Body.Bytes()}.want(401)
-			}
-		})
-	}
-}
 
 func TestUnrouted(t *testing.T) {
 	t.Parallel()

@@ -138,8 +138,8 @@ func usableKey(key string) bool {
 // takesKey adds the header to the description of a route, and notes that it is one
 // whose requests may be repeated.
 func (a *Admin) takesKey(op *huma.Operation) {
-	if op.Method != http.MethodPost || op.Path == explainPath || op.Path == validatePath {
-		return // these change nothing, and the other methods can be repeated as they are
+	if op.Method != http.MethodPost || op.Path == explainPath || op.Path == validatePath || op.Path == tokensPath {
+		return // these change nothing, or make a token, which is nowhere kept; the other methods can be repeated as they are
 	}
 	a.repeatable[op.Method+" "+op.Path] = true
 	one, most := 1, maxIdempotencyKey

@@ -126,7 +126,7 @@ func TestIdempotencyKeyOfTheDead(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/v1/subscriptions", strings.NewReader(ci))
 	r.Header.Set("Idempotency-Key", "k1")
 	w := httptest.NewRecorder()
-	f.admin.Handler().ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: "other"})))
+	f.admin.Handler().ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: "other", Role: access.Admin})))
 	reply{t, w.Code, w.Header(), w.Body.Bytes()}.want(http.StatusConflict).mustContain("exists")
 
 	// No secret lies there in the open.

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/stream"
@@ -62,7 +63,7 @@ func (a *Admin) lifecycleRoutes(api huma.API) {
 		Summary: "Give a subscription a new signing secret", Description: "The next attempt is signed by the new secret and, during the overlap, by the old ones too.",
 	}, false, a.rotate)
 	register(a, api, huma.Operation{
-		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"},
+		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"}, Metadata: needs(access.NeedSecrets),
 		Summary: "Show the signing secrets of a subscription", Description: "For a receiver to verify signatures with. The audit trail has who has looked.",
 	}, a.secrets)
 	registerBody[testOptions](a, api, huma.Operation{

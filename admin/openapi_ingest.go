@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/access"
 )
 
 // shownReceipt is what the producer answers for an event.
@@ -54,7 +56,7 @@ func describeIngest(api huma.API) {
 		})
 	}
 	document.AddOperation(&huma.Operation{
-		OperationID: "publish-events", Method: http.MethodPost, Path: "/v1/events", Tags: []string{"Events"}, Security: []map[string][]string{{"token": {}}},
+		OperationID: "publish-events", Method: http.MethodPost, Path: "/v1/events", Tags: []string{"Events"}, Security: security(access.NeedPublish),
 		Summary: "Publish an event, or a batch",
 		Description: strings.Join([]string{
 			"A CloudEvent 1.0 in one of the three modes of its HTTP binding, told apart by the Content-Type: structured (application/cloudevents+json),",

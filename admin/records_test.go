@@ -219,7 +219,7 @@ func TestFollowBreaksOff(t *testing.T) {
 				return errors.New("the log is gone")
 			})
 		})
-	server := httptest.NewServer(f.admin.Envelope(Face{}, mux))
+	server := httptest.NewServer(asAdmin(f.admin.Envelope(Face{}, mux)))
 	defer server.Close()
 	resp, err := server.Client().Get(server.URL + "/v1/broken")
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
@@ -141,11 +142,11 @@ type NamedRedrive struct {
 // redriveRoutes are those of redrive jobs.
 func (a *Admin) redriveRoutes(api huma.API) {
 	registerBody[redriveOptions](a, api, huma.Operation{
-		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"},
+		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"}, Metadata: needs(access.NeedRead), // for a dry run
 		Summary: "Redrive the dead letters of a selection, or all", DefaultStatus: http.StatusAccepted,
 		Responses: map[string]*huma.Response{"200": {Description: "It was a dry run."}},
 		Description: "A job puts the deliveries back on their queues, one after the other, at the rate given. It goes on when admins are stopped " +
-			"or killed. It waits while a queue is half full, so that new events find room. A dry run is answered with 200.",
+			"or killed. It waits while a queue is half full, so that new events find room. A dry run is answered with 200, also to an auditor.",
 	}, false, a.createRedrive)
 	register(a, api, huma.Operation{
 		OperationID: "list-redrives", Method: http.MethodGet, Path: "/v1/redrives", Tags: []string{"Dead letters"},
@@ -165,6 +166,11 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 	options := redriveOptions{Rate: usualRedrive}
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
+	}
+	if !options.DryRun {
+		if err := require(ctx, access.NeedOperate); err != nil {
+			return nil, err
+		}
 	}
 	selected, err := options.selection()
 	if err != nil {

@@ -33,6 +33,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.typeRoutes(api)
 	a.domainRoutes(api)
 	a.auditRoutes(api)
+	a.tokenRoutes(api)
 	document, err := describe(api)
 	if err != nil {
 		return nil, err
@@ -64,15 +65,16 @@ func (a *Admin) humaConfig() huma.Config {
 	cfg.Formats = map[string]huma.Format{"application/json": format, "json": format} // the latter is application/…+json
 	cfg.Transformers = []huma.Transformer{conform}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token": {Type: "http", Scheme: "bearer", Description: "The admin token: the file admin.token in the server's data directory, or JETPOST_ADMIN_TOKEN."},
+		"token": {Type: "http", Scheme: "bearer", Description: "A token made with POST /v1/tokens, or the server's own: the file admin.token in its data directory, or JETPOST_ADMIN_TOKEN. Each operation names the roles that may use it."},
 	}
 	return cfg
 }
 
-// register adds a route. Errors of handle become problems, and its context ends
-// after Config.Timeout; the context of a huma.Context does not.
+// register adds a route, for those who may do what it needs: see needs. Errors of
+// handle become problems, and its context ends after Config.Timeout; the context of a
+// huma.Context does not.
 func register[I, O any](a *Admin, api huma.API, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
-	op.Security = []map[string][]string{{"token": {}}}
+	a.authorize(&op)
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 	}
@@ -126,6 +128,7 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[shownReceipt]():        "Receipt",
 		reflect.TypeFor[storyBody]():           "Story",
 		reflect.TypeFor[told]():                "StoryPart",
+		reflect.TypeFor[TokenSummary]():        "Token",
 		reflect.TypeFor[delivery.Attempt]():    "Attempt",
 		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
 		reflect.TypeFor[audit.Entry]():         "AuditEntry",

@@ -112,7 +112,7 @@ type pendingDelivery struct {
 }
 
 func (a *Admin) findStory(ctx context.Context, in *findStoryRequest) (*story, error) {
-	sources, err := a.sources(&eventsRequest{Domain: in.Domain, Type: in.Type})
+	sources, err := a.sources(ctx, &eventsRequest{Domain: in.Domain, Type: in.Type})
 	if err != nil {
 		return nil, err
 	}

@@ -218,23 +218,7 @@ func (a *Admin) check(ctx context.Context, sub, old *subscription.Subscription) 
 }
 
 // typeProblem says why no event can have a type.
-func (a *Admin) typeProblem(eventType string) string {
-	const seeTypes = "; GET /v1/event-types lists them"
-	if domain, ok := strings.CutSuffix(eventType, ".*"); ok {
-		if _, known := a.catalogue.Domain(domain); known {
-			return ""
-		}
-		var names []string
-		for _, d := range a.catalogue.Domains() {
-			names = append(names, d.Name)
-		}
-		return "there is no domain " + strconv.Quote(domain) + ": the domains are " + strings.Join(names, ", ") + seeTypes
-	}
-	if _, err := a.catalogue.Resolve(eventType); err != nil {
-		return err.Error() + seeTypes
-	}
-	return ""
-}
+func (a *Admin) typeProblem(eventType string) string { return a.catalogue.problem(eventType) }
 
 func (a *Admin) endpointProblem(ctx context.Context, text string) string {
 	u, err := url.Parse(text)

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/producer"
@@ -65,11 +66,14 @@ func newAPIServer(tb testing.TB) *apiServer {
 	view := subscription.NewView(subscription.ViewConfig{}, s.js, s.layout, keyring, zap.NewNop())
 	viewing, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
 	live := schemas.NewLive(catalogue, s.js, s.layout, zap.NewNop())
-	ended := make(chan error, 2)
+	tokens := access.NewLive(s.js, s.layout, zap.NewNop())
+	ended := make(chan error, 3)
 	go func() { ended <- view.Run(viewing) }()
 	go func() { ended <- live.Run(viewing) }()
+	go func() { ended <- tokens.Run(viewing) }()
 	tb.Cleanup(func() {
 		stop()
+		<-ended
 		<-ended
 		<-ended
 	})
@@ -77,7 +81,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	api, err := admin.New(admin.Config{Heartbeat: 50 * time.Millisecond}, s.js, s.layout, store, view, egress, live, zap.NewNop(), prometheus.NewRegistry())
+	api, err := admin.New(admin.Config{Heartbeat: 50 * time.Millisecond, Tokens: access.NewStore(s.js, s.layout, tokens, zap.NewNop())}, s.js, s.layout, store, view, egress, live, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -85,9 +89,15 @@ func newAPIServer(tb testing.TB) *apiServer {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	guard, err := access.NewGuard(access.GuardConfig{Bootstrap: apiToken}, tokens, zap.NewNop(), prometheus.NewRegistry())
+	if err != nil {
+		tb.Fatal(err)
+	}
 	mux := http.NewServeMux()
-	mux.Handle("POST /v1/events", admin.RequireToken(apiToken, ingest.Handler()))
-	mux.Handle("/v1/", admin.RequireToken(apiToken, api.Handler()))
+	mux.Handle("POST /v1/events", guard.Protect(ingest.Handler(), access.Routes{
+		Need: func(*http.Request) access.Need { return access.NeedPublish }, Unbounded: true,
+	}))
+	mux.Handle("/v1/", guard.Protect(api.Handler(), access.Routes{}))
 	s.pass = mux.ServeHTTP
 	admin.MountHealth(mux, nats.Conn(), view, prometheus.NewRegistry())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -29,8 +29,8 @@ const (
 // apiFlags are what every command that talks to a server takes.
 type apiFlags struct {
 	Server    string `env:"JETPOST_SERVER" group:"Connection" placeholder:"URL" help:"Base URL of the server. Without it the one on this machine is found: that of ./data, or the one started last."`
-	Token     string `env:"JETPOST_TOKEN,JETPOST_ADMIN_TOKEN" group:"Connection" placeholder:"TOKEN" help:"Admin token. Without it the server's admin.token file is read. Other users of this machine can read arguments: the environment variable is safer."`
-	TokenFile string `env:"JETPOST_TOKEN_FILE" group:"Connection" type:"path" placeholder:"FILE" help:"File with the admin token."`
+	Token     string `env:"JETPOST_TOKEN,JETPOST_ADMIN_TOKEN" group:"Connection" placeholder:"TOKEN" help:"Token of the API. Without it the server's admin.token file is read. Other users of this machine can read arguments: the environment variable is safer."`
+	TokenFile string `env:"JETPOST_TOKEN_FILE" group:"Connection" type:"path" placeholder:"FILE" help:"File with the token."`
 
 	places *places // where to look for servers; nil: the usual ones
 }
@@ -321,7 +321,11 @@ func (c *client) refused(resp *http.Response) error {
 		if c.token == "" {
 			e.Detail = c.url + " asks for a token: give --token, or JETPOST_TOKEN"
 		} else {
-			e.Detail = c.url + " does not accept the token " + from + ": give --token, or JETPOST_TOKEN"
+			why := ""
+			if e.Detail != "" {
+				why = " (" + e.Detail + ")"
+			}
+			e.Detail = c.url + " does not accept the token " + from + why + ": give --token, or JETPOST_TOKEN"
 		}
 	}
 	return e

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/router"
@@ -54,7 +55,8 @@ type serveCmd struct {
 	AllowTarget []netip.Prefix `group:"Security" placeholder:"CIDR" help:"Private networks that subscriptions may send to, over http or https and to any port: 127.0.0.0/8, 10.1.0.0/16. Without it only public addresses are allowed."`
 	AllowHTTP   bool           `name:"allow-http" group:"Security" help:"Allow http URLs to public addresses. Deliveries are signed, but anyone on the way can read them."`
 	Keyset      string         `group:"Security" type:"path" placeholder:"FILE" help:"Key that encrypts the secrets of subscriptions. Senders and admins of one installation need the same. Default: keyset.json in the data directory, made at the first start."`
-	AdminToken  string         `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Token that the API asks for. Best given by the environment. Default: admin.token in the data directory, made at the first start."`
+	AdminToken  string         `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Token with the role admin, with which others are made (jetpost token create). Best given by the environment. Default: admin.token in the data directory, made at the first start."`
+	APIRate     float64        `name:"api-rate" group:"Security" default:"500" placeholder:"N" help:"How many requests per second the API answers to one token that has no rate of its own; twice as many at once. More get 429. Publishing events does not count. 0: any number."`
 
 	handshakeFlags
 	operationalFlags
@@ -66,6 +68,8 @@ type serveCmd struct {
 
 	// listening is told the base URL once requests are answered. For tests.
 	listening func(url string)
+	// wrongTokens per second and address, if not as usual. For tests.
+	wrongTokens float64
 }
 
 // Help is the long text of --help.
@@ -198,7 +202,12 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	services, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	if c.has(roleProducer) || c.has(roleAdmin) {
-		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, storage, events, log, reg, ctx.Done())
+		guard, tokens, err := c.openGuard(js, layout, out, log, reg)
+		if err != nil {
+			return err
+		}
+		support.Go(func() error { return tokens.Run(background) })
+		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, storage, events, guard, tokens, log, reg, ctx.Done())
 		if err != nil {
 			return err
 		}
@@ -343,6 +352,9 @@ func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout st
 			if err == nil {
 				_, err = js.KeyValue(ctx, layout.CatalogBucket())
 			}
+			if err == nil && c.has(roleProducer) {
+				_, err = js.KeyValue(ctx, layout.TokensBucket())
+			}
 		}
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
@@ -379,17 +391,9 @@ func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream
 // mountAPI serves what people and programs call: events in, and the admin API,
 // which it returns where this process has it.
 func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring,
-	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, storage *stream.Health, events *operational.Publisher, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
+	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, storage *stream.Health, events *operational.Publisher,
+	guard *access.Guard, tokens *access.Live, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
 ) (*admin.Admin, error) {
-	token := c.AdminToken
-	if token == "" {
-		path := filepath.Join(c.Data, "admin.token")
-		var err error
-		if token, err = admin.LoadToken(path); err != nil {
-			return nil, err
-		}
-		log.Info("the API asks for the token in this file", zap.String("file", path))
-	}
 	if c.has(roleProducer) {
 		nc, err := connect(string(stream.RoleProducer))
 		if err != nil {
@@ -407,17 +411,21 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		if c.has(roleAdmin) { // which answers the other methods of the path
 			pattern = "POST " + pattern
 		}
-		mux.Handle(pattern, admin.RequireToken(token, p.Handler()))
+		mux.Handle(pattern, guard.Protect(p.Handler(), access.Routes{
+			Need: func(*http.Request) access.Need { return access.NeedPublish }, Unbounded: true,
+		}))
 	}
 	var a *admin.Admin
 	if c.has(roleAdmin) {
 		store := subscription.NewStore(js, layout, keyring, log)
 		var err error
-		a, err = admin.New(admin.Config{Version: version, Stopping: stopping, Events: events, Health: storage}, js, layout, store, view, egress, catalogue, log, reg)
+		a, err = admin.New(admin.Config{
+			Version: version, Stopping: stopping, Events: events, Health: storage, Tokens: access.NewStore(js, layout, tokens, log),
+		}, js, layout, store, view, egress, catalogue, log, reg)
 		if err != nil {
 			return nil, err
 		}
-		mux.Handle("/v1/", admin.RequireToken(token, a.Handler()))
+		mux.Handle("/v1/", guard.Protect(a.Handler(), access.Routes{}))
 		mux.Handle("/v1/handshakes/", a.Callback())
 		mux.Handle("/openapi.json", a.Handler())
 		mux.Handle("/docs", a.Handler())

@@ -1,0 +1,85 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/schemas"
+)
+
+const needKey = "need"
+
+// needs declares what an operation needs, where its method does not tell: GET is to
+// read, everything else to change something.
+func needs(need access.Need) map[string]any { return map[string]any{needKey: need} }
+
+// authorize lets those in who may do what the operation needs, and names their roles
+// in its description.
+func (a *Admin) authorize(op *huma.Operation) {
+	need, declared := op.Metadata[needKey].(access.Need)
+	if !declared {
+		need = access.NeedOf(op.Method)
+	}
+	op.Security = security(need)
+	// Before anything of the request is looked at: who may not do it learns nothing.
+	op.Middlewares = append(huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
+		if p := access.PrincipalOf(ctx.Context()); !p.May(need) {
+			_, w := humago.Unwrap(ctx)
+			writeProblem(w, denied(p, need))
+			return
+		}
+		next(ctx)
+	}}, op.Middlewares...)
+}
+
+// security names in the description the roles of the tokens that an operation takes.
+func security(need access.Need) []map[string][]string {
+	return []map[string][]string{{"token": access.RolesThatMay(need)}}
+}
+
+// require is for handlers in which the request tells what it needs, beside what its
+// operation does.
+func require(ctx context.Context, need access.Need) error {
+	if p := access.PrincipalOf(ctx); !p.May(need) {
+		return denied(p, need)
+	}
+	return nil
+}
+
+func denied(p access.Principal, need access.Need) *problem {
+	if p.Role == "" {
+		return newProblem(http.StatusUnauthorized, "the request has no token")
+	}
+	return newProblem(http.StatusForbidden, access.Denial(p, need))
+}
+
+// seen is the catalogue as it is for who makes the request: what a token may not see
+// is not there.
+func (a *Admin) seen(ctx context.Context) catalogue {
+	c := a.catalogue
+	if p := access.PrincipalOf(ctx); p.Limited() {
+		c.sees = p.Sees
+	}
+	return c
+}
+
+// sync is that of schemas.Live.
+func (c catalogue) sync(ctx context.Context) (*schemas.Catalogue, error) {
+	now, err := c.live.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.only(now), nil
+}
+
+// only leaves out what is not seen.
+func (c catalogue) only(all *schemas.Catalogue) *schemas.Catalogue {
+	if c.sees == nil {
+		return all
+	}
+	return all.Only(c.sees)
+}

@@ -1,0 +1,345 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// tokensPath is where tokens are. An answer with a token is kept under no
+// Idempotency-Key: it would be the only place that has one.
+const tokensPath = "/v1/tokens"
+
+var errNoTokens = errors.New("this server keeps no tokens")
+
+// A TokenSummary is a token, as answers show it: without its text.
+type TokenSummary struct {
+	ID         string      `json:"id" doc:"Names it, and is part of its text. It is no secret."`
+	Name       string      `json:"name" doc:"What people call it."`
+	Role       access.Role `json:"role" enum:"admin,operator,auditor,publisher" doc:"What it allows. admin: everything; operator: everything but tokens; auditor: to read all but secrets, and dry runs; publisher: to publish and read events of its domains."`
+	Domains    []string    `json:"domains,omitempty" doc:"Of a publisher: the domains whose events it may publish and read; * for all."`
+	Rate       float64     `json:"rate,omitempty" doc:"Requests per second that each process of the server answers to it. Missing: as many as the server allows to any token."`
+	CreatedAt  *time.Time  `json:"created_at,omitempty" doc:"When it was made. Missing for the server's own token."`
+	CreatedBy  string      `json:"created_by,omitempty" doc:"The id of the token that it was made with."`
+	ExpiresAt  *time.Time  `json:"expires_at,omitempty" doc:"When it stops working; missing: never."`
+	LastUsedAt *time.Time  `json:"last_used_at,omitempty" doc:"When it was last used, give or take a minute; missing: not yet."`
+	Expired    bool        `json:"expired,omitempty" doc:"It has stopped working."`
+}
+
+func showToken(t *access.Token, used map[string]time.Time) TokenSummary {
+	out := TokenSummary{
+		ID: t.ID, Name: t.Name, Role: t.Role, Domains: t.Domains, Rate: t.Rate, CreatedAt: &t.CreatedAt, CreatedBy: t.CreatedBy,
+		Expired: t.Expired(time.Now()),
+	}
+	if !t.ExpiresAt.IsZero() {
+		out.ExpiresAt = &t.ExpiresAt
+	}
+	if at, ok := used[t.ID]; ok {
+		out.LastUsedAt = &at
+	}
+	return out
+}
+
+// tokenOptions is the body of a request for a token.
+type tokenOptions struct {
+	Name      string                 `json:"name" required:"true" maxLength:"100" doc:"Who will use it, and for what." example:"shop backend"`
+	Role      access.Role            `json:"role" required:"true" enum:"admin,operator,auditor,publisher" doc:"What it allows."`
+	Domains   []string               `json:"domains,omitempty" doc:"For a publisher, and required for it: the domains whose events it may publish and read, or * alone for all." example:"[\"orders\"]"`
+	Rate      float64                `json:"rate,omitempty" minimum:"0" maximum:"100000" doc:"Requests per second that each process of the server answers to it. Default: as many as to any token."`
+	ExpiresAt *time.Time             `json:"expires_at,omitempty" doc:"When it stops working. Default: never."`
+	TTL       *subscription.Duration `json:"ttl,omitempty" doc:"After how long it stops working: instead of expires_at." example:"720h"`
+}
+
+// tokenChange describes the body of a change of a token.
+type tokenChange struct {
+	Name      string    `json:"name,omitempty" maxLength:"100" doc:"What people call it."`
+	ExpiresAt time.Time `json:"expires_at,omitzero" nullable:"true" doc:"When it stops working; null: never."`
+}
+
+// tokenPatch is that body as it is read.
+type tokenPatch struct {
+	Name      *string      `json:"name"`
+	ExpiresAt optionalTime `json:"expires_at"`
+}
+
+// An optionalTime tells null, which is the zero time, from what is not there.
+type optionalTime struct {
+	given bool
+	at    time.Time
+}
+
+// UnmarshalJSON reads a time or null.
+func (o *optionalTime) UnmarshalJSON(b []byte) error {
+	o.given, o.at = true, time.Time{}
+	if bytes.Equal(b, []byte("null")) {
+		return nil
+	}
+	if json.Unmarshal(b, &o.at) != nil {
+		return errors.New("expires_at must be a time such as 2026-01-31T12:00:00Z, or null")
+	}
+	return nil
+}
+
+// NamedToken is a request for one token.
+type NamedToken struct {
+	ID string `path:"id" maxLength:"64" doc:"Of the token: the part of it between jp_ and the next _."`
+}
+
+// Forced is a request that may cut off whoever makes it.
+type Forced struct {
+	Force bool `query:"force" doc:"Do it even to the token that the request is made with."`
+}
+
+type changeTokenRequest struct {
+	NamedToken
+	Forced
+	RawJSON
+}
+
+type revokeTokenRequest struct {
+	NamedToken
+	Forced
+}
+
+type oneToken struct{ Body TokenSummary }
+
+type madeToken struct {
+	Body struct {
+		TokenSummary
+
+		Token string `json:"token" doc:"The token itself. It is shown this once."`
+	}
+}
+
+type tokenPage struct{ Body page[TokenSummary] }
+
+// tokenRoutes are those of the tokens of the API.
+func (a *Admin) tokenRoutes(api huma.API) {
+	tags := []string{"Tokens"}
+	registerBody[tokenOptions](a, api, huma.Operation{
+		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tags, Metadata: needs(access.NeedTokens),
+		Summary: "Make a token", DefaultStatus: http.StatusCreated, Description: "The answer is the only place where it is shown. It works at once, on every process of the server.",
+	}, true, a.createToken)
+	register(a, api, huma.Operation{
+		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tags, Metadata: needs(access.NeedTokens),
+		Summary: "List the tokens", Description: "The oldest first, also those that have expired. The server's own token is not one of them.",
+	}, a.listTokens)
+	register(a, api, huma.Operation{
+		OperationID: "get-own-token", Method: http.MethodGet, Path: tokensPath + "/self", Tags: tags, Metadata: needs(access.NeedToken),
+		Summary: "Show the token that the request is made with",
+	}, a.ownToken)
+	register(a, api, huma.Operation{
+		OperationID: "get-token", Method: http.MethodGet, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
+		Summary: "Show a token", Description: "Not the token itself, which nobody but its holder has.",
+	}, a.getToken)
+	registerBody[tokenChange](a, api, huma.Operation{
+		OperationID: "change-token", Method: http.MethodPatch, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
+		Summary: "Rename a token, or change when it expires", Description: "What it allows never changes: make another one for that.",
+	}, true, a.changeToken)
+	register(a, api, huma.Operation{
+		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
+		Summary: "Revoke a token", DefaultStatus: http.StatusNoContent,
+		Description: "It stops working within moments, also for requests that follow a log. To stop one later, give it an expires_at.",
+	}, a.revokeToken)
+}
+
+func (a *Admin) tokens() (*access.Store, error) {
+	if a.cfg.Tokens == nil {
+		return nil, errNoTokens
+	}
+	return a.cfg.Tokens, nil
+}
+
+func (a *Admin) createToken(ctx context.Context, in *RawJSON) (*madeToken, error) {
+	var options tokenOptions
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	store, err := a.tokens()
+	if err != nil {
+		return nil, err
+	}
+	wanted := access.Token{
+		Name: options.Name, Role: options.Role, Domains: options.Domains, Rate: options.Rate,
+		CreatedBy: access.PrincipalOf(ctx).ID,
+	}
+	if wanted.ExpiresAt, err = options.expiry(time.Now()); err != nil {
+		return nil, err
+	}
+	token, text, err := store.Make(wanted)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkDomains(token.Domains); err != nil {
+		return nil, err
+	}
+	if err := store.Create(ctx, token); err != nil {
+		return nil, err
+	}
+	out := &madeToken{}
+	out.Body.TokenSummary, out.Body.Token = showToken(&token, nil), text
+	return out, nil
+}
+
+// expiry is when a token is to stop working.
+func (o *tokenOptions) expiry(now time.Time) (time.Time, error) {
+	switch {
+	case o.ExpiresAt != nil && o.TTL != nil:
+		return time.Time{}, invalid("ttl", "and expires_at are given: give one of them")
+	case o.TTL != nil && *o.TTL <= 0:
+		return time.Time{}, invalid("ttl", "must be positive: a token that has expired lets nobody in")
+	case o.TTL != nil:
+		return now.Add(time.Duration(*o.TTL)).UTC().Truncate(time.Second), nil
+	case o.ExpiresAt != nil && !o.ExpiresAt.After(now):
+		return time.Time{}, invalid("expires_at", "is in the past: a token that has expired lets nobody in")
+	case o.ExpiresAt != nil:
+		return *o.ExpiresAt, nil
+	}
+	return time.Time{}, nil
+}
+
+// checkDomains finds a domain that is not there: most likely a slip of the pen.
+func (a *Admin) checkDomains(domains []string) error {
+	for i, domain := range domains {
+		if domain == access.AllDomains {
+			continue
+		}
+		if problem := a.typeProblem(domain + ".*"); problem != "" {
+			return invalid("domains["+strconv.Itoa(i)+"]", problem)
+		}
+	}
+	return nil
+}
+
+// listTokens goes on behind a place in the order, so that pages stay stable while
+// tokens come and go.
+func (a *Admin) listTokens(ctx context.Context, in *Paged) (*tokenPage, error) {
+	store, err := a.tokens()
+	if err != nil {
+		return nil, err
+	}
+	all, err := store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if in.Cursor != "" {
+		text, id, _ := strings.Cut(in.Cursor, "-")
+		at, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, invalid("cursor", "is not the next_cursor of a page")
+		}
+		after := func(t access.Token) bool {
+			return t.CreatedAt.UnixMilli() > at || t.CreatedAt.UnixMilli() == at && t.ID > id
+		}
+		all = slices.DeleteFunc(all, func(t access.Token) bool { return !after(t) })
+	}
+	used, err := store.LastUsed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &tokenPage{}
+	out.Body.Items = []TokenSummary{}
+	for i := range all[:min(len(all), in.Limit)] {
+		out.Body.Items = append(out.Body.Items, showToken(&all[i], used))
+	}
+	if len(all) > in.Limit {
+		last := &all[in.Limit-1]
+		out.Body.NextCursor = strconv.FormatInt(last.CreatedAt.UnixMilli(), 10) + "-" + last.ID
+	}
+	return out, nil
+}
+
+func (a *Admin) getToken(ctx context.Context, in *NamedToken) (*oneToken, error) {
+	store, err := a.tokens()
+	if err != nil {
+		return nil, err
+	}
+	token, err := store.Get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	used, err := store.LastUsed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &oneToken{showToken(&token, used)}, nil
+}
+
+// ownToken says to whoever asks who he is.
+func (a *Admin) ownToken(ctx context.Context, _ *struct{}) (*oneToken, error) {
+	p := access.PrincipalOf(ctx)
+	if p.ID == access.BootstrapID {
+		return &oneToken{TokenSummary{ID: p.ID, Name: p.Name, Role: p.Role}}, nil
+	}
+	return a.getToken(ctx, &NamedToken{p.ID})
+}
+
+func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneToken, error) {
+	var change tokenPatch
+	if err := decodeOptions(in.RawBody, &change); err != nil {
+		return nil, err
+	}
+	store, err := a.tokens()
+	if err != nil {
+		return nil, err
+	}
+	token, err := store.Get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if change.Name != nil {
+		token.Name = *change.Name
+	}
+	if change.ExpiresAt.given {
+		token.ExpiresAt = change.ExpiresAt.at
+		if token.Expired(time.Now()) && !in.Force {
+			if err := notOwn(ctx, in.ID, "expire"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if token, err = store.Replace(ctx, token); err != nil {
+		return nil, err
+	}
+	used, err := store.LastUsed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &oneToken{showToken(&token, used)}, nil
+}
+
+func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struct{}, error) {
+	store, err := a.tokens()
+	if err != nil {
+		return nil, err
+	}
+	token, err := store.Get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !in.Force {
+		if err := notOwn(ctx, in.ID, "revoke"); err != nil {
+			return nil, err
+		}
+	}
+	return nil, store.Revoke(ctx, token)
+}
+
+// notOwn keeps people from locking themselves out by accident.
+func notOwn(ctx context.Context, id, verb string) error {
+	if access.PrincipalOf(ctx).ID != id {
+		return nil
+	}
+	return newProblem(http.StatusConflict, "this would "+verb+" the token that the request is made with, which then stops working at once: give force=true if that is meant")
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/stream"
+)
+
+// openGuard makes what lets requests to the API in, and the tokens that it does so by,
+// which the caller keeps running. The first start says on out where the token is.
+func (c *serveCmd) openGuard(js jetstream.JetStream, layout stream.Layout, out io.Writer, log *zap.Logger, reg prometheus.Registerer) (*access.Guard, *access.Live, error) {
+	bootstrap := c.AdminToken
+	if bootstrap == "" {
+		path := filepath.Join(c.Data, tokenFile)
+		var created bool
+		var err error
+		if bootstrap, created, err = access.LoadBootstrap(path); err != nil {
+			return nil, nil, err
+		}
+		if created {
+			fmt.Fprintf(out, "the admin token of the API was made: it is in %s\n", path)
+		}
+		log.Info("the API takes the token in this file, with the role admin", zap.String("file", path))
+	}
+	tokens := access.NewLive(js, layout, log)
+	guard, err := access.NewGuard(access.GuardConfig{Bootstrap: bootstrap, Rate: c.APIRate, WrongRate: c.wrongTokens}, tokens, log, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return guard, tokens, nil
+}
