@@ -104,6 +104,15 @@ func idOf(text string) (string, bool) {
 	return id, text[len(textPrefix)+idLength] == '_' && validID(id)
 }
 
+// IDOf takes the id from what may be the text of a token; otherwise it returns what it
+// is given.
+func IDOf(text string) string {
+	if id, ok := idOf(text); ok {
+		return id
+	}
+	return text
+}
+
 func validID(id string) bool { return idPattern.MatchString(id) }
 
 // hashOf is what is kept of the text of a token. The secret is random and long, so

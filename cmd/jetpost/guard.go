@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"path/filepath"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -10,6 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -30,9 +33,30 @@ func (c *serveCmd) openGuard(js jetstream.JetStream, layout stream.Layout, out i
 		log.Info("the API takes the token in this file, with the role admin", zap.String("file", path))
 	}
 	tokens := access.NewLive(js, layout, log)
-	guard, err := access.NewGuard(access.GuardConfig{Bootstrap: bootstrap, Rate: c.APIRate, WrongRate: c.wrongTokens}, tokens, log, reg)
+	guard, err := access.NewGuard(access.GuardConfig{Bootstrap: bootstrap, Rate: c.APIRate}, tokens, log, reg)
 	if err != nil {
 		return nil, nil, err
 	}
 	return guard, tokens, nil
+}
+
+// mountIngest serves where events are published. An admin answers the other methods
+// of the path.
+func mountIngest(mux *http.ServeMux, guard *access.Guard, p *producer.Producer, beside bool) {
+	pattern := "/v1/events"
+	if beside {
+		pattern = "POST " + pattern
+	}
+	mux.Handle(pattern, guard.Protect(p.Handler(), access.Routes{
+		Need: func(*http.Request) access.Need { return access.NeedPublish }, Unbounded: true,
+	}))
+}
+
+// mountAdmin serves the API of an admin. What is not behind the guard is in the table
+// of TestAuthorization.
+func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin) {
+	mux.Handle("/v1/", guard.Protect(a.Handler(), access.Routes{}))
+	mux.Handle("/v1/handshakes/", a.Callback()) // receivers, who bring a token of their own
+	mux.Handle("/openapi.json", a.Handler())
+	mux.Handle("/docs", a.Handler())
 }

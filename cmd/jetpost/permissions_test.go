@@ -184,6 +184,26 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 	eventually(t, "all attempts are recorded", func() bool { return len(admin.attempts(t, "in-order")) == 4 })
 	admin.call(t, http.MethodDelete, "/v1/subscriptions/in-order", nil, nil)
 
+	// A token that the admin has made works on the producer, which notes that, and stops
+	// doing so.
+	var made struct{ ID, Token string }
+	admin.call(t, http.MethodPost, "/v1/tokens", object{"name": "ci", "role": "publisher", "domains": []string{"artifact"}}, &made)
+	body, header := deployed("four", "libs").binary()
+	publish := func() int {
+		return producer.do(t, http.MethodPost, "/v1/events", body, append(slices.Clone(header), "Authorization", "Bearer "+made.Token)...).status
+	}
+	if status := publish(); status != http.StatusCreated {
+		t.Errorf("publish with a token that was just made: got %d", status)
+	}
+	eventually(t, "its use is noted", func() bool {
+		var token apiTokenState
+		admin.call(t, http.MethodGet, "/v1/tokens/"+made.ID, nil, &token)
+		return !token.LastUsedAt.IsZero()
+	})
+	admin.call(t, http.MethodPatch, "/v1/tokens/"+made.ID, object{"name": "was ci"}, nil)
+	admin.call(t, http.MethodDelete, "/v1/tokens/"+made.ID, nil, nil)
+	eventually(t, "it is revoked on the producer", func() bool { return publish() == http.StatusUnauthorized })
+
 	// A server that starts, or is asked again, finds everything there.
 	again := join(roleAdmin)
 	for _, s := range append(all, again) {

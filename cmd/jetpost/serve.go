@@ -68,8 +68,6 @@ type serveCmd struct {
 
 	// listening is told the base URL once requests are answered. For tests.
 	listening func(url string)
-	// wrongTokens per second and address, if not as usual. For tests.
-	wrongTokens float64
 }
 
 // Help is the long text of --help.
@@ -407,13 +405,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		if err != nil {
 			return nil, err
 		}
-		pattern := "/v1/events"
-		if c.has(roleAdmin) { // which answers the other methods of the path
-			pattern = "POST " + pattern
-		}
-		mux.Handle(pattern, guard.Protect(p.Handler(), access.Routes{
-			Need: func(*http.Request) access.Need { return access.NeedPublish }, Unbounded: true,
-		}))
+		mountIngest(mux, guard, p, c.has(roleAdmin))
 	}
 	var a *admin.Admin
 	if c.has(roleAdmin) {
@@ -425,10 +417,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		if err != nil {
 			return nil, err
 		}
-		mux.Handle("/v1/", guard.Protect(a.Handler(), access.Routes{}))
-		mux.Handle("/v1/handshakes/", a.Callback())
-		mux.Handle("/openapi.json", a.Handler())
-		mux.Handle("/docs", a.Handler())
+		mountAdmin(mux, guard, a)
 	}
 	return a, nil
 }

@@ -1,0 +1,330 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jetpost/jetpost/access"
+)
+
+// tokenCmd is `jetpost token`.
+type tokenCmd struct {
+	Create tokenCreateCmd `cmd:"" help:"Make a token."`
+	List   tokenListCmd   `cmd:"" aliases:"ls" help:"List the tokens."`
+	Show   tokenShowCmd   `cmd:"" aliases:"get" help:"Show a token, or the one that is in use here."`
+	Update tokenUpdateCmd `cmd:"" help:"Rename a token, or change when it expires."`
+	Revoke tokenRevokeCmd `cmd:"" aliases:"rm" help:"Revoke tokens."`
+}
+
+// apiTokenState is a token as the API answers.
+type apiTokenState struct {
+	ID         string    `json:"id"`
+	Name       string    `json:"name"`
+	Role       string    `json:"role"`
+	Domains    []string  `json:"domains"`
+	Rate       float64   `json:"rate"`
+	CreatedAt  time.Time `json:"created_at"`
+	CreatedBy  string    `json:"created_by"`
+	ExpiresAt  time.Time `json:"expires_at"`
+	LastUsedAt time.Time `json:"last_used_at"`
+	Expired    bool      `json:"expired"`
+	Token      string    `json:"token"` // in the answer to its creation
+}
+
+// tokenPath is that of a token. Whoever gives the token itself means its id, and does
+// not want the rest of it in a URL.
+func tokenPath(id string) string { return "/v1/tokens/" + url.PathEscape(access.IDOf(id)) }
+
+// tokenCreateCmd is `jetpost token create`.
+type tokenCreateCmd struct {
+	apiFlags
+	outputFlag
+
+	Name    string        `arg:"" help:"Who will use it, and for what."`
+	Role    string        `env:"-" required:"" enum:"admin,operator,auditor,publisher" placeholder:"ROLE" help:"admin: everything. operator: everything but tokens. auditor: read all but secrets, dry runs. publisher: publish and read events of its domains."`
+	Domain  []string      `env:"-" placeholder:"DOMAIN" help:"Of a publisher: what it may publish to. Can be repeated. '*': all."`
+	TTL     time.Duration `name:"ttl" env:"-" placeholder:"DURATION" help:"After how long it stops working: 720h. Default: never."`
+	Expires string        `env:"-" placeholder:"TIME" help:"Or when: 2027-01-31T12:00:00Z."`
+	Rate    float64       `env:"-" placeholder:"N" help:"Requests per second that each process of the server answers to it. Default: --api-rate of the server; events without bound."`
+	Quiet   bool          `short:"q" env:"-" help:"Print nothing but the token, for a script to keep."`
+}
+
+// Help is the long text of --help.
+func (c *tokenCreateCmd) Help() string {
+	return `The token is shown once, and works at once on every process of the server. Give everybody
+a token of their own: who has changed what is recorded by token, and one can be revoked alone.
+
+Examples:
+
+  jetpost token create "shop backend" --role publisher --domain orders
+  jetpost token create "nightly export" --role auditor --ttl 720h
+  jetpost token create terraform --role operator
+  JETPOST_TOKEN=$(jetpost token create me --role admin --ttl 8h -q) jetpost token show`
+}
+
+// Run makes it.
+func (c *tokenCreateCmd) Run(e *env) error {
+	body := map[string]any{"name": c.Name, "role": c.Role}
+	if len(c.Domain) > 0 {
+		body["domains"] = c.Domain
+	}
+	if c.TTL != 0 {
+		body["ttl"] = c.TTL.String()
+	}
+	if c.Expires != "" {
+		body["expires_at"] = c.Expires
+	}
+	if c.Rate != 0 {
+		body["rate"] = c.Rate
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPost, "/v1/tokens", body, &raw); err != nil {
+		return err
+	}
+	return showAs(e, c.outputFlag, raw, func(made *apiTokenState) error {
+		if c.Quiet {
+			_, err := fmt.Fprintln(e.stdout, shown(made.Token, shownLine))
+			return err
+		}
+		_, _ = fmt.Fprintf(e.stdout, "created token %s\n\n", shown(made.ID, shownField))
+		if err := printToken(e.stdout, made); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(e.stdout, `
+  %s
+
+It is not shown again. Use it as the header "Authorization: Bearer <token>", or with this
+command as JETPOST_TOKEN. To end it: jetpost token revoke %s
+`, shown(made.Token, shownLine), shown(made.ID, shownField))
+		return err
+	})
+}
+
+func printToken(w io.Writer, t *apiTokenState) error {
+	expires := "never"
+	if !t.ExpiresAt.IsZero() {
+		expires = t.ExpiresAt.Local().Format(time.RFC3339)
+		if t.Expired {
+			expires += " (it has)"
+		}
+	}
+	var rate, created, used string
+	if t.Rate > 0 {
+		rate = strconv.FormatFloat(t.Rate, 'g', -1, 64) + " per second"
+	}
+	if !t.CreatedAt.IsZero() {
+		created = t.CreatedAt.Local().Format(time.RFC3339)
+		if t.CreatedBy != "" {
+			created += " by " + t.CreatedBy
+		}
+	}
+	if !t.LastUsedAt.IsZero() {
+		used = t.LastUsedAt.Local().Format(time.RFC3339)
+	}
+	return details(w, "id", t.ID, "name", t.Name, "role", t.Role, "domains", strings.Join(t.Domains, ", "), "rate", rate,
+		"created", created, "expires", expires, "last used", used)
+}
+
+// tokenListCmd is `jetpost token list`.
+type tokenListCmd struct {
+	apiFlags
+	outputFlag
+}
+
+// Help is the long text of --help.
+func (c *tokenListCmd) Help() string {
+	return `The oldest first. The server's own token, in the file admin.token or JETPOST_ADMIN_TOKEN, is
+not one of them.
+
+  jetpost token list
+  jetpost token list -o json | jq -r '.[] | select(.expired) | .id' | xargs jetpost token revoke`
+}
+
+// Run lists them all.
+func (c *tokenListCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var all []json.RawMessage
+	for cursor := ""; ; {
+		query := url.Values{"limit": {"500"}}
+		if cursor != "" {
+			query.Set("cursor", cursor)
+		}
+		var page struct {
+			Items      []json.RawMessage `json:"items"`
+			NextCursor string            `json:"next_cursor"`
+		}
+		if err := api.get(e.ctx, "/v1/tokens", query, &page); err != nil {
+			return err
+		}
+		all = append(all, page.Items...)
+		if cursor = page.NextCursor; cursor == "" {
+			break
+		}
+	}
+	nobody := `no tokens but the server's own: make one with "jetpost token create"`
+	return showList(e, c.outputFlag, all, nobody, func(tokens []apiTokenState) error {
+		t := newTable(e.stdout, "ID", "NAME", "ROLE", "DOMAINS", "CREATED", "EXPIRES", "LAST USED")
+		for _, one := range tokens {
+			expires, used := "never", "never"
+			switch {
+			case one.Expired:
+				expires = "expired"
+			case !one.ExpiresAt.IsZero():
+				expires = clock(one.ExpiresAt)
+			}
+			if !one.LastUsedAt.IsZero() {
+				used = clock(one.LastUsedAt)
+			}
+			t.row(one.ID, one.Name, one.Role, strings.Join(one.Domains, ","), clock(one.CreatedAt), expires, used)
+		}
+		return t.flush()
+	})
+}
+
+// tokenShowCmd is `jetpost token show`.
+type tokenShowCmd struct {
+	apiFlags
+	outputFlag
+
+	ID string `arg:"" optional:"" help:"Which token. Default: the one that this command uses."`
+}
+
+// Run shows it.
+func (c *tokenShowCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	path := "/v1/tokens/self"
+	if c.ID != "" {
+		path = tokenPath(c.ID)
+	}
+	var raw json.RawMessage
+	if err := api.get(e.ctx, path, nil, &raw); err != nil {
+		return err
+	}
+	return c.printToken(e, raw)
+}
+
+// printToken prints the token of an answer.
+func (f outputFlag) printToken(e *env, raw json.RawMessage) error {
+	return showAs(e, f, raw, func(one *apiTokenState) error { return printToken(e.stdout, one) })
+}
+
+// tokenUpdateCmd is `jetpost token update`.
+type tokenUpdateCmd struct {
+	apiFlags
+	outputFlag
+
+	ID      string        `arg:"" help:"Which token."`
+	Name    string        `env:"-" placeholder:"TEXT" help:"Its new name."`
+	TTL     time.Duration `name:"ttl" env:"-" placeholder:"DURATION" help:"After how long from now it stops working."`
+	Expires string        `env:"-" placeholder:"TIME" help:"When it stops working: 2027-01-31T12:00:00Z, or never."`
+	Force   bool          `env:"-" help:"Also if this is the token in use, and it stops working."`
+}
+
+// Help is the long text of --help.
+func (c *tokenUpdateCmd) Help() string {
+	return `What a token may do never changes: make another one for that.
+
+  jetpost token update abcdefghijkl --name "shop backend, old"
+  jetpost token update abcdefghijkl --ttl 24h              until everybody has the new one
+  jetpost token update abcdefghijkl --expires never`
+}
+
+// Run changes it.
+func (c *tokenUpdateCmd) Run(e *env) error {
+	body := map[string]any{}
+	if c.Name != "" {
+		body["name"] = c.Name
+	}
+	switch {
+	case c.TTL != 0 && c.Expires != "":
+		return usageError{errors.New("--ttl and --expires are given: give one of them")}
+	case c.TTL != 0:
+		body["expires_at"] = time.Now().Add(c.TTL).UTC().Truncate(time.Second)
+	case c.Expires == "never":
+		body["expires_at"] = nil
+	case c.Expires != "":
+		body["expires_at"] = c.Expires
+	}
+	if len(body) == 0 {
+		return usageError{errors.New("nothing to change: give --name, --ttl or --expires")}
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.send(e.ctx, http.MethodPatch, tokenPath(c.ID)+forced(c.Force), body, &raw); err != nil {
+		return err
+	}
+	return c.printToken(e, raw)
+}
+
+func forced(force bool) string {
+	if force {
+		return "?force=true"
+	}
+	return ""
+}
+
+// tokenRevokeCmd is `jetpost token revoke`.
+type tokenRevokeCmd struct {
+	apiFlags
+	outputFlag
+
+	IDs   []string `arg:"" name:"id" help:"Which tokens."`
+	Force bool     `env:"-" help:"Also the token in use."`
+}
+
+// Help is the long text of --help.
+func (c *tokenRevokeCmd) Help() string {
+	return `It stops working within moments, on every process of the server. It cannot be undone: make
+another one instead.
+
+  jetpost token revoke abcdefghijkl`
+}
+
+// Run revokes them, as many as it can.
+func (c *tokenRevokeCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	out := c.records(e, false)
+	var failed []error
+	for _, id := range c.IDs {
+		id = access.IDOf(id)
+		if err := api.send(e.ctx, http.MethodDelete, tokenPath(id)+forced(c.Force), nil, nil); err != nil {
+			failed = append(failed, fmt.Errorf("revoke token %s: %w", shown(id, shownField), err))
+			continue
+		}
+		if err := out.print(revokedToken{id}, func() error {
+			_, err := fmt.Fprintf(e.stdout, "revoked token %s\n", shown(id, shownField))
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return errors.Join(append(failed, out.end())...)
+}
+
+// A revokedToken says of which token nothing is left.
+type revokedToken struct {
+	ID string `json:"id"`
+}
