@@ -243,6 +243,7 @@ func TestOpenAPI(t *testing.T) {
 	c.driveRecords(t, refused.URL)
 	c.driveDomains(t)
 	c.driveAudit(t)
+	c.driveTokens(t)
 	c.driveErrors(t)
 	for _, r := range c.routes {
 		if !c.driven[r.id] {
@@ -383,6 +384,19 @@ func (c *contract) driveAudit(t *testing.T) {
 	c.drive(t, "get-audit-record", "/v1/audit/999999", nil, http.StatusNotFound)
 	c.drive(t, "get-audit-head", "/v1/audit/head", nil, http.StatusOK)
 	c.drive(t, "export-audit-records", "/v1/audit/export?from_sequence=1&to_sequence=1", nil, http.StatusOK) // one line is JSON
+func (c *contract) driveTokens(t *testing.T) {
+	t.Helper()
+	made := c.drive(t, "create-token", "/v1/tokens", map[string]any{
+		"name": "driven", "role": "publisher", "domains": []string{"git"}, "rate": 50, "ttl": "1h",
+	}, http.StatusCreated)
+	c.drive(t, "create-token", "/v1/tokens", `{"role":"publisher"}`, http.StatusUnprocessableEntity)
+	path := fmt.Sprint("/v1/tokens/", made["id"])
+	c.drive(t, "list-tokens", "/v1/tokens?limit=1", nil, http.StatusOK)
+	c.drive(t, "get-own-token", "/v1/tokens/self", nil, http.StatusOK)
+	c.drive(t, "get-token", path, nil, http.StatusOK)
+	c.drive(t, "change-token", path, `{"name":"renamed","expires_at":null}`, http.StatusOK, "Content-Type", "application/merge-patch+json")
+	c.drive(t, "revoke-token", path, nil, http.StatusNoContent)
+	c.drive(t, "get-token", path, nil, http.StatusNotFound)
 }
 
 // driveErrors has every operation that can be called with a wrong parameter, and one

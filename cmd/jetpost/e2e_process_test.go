@@ -304,7 +304,7 @@ func TestTokenIsAskedFor(t *testing.T) {
 			t.Errorf("GET %s without a token: %d %s", path, r.status, r.body)
 		}
 	}
-	if told := s.stdout.lines("admin token"); len(told) != 1 || !strings.Contains(told[0], filepath.Join(s.data, "admin.token")) {
+	if told := s.line(t, "admin token"); !strings.Contains(told, filepath.Join(s.data, "admin.token")) {
 		t.Errorf("the first start says %q about its token", told)
 	}
 	info, err := os.Stat(filepath.Join(s.data, "admin.token"))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"path/filepath"
 
@@ -17,27 +16,24 @@ import (
 )
 
 // openGuard makes what lets requests to the API in, and the tokens that it does so by,
-// which the caller keeps running. The first start says on out where the token is.
-func (c *serveCmd) openGuard(js jetstream.JetStream, layout stream.Layout, out io.Writer, log *zap.Logger, reg prometheus.Registerer) (*access.Guard, *access.Live, error) {
+// which the caller keeps running. notice is for whoever starts jetpost for the first
+// time: where the token is.
+func (c *serveCmd) openGuard(js jetstream.JetStream, layout stream.Layout, log *zap.Logger, reg prometheus.Registerer) (guard *access.Guard, tokens *access.Live, notice string, err error) {
 	bootstrap := c.AdminToken
 	if bootstrap == "" {
 		path := filepath.Join(c.Data, tokenFile)
 		var created bool
-		var err error
 		if bootstrap, created, err = access.LoadBootstrap(path); err != nil {
-			return nil, nil, err
+			return nil, nil, "", err
 		}
 		if created {
-			fmt.Fprintf(out, "the admin token of the API was made: it is in %s\n", path)
+			notice = fmt.Sprintf("the admin token of the API was made: it is in %s\n", path)
 		}
 		log.Info("the API takes the token in this file, with the role admin", zap.String("file", path))
 	}
-	tokens := access.NewLive(js, layout, log)
-	guard, err := access.NewGuard(access.GuardConfig{Bootstrap: bootstrap, Rate: c.APIRate}, tokens, log, reg)
-	if err != nil {
-		return nil, nil, err
-	}
-	return guard, tokens, nil
+	tokens = access.NewLive(js, layout, log)
+	guard, err = access.NewGuard(access.GuardConfig{Bootstrap: bootstrap, Rate: c.APIRate}, tokens, log, reg)
+	return guard, tokens, notice, err
 }
 
 // mountIngest serves where events are published. An admin answers the other methods

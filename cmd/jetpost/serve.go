@@ -197,13 +197,15 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		}
 	}
 
+	var notice string // for who starts it
 	services, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	if c.has(roleProducer) || c.has(roleAdmin) {
-		guard, tokens, err := c.openGuard(js, layout, out, log, reg)
+		guard, tokens, told, err := c.openGuard(js, layout, log, reg)
 		if err != nil {
 			return err
 		}
+		notice = told
 		support.Go(func() error { return tokens.Run(background) })
 		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, storage, events, guard, tokens, log, reg, ctx.Done())
 		if err != nil {
@@ -256,7 +258,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		}
 		defer removeDiscovery(c.Data)
 	}
-	fmt.Fprintf(out, "jetpost %s listening on %s\n", version, url)
+	fmt.Fprintf(out, "jetpost %s listening on %s\n%s", version, url, notice)
 	if c.listening != nil {
 		c.listening(url)
 	}
