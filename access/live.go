@@ -84,6 +84,10 @@ func (l *Live) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// Sync returns when every change is known here that was acknowledged before the call.
+// While NATS does not answer it waits, until ctx ends or Run does.
+func (l *Live) Sync(ctx context.Context) error { return l.follower.Sync(ctx) }
+
 // apply takes over what is in the bucket.
 func (l *Live) apply(entries map[string]stream.Entry, _ uint64) {
 	before := *l.known.Load()

@@ -384,6 +384,8 @@ func (c *contract) driveAudit(t *testing.T) {
 	c.drive(t, "get-audit-record", "/v1/audit/999999", nil, http.StatusNotFound)
 	c.drive(t, "get-audit-head", "/v1/audit/head", nil, http.StatusOK)
 	c.drive(t, "export-audit-records", "/v1/audit/export?from_sequence=1&to_sequence=1", nil, http.StatusOK) // one line is JSON
+}
+
 func (c *contract) driveTokens(t *testing.T) {
 	t.Helper()
 	made := c.drive(t, "create-token", "/v1/tokens", map[string]any{

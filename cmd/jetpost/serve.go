@@ -207,6 +207,9 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		}
 		notice = told
 		support.Go(func() error { return tokens.Run(background) })
+		if err := tokens.Sync(ctx); err != nil && ctx.Err() == nil { // or the first requests would have to ask
+			return err
+		}
 		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, storage, events, guard, tokens, log, reg, ctx.Done())
 		if err != nil {
 			return err
