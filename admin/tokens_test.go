@@ -235,7 +235,7 @@ func TestRevokedWhileFollowing(t *testing.T) {
 	t.Parallel()
 	f := newGuarded(t)
 	id, text := f.token(`{"name":"tail","role":"auditor"}`)
-	req, err := http.NewRequestWithContext(t.Context(), "GET", f.url+"/v1/events?follow=true", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/v1/events?follow=true", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
