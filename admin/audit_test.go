@@ -52,6 +52,13 @@ func drives() map[string]drive {
 			return d(f, header...)
 		}
 	}
+	onToken := func(method, body string) drive {
+		return func(f *fixture, header ...string) reply {
+			var made madeToken
+			f.do("POST", "/v1/tokens", `{"name":"cd","role":"auditor"}`).want(http.StatusCreated).into(&made.Body)
+			return f.do(method, "/v1/tokens/"+made.Body.ID, body, header...)
+		}
+	}
 	letter := func(f *fixture) { f.giveUp("ci", "e1") }
 	return map[string]drive{
 		"create-subscription":  on("POST", "/v1/subscriptions", subscriptionNamed("cd")),
@@ -63,6 +70,9 @@ func drives() map[string]drive {
 			on("POST", "/v1/subscriptions/ci/resume", "")),
 		"rotate-secret":     on("POST", "/v1/subscriptions/ci/rotate-secret", ""),
 		"get-secret":        on("GET", "/v1/subscriptions/ci/secret", ""),
+		"create-token":      on("POST", "/v1/tokens", `{"name":"ci","role":"auditor"}`),
+		"change-token":      onToken("PATCH", `{"name":"other"}`),
+		"revoke-token":      onToken("DELETE", ""),
 		"test-subscription": on("POST", "/v1/subscriptions/ci/test", ""),
 		"ask-for-consent": with(func(f *fixture) {
 			f.do("PATCH", "/v1/subscriptions/ci", `{"handshake":{"mode":"preferred"}}`).want(http.StatusOK)
@@ -140,9 +150,9 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 	for id, d := range all {
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t)
+			f, _ := newKeeping(t)
 			f.do("POST", "/v1/subscriptions", ci).want(http.StatusCreated)
-			r := d(f, headerRequestID, "drive-"+id)
+			r := d(f, access.HeaderRequestID, "drive-"+id)
 			if r.status >= 300 {
 				t.Fatalf("got status %d: %s", r.status, r.body)
 			}
@@ -328,7 +338,7 @@ func TestFailureIsRecorded(t *testing.T) {
 	if err := f.js.DeleteStream(t.Context(), f.layout.QueueFor("ci").Stream); err != nil {
 		t.Fatal(err)
 	}
-	if r := f.do("POST", "/v1/subscriptions/ci/test", "", headerRequestID, "r-1"); r.status < 400 {
+	if r := f.do("POST", "/v1/subscriptions/ci/test", "", access.HeaderRequestID, "r-1"); r.status < 400 {
 		t.Fatalf("got status %d", r.status)
 	}
 	records := f.trail()
@@ -347,7 +357,7 @@ func TestAuditAPI(t *testing.T) {
 		t.Errorf("at the beginning: got head %+v", head)
 	}
 	fl := f.follow("/v1/audit?follow=true&action=subscription.*")
-	f.do("POST", "/v1/subscriptions", ci, headerRequestID, "r-1").want(http.StatusCreated)
+	f.do("POST", "/v1/subscriptions", ci, access.HeaderRequestID, "r-1").want(http.StatusCreated)
 	f.do("PUT", "/v1/domains/shop", shop(shopSchema)).want(http.StatusCreated)
 	f.do("POST", "/v1/subscriptions/ci/pause", `{"reason":"tea"}`).want(http.StatusOK)
 	for _, want := range []string{actionCreate, actionPause} {

@@ -32,6 +32,10 @@ const (
 	actionJob       = "redrive.create"
 	actionCancelJob = "redrive.cancel"
 	actionRedeliver = "delivery.redeliver"
+
+	actionMakeToken   = "token.create"
+	actionChangeToken = "token.change"
+	actionRevokeToken = "token.revoke"
 )
 
 // Record puts r on the audit trail, with the one who makes the request of ctx as its

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -184,7 +185,8 @@ func (a *Admin) createToken(ctx context.Context, in *RawJSON) (*madeToken, error
 	if err := a.checkDomains(token.Domains); err != nil {
 		return nil, err
 	}
-	if err := store.Create(ctx, token); err != nil {
+	record := audit.Record{Action: actionMakeToken, Target: tokenTarget(token.ID), After: tokenState(&token)}
+	if err := a.Record(ctx, record, func() error { return store.Create(ctx, token) }); err != nil {
 		return nil, err
 	}
 	out := &madeToken{}
@@ -298,6 +300,7 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 	if err != nil {
 		return nil, err
 	}
+	record := audit.Record{Action: actionChangeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
 	if change.Name != nil {
 		token.Name = *change.Name
 	}
@@ -309,8 +312,15 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 			}
 		}
 	}
-	if token, err = store.Replace(ctx, token); err != nil {
-		return nil, err
+	record.After = tokenState(&token)
+	if !bytes.Equal(record.Before, record.After) { // what changes nothing is no change
+		err := a.Record(ctx, record, func() error {
+			token, err = store.Replace(ctx, token)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	used, err := store.LastUsed(ctx)
 	if err != nil {
@@ -333,8 +343,15 @@ func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struc
 			return nil, err
 		}
 	}
-	return nil, store.Revoke(ctx, token)
+	record := audit.Record{Action: actionRevokeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
+	return nil, a.Record(ctx, record, func() error { return store.Revoke(ctx, token) })
 }
+
+func tokenTarget(id string) string { return "tokens/" + id }
+
+// tokenState is a token as the audit trail has it: without its text, of which not even
+// a hash is shown, and without when it was used.
+func tokenState(t *access.Token) json.RawMessage { return audit.State(showToken(t, nil)) }
 
 // notOwn keeps people from locking themselves out by accident.
 func notOwn(ctx context.Context, id, verb string) error {

@@ -19,16 +19,12 @@ import (
 
 const rootToken = "token-of-the-server"
 
-// newGuarded is a fixture whose url asks for tokens, of which it keeps the store.
-func newGuarded(t *testing.T) *fixture {
+// newKeeping is a fixture that keeps tokens, and asks for none.
+func newKeeping(t *testing.T) (*fixture, *access.Live) {
 	t.Helper()
-	var store *access.Store
-	var live *access.Live
-	late := func(c *Config) { c.Tokens = store }
 	f := newFixture(t)
-	live = access.NewLive(f.js, f.layout, zap.NewNop())
-	store = access.NewStore(f.js, f.layout, live, zap.NewNop())
-	late(&f.admin.cfg)
+	live := access.NewLive(f.js, f.layout, zap.NewNop())
+	f.admin.cfg.Tokens = access.NewStore(f.js, f.layout, live, zap.NewNop())
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- live.Run(ctx) }()
@@ -36,6 +32,13 @@ func newGuarded(t *testing.T) *fixture {
 		stop()
 		<-ended
 	})
+	return f, live
+}
+
+// newGuarded is a fixture whose url asks for the tokens that it keeps.
+func newGuarded(t *testing.T) *fixture {
+	t.Helper()
+	f, live := newKeeping(t)
 	guard, err := access.NewGuard(access.GuardConfig{Bootstrap: rootToken, WrongRate: 1e6}, live, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

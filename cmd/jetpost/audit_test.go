@@ -33,12 +33,12 @@ func TestAuditCommands(t *testing.T) {
 		t.Errorf("follow ends with %v", err)
 	}
 
-	listed := s.cli("audit").ok("subscription.create", "subscriptions/ci", "by jetpost (admin)", `"out for tea"`, "secrets")
+	listed := s.cli("audit").ok("subscription.create", "subscriptions/ci", "by bootstrap (the server's own token)", `"out for tea"`, "secrets")
 	if lines := strings.Split(strings.TrimSpace(listed.stdout), "\n"); len(lines) != 3 || !strings.Contains(lines[2], "rotate_secret") {
 		t.Errorf("got\n%s", listed.stdout)
 	}
 	for args, want := range map[string]int{
-		"--action subscription.pause": 1, "--target subscriptions/*": 3, "--target domains/*": 0, "--actor jetpost": 3, "--since 1h": 3, "--until 1h": 0, "-n 2": 2,
+		"--action subscription.pause": 1, "--target subscriptions/*": 3, "--target domains/*": 0, "--actor bootstrap": 3, "--since 1h": 3, "--until 1h": 0, "-n 2": 2,
 	} {
 		var got []audit.Entry
 		r := s.cli(append([]string{"audit", "list", "--output", "json"}, strings.Fields(args)...)...).ok()

@@ -29,11 +29,14 @@ type auditExportCmd struct {
 // Help is the long text of --help.
 func (c *auditExportCmd) Help() string {
 	return `One record a line, oldest first, byte for byte as it is stored: the SHA-256 of a line,
-without its line feed, is what the next one has in "previous".
+without its line feed, is what the next one has in "previous". Without jetpost that is
+
+  sed -n 1p audit.ndjson | tr -d '\n' | sha256sum
+
+Examples:
 
   jetpost audit export audit.ndjson
-  jetpost audit export --from 1001 > more.ndjson
-  sed -n 1p audit.ndjson | tr -d '\n' | sha256sum     what the second line must have`
+  jetpost audit export --from 1001 > more.ndjson`
 }
 
 // Run copies what the server sends, and fails when that is not whole.

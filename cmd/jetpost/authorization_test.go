@@ -36,6 +36,9 @@ func needOf() map[string]access.Need {
 		"list-event-types": access.NeedEvents, "get-event-type": access.NeedEvents, "validate-data": access.NeedEvents,
 		"list-domains": access.NeedRead, "get-domain": access.NeedRead, "put-domain": access.NeedOperate, "delete-domain": access.NeedOperate,
 
+		"list-audit-records": access.NeedRead, "get-audit-record": access.NeedRead, "get-audit-head": access.NeedRead, "export-audit-records": access.NeedRead,
+		"get-backlog": access.NeedRead, "list-backlogs": access.NeedRead,
+
 		"create-token": access.NeedTokens, "list-tokens": access.NeedTokens, "get-token": access.NeedTokens, "change-token": access.NeedTokens,
 		"revoke-token": access.NeedTokens, "get-own-token": access.NeedToken,
 	}

@@ -116,7 +116,7 @@ func parseExample(t *testing.T, words []string) (string, error) {
 		target.SetString(text)
 		return nil
 	})
-	parser, err := newParser(&env{stdout: io.Discard, stderr: io.Discard}, &commandLine{}, kong.Exit(func(int) {}), kong.NamedMapper("existingdir", asText))
+	parser, err := newParser(&env{stdout: io.Discard, stderr: io.Discard}, &commandLine{}, kong.Exit(func(int) {}), kong.NamedMapper("existingdir", asText), kong.NamedMapper("existingfile", asText))
 	if err != nil {
 		t.Fatal(err)
 	}

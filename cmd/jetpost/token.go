@@ -203,6 +203,14 @@ type tokenShowCmd struct {
 	ID string `arg:"" optional:"" help:"Which token. Default: the one that this command uses."`
 }
 
+// Help is the long text of --help.
+func (c *tokenShowCmd) Help() string {
+	return `What a token may do, until when, and when it was last used. Its text is shown nowhere.
+
+  jetpost token show                      the one in use here
+  jetpost token show 3k9d2m7q1x8f`
+}
+
 // Run shows it.
 func (c *tokenShowCmd) Run(e *env) error {
 	api, err := c.client(e.ctx)
