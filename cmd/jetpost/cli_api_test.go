@@ -95,7 +95,9 @@ func newAPIServer(tb testing.TB) *apiServer {
 	}
 	mux := http.NewServeMux()
 	mountIngest(mux, guard, ingest, true)
-	mountAdmin(mux, guard, api)
+	if err := mountAdmin(mux, guard, api); err != nil {
+		tb.Fatal(err)
+	}
 	s.pass = mux.ServeHTTP
 	admin.MountHealth(mux, nats.Conn(), view, prometheus.NewRegistry())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

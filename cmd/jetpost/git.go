@@ -1,14 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jetpost/jetpost/producer/gitsource"
+	"github.com/jetpost/jetpost/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -22,30 +25,65 @@ type gitCmd struct {
 
 // gitFields are what events say about a repository.
 type gitFields struct {
-	Name     string `env:"-" group:"Repository" placeholder:"NAME" help:"Name of the repository. Default: that of its folder, without .git."`
-	Owner    string `env:"-" group:"Repository" placeholder:"NAME" help:"Project, team or user it belongs to. Default: the name of the folder it is in."`
-	BaseURL  string `name:"base-url" env:"-" group:"Repository" placeholder:"URL" help:"Web interface, to which owner and name are added."`
-	CloneURL string `name:"clone-url" env:"-" group:"Repository" placeholder:"URL" help:"Where to clone from."`
-	SSHURL   string `name:"ssh-url" env:"-" group:"Repository" placeholder:"URL" help:"Where to clone from by SSH."`
-	Source   string `env:"-" group:"Repository" placeholder:"URI" help:"Source attribute of the events. Default: /git/ and the name."`
+	Resource repositoryName `name:"repository" env:"-" group:"Repository" placeholder:"NAME" help:"What the repository is called where hooks are kept through the API of Secure Source Manager: projects/*/locations/*/repositories/*. It becomes the end of the source, and its parts the name and the owner."`
+	Name     string         `env:"-" group:"Repository" placeholder:"NAME" help:"Name of the repository. Default: the end of --repository, or that of its folder, without .git."`
+	Owner    string         `env:"-" group:"Repository" placeholder:"NAME" help:"Project, team or user it belongs to. Default: the project of --repository, or the name of the folder it is in."`
+	BaseURL  string         `name:"base-url" env:"-" group:"Repository" placeholder:"URL" help:"Web interface, to which owner and name are added."`
+	CloneURL string         `name:"clone-url" env:"-" group:"Repository" placeholder:"URL" help:"Where to clone from."`
+	SSHURL   string         `name:"ssh-url" env:"-" group:"Repository" placeholder:"URL" help:"Where to clone from by SSH."`
+	APIURL   string         `name:"api-url" env:"-" group:"Repository" placeholder:"URL" help:"Where the API of the repository's server is, to which /v1/ and --repository are added. Default: none."`
+	Source   string         `env:"-" group:"Repository" placeholder:"URI" help:"Source attribute of the events. Default: /git/ and --repository, or the name."`
+}
+
+// A repositoryName is a flag with the resource name of a repository.
+type repositoryName string
+
+// UnmarshalText refuses what no hook can be of.
+func (n *repositoryName) UnmarshalText(text []byte) error {
+	if !securesourcemanager.ValidRepository(string(text)) {
+		return fmt.Errorf("%q is not the name of a repository: write projects/*/locations/*/repositories/*", text)
+	}
+	*n = repositoryName(text)
+	return nil
+}
+
+// AfterApply refuses flags that contradict each other: hooks would not get the events.
+func (f *gitFields) AfterApply() error {
+	switch {
+	case f.Resource == "" && f.APIURL != "":
+		return errors.New("--api-url needs --repository: it is the address of the API, and not of the repository in it")
+	case f.Resource != "" && f.Source != "" && f.Source != string(f.Resource) && !strings.HasSuffix(f.Source, "/"+string(f.Resource)):
+		return fmt.Errorf("--source must end with /%s, for hooks to get the events: leave it out", f.Resource)
+	}
+	return nil
 }
 
 func (f gitFields) config(dir string) gitsource.Config {
-	return gitsource.Config{
+	cfg := gitsource.Config{
 		Dir: dir, Env: os.Environ(), Name: f.Name, Owner: f.Owner,
 		BaseURL: f.BaseURL, CloneURL: f.CloneURL, SSHURL: f.SSHURL, Source: f.Source,
 	}
+	if parts := strings.Split(string(f.Resource), "/"); len(parts) > 1 { // projects/*/locations/*/repositories/*
+		cfg.Name, cfg.Owner = cmp.Or(cfg.Name, parts[5]), cmp.Or(cfg.Owner, parts[1])
+		cfg.Source = cmp.Or(cfg.Source, "/git/"+string(f.Resource))
+		if f.APIURL != "" {
+			cfg.APIURL = strings.TrimRight(f.APIURL, "/") + "/v1/" + string(f.Resource)
+		}
+	}
+	return cfg
 }
 
 // args are the flags that make the same again.
 func (f gitFields) args() []string {
 	var args []string
 	for _, flag := range [][2]string{
+		{"--repository", string(f.Resource)},
 		{"--name", f.Name},
 		{"--owner", f.Owner},
 		{"--base-url", f.BaseURL},
 		{"--clone-url", f.CloneURL},
 		{"--ssh-url", f.SSHURL},
+		{"--api-url", f.APIURL},
 		{"--source", f.Source},
 	} {
 		if flag[1] != "" {
@@ -75,7 +113,8 @@ The hook finds the server and its token by what is known now. Those who push mus
 to read the token file.
 
   jetpost git install path/to/repository
-  jetpost git install /srv/git/tug.git --owner harbor --base-url https://git.example.com`
+  jetpost git install /srv/git/tug.git --owner harbor --base-url https://git.example.com
+  jetpost git install /srv/git/tug.git --repository projects/harbor/locations/north/repositories/tug`
 }
 
 // A hookResult is what has become of a hook.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/securesourcemanager"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/stream"
 )
@@ -50,9 +51,17 @@ func mountIngest(mux *http.ServeMux, guard *access.Guard, p *producer.Producer, 
 
 // mountAdmin serves the API of an admin. What is not behind the guard is in the table
 // of TestAuthorization.
-func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin) {
+func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin) error {
+	hooks, err := securesourcemanager.New(securesourcemanager.Config{}, a)
+	if err != nil {
+		return err
+	}
+	mux.Handle("/v1/projects/", guard.Protect(hooks.Handler(), access.Routes{
+		Need: func(r *http.Request) access.Need { return access.NeedOf(r.Method) }, Refuse: securesourcemanager.Refuse,
+	}))
 	mux.Handle("/v1/", guard.Protect(a.Handler(), access.Routes{}))
 	mux.Handle("/v1/handshakes/", a.Callback()) // receivers, who bring a token of their own
 	mux.Handle("/openapi.json", a.Handler())
 	mux.Handle("/docs", a.Handler())
+	return nil
 }

@@ -422,7 +422,9 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		if err != nil {
 			return nil, err
 		}
-		mountAdmin(mux, guard, a)
+		if err := mountAdmin(mux, guard, a); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }

@@ -67,7 +67,12 @@ type Config struct {
 	CloneURL string
 	// SSHURL is the address to clone from by SSH. Default: empty.
 	SSHURL string
-	// Source is the source attribute of the events, a URI reference.
+	// APIURL is the address of the repository in an API of its server, which receivers
+	// find in the payload. Default: empty.
+	APIURL string
+	// Source is the source attribute of the events, a URI reference. What it ends with
+	// may say whose event it is: subscriptions for one repository of Secure Source
+	// Manager look for projects/*/locations/*/repositories/* there.
 	// Default: "/git/" and the name.
 	Source string
 	// Timeout limits how long a push waits for its events to be published,

@@ -75,7 +75,7 @@ func (r *Repository) describe(ctx context.Context, defaultRef string, empty bool
 		CreatedAt:     zeroTime,
 		UpdatedAt:     at.Format(time.RFC3339),
 		Permissions:   permissions{Push: true, Pull: true},
-		URIs:          uris{HTML: htmlURL, GitHTTPS: cloneURL},
+		URIs:          uris{API: r.cfg.APIURL, HTML: htmlURL, GitHTTPS: cloneURL},
 	}
 }
 

@@ -1,0 +1,60 @@
+package securesourcemanager
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/jetpost/jetpost/profile/securesourcemanager"
+	"github.com/jetpost/jetpost/subscription"
+)
+
+const hookIDRule = "use 1 to 63 lower-case letters, digits and dashes, a letter first and no dash last"
+
+var hookIDPattern = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// parentOf is the repository that the path names. It need not exist: the API has
+// hooks only.
+func parentOf(r *http.Request) (string, error) {
+	name := "projects/" + r.PathValue("project") + "/locations/" + r.PathValue("location") + "/repositories/" + r.PathValue("repository")
+	if !securesourcemanager.ValidRepository(name) {
+		return "", badField("INVALID_PARENT", "parent", "\"{parent}\" is not the name of a repository: write projects/*/locations/*/repositories/*, with letters, digits and . _ : - in each part.", "parent", name)
+	}
+	return name, nil
+}
+
+// hookOf is the full name of the hook that the path names.
+func hookOf(r *http.Request) (string, error) {
+	parent, err := parentOf(r)
+	if err != nil {
+		return "", err
+	}
+	id := r.PathValue("hook")
+	if !hookIDPattern.MatchString(id) {
+		return "", badField("INVALID_HOOK_ID", "name", "\"{hookId}\" is not the id of a hook: "+hookIDRule+".", "hookId", id)
+	}
+	return hookName(parent, id), nil
+}
+
+func hookName(parent, id string) string { return parent + "/hooks/" + id }
+
+// splitHook takes the name of a hook apart.
+func splitHook(name string) (parent, id string) {
+	parent, id, _ = strings.Cut(name, "/hooks/")
+	return parent, id
+}
+
+// subscriptionID is the id of the subscription that a hook is. Ids of hooks are
+// unique in their repository only, so that a part of it stands for the whole name.
+func subscriptionID(name string) string {
+	_, id := splitHook(name)
+	sum := sha256.Sum256([]byte(name))
+	return "ssm-" + id[:min(len(id), 36)] + "-" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:])[:12])
+}
+
+// keeps reports whether sub is the hook of a name. Those of other APIs are not there.
+func keeps(sub *subscription.Subscription, name string) bool {
+	return sub.Managed.By == subscription.ManagedBySecureSourceManager && sub.Managed.Name == name
+}
