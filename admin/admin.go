@@ -59,6 +59,8 @@ type Config struct {
 	// SweepEvery is how often all queues are looked at, for what accidents of NATS have
 	// left behind. Default: 10 min, and when Run begins.
 	SweepEvery time.Duration
+	// Proxies are those that endpoints may name. Default: none.
+	Proxies *subscription.Proxies
 	// Events is where operational events go. The caller keeps it running. Default:
 	// nowhere.
 	Events *operational.Publisher

@@ -88,6 +88,7 @@ func descriptions() map[string]map[string]string {
 			"url":            "https, without user name and fragment. A query is kept as a secret, in query.",
 			"query":          "The query string. A secret: shown as " + subscription.Placeholder + ".",
 			"method":         "POST, PUT or PATCH, or another one that the profile allows. Default: POST.",
+			"proxy":          "The key of the HTTP proxy that requests go through, one that the installation knows (jetpost serve --proxy). Default: none.",
 			"headers":        "Sent with every request.",
 			"secret_headers": "As well, but their values are never shown.",
 			"timeout":        "For one request, to the end of the answer: 1s to 30s. Default: 15s.",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -206,10 +207,16 @@ func (a *Admin) check(ctx context.Context, sub, old *subscription.Subscription) 
 	for _, p := range found {
 		badURL = badURL || p.Field == "endpoint.url"
 	}
-	if !badURL && (old == nil || old.Endpoint.URL != sub.Endpoint.URL) {
-		if problem := a.endpointProblem(ctx, sub.Endpoint.URL); problem != "" {
+	newProxy := old == nil || old.Endpoint.Proxy != sub.Endpoint.Proxy
+	if !badURL && (newProxy || old.Endpoint.URL != sub.Endpoint.URL) {
+		if problem := a.endpointProblem(ctx, &sub.Endpoint); problem != "" {
 			found = append(found, subscription.Problem{Field: "endpoint.url", Message: problem})
 		}
+	}
+	const proxyField = "endpoint.proxy"
+	reported := slices.ContainsFunc(found, func(p subscription.Problem) bool { return p.Field == proxyField })
+	if key := sub.Endpoint.Proxy; key != "" && newProxy && !reported && !a.cfg.Proxies.Has(key) {
+		found = append(found, subscription.Problem{Field: proxyField, Message: subscription.ProxyProblem(key)})
 	}
 	if len(found) > 0 {
 		return &subscription.ValidationError{Problems: found}
@@ -220,12 +227,16 @@ func (a *Admin) check(ctx context.Context, sub, old *subscription.Subscription) 
 // typeProblem says why no event can have a type.
 func (a *Admin) typeProblem(eventType string) string { return a.catalogue.problem(eventType) }
 
-func (a *Admin) endpointProblem(ctx context.Context, text string) string {
-	u, err := url.Parse(text)
+func (a *Admin) endpointProblem(ctx context.Context, endpoint *subscription.Endpoint) string {
+	u, err := url.Parse(endpoint.URL)
 	if err != nil { // Validate has parsed it
 		return "is not a URL"
 	}
-	if err := a.egress.CheckURL(ctx, u); err != nil {
+	check := a.egress.CheckURL
+	if endpoint.Proxy != "" {
+		check = a.egress.CheckProxied
+	}
+	if err := check(ctx, u); err != nil {
 		return err.Error()
 	}
 	return ""

@@ -16,7 +16,7 @@ import (
 func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, body []byte) (a *delivery.Attempt, wait time.Duration) {
 	d, e := u.d, u.e
 	began := time.Now()
-	got, err := send(ctx, l.client, e.timeout, request, body)
+	got, err := l.clients.send(ctx, e.sub.Endpoint.Proxy, e.timeout, request, body)
 	took := delivery.Millis(time.Since(began))
 	u.ended = began.Add(time.Duration(took))
 	a = &delivery.Attempt{

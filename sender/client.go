@@ -85,7 +85,10 @@ func (withoutLocation) CloseIdleConnections() {}
 
 // closeIdle closes the connections that are not in use, at the end.
 func closeIdle(client *retryablehttp.Client) {
-	if t, ok := client.HTTPClient.Transport.(withoutLocation); ok {
+	switch t := client.HTTPClient.Transport.(type) {
+	case withoutLocation:
+		t.Transport.CloseIdleConnections()
+	case throughProxy:
 		t.Transport.CloseIdleConnections()
 	}
 }

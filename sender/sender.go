@@ -36,7 +36,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/go-retryablehttp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,6 +54,9 @@ import (
 type Config struct {
 	// Egress decides which addresses may be called. Required.
 	Egress *subscription.Egress
+	// Proxies are those that endpoints may name. What goes through one that is not
+	// there is tried again later, and never sent without it. Default: none.
+	Proxies *subscription.Proxies
 	// UserAgent of every request. Default: "jetpost".
 	UserAgent string
 	// Origin is the name under which receivers are asked for their consent, a host
@@ -165,7 +167,7 @@ type Sender struct {
 	log     *zap.Logger
 	metrics *metrics
 
-	client   *retryablehttp.Client
+	clients  *clients
 	trail    *audit.Trail
 	attempts *delivery.Log
 	letters  *delivery.DeadLetters
@@ -201,7 +203,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}
 	s := &Sender{
 		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
-		client: newClient(cfg.Egress.Control), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
+		clients: newClients(cfg.Egress, cfg.Proxies), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
 	s.token, s.breakers, s.backlogs = newMemberID(), newBreakers(), newBacklogs()
@@ -221,7 +223,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer cancel()
 	pulling, stopPulling := context.WithCancel(work)
 	defer stopPulling()
-	defer closeIdle(s.client)
+	defer s.clients.closeIdle()
 
 	reconnected := s.nc.StatusChanged(nats.CONNECTED)
 	defer s.nc.RemoveStatusListener(reconnected)

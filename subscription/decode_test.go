@@ -209,8 +209,8 @@ func TestDecodeProblems(t *testing.T) {
 		{"an array", `[]`, []string{`: must be an object, not an array`}},
 		{"null", `null`, []string{`: must be an object, not null`}},
 		{"unknown field", `{"endpont":{}}`, []string{`endpont: is not a field: use id, description, types`}},
-		{"unknown fields further in", `{"endpoint":{"proxy":"x","tls":{}},"delivery":{"retry":{"steps":[]}}}`, []string{
-			`endpoint.proxy: use url, query, method`, `endpoint.tls: is not a field`, `delivery.retry.steps: use schedule, jitter`,
+		{"unknown fields further in", `{"endpoint":{"via":"x","tls":{}},"delivery":{"retry":{"steps":[]}}}`, []string{
+			`endpoint.via: use url, query, method`, `endpoint.tls: is not a field`, `delivery.retry.steps: use schedule, jitter`,
 		}},
 		{"names have one case", `{"ID":"ci","Retrying":{}}`, []string{`ID: is not a field`, `Retrying: is not a field`}},
 		{"given twice", `{"id":"a","id":"b"}`, []string{`: has "id" twice`}},

@@ -134,7 +134,16 @@ func (e *Egress) portList() string {
 // refuse, or that speaks http where only https is allowed. A name that does not
 // resolve now is accepted. Errors wrap ErrTargetRefused and say how an operator
 // can allow the address; they show the host at most.
-func (e *Egress) CheckURL(ctx context.Context, u *url.URL) error {
+func (e *Egress) CheckURL(ctx context.Context, u *url.URL) error { return e.check(ctx, u, false) }
+
+// CheckProxied is CheckURL for a request through a proxy, which dials the target itself:
+// no Control sees that, so that this must be called before each request. All addresses
+// that the name has here must be allowed, since the proxy may choose any. A name
+// that does not resolve here is for the proxy to resolve, and for whoever runs it to
+// restrict; its port and scheme are those of public addresses.
+func (e *Egress) CheckProxied(ctx context.Context, u *url.URL) error { return e.check(ctx, u, true) }
+
+func (e *Egress) check(ctx context.Context, u *url.URL, proxied bool) error {
 	if u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
 		return fmt.Errorf("%w: write https://host/path, without a user name", ErrTargetRefused)
 	}
@@ -144,6 +153,9 @@ func (e *Egress) CheckURL(ctx context.Context, u *url.URL) error {
 	port := portOf(u)
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	addrs, literal := e.resolve(ctx, host)
+	if len(addrs) == 0 && proxied && !slices.Contains(e.ports, port) {
+		return fmt.Errorf("%w: port %d is not among those allowed (%s), and %s does not resolve here", ErrTargetRefused, port, e.portList(), clip(host))
+	}
 	if len(addrs) == 0 {
 		// Dialling decides, but it does not see the scheme.
 		if u.Scheme == "http" && !e.http && slices.Contains(e.ports, port) {
@@ -157,15 +169,21 @@ func (e *Egress) CheckURL(ctx context.Context, u *url.URL) error {
 		if problem == "" && u.Scheme == "http" && !e.http && !e.allows(addr.Unmap()) {
 			problem = httpProblem
 		}
-		if problem == "" {
+		if problem == "" && !proxied {
 			return nil // this one may be dialled
 		}
-		if !slices.Contains(problems, problem) {
+		if problem != "" && !slices.Contains(problems, problem) {
 			problems = append(problems, problem)
 		}
 	}
+	if len(problems) == 0 {
+		return nil
+	}
 	if literal {
 		return fmt.Errorf("%w: %s", ErrTargetRefused, problems[0])
+	}
+	if proxied {
+		return fmt.Errorf("%w: %s leads there, and a proxy may choose it: %s", ErrTargetRefused, clip(host), strings.Join(problems[:min(len(problems), 3)], "; "))
 	}
 	return fmt.Errorf("%w: %s leads nowhere else: %s", ErrTargetRefused, clip(host), strings.Join(problems[:min(len(problems), 3)], "; "))
 }

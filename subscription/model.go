@@ -89,6 +89,9 @@ type Endpoint struct {
 	// values are never shown. Together at most 50.
 	Headers       map[string]string `json:"headers,omitempty"`
 	SecretHeaders map[string]Secret `json:"secret_headers,omitempty"`
+	// Proxy is the key of the HTTP proxy that requests go through, one of those that
+	// `jetpost serve --proxy` names. Default: none.
+	Proxy string `json:"proxy,omitempty"`
 	// Timeout bounds one request, from dialling to the end of the answer's body.
 	// 1s to 30s, default 15s.
 	Timeout Duration `json:"timeout"`

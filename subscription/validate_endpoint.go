@@ -41,8 +41,15 @@ func (e *Endpoint) validate(traits Traits, found *problems) {
 	if t := time.Duration(e.Timeout); t < minTimeout || t > maxTimeout {
 		found.add("endpoint.timeout", "is %s: use %s to %s", e.Timeout, Duration(minTimeout), Duration(maxTimeout))
 	}
+	if e.Proxy != "" && !proxyKeyPattern.MatchString(e.Proxy) {
+		found.add("endpoint.proxy", "%s", ProxyProblem(e.Proxy))
+	}
 	e.validateHeaders(traits, found)
 }
+
+// ProxyProblem says that there is no proxy of that key. Clients of compatible APIs know
+// these words.
+func ProxyProblem(key string) string { return "proxy with key '" + clip(key) + "' not found" }
 
 // validateURL shows nothing of the URL: it may have a password where none is
 // allowed.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -53,6 +54,7 @@ type serveCmd struct {
 	Replicas  int    `group:"NATS" default:"1" help:"Copies of every stream: 1 on a single server, 3 on a cluster."`
 
 	AllowTarget []netip.Prefix `group:"Security" placeholder:"CIDR" help:"Private networks that subscriptions may send to, over http or https and to any port: 127.0.0.0/8, 10.1.0.0/16. Without it only public addresses are allowed."`
+	Proxy       []string       `group:"Security" sep:"none" placeholder:"KEY=URL" help:"An HTTP proxy that subscriptions can name by its key (endpoint.proxy), over http or https, with a user name and password if it wants them: eu=http://user:password@proxy.example.com:3128. Every sender and admin needs the same. Can be repeated; JETPOST_PROXY has one of them per line, which other users of this machine cannot read."`
 	AllowHTTP   bool           `name:"allow-http" group:"Security" help:"Allow http URLs to public addresses. Deliveries are signed, but anyone on the way can read them."`
 	Keyset      string         `group:"Security" type:"path" placeholder:"FILE" help:"Key that encrypts the secrets of subscriptions. Senders and admins of one installation need the same. Default: keyset.json in the data directory, made at the first start."`
 	AdminToken  string         `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Token with the role admin, with which others are made (jetpost token create). Best given by the environment. Default: admin.token in the data directory, made at the first start."`
@@ -65,6 +67,8 @@ type serveCmd struct {
 	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
 	LogLevel  string        `group:"Log" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error. info has one line for each request made."`
 	LogFormat string        `group:"Log" default:"auto" enum:"auto,json,console" help:"json, console, or auto: console on a terminal."`
+
+	proxies *subscription.Proxies // what Proxy means
 
 	// listening is told the base URL once requests are answered. For tests.
 	listening func(url string)
@@ -114,6 +118,9 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	}
 	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: c.AllowTarget, AllowHTTP: c.AllowHTTP})
 	if err != nil {
+		return err
+	}
+	if c.proxies, err = subscription.NewProxies(strings.Fields(strings.Join(c.Proxy, "\n"))); err != nil {
 		return err
 	}
 	publicURL, origin, err := c.resolve(c.AllowHTTP)
@@ -240,7 +247,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		}
 		store := subscription.NewStore(storeJS, layout, keyring, log)
 		s, err := sender.New(sender.Config{
-			Egress: egress, Version: version, PID: os.Getpid(), UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
+			Egress: egress, Proxies: c.proxies, Version: version, PID: os.Getpid(), UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
 			Health: storage,
 			Events: events, LaggingAfter: c.limit(),
 		}, nc, layout, view, store, log, reg)
@@ -417,7 +424,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		store := subscription.NewStore(js, layout, keyring, log)
 		var err error
 		a, err = admin.New(admin.Config{
-			Version: version, Stopping: stopping, Events: events, Health: storage, Tokens: access.NewStore(js, layout, tokens, log),
+			Version: version, Stopping: stopping, Events: events, Health: storage, Proxies: c.proxies, Tokens: access.NewStore(js, layout, tokens, log),
 		}, js, layout, store, view, egress, catalogue, log, reg)
 		if err != nil {
 			return nil, err

@@ -28,6 +28,7 @@ type subscriptionFields struct {
 	SQL          []string          `name:"sql" env:"-" sep:"none" group:"Filters" placeholder:"EXPRESSION" help:"A CloudEvents SQL expression on the attributes that must be TRUE. Can be repeated."`
 	Header       []string          `env:"-" sep:"none" group:"Requests" placeholder:"NAME=VALUE" help:"A header of every request. Can be repeated."`
 	SecretHeader []string          `env:"-" sep:"none" group:"Requests" placeholder:"NAME=VALUE" help:"A header whose value is never shown. A value @FILE is read from a file. Can be repeated."`
+	Proxy        string            `env:"-" group:"Requests" placeholder:"KEY" help:"Key of the HTTP proxy that requests go through, one of those of jetpost serve --proxy."`
 	Timeout      time.Duration     `env:"-" group:"Requests" placeholder:"15s" help:"For one request, 1s to 30s."`
 	MaxInFlight  int               `env:"-" group:"Requests" placeholder:"N" help:"Requests under way at one time, 1 to 1000. Default: 64, with --ordered 1."`
 	Ordered      *bool             `negatable:"" env:"-" group:"Requests" help:"Make deliveries one after the other, in the order of the event log: none before the one before it was accepted or given up. Slower, and one that fails holds up those behind it."`
@@ -139,6 +140,7 @@ func (f *subscriptionFields) filters(types []string) ([]any, error) {
 func (f *subscriptionFields) setEndpoint(body map[string]any) error {
 	endpoint := member(body, "endpoint")
 	set(endpoint, "url", f.URL, f.URL != "")
+	set(endpoint, "proxy", f.Proxy, f.Proxy != "")
 	set(endpoint, "timeout", f.Timeout.String(), f.Timeout != 0)
 	for _, group := range []struct {
 		flag, field string
