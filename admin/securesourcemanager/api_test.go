@@ -266,6 +266,20 @@ func TestSecretIsNowhere(t *testing.T) {
 		t.Errorf("after a replacement the request goes to %s", got)
 	}
 	note(f.do("DELETE", hooks+"/ci", "")).ok(nil)
+	trail, err := f.js.Stream(t.Context(), f.nats.Layout.Audit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range trail.CachedInfo().State.LastSeq {
+		record, err := trail.GetMsg(t.Context(), seq+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen.Write(record.Data)
+	}
+	if !strings.Contains(seen.String(), "somebody") {
+		t.Error("the audit trail does not say who has done it")
+	}
 	for _, line := range f.logs.All() {
 		fmt.Fprintln(&seen, line.Message, line.ContextMap())
 	}

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream/streamtest"
@@ -107,10 +108,17 @@ func (f *fixture) serve() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	server, native := httptest.NewServer(api.Handler()), httptest.NewServer(f.admin.Handler())
+	server, native := httptest.NewServer(asAdmin(api.Handler())), httptest.NewServer(asAdmin(f.admin.Handler()))
 	f.t.Cleanup(server.Close)
 	f.t.Cleanup(native.Close)
 	f.url, f.native = server.URL, native.URL
+}
+
+// asAdmin has requests made by somebody who may make them.
+func asAdmin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: "somebody", Role: access.Admin})))
+	})
 }
 
 // A reply is the answer to a request.
