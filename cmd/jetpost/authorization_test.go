@@ -54,9 +54,9 @@ type guardedRoute struct {
 
 // extraRoutes are those that the description of the API does not have.
 func extraRoutes() []guardedRoute {
-	return []guardedRoute{
-		{"create-redrive in earnest", http.MethodPost, "/v1/redrives", access.NeedOperate, "{}", isProblem},
-	}
+	return append(hookRoutes(),
+		guardedRoute{"create-redrive in earnest", http.MethodPost, "/v1/redrives", access.NeedOperate, "{}", isProblem},
+	)
 }
 
 // isProblem checks that a refusal is a problem document.
