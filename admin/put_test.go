@@ -74,7 +74,7 @@ func another(tb testing.TB, js jetstream.JetStream, layout stream.Layout, keyrin
 		<-ended
 		<-ended
 	})
-	server := httptest.NewServer(a.Handler())
+	server := httptest.NewServer(asAdmin(a.Handler()))
 	tb.Cleanup(server.Close)
 	return server.URL
 }
