@@ -128,6 +128,8 @@ type Admin struct {
 
 	keyed      *idempotency    // answers to requests that may be repeated
 	repeatable map[string]bool // the routes of such requests, by pattern
+
+	menders []func(context.Context) // see OnSweep
 }
 
 // New returns the API. view and live must be kept running by the caller; view must

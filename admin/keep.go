@@ -99,8 +99,9 @@ type Change func(*subscription.Subscription) (*subscription.Subscription, error)
 // ChangeSubscription stores what change makes of a subscription that the API named
 // manager keeps; empty: the native one, which may change those of others in a few
 // things only. What change returns inherits what cannot be changed, and the secrets
-// that it leaves out or has as placeholders (subscription.Inherit). Where it is the
-// same as before, nothing is stored, and it keeps its revision.
+// that it leaves out or has as placeholders (subscription.Inherit); a manager removes
+// all signing secrets by an empty list that is not nil. Where it is the same as before,
+// nothing is stored, and it keeps its revision.
 // subscription.ErrNotFound, also for one of another manager;
 // a *subscription.ValidationError with all that is wrong.
 func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, change Change) (*subscription.Subscription, error) {
@@ -137,7 +138,11 @@ func (a *Admin) apply(ctx context.Context, manager, id string, sub *subscription
 	if changed.ID != "" && changed.ID != id {
 		return nil, invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
 	}
+	bare := manager != "" && changed.Secrets != nil && len(changed.Secrets) == 0
 	changed.Inherit(old)
+	if bare {
+		changed.Secrets = nil
+	}
 	if manager == "" {
 		changed.Managed = old.Managed
 	}

@@ -23,11 +23,16 @@ const sweepTimeout = 10 * time.Second
 //   - A queue that was deleted by hand holds up the routers of all domains whose
 //     events the subscription wants.
 //
+// Compatible APIs mend what is theirs at the same times: see OnSweep.
+//
 // Any number of admins may do so at a time.
 func (a *Admin) sweepQueues(ctx context.Context) {
 	tick := time.NewTicker(a.cfg.SweepEvery)
 	defer tick.Stop()
 	for {
+		for _, mend := range a.menders {
+			mend(ctx)
+		}
 		if snapshot, err := a.view.Sync(ctx); err == nil {
 			for _, sub := range snapshot.All() {
 				if ctx.Err() == nil {

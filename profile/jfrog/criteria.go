@@ -66,6 +66,10 @@ const (
 	keyExclude      = "excludePatterns"
 )
 
+// CriteriaKeys are the keys of the criteria of a domain, in the order in which they are
+// written; none for a domain without.
+func CriteriaKeys(domain string) []string { return keysOf(domain) }
+
 // keysOf are the keys of a domain's criteria; none for a domain without.
 func keysOf(domain string) []string {
 	switch domain {

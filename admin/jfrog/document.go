@@ -1,0 +1,190 @@
+package jfrog
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// mask is shown where a secret is set. When it comes back it stands for that secret.
+// What the platform shows is not known; clients do not look at it.
+const mask = subscription.Placeholder
+
+// A document is a subscription as a client writes and reads it. What jetpost does not
+// know is kept and comes back, since clients report what is missing as a difference.
+type document struct {
+	key, description  string
+	enabled, debug    bool
+	domain            string
+	events            []string
+	criteria          json.RawMessage // as sent
+	handlers          []handler
+	members, selected []member // as sent: of the document, and of its event_filter
+}
+
+// The orders in which members are shown.
+func documentOrder() []string {
+	return []string{"key", "project_key", "description", "enabled", "event_filter", "handlers", "debug"}
+}
+
+func filterOrder() []string { return []string{"domain", "event_types", "criteria"} }
+
+// parse reads a document. What is wrong with it goes to found; what parse returns is
+// not nil, but of no use then. key is that of the path, which the document need not
+// repeat; empty: it must have one.
+func parse(body []byte, key string, found *problems) *document {
+	d := &document{key: key}
+	if !utf8.Valid(body) {
+		found.add("", "the body is not valid UTF-8")
+		return d
+	}
+	var err error
+	if d.members, err = members(body, documentOrder()); err != nil {
+		found.add("", "the body "+err.Error())
+		return d
+	}
+	given := ""
+	for _, m := range d.members {
+		switch m.name {
+		case "key":
+			given = text(m.value, m.name, found)
+		case "description":
+			d.description = text(m.value, m.name, found)
+		case "project_key":
+			_ = text(m.value, m.name, found)
+		case "enabled":
+			d.enabled = flag(m.value, m.name, found)
+		case "debug":
+			d.debug = flag(m.value, m.name, found)
+		case "event_filter":
+			d.readFilter(m.value, found)
+		case "handlers":
+			for n, raw := range list(m.value, m.name, found) {
+				if n == maxHandlers {
+					found.add("handlers", fmt.Sprintf("has more than %d entries", maxHandlers))
+					break
+				}
+				d.handlers = append(d.handlers, readHandler(raw, n, found))
+			}
+		}
+	}
+	d.checkKey(given, found)
+	if n := utf8.RuneCountInString(d.description); n > maxDescription {
+		found.add("description", fmt.Sprintf("has %d characters, at most %d are allowed", n, maxDescription))
+	}
+	if d.domain == "" {
+		found.add("event_filter.domain", "is missing")
+	}
+	if len(d.events) == 0 {
+		found.add("event_filter.event_types", "is empty: give at least one event type")
+	}
+	if len(d.handlers) == 0 {
+		found.add("handlers", "is empty: give at least one handler")
+	}
+	return d
+}
+
+const maxDescription = 1000 // characters
+
+func (d *document) checkKey(given string, found *problems) {
+	switch {
+	case d.key != "" && given != "" && given != d.key:
+		found.add("key", "is '"+clip(given)+"', but the path names '"+clip(d.key)+"': a key cannot be changed")
+	case d.key != "":
+	case !keyPattern.MatchString(given) || len(given) > maxKey:
+		found.add("key", fmt.Sprintf("'%s' is not a key: use 2 to %d letters, digits, underscores and dashes, a letter first", clip(given), maxKey))
+	default:
+		d.key = given
+	}
+}
+
+func (d *document) readFilter(raw json.RawMessage, found *problems) {
+	const field = "event_filter"
+	if isNull(raw) {
+		return
+	}
+	var err error
+	if d.selected, err = members(raw, filterOrder()); err != nil {
+		found.add(field, err.Error())
+		return
+	}
+	for _, m := range d.selected {
+		at := field + "." + m.name
+		switch m.name {
+		case "domain":
+			d.domain = text(m.value, at, found)
+		case "event_types":
+			for i, e := range list(m.value, at, found) {
+				event := text(e, at+"["+strconv.Itoa(i)+"]", found)
+				if !slices.Contains(d.events, event) {
+					d.events = append(d.events, event)
+				}
+			}
+		case "criteria":
+			d.criteria = m.value
+		}
+	}
+}
+
+// show writes the document as clients read it. enabled is what the subscription is.
+func (d *document) show(enabled bool) []byte {
+	shown := []member{{"key", encode(d.key)}}
+	hasEnabled := false
+	for _, m := range d.members {
+		switch m.name {
+		case "key":
+			continue
+		case "enabled":
+			hasEnabled = true
+			m.value = encode(enabled)
+		case "event_filter":
+			m.value = d.showFilter()
+		case "handlers":
+			handlers := make([]json.RawMessage, len(d.handlers))
+			for i := range d.handlers {
+				handlers[i] = d.handlers[i].show()
+			}
+			m.value = array(handlers)
+		}
+		shown = append(shown, m)
+	}
+	if !hasEnabled {
+		at := slices.IndexFunc(shown, func(m member) bool {
+			return slices.Index(documentOrder(), m.name) > slices.Index(documentOrder(), "enabled")
+		})
+		shown = slices.Insert(shown, at, member{"enabled", encode(enabled)}) // handlers come after it
+	}
+	return object(shown)
+}
+
+func (d *document) showFilter() json.RawMessage {
+	var shown []member
+	for _, m := range d.selected {
+		if m.name != "criteria" {
+			shown = append(shown, m)
+		}
+	}
+	if criteria := completeCriteria(d.domain, d.criteria); criteria != nil {
+		at := slices.IndexFunc(shown, func(m member) bool { return !slices.Contains(filterOrder(), m.name) })
+		if at < 0 {
+			at = len(shown)
+		}
+		shown = slices.Insert(shown, at, member{"criteria", criteria})
+	}
+	return object(shown)
+}
+
+// plainDescription is the description without what would garble a terminal.
+func (d *document) plainDescription() string {
+	return strings.Map(func(c rune) rune {
+		if c != '\n' && c != '\t' && (c < 0x20 || c >= 0x7f && c <= 0x9f) {
+			return ' '
+		}
+		return c
+	}, d.description)
+}

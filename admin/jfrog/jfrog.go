@@ -1,0 +1,90 @@
+// Package jfrog is the configuration API of the JFrog Platform's webhooks, on
+// jetpost's subscriptions: what clients of the platform send is stored, and comes back
+// as they sent it.
+//
+//	client ─► document ─┬─► handler 1 ─► subscription jfrog-<key>-<hash>, with the document
+//	                    └─► handler n ─► subscription jfrog-<key>-<hash>-h<n>
+//
+// A webhook of the platform has one or more handlers; each is a subscription of its own
+// here, with its own queue, so that a handler that is down delays no other. The one of
+// the first handler is the truth: it has the whole document. The others follow it, see
+// mend: whatever breaks off between two writes is completed or taken back later.
+//
+// It promises that after a change was answered the next read, through any process,
+// shows it and every event published later is matched with it; that no answer shows a
+// secret; and that no subscription is touched that another API keeps.
+package jfrog
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/admin"
+)
+
+// Config of the API. The zero value is usable.
+type Config struct {
+	// Proxies are the keys of the proxies that handlers may name. Default: none.
+	Proxies []string
+	// TestTimeout is how long a test call waits for the answers of the receivers.
+	// 1s to 60s, default 25s.
+	TestTimeout time.Duration
+	// Timeout is how long the work for any other request may take. Default: 30s.
+	Timeout time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.TestTimeout == 0 {
+		c.TestTimeout = 25 * time.Second
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if c.TestTimeout < time.Second || c.TestTimeout > time.Minute {
+		return errors.New("the timeout of tests must be 1s to 60s")
+	}
+	if c.Timeout < 0 {
+		return errors.New("timeout must be positive")
+	}
+	return nil
+}
+
+// An API answers the requests of the platform's clients.
+type API struct {
+	cfg     Config
+	admin   *admin.Admin
+	log     *zap.Logger
+	handler http.Handler
+}
+
+// New returns the API. It has a, which the caller runs, mend what a process that was
+// killed has left half done.
+func New(cfg Config, a *admin.Admin, log *zap.Logger) (*API, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg.Proxies = slices.Clone(cfg.Proxies)
+	j := &API{cfg: cfg, admin: a, log: log.Named("jfrog")}
+	mux := http.NewServeMux()
+	j.subscriptionRoutes(mux)
+	// Clients send JSON with whatever content type their library has.
+	j.handler = a.Envelope(admin.Face{Refuse: Refuse, AnyContent: true}, mux)
+	a.OnSweep(j.repair)
+	return j, nil
+}
+
+// Handler answers everything below the paths of Paths. It does not ask who is calling.
+func (j *API) Handler() http.Handler { return j.handler }
+
+// Paths are those below which the platform's clients make their requests. They belong
+// behind a token, in the words of Refuse.
+func Paths() []string { return []string{"/event/"} }

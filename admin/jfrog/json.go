@@ -1,0 +1,130 @@
+package jfrog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// A member is one of a JSON object, its value as it was sent.
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+// members are those of a JSON object, in the order of names and then in theirs. One
+// that comes twice is an error, since readers disagree about which counts.
+func members(raw json.RawMessage, names []string) ([]member, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
+		return nil, errors.New("must be an object")
+	}
+	var found []member
+	seen := make(map[string]bool)
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return nil, errors.New("is not valid JSON")
+		}
+		m := member{name: token.(string)} // a key is nothing else
+		if seen[m.name] {
+			return nil, fmt.Errorf("has %q twice", clip(m.name))
+		}
+		seen[m.name] = true
+		if dec.Decode(&m.value) != nil {
+			return nil, errors.New("is not valid JSON")
+		}
+		found = append(found, m)
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, errors.New("is not valid JSON")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("has something after its end")
+	}
+	place := func(m member) int {
+		if i := slices.Index(names, m.name); i >= 0 {
+			return i
+		}
+		return len(names)
+	}
+	slices.SortStableFunc(found, func(a, b member) int { return place(a) - place(b) })
+	return found, nil
+}
+
+// object writes a JSON object of members as they are, without white space.
+func object(ms []member) json.RawMessage {
+	b := []byte{'{'}
+	for i, m := range ms {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, encode(m.name)...), ':')
+		b = append(b, compact(m.value)...)
+	}
+	return append(b, '}')
+}
+
+func array(elements []json.RawMessage) json.RawMessage {
+	b := []byte{'['}
+	for i, e := range elements {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, compact(e)...)
+	}
+	return append(b, ']')
+}
+
+// compact leaves out white space, and nothing else is changed.
+func compact(raw json.RawMessage) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return raw // it was read before
+	}
+	return b.Bytes()
+}
+
+func isNull(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) == 0 || string(raw) == "null"
+}
+
+// text reads a string; null is none.
+func text(raw json.RawMessage, field string, found *problems) string {
+	var s string
+	if !isNull(raw) && json.Unmarshal(raw, &s) != nil {
+		found.add(field, "must be a string")
+	}
+	return s
+}
+
+// flag reads a boolean; null is false.
+func flag(raw json.RawMessage, field string, found *problems) bool {
+	var b bool
+	if !isNull(raw) && json.Unmarshal(raw, &b) != nil {
+		found.add(field, "must be true or false")
+	}
+	return b
+}
+
+// list reads an array; null is an empty one.
+func list(raw json.RawMessage, field string, found *problems) []json.RawMessage {
+	var l []json.RawMessage
+	if !isNull(raw) && json.Unmarshal(raw, &l) != nil {
+		found.add(field, "must be an array")
+	}
+	return l
+}
+
+// clip bounds what a message quotes.
+func clip(s string) string {
+	const limit = 80
+	if len(s) <= limit {
+		return s
+	}
+	return string(bytes.ToValidUTF8([]byte(s[:limit]), nil)) + "…"
+}

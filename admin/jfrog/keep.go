@@ -1,0 +1,152 @@
+package jfrog
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// takeBackTimeout is how long what a failed request has made may take to be removed.
+const takeBackTimeout = 10 * time.Second
+
+// exists returns subscription.ErrNotFound when there is no document of a key, with
+// every change that was answered before.
+func (j *API) exists(ctx context.Context, key string) error {
+	sub, err := j.admin.FindSubscription(ctx, idOf(key, 0))
+	if err == nil && !isPart(sub, key, 0) {
+		err = subscription.ErrNotFound
+	}
+	return err
+}
+
+// plan checks a document that a client has sent, to replace before, which may be nil:
+// everything but what only storing the first part finds out.
+func (j *API) plan(ctx context.Context, d *document, before *state) (*state, wish, error) {
+	var found problems
+	for n := range d.handlers {
+		if proxy := d.handlers[n].proxy; proxy != "" && !slices.Contains(j.cfg.Proxies, proxy) {
+			found.add("", textNoProxy(clip(proxy)))
+		}
+	}
+	w := wishOf(j.admin, d, &found)
+	next := &state{generation: strings.ToLower(rand.Text()), document: d, secrets: d.resolve(before, &found)}
+	if err := found.err(); err != nil {
+		return nil, w, err
+	}
+	for n := range d.handlers {
+		if n == 0 {
+			continue
+		}
+		old, err := j.admin.FindSubscription(ctx, idOf(d.key, n))
+		if err != nil {
+			old = nil // it is looked up as any new one
+		}
+		if err := j.admin.CheckSubscription(ctx, d.subscriptionOf(n, w, next.secrets[n], j.origin()), old); err != nil {
+			if err := found.addAll(err, n, d); err != nil {
+				return nil, w, err
+			}
+		}
+	}
+	return next, w, found.err()
+}
+
+// first is the subscription of the first handler, with the document.
+func (s *state) first(w wish, origin string) *subscription.Subscription {
+	sub := s.document.subscriptionOf(0, w, s.secrets[0], origin)
+	sub.Managed.Document = s.encoded()
+	return sub
+}
+
+// located are errors about the first handler in the words of its document.
+func located(err error, d *document) error {
+	var found problems
+	if err := found.addAll(err, 0, d); err != nil {
+		return err
+	}
+	return found.err()
+}
+
+// create stores a new document. What it has made when it fails is taken back.
+func (j *API) create(ctx context.Context, d *document) error {
+	next, w, err := j.plan(ctx, d, nil)
+	if err != nil {
+		return err
+	}
+	if err := j.mend(ctx, d.key); err != nil { // what is left of a deletion that broke off
+		return err
+	}
+	switch _, err := j.admin.CreateSubscription(ctx, next.first(w, j.origin())); {
+	case errors.Is(err, subscription.ErrExists):
+		return &subscription.ValidationError{Problems: []subscription.Problem{{Message: "Subscription with key '" + clip(d.key) + "' already exists"}}}
+	case err != nil:
+		return located(err, d)
+	}
+	if err := j.mend(ctx, d.key); err != nil {
+		return errors.Join(err, j.takeBack(ctx, d.key))
+	}
+	return nil
+}
+
+// takeBack removes what a request has made that could not be finished.
+func (j *API) takeBack(ctx context.Context, key string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTimeout)
+	defer cancel()
+	return j.remove(ctx, key)
+}
+
+// replace stores another document under the same key.
+func (j *API) replace(ctx context.Context, key string, body []byte) error {
+	if err := j.exists(ctx, key); err != nil {
+		return err
+	}
+	var found problems
+	d := parse(body, key, &found)
+	if err := found.err(); err != nil {
+		return err
+	}
+	_, err := j.admin.ChangeSubscription(ctx, subscription.ManagedByJFrog, idOf(key, 0), func(old *subscription.Subscription) (*subscription.Subscription, error) {
+		if !isPart(old, key, 0) {
+			return nil, subscription.ErrNotFound
+		}
+		before, err := stateOf(old)
+		if err != nil {
+			return nil, err
+		}
+		next, w, err := j.plan(ctx, d, before)
+		if err != nil {
+			return nil, err
+		}
+		sub := next.first(w, j.origin())
+		keep(sub, old)
+		return sub, nil
+	})
+	if err != nil {
+		return located(err, d)
+	}
+	return j.mend(ctx, key)
+}
+
+// remove deletes a document, or what is left of one: the truth first, so that a
+// deletion that breaks off is completed and not undone. subscription.ErrNotFound when
+// there is nothing.
+func (j *API) remove(ctx context.Context, key string) error {
+	err := j.exists(ctx, key)
+	switch {
+	case err == nil:
+		_, err = j.admin.RemoveSubscription(ctx, subscription.ManagedByJFrog, idOf(key, 0), "")
+	case errors.Is(err, subscription.ErrNotFound):
+		parts, partsErr := j.parts(ctx, key)
+		if partsErr == nil && len(parts.others) > 0 {
+			err = nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return j.mend(ctx, key)
+}

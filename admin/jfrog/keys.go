@@ -1,0 +1,52 @@
+package jfrog
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// Limits of the platform.
+const (
+	maxKey      = 500
+	maxHandlers = 32 // the platform names none; each is a queue here
+)
+
+// keyPattern is what the platform accepts as the key of a subscription.
+var keyPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]+$`)
+
+// idOf is the id of the subscription that stands for a part of a key: part 0 is the
+// first handler. Keys tell upper from lower case and have more characters than ids, so
+// the hash is what makes the id; the rest is for people.
+//
+//	My_Key ─► jfrog-my-key-<12 characters of base32hex of SHA-256>
+//	       └► jfrog-my-key-…-h2 for the second handler
+func idOf(key string, part int) string {
+	const slug, hash = 36, 12
+	name := strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			return c - 'A' + 'a'
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			return c
+		default:
+			return '-'
+		}
+	}, key)
+	sum := sha256.Sum256([]byte(key))
+	id := "jfrog-" + name[:min(len(name), slug)] + "-" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:hash]
+	if part > 0 {
+		id += "-h" + strconv.Itoa(part+1)
+	}
+	return id
+}
+
+// isPart reports whether sub is what this API has made of a part of key.
+func isPart(sub *subscription.Subscription, key string, part int) bool {
+	m := &sub.Managed
+	return m.By == subscription.ManagedByJFrog && m.Name == key && m.Part == part
+}
