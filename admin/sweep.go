@@ -35,7 +35,7 @@ func (a *Admin) sweepQueues(ctx context.Context) {
 		}
 		if snapshot, err := a.view.Sync(ctx); err == nil {
 			for _, sub := range snapshot.All() {
-				if ctx.Err() == nil {
+				if ctx.Err() == nil && !a.sweepTrial(ctx, sub) {
 					a.sweep(ctx, sub)
 				}
 			}

@@ -6,6 +6,8 @@ import "strings"
 const (
 	ManagedByJFrog               = "jfrog"
 	ManagedBySecureSourceManager = "securesourcemanager"
+	// ManagedByTrial is for a subscription that exists for one test delivery.
+	ManagedByTrial = "test"
 )
 
 // Managed says that a subscription is what a compatible API makes of something of

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -61,4 +62,94 @@ func TestJFrogConfigured(t *testing.T) {
 	if got := call("GET", jfrogSubscriptions+"/My_Key", "", http.StatusNotFound); got != `{"errors":[{"code":"","message":"Subscription does not exist"}]}` {
 		t.Errorf("got %s", got)
 	}
+}
+
+// The test call really sends what the platform's own sends, answers what came of it,
+// and leaves nothing behind; troubleshooting shows what has failed, but not that.
+func TestJFrogTestCall(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, a *arrival) {
+		if strings.HasPrefix(a.target, "/refuses") {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	})
+	document := func(key, secret string, paths ...string) string {
+		var handlers []string
+		for _, path := range paths {
+			handlers = append(handlers, fmt.Sprintf(`{"handler_type":"webhook","url":"%s/%s","secret":%q}`, c.URL, path, secret))
+		}
+		return `{"key":"` + key + `","enabled":true,"event_filter":{"domain":"docker","event_types":["pushed"],"criteria":{"anyLocal":true}},"handlers":[` + strings.Join(handlers, ",") + `]}`
+	}
+	call := func(method, path, body string, want int) string {
+		t.Helper()
+		r := s.do(t, method, path, body, "Content-Type", "application/json")
+		if r.status != want {
+			t.Fatalf("%s %s: %d %s", method, path, r.status, r.body)
+		}
+		return string(r.body)
+	}
+	const success = `{"result":"success","message":"Test is successful"}`
+	if got := call("POST", jfrogSubscriptions+"/test", document("test", "tell no one", "one", "two"), http.StatusOK); got != success {
+		t.Errorf("got %s", got)
+	}
+	for _, a := range c.waitFor(t, 2) {
+		want := `{"domain":"docker","event_type":"pushed","data":{"repo_key":"sample_repo","path":"sample_dir/sample.txt","name":"sample.txt","sha256":"sample_checksum","size":0,` +
+			`"image_name":"sample_arch","tag":"sample_image","platforms":[{"architecture":"sample_os","os":"sample_tag"}]},"subscription_key":"test","source":"jfrog/jfrt@`
+		if !strings.HasPrefix(string(a.body), want) || a.header.Get("X-Jfrog-Event-Auth") != "tell no one" {
+			t.Errorf("got %s with %v", a.body, a.header)
+		}
+	}
+	// Of one that is stored, whose secret the mask stands for.
+	call("POST", jfrogSubscriptions, document("test", "stored secret", "stored"), http.StatusCreated)
+	if got := call("POST", jfrogSubscriptions+"/test", document("test", "[secret]", "elsewhere"), http.StatusOK); got != success {
+		t.Errorf("got %s", got)
+	}
+	if a := c.waitFor(t, 3)[2]; a.target != "/elsewhere" || a.header.Get("X-Jfrog-Event-Auth") != "stored secret" {
+		t.Errorf("got %s with %v", a.target, a.header)
+	}
+	got := call("POST", jfrogSubscriptions+"/test", document("test", "x", "one", "refuses"), http.StatusOK)
+	if want := `{"result":"failure","message":"handlers[1]: error executing webhook: unexpected HTTP response status: 404"}`; got != want {
+		t.Errorf("got %s", got)
+	}
+	call("POST", jfrogSubscriptions+"/test", strings.Replace(document("test", "x", "one"), "docker", "nothing", 1), http.StatusBadRequest)
+	var left struct{ Items []struct{ ID string } }
+	s.call(t, http.MethodGet, "/v1/subscriptions", nil, &left)
+	if len(left.Items) != 1 {
+		t.Errorf("there are %v", left)
+	}
+	if got := call("GET", "/event/api/v1/troubleshooting", "", http.StatusOK); got != "[]" {
+		t.Errorf("tests are in troubleshooting: %s", got)
+	}
+
+	call("PUT", jfrogSubscriptions+"/test", document("test", "x", "refuses?token=t0ken", "one"), http.StatusNoContent)
+	const data = `{"repo_key":"docker-local","path":"a/1/manifest.json","name":"manifest.json","sha256":"0000000000000000000000000000000000000000000000000000000000000000","size":9007199254740993,"image_name":"a","tag":"1","platforms":[]}`
+	s.publish(t, happening{id: "p1", source: "jfrog/jfrt@01h9mspg5atsp402qqxm071zjv", kind: "docker.pushed", data: data})
+	var records string
+	eventually(t, "the failure is on record", func() bool {
+		records = call("GET", "/event/api/v1/troubleshooting?subscription=test&count=5", "", http.StatusOK)
+		return records != "[]"
+	})
+	for _, want := range []string{
+		`"errors":["error executing webhook: unexpected HTTP response status"],"request":{"method":"POST","url":"` + c.URL + `/refuses","headers":{},"payload":"","retries_attempted":0},"response":{"status":404,"headers":{},"body":""}`,
+		`"event":{"id":"p1","subscription_key":"test","domain":"docker","event_type":"pushed","data":` + data + `,"source":"jfrog/jfrt@01h9mspg5atsp402qqxm071zjv"}`,
+	} {
+		if !strings.Contains(records, want) {
+			t.Errorf("the record lacks %s:\n%s", want, records)
+		}
+	}
+	for query, want := range map[string]bool{
+		"subscription=other": false, "target=" + url.QueryEscape(c.URL+"/one"): false, "target=" + url.QueryEscape(c.URL+"/refuses?token=t0ken"): true,
+		"start=2999-01-01T00:00:00Z": false, "start=0": true, "end=1000": false,
+	} {
+		if got := call("GET", "/event/api/v1/troubleshooting?"+query, "", http.StatusOK); (got != "[]") != want {
+			t.Errorf("%s: got %s", query, got)
+		}
+	}
+	call("GET", "/event/api/v1/troubleshooting?count=x", "", http.StatusBadRequest)
+	debug := strings.Replace(document("test", "x", "refuses", "one"), `"key"`, `"debug":true,"key"`, 1)
+	call("PUT", jfrogSubscriptions+"/test", debug, http.StatusNoContent)
+	eventually(t, "successes are shown", func() bool {
+		return strings.Contains(call("GET", "/event/api/v1/troubleshooting", "", http.StatusOK), `"errors":[],`)
+	})
 }

@@ -1,0 +1,199 @@
+package jfrog
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/profile/wire"
+	"github.com/jetpost/jetpost/stream"
+)
+
+// textUnexpectedStatus is what the platform says of an answer that is no success.
+const textUnexpectedStatus = "error executing webhook: unexpected HTTP response status"
+
+// Limits of a list of attempts.
+const (
+	defaultCount = 100
+	maxCount     = 1000
+	// maxScanned is how many attempts are looked at for them.
+	maxScanned = 20_000
+	scanChunk  = 500
+)
+
+// A record is an attempt as the platform shows it. What jetpost does not keep of
+// attempts (the headers, the body that was sent) is empty: it is not guessed.
+type record struct {
+	Timestamp     int64          `json:"timestamp"` // ms
+	ElapsedMillis int64          `json:"elapsed_millis"`
+	Errors        []string       `json:"errors"`
+	Request       recordRequest  `json:"request"`
+	Response      recordResponse `json:"response"`
+	Event         recordEvent    `json:"event"`
+}
+
+type recordRequest struct {
+	Method           string            `json:"method"`
+	URL              string            `json:"url"` // without its query
+	Headers          map[string]string `json:"headers"`
+	Payload          string            `json:"payload"`
+	RetriesAttempted int               `json:"retries_attempted"`
+}
+
+type recordResponse struct {
+	Status  int               `json:"status"`
+	Headers map[string]string `json:"headers"`
+	Body    string            `json:"body"`
+}
+
+type recordEvent struct {
+	ID              string          `json:"id"`
+	SubscriptionKey string          `json:"subscription_key"`
+	Domain          string          `json:"domain"`
+	EventType       string          `json:"event_type"`
+	Data            json.RawMessage `json:"data,omitempty"` // missing when the event log has it no more
+	Source          string          `json:"source"`
+}
+
+// A query is what a client wants to see.
+type query struct {
+	key, target string
+	start, end  time.Time
+	count       int
+}
+
+func readQuery(values url.Values) (query, error) {
+	var found problems
+	q := query{key: values.Get("subscription"), target: values.Get("target"), count: defaultCount}
+	q.start = readTime(values.Get("start"), "start", &found)
+	q.end = readTime(values.Get("end"), "end", &found)
+	if text := values.Get("count"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			found.add("count", "'"+clip(text)+"' is not a number of records")
+		}
+		q.count = min(n, maxCount)
+	}
+	return q, found.err()
+}
+
+// readTime reads milliseconds since 1970, in which records have their time, or an RFC
+// 3339 time. Which of them the platform takes is not known.
+func readTime(text, field string, found *problems) time.Time {
+	if text == "" {
+		return time.Time{}
+	}
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return time.UnixMilli(ms)
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		found.add(field, "'"+clip(text)+"' is no time: give milliseconds since 1970, or a time as in 2026-01-31T12:00:00Z")
+	}
+	return t
+}
+
+// troubleshooting lists the attempts that have failed, the newest first, and all of
+// those of documents with "debug":true.
+func (j *API) troubleshooting(ctx context.Context, r *http.Request) (answer, error) {
+	q, err := readQuery(r.URL.Query())
+	if err != nil {
+		return answer{}, err
+	}
+	all, err := j.all(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	wanted := make(map[string]bool) // subscriptions by id: whether successes are shown too
+	keys := make(map[string]string)
+	for _, p := range all {
+		if p.first == nil || q.key != "" && p.key() != q.key {
+			continue
+		}
+		s, err := stateOf(p.first)
+		if err != nil {
+			continue // list says so
+		}
+		for n := range s.document.handlers {
+			if q.target == "" || s.document.handlers[n].url == q.target {
+				wanted[idOf(p.key(), n)], keys[idOf(p.key(), n)] = s.document.debug, p.key()
+			}
+		}
+	}
+	records := []record{}
+	if len(wanted) > 0 {
+		if records, err = j.records(ctx, q, wanted, keys); err != nil {
+			return answer{}, err
+		}
+	}
+	return answer{status: http.StatusOK, json: encode(records)}, nil
+}
+
+// records reads the attempt log backwards.
+func (j *API) records(ctx context.Context, q query, wanted map[string]bool, keys map[string]string) ([]record, error) {
+	subject := "*" // of all subscriptions
+	if len(wanted) == 1 {
+		for id := range wanted {
+			subject = id
+		}
+	}
+	records := []record{}
+	before := uint64(0)
+	for scanned := 0; scanned < maxScanned; {
+		attempts, err := j.admin.Attempts().Latest(ctx, subject, before, scanChunk)
+		if err != nil {
+			return nil, err
+		}
+		for i := range attempts {
+			a := &attempts[i]
+			debug, ours := wanted[a.SubscriptionID]
+			switch {
+			case !ours || a.Outcome == delivery.Delivered && !debug || !q.end.IsZero() && a.At.After(q.end):
+				continue
+			case !q.start.IsZero() && a.At.Before(q.start):
+				// Records are in the order in which the requests ended: what began earlier may
+				// still come, within the time that one takes.
+				if q.start.Sub(a.At) > time.Minute {
+					return records, nil
+				}
+				continue
+			}
+			records = append(records, j.record(ctx, a, keys[a.SubscriptionID]))
+			if len(records) == q.count {
+				return records, nil
+			}
+		}
+		if len(attempts) < scanChunk {
+			return records, nil
+		}
+		before = attempts[len(attempts)-1].Sequence
+		scanned += len(attempts)
+	}
+	return records, nil
+}
+
+func (j *API) record(ctx context.Context, a *delivery.Attempt, key string) record {
+	domain, event, _ := wire.SplitType(a.Event.Type)
+	r := record{
+		Timestamp: a.At.UnixMilli(), ElapsedMillis: time.Duration(a.Duration).Milliseconds(), Errors: []string{},
+		Request:  recordRequest{Method: a.Method, URL: strings.TrimSuffix(a.URL, "?…"), Headers: map[string]string{}, RetriesAttempted: max(a.Attempt-1, 0)},
+		Response: recordResponse{Status: a.Status, Headers: map[string]string{}, Body: a.ResponseBody},
+		Event:    recordEvent{ID: a.Event.ID, SubscriptionKey: key, Domain: domain, EventType: event, Source: a.Event.Source},
+	}
+	switch {
+	case a.Outcome == delivery.Delivered:
+	case a.Status != 0:
+		r.Errors = append(r.Errors, textUnexpectedStatus)
+	default:
+		r.Errors = append(r.Errors, "error executing webhook: "+a.Error)
+	}
+	if e, err := j.admin.EventOf(ctx, a); err == nil && stream.IsJSON(e.DataContentType) && json.Valid(e.Data) {
+		r.Event.Data = compact(e.Data)
+	}
+	return r
+}
