@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -22,6 +23,9 @@ type Config struct {
 	MaxBatchBytes int64
 	// Health is told which event logs store nothing. Default: nobody is.
 	Health *stream.Health
+	// Repositories are those whose class is written into events that do not say it, as
+	// the attribute schemas.RepositoryClass. The caller keeps it running. Default: none.
+	Repositories *repository.Registry
 }
 
 func (c Config) withDefaults() Config {

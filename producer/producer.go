@@ -145,6 +145,7 @@ func (p *Producer) prepare(e *stream.Event, r *refresher) (prepared, error) {
 		p.metrics.rejected(stream.OperationalDomain, outcomeReserved)
 		return prepared{}, fmt.Errorf("%w: types that begin with %s. are published by jetpost itself", ErrReserved, stream.OperationalDomain)
 	}
+	e = p.classified(e)
 	header := make(nats.Header, 10+len(e.Extensions))
 	e.SetHeader(header)
 	if err := checkSize(header, e.Data); err != nil { // before the data is looked at

@@ -463,5 +463,6 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 			Storage: jetstream.FileStorage, TTL: IdempotencyTTL, MaxValueSize: MaxIdempotent + 4<<10, // and the headers
 		},
 		l.membersConfig(),
+		l.repositoriesConfig(),
 	}
 }

@@ -82,6 +82,10 @@ func TestNamesGolden(t *testing.T) {
 		row("members bucket", l.MembersBucket())
 		row("members stream", l.MembersStream())
 		row("members key", l.MemberKey("snd-1"))
+		row("repositories bucket", l.RepositoriesBucket())
+		row("repositories stream", l.RepositoriesStream())
+		row("repositories key of a repository", stream.RepositoryRecord("libs.release_1-a"))
+		row("and of the base URL", stream.RepositoriesOrigin)
 		golden(t, file, []byte(b.String()))
 	}
 }
@@ -99,10 +103,11 @@ func TestQueueGolden(t *testing.T) {
 // Ids and domains that differ in anything at all have nothing in common.
 func TestNamesNeverCollide(t *testing.T) {
 	t.Parallel()
-	ids := []string{"a", "a-b", "a_b", "ab", "a--b", "a-b-c", "a-bc", "a1", "a-1", "audit", "at", "due", "subscriptions", "members", "tokens"}
+	ids := []string{"a", "a-b", "a_b", "ab", "a--b", "a-b-c", "a-bc", "a1", "a-1", "audit", "at", "due", "subscriptions", "members", "tokens", "repositories"}
 	for _, prefix := range []string{"", "p", "p-q", "p_q"} {
 		l := newLayout(t, stream.LayoutConfig{Prefix: prefix})
-		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state", l.IdempotencyStream(): "idempotency", l.MembersStream(): "members", l.TokensStream(): "tokens"}
+		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state", l.IdempotencyStream(): "idempotency", l.MembersStream(): "members", l.TokensStream(): "tokens", "repositories"}
+		owner[l.RepositoriesStream()] = "repositories"
 		for _, shard := range l.RetryShards() {
 			owner[l.RetryStream(shard)] = "retries " + shard
 		}
@@ -136,7 +141,7 @@ func TestPrefixesNeverCollide(t *testing.T) {
 		q := l.QueueFor("ci")
 		for _, name := range []string{
 			l.EventLog("git"), l.EventSubject("git", "push"), q.Stream, q.Subject, l.RetryStream("00"), l.RetryDue("00", "ci"),
-			l.Attempts(), l.AttemptSubject("ci"), l.DeadLetters(), l.DeadLetterSubject("ci"), l.SubscriptionsStream(), l.CatalogStream(), l.StateStream(), l.IdempotencyStream(), l.MembersStream(), l.TokensStream(),
+			l.Attempts(), l.AttemptSubject("ci"), l.DeadLetters(), l.DeadLetterSubject("ci"), l.SubscriptionsStream(), l.CatalogStream(), l.StateStream(), l.IdempotencyStream(), l.MembersStream(), l.TokensStream(), l.RepositoriesStream(),
 		} {
 			if other, taken := owner[name]; taken {
 				t.Errorf("prefixes %q and %q share %s", prefix, other, name)

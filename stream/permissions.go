@@ -114,6 +114,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			l.StateUsedSubject("*"),
 			l.StateProbeSubject(RoleView), // does NATS store what it is given?
 		)
+		p.Publish = append(p.Publish, l.followRepositories()...)
 	case RoleControl:
 		p.Publish = append(l.flowControl(),
 			apiPrefix+"INFO",
@@ -149,7 +150,9 @@ func (l Layout) Permissions(role Role) Permissions {
 			l.StateProbeSubject(RoleControl),
 			l.AuditSubject(">"),
 			l.EventSubject(OperationalDomain, ">"),
+			l.repositoryKey(">"),
 		)
+		p.Publish = append(p.Publish, l.followRepositories()[3:]...) // the others are above
 	default:
 		return Permissions{}
 	}

@@ -123,6 +123,13 @@ func TestPermissions(t *testing.T) {
 		{"ask where the tokens end", api + "STREAM.INFO." + l.TokensStream(), []stream.Role{router, sender, view, control}},
 		{"note that a token was used", l.StateUsedSubject("abc"), []stream.Role{sender, view, control}},
 		{"note that elsewhere", other.StateUsedSubject("abc"), nil},
+		{"register a repository", "$KV.acme_repositories." + stream.RepositoryRecord("libs.release"), []stream.Role{control}},
+		{"set the base URL", "$KV.acme_repositories." + stream.RepositoriesOrigin, []stream.Role{control}},
+		{"register a repository elsewhere", "$KV.umbrella_repositories.key.libs", nil},
+		{"watch the repositories", api + "CONSUMER.CREATE." + l.RepositoriesStream() + ".any.$KV.acme_repositories.>", []stream.Role{view, control}},
+		{"end a watch of the repositories", api + "CONSUMER.DELETE." + l.RepositoriesStream() + ".any", []stream.Role{view, control}},
+		{"go on with a watch of the repositories", "$JS.FC." + l.RepositoriesStream() + ".any.token", []stream.Role{view, control}},
+		{"ask where the repositories end", api + "STREAM.INFO." + l.RepositoriesStream(), []stream.Role{router, sender, view, control}},
 
 		{"agree on a rate", "$KV.acme_state." + stream.StateRate("ci"), []stream.Role{sender}},
 		{"agree on a rate elsewhere", "$KV.umbrella_state." + stream.StateRate("ci"), nil},
@@ -400,6 +407,7 @@ func streamsTable(t *testing.T) string {
 		{l.StateStream(), l.StateStream()},
 		{l.IdempotencyStream(), l.IdempotencyStream()},
 		{l.MembersStream(), l.MembersStream()},
+		{l.RepositoriesStream(), l.RepositoriesStream()},
 	} {
 		info, err := s.JS().Stream(t.Context(), row.stream)
 		if err != nil {
@@ -418,7 +426,7 @@ func streamsTable(t *testing.T) string {
 		}
 		if cfg.MaxMsgsPerSubject > 0 {
 			most, full = fmt.Sprintf("%d per subscription", cfg.MaxMsgsPerSubject), "oldest goes"
-			if per := map[string]string{l.CatalogStream(): "domain", l.IdempotencyStream(): "request", l.MembersStream(): "sender", l.TokensStream(): "token"}[row.stream]; per != "" {
+			if per := map[string]string{l.CatalogStream(): "domain", l.IdempotencyStream(): "request", l.MembersStream(): "sender", l.RepositoriesStream(): "repository", l.TokensStream(): "token"}[row.stream]; per != "" {
 				most = fmt.Sprintf("%d per %s", cfg.MaxMsgsPerSubject, per)
 			}
 		}

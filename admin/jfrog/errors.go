@@ -58,6 +58,12 @@ func Refuse(w http.ResponseWriter, _ *http.Request, why admin.Refusal) {
 	writeJSON(w, status, body)
 }
 
+// Deny is Refuse for who lets requests in. The code, which is not the platform's, is not
+// shown.
+func Deny(w http.ResponseWriter, status int, _, text string) {
+	writeJSON(w, status, failures{Errors: []failure{{Message: text}}})
+}
+
 func messageOf(p subscription.Problem) string {
 	if p.Field == "" {
 		return p.Message
@@ -67,12 +73,15 @@ func messageOf(p subscription.Problem) string {
 
 // fail answers an error.
 func (j *API) fail(ctx context.Context, w http.ResponseWriter, r *http.Request, err error) {
-	switch {
-	case errors.Is(err, subscription.ErrNotFound):
-		Refuse(w, r, admin.Refusal{Status: http.StatusNotFound, Detail: textNoSubscription})
-	default:
-		Refuse(w, r, j.admin.RefusalOf(ctx, err))
+	if why, ok := refusalOf(err); ok {
+		Refuse(w, r, why)
+		return
 	}
+	if errors.Is(err, subscription.ErrNotFound) {
+		Refuse(w, r, admin.Refusal{Status: http.StatusNotFound, Detail: textNoSubscription})
+		return
+	}
+	Refuse(w, r, j.admin.RefusalOf(ctx, err))
 }
 
 // writeJSON answers. A client that has gone away is not our problem.

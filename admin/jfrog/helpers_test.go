@@ -21,6 +21,7 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/streamtest"
 	"github.com/jetpost/jetpost/subscription"
@@ -89,13 +90,16 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 		tb.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
-	ended := make(chan error, 2)
+	registry := repository.New(in.js, in.layout, in.log)
+	ended := make(chan error, 3)
 	go func() { ended <- view.Run(ctx) }()
 	go func() { ended <- live.Run(ctx) }()
+	go func() { ended <- registry.Run(ctx) }()
 	tb.Cleanup(func() {
 		stop()
-		<-ended
-		<-ended
+		for range cap(ended) {
+			<-ended
+		}
 	})
 	s.admin, err = admin.New(admin.Config{Version: "test"}, in.js, in.layout, s.store, view, egress, live, in.log, prometheus.NewPedanticRegistry())
 	if err != nil {
@@ -105,7 +109,7 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 	for _, c := range change {
 		c(&cfg)
 	}
-	api, err := jfrog.New(cfg, s.admin, in.log)
+	api, err := jfrog.New(cfg, s.admin, registry, in.log)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -113,6 +117,7 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 	for _, path := range jfrog.Paths() {
 		mux.Handle(path, api.Handler())
 	}
+	mux.Handle(jfrog.PathLogin, api.Login())
 	mux.Handle("/v1/", s.admin.Handler())
 	server := httptest.NewServer(mux)
 	tb.Cleanup(server.Close)

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/schemas/repository"
 )
 
 // Config of the API. The zero value is usable.
@@ -63,21 +64,30 @@ type API struct {
 	admin   *admin.Admin
 	log     *zap.Logger
 	handler http.Handler
+	login   http.Handler
+
+	repositories *repository.Registry
 }
 
-// New returns the API. It has a, which the caller runs, mend what a process that was
-// killed has left half done.
-func New(cfg Config, a *admin.Admin, log *zap.Logger) (*API, error) {
+// New returns the API. It has a mend what a process that was killed has left half done;
+// a and the registry are kept running by the caller.
+func New(cfg Config, a *admin.Admin, repositories *repository.Registry, log *zap.Logger) (*API, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	cfg.Proxies = slices.Clone(cfg.Proxies)
-	j := &API{cfg: cfg, admin: a, log: log.Named("jfrog")}
+	j := &API{cfg: cfg, admin: a, repositories: repositories, log: log.Named("jfrog")}
 	mux := http.NewServeMux()
 	j.subscriptionRoutes(mux)
+	j.systemRoutes(mux)
+	j.repositoryRoutes(mux)
 	// Clients send JSON with whatever content type their library has.
-	j.handler = a.Envelope(admin.Face{Refuse: Refuse, AnyContent: true}, mux)
+	face := admin.Face{Refuse: Refuse, AnyContent: true}
+	j.handler = a.Envelope(face, mux)
+	mux = http.NewServeMux()
+	mux.HandleFunc("POST "+PathLogin, j.noLogin)
+	j.login = a.Envelope(face, mux)
 	a.OnSweep(j.repair)
 	return j, nil
 }
@@ -85,6 +95,12 @@ func New(cfg Config, a *admin.Admin, log *zap.Logger) (*API, error) {
 // Handler answers everything below the paths of Paths. It does not ask who is calling.
 func (j *API) Handler() http.Handler { return j.handler }
 
+// Login answers PathLogin, which clients call before they have a token.
+func (j *API) Login() http.Handler { return j.login }
+
 // Paths are those below which the platform's clients make their requests. They belong
 // behind a token, in the words of Refuse.
-func Paths() []string { return []string{"/event/"} }
+func Paths() []string { return []string{"/event/", "/artifactory/"} }
+
+// PathLogin is where clients exchange a token of their own for one of the platform.
+const PathLogin = "/access/api/v1/oidc/token"

@@ -20,6 +20,9 @@ const mendTries = 20
 // removes those that have no document any more. Any number of processes may do so at
 // the same time: each looks again until nothing had to be done.
 func (j *API) mend(ctx context.Context, key string) error {
+	if _, err := j.repositories.Sync(ctx); err != nil { // for the base URL
+		return err
+	}
 	for range mendTries {
 		p, err := j.parts(ctx, key)
 		if err != nil {
@@ -131,15 +134,19 @@ func outdated(sub *subscription.Subscription, origin string) bool {
 	return sub.Settings[profile.SettingOrigin] != origin
 }
 
-// origin is the platform's base URL, empty where nobody has set one.
-func (j *API) origin() string { return "" }
+// origin is the platform's base URL as far as it is known here, empty where nobody has
+// set one. Who sets it has all subscriptions brought in line.
+func (j *API) origin() string { return j.repositories.Current().Origin }
 
 // repair mends all keys that are not in line, after a process was killed between two
 // writes. What fails is tried again the next time.
 func (j *API) repair(ctx context.Context) {
+	if _, err := j.repositories.Sync(ctx); err != nil {
+		return
+	}
 	all, err := j.all(ctx)
 	if err != nil {
-		return // the queues are looked at in the same way, and say so
+		return // the view says so
 	}
 	for _, p := range all {
 		steps, err := j.steps(p)

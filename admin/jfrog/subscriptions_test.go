@@ -383,7 +383,7 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for _, cfg := range []jfrog.Config{{TestTimeout: 1}, {Timeout: -1}} {
-		if _, err := jfrog.New(cfg, s.admin, s.log); err == nil {
+		if _, err := jfrog.New(cfg, s.admin, nil, s.log); err == nil {
 			t.Errorf("%+v is accepted", cfg)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/streamtest"
 	"github.com/jetpost/jetpost/subscription"
@@ -67,15 +68,14 @@ func newAPIServer(tb testing.TB) *apiServer {
 	viewing, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
 	live := schemas.NewLive(catalogue, s.js, s.layout, zap.NewNop())
 	tokens := access.NewLive(s.js, s.layout, zap.NewNop())
-	ended := make(chan error, 3)
-	go func() { ended <- view.Run(viewing) }()
-	go func() { ended <- live.Run(viewing) }()
-	go func() { ended <- tokens.Run(viewing) }()
+	registry := repository.New(s.js, s.layout, zap.NewNop())
+	var running sync.WaitGroup
+	for _, run := range []func(context.Context) error{view.Run, live.Run, tokens.Run, registry.Run} {
+		running.Go(func() { _ = run(viewing) })
+	}
 	tb.Cleanup(func() {
 		stop()
-		<-ended
-		<-ended
-		<-ended
+		running.Wait()
 	})
 	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
@@ -95,7 +95,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	}
 	mux := http.NewServeMux()
 	mountIngest(mux, guard, ingest, true)
-	if err := mountAdmin(mux, guard, api); err != nil {
+	if err := mountAdmin(mux, guard, api, registry, nil, zap.NewNop()); err != nil {
 		tb.Fatal(err)
 	}
 	s.pass = mux.ServeHTTP

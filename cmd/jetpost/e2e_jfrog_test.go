@@ -1,11 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const jfrogSubscriptions = "/event/api/v1/subscriptions"
@@ -152,4 +157,60 @@ func TestJFrogTestCall(t *testing.T) {
 	eventually(t, "successes are shown", func() bool {
 		return strings.Contains(call("GET", "/event/api/v1/troubleshooting", "", http.StatusOK), `"errors":[],`)
 	})
+}
+
+// Publishers do not say of what class a repository is: the registry does, and
+// deliveries name the base URL that was set.
+func TestRegisteredRepositories(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := startCatcher(t, nil)
+	call := func(method, path, body string, want int) {
+		t.Helper()
+		if r := s.do(t, method, path, body, "Content-Type", "application/json"); r.status != want {
+			t.Fatalf("%s %s: %d %s", method, path, r.status, r.body)
+		}
+	}
+	for key, class := range map[string]string{"here": "local", "npm": "remote", "both": "federated", "all": "virtual"} {
+		call("PUT", "/artifactory/api/repositories/"+key, `{"rclass":"`+class+`","packageType":"generic"}`, http.StatusOK)
+	}
+	call("PUT", "/artifactory/api/system/configuration/baseUrl", "https://jetpost.example.com", http.StatusOK)
+	for _, class := range []string{"anyLocal", "anyRemote", "anyFederated"} {
+		call("POST", jfrogSubscriptions, fmt.Sprintf(`{"key":%q,"enabled":true,"event_filter":{"domain":"artifact","event_types":["deployed"],"criteria":{%q:true}},"handlers":[{"handler_type":"webhook","url":"%s/%s"}]}`, class, class, c.URL, class), http.StatusCreated)
+	}
+	for n, key := range []string{"here", "npm-cache", "npm", "both", "all", "unknown", "unknown-cache"} {
+		s.publish(t, deployed(fmt.Sprintf("e%d", n), key))
+	}
+	got := make(map[string]bool)
+	for _, a := range c.waitFor(t, 6) {
+		var body struct {
+			Data struct {
+				Repository string `json:"repo_key"`
+			}
+			Origin string `json:"jpd_origin"`
+		}
+		if err := json.Unmarshal(a.body, &body); err != nil || body.Origin != "https://jetpost.example.com" {
+			t.Errorf("got %s, %v", a.body, err)
+		}
+		got[a.target[1:]+" "+body.Data.Repository] = true
+	}
+	want := map[string]bool{
+		"anyLocal here": true, "anyLocal unknown": true, "anyLocal unknown-cache": true,
+		"anyRemote npm-cache": true, "anyRemote npm": true, "anyFederated both": true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// A folder's files are of the class that its repository is registered with.
+	folder := filepath.Join(t.TempDir(), "both")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "a.txt"), []byte("a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(t, "watch", folder, "--settle", "50ms").line(t, "events go to "+s.url)
+	if a := c.waitFor(t, 7)[6]; a.target != "/anyFederated" || !strings.Contains(string(a.body), `"repo_key":"both","path":"a.txt"`) {
+		t.Errorf("got %s to %s", a.body, a.target)
+	}
 }

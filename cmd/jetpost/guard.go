@@ -11,9 +11,12 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/admin/securesourcemanager"
 	"github.com/jetpost/jetpost/producer"
+	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
 )
 
 // openGuard makes what lets requests to the API in, and the tokens that it does so by,
@@ -51,14 +54,23 @@ func mountIngest(mux *http.ServeMux, guard *access.Guard, p *producer.Producer, 
 
 // mountAdmin serves the API of an admin. What is not behind the guard is in the table
 // of TestAuthorization.
-func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin) error {
+func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin, repositories *repository.Registry, proxies *subscription.Proxies, log *zap.Logger) error {
+	byMethod := func(r *http.Request) access.Need { return access.NeedOf(r.Method) }
 	hooks, err := securesourcemanager.New(securesourcemanager.Config{}, a)
 	if err != nil {
 		return err
 	}
 	mux.Handle("/v1/projects/", guard.Protect(hooks.Handler(), access.Routes{
-		Need: func(r *http.Request) access.Need { return access.NeedOf(r.Method) }, Refuse: securesourcemanager.Refuse,
+		Need: byMethod, Refuse: securesourcemanager.Refuse,
 	}))
+	platform, err := jfrog.New(jfrog.Config{Proxies: proxies.Keys()}, a, repositories, log)
+	if err != nil {
+		return err
+	}
+	for _, path := range jfrog.Paths() {
+		mux.Handle(path, guard.Protect(platform.Handler(), access.Routes{Vendors: true, Need: byMethod, Refuse: jfrog.Deny}))
+	}
+	mux.Handle(jfrog.PathLogin, platform.Login()) // who asks for a token has none
 	mux.Handle("/v1/", guard.Protect(a.Handler(), access.Routes{}))
 	mux.Handle("/v1/handshakes/", a.Callback()) // receivers, who bring a token of their own
 	mux.Handle("/openapi.json", a.Handler())

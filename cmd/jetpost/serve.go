@@ -27,6 +27,7 @@ import (
 	"github.com/jetpost/jetpost/router"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/schemas/operational"
+	registry "github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/sender"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/embedded"
@@ -173,6 +174,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	}
 	view := subscription.NewView(subscription.ViewConfig{}, js, layout, keyring, log)
 	catalogue := schemas.NewLive(loaded, js, layout, log)
+	repositories := registry.New(js, layout, log)
 	storage := stream.NewHealth(js, layout, role, log)
 
 	events, err := c.openPublisher(connect, layout, log, reg)
@@ -187,6 +189,9 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	var support errgroup.Group
 	support.Go(func() error { return view.Run(background) })
 	support.Go(func() error { return catalogue.Run(background) })
+	if c.has(roleProducer) || c.has(roleAdmin) {
+		support.Go(func() error { return repositories.Run(background) })
+	}
 	if events != nil {
 		support.Go(func() error { return events.Run(background) })
 	}
@@ -217,7 +222,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		if err := tokens.Sync(ctx); err != nil && ctx.Err() == nil { // or the first requests would have to ask
 			return err
 		}
-		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, storage, events, guard, tokens, log, reg, ctx.Done())
+		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, repositories, storage, events, guard, tokens, log, reg, ctx.Done())
 		if err != nil {
 			return err
 		}
@@ -365,6 +370,9 @@ func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout st
 			if err == nil && c.has(roleProducer) {
 				_, err = js.KeyValue(ctx, layout.TokensBucket())
 			}
+			if err == nil && c.has(roleProducer) {
+				_, err = js.KeyValue(ctx, layout.RepositoriesBucket())
+			}
 		}
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
@@ -401,7 +409,7 @@ func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream
 // mountAPI serves what people and programs call: events in, and the admin API,
 // which it returns where this process has it.
 func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring,
-	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, storage *stream.Health, events *operational.Publisher,
+	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, repositories *registry.Registry, storage *stream.Health, events *operational.Publisher,
 	guard *access.Guard, tokens *access.Live, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
 ) (*admin.Admin, error) {
 	if c.has(roleProducer) {
@@ -413,7 +421,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		if err != nil {
 			return nil, err
 		}
-		p, err := producer.New(producer.Config{Health: storage}, publishJS, layout, catalogue, log, reg)
+		p, err := producer.New(producer.Config{Health: storage, Repositories: repositories}, publishJS, layout, catalogue, log, reg)
 		if err != nil {
 			return nil, err
 		}
@@ -429,7 +437,7 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 		if err != nil {
 			return nil, err
 		}
-		if err := mountAdmin(mux, guard, a); err != nil {
+		if err := mountAdmin(mux, guard, a, repositories, c.proxies, log); err != nil {
 			return nil, err
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -77,9 +76,9 @@ func (w *Watcher) event(journalID string, c *change) (*stream.Event, error) {
 		Subject:         printable(c.path),
 		Time:            c.at.UTC().Format(time.RFC3339Nano),
 		DataContentType: "application/json",
-		// Files are what a local repository has; criteria of webhooks ask for it.
-		Extensions: []stream.Attribute{{Name: schemas.RepositoryClass, Value: "local"}},
-		Data:       bytes.TrimSuffix(data.Bytes(), []byte("\n")),
+		// It does not say of what class the repository is: who publishes it looks that
+		// up in the registry, and files of one that is not there count as local.
+		Data: bytes.TrimSuffix(data.Bytes(), []byte("\n")),
 	}, nil
 }
 

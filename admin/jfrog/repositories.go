@@ -1,0 +1,176 @@
+package jfrog
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/jetpost/jetpost/schemas/repository"
+)
+
+const (
+	repositoriesPath = "/artifactory/api/repositories"
+	textNoRepository = "Repository does not exist"
+)
+
+// repositoryRoutes are those of the registry: what clients write comes back, and of all
+// of it jetpost uses the key, the class and the package type.
+func (j *API) repositoryRoutes(mux *http.ServeMux) {
+	j.handle(mux, "GET "+repositoriesPath, j.listRepositories)
+	j.handle(mux, "GET "+repositoriesPath+"/{key}", j.getRepository) // and HEAD
+	j.handle(mux, "PUT "+repositoriesPath+"/{key}", j.putRepository)
+	j.handle(mux, "POST "+repositoriesPath+"/{key}", j.postRepository)
+	j.handle(mux, "DELETE "+repositoriesPath+"/{key}", j.deleteRepository)
+}
+
+// A listedRepository is an entry of the list.
+type listedRepository struct {
+	Key         string `json:"key"`
+	Type        string `json:"type"`
+	PackageType string `json:"packageType,omitempty"`
+}
+
+func (j *API) listRepositories(ctx context.Context, _ *http.Request) (answer, error) {
+	table, err := j.repositories.Sync(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	listed := []listedRepository{}
+	for _, r := range table.All() {
+		listed = append(listed, listedRepository{r.Key, strings.ToUpper(string(r.Class)), r.PackageType})
+	}
+	slices.SortFunc(listed, func(a, b listedRepository) int { return strings.Compare(a.Key, b.Key) })
+	return answer{status: http.StatusOK, json: encode(listed)}, nil
+}
+
+func (j *API) getRepository(ctx context.Context, r *http.Request) (answer, error) {
+	table, err := j.repositories.Sync(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	found, ok := table.Get(r.PathValue("key"))
+	if !ok {
+		return answer{}, repository.ErrNotFound
+	}
+	return answer{status: http.StatusOK, json: showRepository(&found)}, nil
+}
+
+// showRepository is what the client has sent, with what every repository has.
+func showRepository(r *repository.Repository) []byte {
+	sent, _ := members(r.Document, nil) // it was read before
+	shown := []member{{"key", encode(r.Key)}, {"rclass", encode(r.Class)}}
+	if r.PackageType != "" {
+		shown = append(shown, member{"packageType", encode(r.PackageType)})
+	}
+	for _, m := range sent {
+		if m.name != "key" && m.name != "rclass" && m.name != "packageType" {
+			shown = append(shown, m)
+		}
+	}
+	return object(shown)
+}
+
+// readRepository reads what a client sends; what is missing is empty.
+func readRepository(body []byte, key string, found *problems) *repository.Repository {
+	sent, err := members(body, nil)
+	if err != nil {
+		found.add("", "the body "+err.Error())
+		return nil
+	}
+	r := &repository.Repository{Key: key, Document: compact(body)}
+	for _, m := range sent {
+		switch m.name {
+		case "key":
+			if given := text(m.value, m.name, found); given != "" && given != key {
+				found.add("key", "is '"+clip(given)+"', but the path names '"+clip(key)+"'")
+			}
+		case "rclass":
+			r.Class = repository.Class(strings.ToLower(text(m.value, m.name, found)))
+		case "packageType":
+			r.PackageType = text(m.value, m.name, found)
+		}
+	}
+	return r
+}
+
+// putRepository creates, as clients do; again with the same class it replaces, so that
+// a repeated request is answered like the first.
+func (j *API) putRepository(ctx context.Context, r *http.Request) (answer, error) {
+	key := r.PathValue("key")
+	created, err := j.writeRepository(ctx, key, bodyOf(r), true)
+	if err != nil {
+		return answer{}, err
+	}
+	if !created {
+		return answer{status: http.StatusOK, text: "Repository " + key + " update successfully.\n"}, nil
+	}
+	return answer{status: http.StatusOK, text: "Successfully created repository '" + key + "' \n"}, nil
+}
+
+func (j *API) postRepository(ctx context.Context, r *http.Request) (answer, error) {
+	key := r.PathValue("key")
+	if _, err := j.writeRepository(ctx, key, bodyOf(r), false); err != nil {
+		return answer{}, err
+	}
+	return answer{status: http.StatusOK, text: "Repository " + key + " update successfully.\n"}, nil
+}
+
+// writeRepository stores what a client sends. Changes name only what is to be another:
+// the rest of the document stays.
+func (j *API) writeRepository(ctx context.Context, key string, body []byte, create bool) (created bool, err error) {
+	var found problems
+	sent := readRepository(body, key, &found)
+	if err := found.err(); err != nil {
+		return false, err
+	}
+	err = j.repositories.Change(ctx, key, func(old *repository.Repository) (*repository.Repository, error) {
+		created = old == nil
+		if old == nil {
+			if !create {
+				return nil, repository.ErrNotFound
+			}
+			next := *sent
+			return &next, nil
+		}
+		next := *sent
+		if next.Class == "" {
+			next.Class = old.Class
+		}
+		if next.PackageType == "" {
+			next.PackageType = old.PackageType
+		}
+		if next.Class != old.Class {
+			return nil, &refusal{http.StatusBadRequest, "repository '" + key + "' exists and is " + string(old.Class) + ": its class cannot be changed"}
+		}
+		if !create {
+			next.Document = merge(old.Document, next.Document)
+		}
+		return &next, nil
+	})
+	return created, err
+}
+
+// merge puts the members of changes over those of document.
+func merge(document, changes json.RawMessage) json.RawMessage {
+	merged, _ := members(document, nil)
+	changed, _ := members(changes, nil)
+	for _, m := range changed {
+		if i := slices.IndexFunc(merged, func(o member) bool { return o.name == m.name }); i >= 0 {
+			merged[i] = m
+		} else {
+			merged = append(merged, m)
+		}
+	}
+	return object(merged)
+}
+
+func (j *API) deleteRepository(ctx context.Context, r *http.Request) (answer, error) {
+	key := r.PathValue("key")
+	err := j.repositories.Change(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{status: http.StatusOK, text: "Repository " + key + " and all its content have been removed successfully.\n"}, nil
+}

@@ -1,0 +1,91 @@
+package jfrog_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// wantText fails the test unless the answer is a text with that status.
+func (r reply) wantText(status int, text string) {
+	r.t.Helper()
+	if r.status != status || !strings.Contains(r.body, text) {
+		r.t.Errorf("got %d %s", r.status, r.body)
+	}
+}
+
+// The calls that clients make before and around their work.
+func TestSystemCalls(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.do("GET", "/artifactory/api/system/version", "").want(http.StatusOK).is(`{"version":"7.146.17"}`)
+	s.do("GET", "/artifactory/api/system/ping", "").wantText(http.StatusOK, "OK")
+	s.do("POST", "/artifactory/api/system/usage", `{"productId":"terraform-provider-artifactory/12","features":[{"featureId":"Resource/artifactory_artifact_webhook"}]}`).want(http.StatusOK)
+	s.do("HEAD", "/artifactory/api/repositories/My_Key", "").want(http.StatusNotFound).is("")
+	s.do("POST", "/access/api/v1/oidc/token", `{"grant_type":"x"}`).want(http.StatusNotImplemented).
+		says("login by OIDC is not supported: give the client an access token of jetpost")
+	s.do("GET", "/artifactory/api/plugins", "").want(http.StatusNotFound)
+}
+
+// The base URL is what deliveries name, also those of subscriptions that were there
+// before, whichever admin has been told.
+func TestBaseURL(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	s, other := in.site(), in.site()
+	const path = "/artifactory/api/system/configuration/baseUrl"
+	origins := func(want string) {
+		t.Helper()
+		n := 0
+		for id, sub := range s.stored() {
+			if got := sub.Settings["jpd_origin"]; got != want {
+				t.Errorf("%s has %q", id, got)
+			}
+			n++
+		}
+		if n != 2 {
+			t.Errorf("there are %d", n)
+		}
+	}
+	s.do("GET", path, "").want(http.StatusNotFound)
+	s.do("POST", subscriptions, twoHandlers("key-1", "https://a.example.com/", "https://b.example.com/")).want(http.StatusCreated)
+	origins("")
+	s.do("PUT", path, "https://jetpost.example.com").wantText(http.StatusOK, "successfully")
+	other.do("GET", path, "").wantText(http.StatusOK, "https://jetpost.example.com")
+	origins("https://jetpost.example.com")
+	other.do("PUT", path, "https://other.example.com/").wantText(http.StatusOK, "successfully")
+	s.do("PUT", subscriptions+"/key-1", twoHandlers("key-1", "https://b.example.com/", "https://a.example.com/")).want(http.StatusNoContent)
+	origins("https://other.example.com/")
+	s.do("PUT", path, "nonsense").want(http.StatusBadRequest)
+	s.do("PUT", path, "").wantText(http.StatusOK, "successfully")
+	origins("")
+}
+
+// Repositories come back as they were sent.
+func TestRepositories(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	s, other := in.site(), in.site()
+	const path = "/artifactory/api/repositories"
+	s.do("GET", path, "").want(http.StatusOK).is("[]")
+	const sent = `{"key":"libs","rclass":"local","packageType":"generic","description":"a <b> & c","notes":"","blackedOut":false,"priority":9007199254740993}`
+	s.do("PUT", path+"/libs", sent).wantText(http.StatusOK, "created")
+	other.do("GET", path+"/libs", "").want(http.StatusOK).is(sent)
+	s.do("HEAD", path+"/libs", "").want(http.StatusOK)
+	other.do("PUT", path+"/libs", sent).wantText(http.StatusOK, "update")
+	s.do("PUT", path+"/libs", `{"rclass":"remote"}`).want(http.StatusBadRequest)
+	other.do("POST", path+"/libs", `{"key":"libs","rclass":"local","packageType":"generic","description":"d","xrayIndex":true}`).wantText(http.StatusOK, "update")
+	s.do("GET", path+"/libs", "").want(http.StatusOK).
+		is(`{"key":"libs","rclass":"local","packageType":"generic","description":"d","notes":"","blackedOut":false,"priority":9007199254740993,"xrayIndex":true}`)
+	s.do("PUT", path+"/hub.docker_io", `{"rclass":"REMOTE","packageType":"docker"}`).wantText(http.StatusOK, "created")
+	s.do("GET", path, "").want(http.StatusOK).is(`[{"key":"hub.docker_io","type":"REMOTE","packageType":"docker"},{"key":"libs","type":"LOCAL","packageType":"generic"}]`)
+
+	s.do("POST", path+"/none", `{"rclass":"local"}`).want(http.StatusNotFound)
+	s.do("PUT", path+"/none", `{}`).want(http.StatusBadRequest)
+	s.do("PUT", path+"/none", `{"rclass":"local","key":"other"}`).want(http.StatusBadRequest)
+	s.do("PUT", path+"/none", `[]`).want(http.StatusBadRequest)
+	s.do("PUT", path+"/a%20b", `{"rclass":"local"}`).want(http.StatusBadRequest)
+	s.do("DELETE", path+"/libs", "").wantText(http.StatusOK, "removed")
+	s.do("DELETE", path+"/libs", "").want(http.StatusNotFound)
+	other.do("HEAD", path+"/libs", "").want(http.StatusNotFound)
+}
