@@ -82,7 +82,7 @@ func (m maker) handler(n int) (sent, read map[string]any) {
 	} else {
 		sent["handler_type"] = "custom-webhook"
 		maybe("method", m.one("POST", "PUT", "GET", nil))
-		maybe("payload", m.text()+"{{ .data.name }}")
+		maybe("payload", strings.ReplaceAll(m.text(), "{", "(")+"{{ .data.name }}")
 		maybe("http_headers", m.headers())
 		maybe("secrets", []any{map[string]any{"name": "a", "value": "swordfish"}, map[string]any{"name": "b", "value": ""}})
 	}
