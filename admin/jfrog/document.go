@@ -1,6 +1,7 @@
 package jfrog
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -132,7 +134,15 @@ func (d *document) readFilter(raw json.RawMessage, found *problems) {
 }
 
 // show writes the document as clients read it. enabled is what the subscription is.
-func (d *document) show(enabled bool) []byte {
+func (d *document) show(enabled bool) []byte { return d.write(enabled, false) }
+
+// showTo is show for who makes the request: an auditor does not see what people put into
+// headers and queries. What clients keep in step has to come from another token.
+func (d *document) showTo(ctx context.Context, enabled bool) []byte {
+	return d.write(enabled, access.PrincipalOf(ctx).Role == access.Auditor)
+}
+
+func (d *document) write(enabled, discreet bool) []byte {
 	shown := []member{{"key", encode(d.key)}}
 	hasEnabled := false
 	for _, m := range d.members {
@@ -147,7 +157,7 @@ func (d *document) show(enabled bool) []byte {
 		case "handlers":
 			handlers := make([]json.RawMessage, len(d.handlers))
 			for i := range d.handlers {
-				handlers[i] = d.handlers[i].show()
+				handlers[i] = d.handlers[i].show(discreet)
 			}
 			m.value = array(handlers)
 		}

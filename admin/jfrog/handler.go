@@ -162,11 +162,22 @@ func (h *handler) readHeader(raw json.RawMessage, field string, found *problems)
 }
 
 // show writes the handler as clients read it: secrets by a mask, and those of custom
-// webhooks by their names.
-func (h *handler) show() json.RawMessage {
+// webhooks by their names. Discreet is for who may not see what people put into queries
+// and headers either.
+func (h *handler) show(discreet bool) json.RawMessage {
 	shown := slices.Clone(h.members)
 	for i, m := range shown {
 		switch {
+		case discreet && m.name == "url":
+			if plain, _, secret := strings.Cut(h.url, "?"); secret {
+				shown[i].value = encode(plain + "?…")
+			}
+		case discreet && (m.name == "http_headers" || m.name == "custom_http_headers") && !isNull(m.value):
+			masked := make([]json.RawMessage, len(h.headers))
+			for n, header := range h.headers {
+				masked[n] = object([]member{{"name", encode(header.name)}, {"value", encode(mask)}})
+			}
+			shown[i].value = array(masked)
 		case m.name == "secret" && h.secret != nil && *h.secret != "":
 			shown[i].value = encode(mask)
 		case m.name == "secrets" && h.custom && !isNull(m.value):

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/schemas"
@@ -115,7 +116,7 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 	}
 	mux := http.NewServeMux()
 	for _, path := range jfrog.Paths() {
-		mux.Handle(path, api.Handler())
+		mux.Handle(path, as(api.Handler()))
 	}
 	mux.Handle(jfrog.PathLogin, api.Login())
 	mux.Handle("/v1/", s.admin.Handler())
@@ -123,6 +124,15 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 	tb.Cleanup(server.Close)
 	s.url = server.URL
 	return s
+}
+
+// headerRole is the role in which a request of a test is made.
+const headerRole = "Test-Role"
+
+func as(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{Role: access.Role(r.Header.Get(headerRole))})))
+	})
 }
 
 func newSite(tb testing.TB, change ...func(*jfrog.Config)) *site {
@@ -150,7 +160,7 @@ type reply struct {
 }
 
 // do sends a request as the platform's clients do.
-func (s *site) do(method, path, body string) reply {
+func (s *site) do(method, path, body string, header ...string) reply {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -160,6 +170,9 @@ func (s *site) do(method, path, body string) reply {
 	req.Header.Set("User-Agent", "jfrog/terraform-provider-artifactory")
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	client := http.Client{Timeout: 2 * patience}
 	resp, err := client.Do(req)

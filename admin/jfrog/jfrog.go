@@ -99,7 +99,7 @@ func (j *API) Handler() http.Handler { return j.handler }
 func (j *API) Login() http.Handler { return j.login }
 
 // Paths are those below which the platform's clients make their requests. They belong
-// behind a token, in the words of Refuse.
+// behind a token, in the words of Deny.
 func Paths() []string { return []string{"/event/", "/artifactory/"} }
 
 // PathLogin is where clients exchange a token of their own for one of the platform.

@@ -77,7 +77,11 @@ func (j *API) create(ctx context.Context, d *document) error {
 	if err != nil {
 		return err
 	}
-	if err := j.mend(ctx, d.key); err != nil { // what is left of a deletion that broke off
+	left, err := j.parts(ctx, d.key)
+	if err == nil && left.first == nil && len(left.others) > 0 { // of a deletion that broke off
+		err = j.mend(ctx, d.key)
+	}
+	if err != nil {
 		return err
 	}
 	switch _, err := j.admin.CreateSubscription(ctx, next.first(w, j.origin())); {

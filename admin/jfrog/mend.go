@@ -58,29 +58,48 @@ func (j *API) steps(p parts) ([]step, error) {
 		if outdated(p.first, j.origin()) {
 			steps = append(steps, j.originStep(p.first.ID))
 		}
-		var found problems
-		w := wishOf(j.admin, now.document, &found) // a domain may be gone: then what is there stays
-		for n := 1; n < wanted && found.err() == nil; n++ {
-			want := now.document.subscriptionOf(n, w, now.secrets[n], j.origin())
-			want.Managed.Document = subscription.NewSecret(now.generation)
-			switch have, ok := p.others[n]; {
-			case !ok:
-				steps = append(steps, j.createStep(want))
-			case !have.Managed.Document.Equal(want.Managed.Document):
-				steps = append(steps, j.changeStep(want.ID, func(old *subscription.Subscription) *subscription.Subscription {
-					sub := want.Clone()
-					keep(sub, old)
-					return sub
-				}))
-			case outdated(have, j.origin()):
-				steps = append(steps, j.originStep(want.ID))
-			}
+		others, err := j.followers(now, p)
+		if err != nil {
+			return nil, err
 		}
+		steps = append(steps, others...)
 	}
 	for n, other := range p.others {
 		if n >= max(wanted, 1) {
 			steps = append(steps, j.removeStep(other))
 		}
+	}
+	return steps, nil
+}
+
+// followers are what has to be done about the handlers but the first.
+func (j *API) followers(now *state, p parts) ([]step, error) {
+	var steps []step
+	generation := subscription.NewSecret(now.generation)
+	for n := 1; n < len(now.document.handlers); n++ {
+		have, ok := p.others[n]
+		if ok && have.Managed.Document.Equal(generation) {
+			if outdated(have, j.origin()) {
+				steps = append(steps, j.originStep(have.ID))
+			}
+			continue
+		}
+		var found problems
+		w := wishOf(j.admin, now.document, &found)
+		if err := found.err(); err != nil { // its domain is gone: what is there stays
+			return nil, err
+		}
+		want := now.document.subscriptionOf(n, w, now.secrets[n], j.origin())
+		want.Managed.Document = generation
+		if !ok {
+			steps = append(steps, j.createStep(want))
+			continue
+		}
+		steps = append(steps, j.changeStep(want.ID, func(old *subscription.Subscription) *subscription.Subscription {
+			sub := want.Clone()
+			keep(sub, old)
+			return sub
+		}))
 	}
 	return steps, nil
 }

@@ -74,7 +74,7 @@ func (j *API) list(ctx context.Context, _ *http.Request) (answer, error) {
 			j.log.Error("a subscription cannot be shown", zap.String("subscription_id", p.first.ID), zap.Error(err))
 			continue
 		}
-		shown = append(shown, s.document.show(p.isEnabled()))
+		shown = append(shown, s.document.showTo(ctx, p.isEnabled()))
 	}
 	return answer{status: http.StatusOK, json: array(shown)}, nil
 }
@@ -104,7 +104,7 @@ func (j *API) get(ctx context.Context, r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, json: s.document.show(p.isEnabled())}, nil
+	return answer{status: http.StatusOK, json: s.document.showTo(ctx, p.isEnabled())}, nil
 }
 
 func (j *API) put(ctx context.Context, r *http.Request) (answer, error) {

@@ -344,6 +344,23 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// An auditor sees what there is, and nothing that may be a secret.
+func TestAuditor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.do("POST", subscriptions, document("one", "https://example.com/a?token=swordfish", `,"secret":"swordfish","custom_http_headers":[{"name":"Authorization","value":"Bearer swordfish"}]`)).want(http.StatusCreated)
+	for _, path := range []string{subscriptions, subscriptions + "/one"} {
+		got := s.do("GET", path, "", headerRole, "auditor").want(http.StatusOK)
+		want := `"handlers":[{"handler_type":"webhook","url":"https://example.com/a?…","secret":"[secret]","custom_http_headers":[{"name":"Authorization","value":"[secret]"}]}]`
+		if !strings.Contains(got.body, want) || strings.Contains(got.body, "swordfish") {
+			t.Errorf("got %s", got.body)
+		}
+		if got := s.do("GET", path, "", headerRole, "operator").want(http.StatusOK); !strings.Contains(got.body, "Bearer swordfish") {
+			t.Errorf("an operator gets %s", got.body)
+		}
+	}
+}
+
 // What this API knows nothing of stays when it replaces a subscription.
 func TestNativeSettingsStay(t *testing.T) {
 	t.Parallel()

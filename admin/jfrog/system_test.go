@@ -2,8 +2,11 @@ package jfrog_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/jetpost/jetpost/admin/jfrog"
 )
 
 // wantText fails the test unless the answer is a text with that status.
@@ -25,6 +28,16 @@ func TestSystemCalls(t *testing.T) {
 	s.do("POST", "/access/api/v1/oidc/token", `{"grant_type":"x"}`).want(http.StatusNotImplemented).
 		says("login by OIDC is not supported: give the client an access token of jetpost")
 	s.do("GET", "/artifactory/api/plugins", "").want(http.StatusNotFound)
+}
+
+// Who is not let in is told so in the words of the platform.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	jfrog.Deny(w, http.StatusUnauthorized, "token_missing", "the request has no token")
+	if got := w.Body.String(); w.Code != http.StatusUnauthorized || got != `{"errors":[{"code":"","message":"the request has no token"}]}` {
+		t.Errorf("got %d %s", w.Code, got)
+	}
 }
 
 // The base URL is what deliveries name, also those of subscriptions that were there
