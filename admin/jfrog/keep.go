@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jetpost/jetpost/subscription"
@@ -38,15 +39,21 @@ func (j *API) plan(ctx context.Context, d *document, before *state) (*state, wis
 	if err := found.err(); err != nil {
 		return nil, w, err
 	}
-	for n := range d.handlers {
-		if n == 0 {
-			continue
-		}
-		old, err := j.admin.FindSubscription(ctx, idOf(d.key, n))
+	// At the same time: where DNS does not answer, each waits for it for seconds.
+	faults := make([]error, len(d.handlers))
+	var checking sync.WaitGroup
+	for n := 1; n < len(d.handlers); n++ {
+		checking.Go(func() {
+			old, err := j.admin.FindSubscription(ctx, idOf(d.key, n))
+			if err != nil {
+				old = nil // it is looked up as any new one
+			}
+			faults[n] = j.admin.CheckSubscription(ctx, d.subscriptionOf(n, w, next.secrets[n], j.origin()), old)
+		})
+	}
+	checking.Wait()
+	for n, err := range faults {
 		if err != nil {
-			old = nil // it is looked up as any new one
-		}
-		if err := j.admin.CheckSubscription(ctx, d.subscriptionOf(n, w, next.secrets[n], j.origin()), old); err != nil {
 			if err := found.addAll(err, n, d); err != nil {
 				return nil, w, err
 			}
