@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
@@ -58,10 +59,14 @@ func (a *Admin) TryDelivery(ctx context.Context, sub *subscription.Subscription,
 			a.log.Warn("cannot remove what a test has left, will try again", zap.String("subscription_id", id), zap.Error(err))
 		}
 	}()
-	if err := a.ensureQueue(ctx, sub); err != nil {
-		return nil, err
-	}
-	if _, err := a.store.Create(ctx, sub); err != nil {
+	err = a.Record(ctx, audit.OfSubscription(actionTest, nil, sub), func() error {
+		if err := a.ensureQueue(ctx, sub); err != nil {
+			return err
+		}
+		_, err := a.store.Create(ctx, sub)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	now := time.Now().UTC()

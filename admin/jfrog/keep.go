@@ -1,9 +1,11 @@
 package jfrog
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -132,6 +134,11 @@ func (j *API) replace(ctx context.Context, key string, body []byte) error {
 		if err != nil {
 			return nil, err
 		}
+		if same, err := j.isSame(ctx, before, next); err != nil {
+			return nil, err
+		} else if same {
+			next.generation = before.generation // so that nothing is stored
+		}
 		sub := next.first(w, j.origin())
 		keep(sub, old)
 		return sub, nil
@@ -140,6 +147,25 @@ func (j *API) replace(ctx context.Context, key string, body []byte) error {
 		return located(err, d)
 	}
 	return j.mend(ctx, key)
+}
+
+// isSame reports whether next asks for nothing new, and the handlers but the first are
+// as enabled as it says.
+func (j *API) isSame(ctx context.Context, before, next *state) (bool, error) {
+	if !bytes.Equal(before.document.show(next.document.enabled), next.document.show(next.document.enabled)) || before.document.enabled != next.document.enabled ||
+		!reflect.DeepEqual(before.secrets, next.secrets) {
+		return false, nil
+	}
+	p, err := j.parts(ctx, next.document.key)
+	if err != nil {
+		return false, err
+	}
+	for _, other := range p.others {
+		if other.State.Matches() != next.document.enabled {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // remove deletes a document, or what is left of one: the truth first, so that a

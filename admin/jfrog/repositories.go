@@ -7,12 +7,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/schemas/repository"
 )
 
 const (
 	repositoriesPath = "/artifactory/api/repositories"
 	textNoRepository = "Repository does not exist"
+)
+
+// The actions that the audit trail has from this package.
+const (
+	actionPutRepository = "repository.put"
+	actionDelRepository = "repository.delete"
+	actionPutOrigin     = "base_url.put"
 )
 
 // repositoryRoutes are those of the registry: what clients write comes back, and of all
@@ -79,7 +87,7 @@ func readRepository(body []byte, key string, found *problems) *repository.Reposi
 		found.add("", "the body "+err.Error())
 		return nil
 	}
-	r := &repository.Repository{Key: key, Document: compact(body)}
+	r := &repository.Repository{Key: key, Document: object(slices.DeleteFunc(slices.Clone(sent), isSecret))}
 	for _, m := range sent {
 		switch m.name {
 		case "key":
@@ -93,6 +101,31 @@ func readRepository(body []byte, key string, found *problems) *repository.Reposi
 		}
 	}
 	return r
+}
+
+// isSecret reports whether a member is a credential, as remote repositories have them:
+// jetpost has no use for it, and the registry is not sealed. Clients do not look at what
+// comes back of them.
+func isSecret(m member) bool {
+	name := strings.ToLower(m.name)
+	secret := strings.Contains(name, "password") || strings.Contains(name, "passphrase") || strings.Contains(name, "secret") || strings.Contains(name, "token")
+	return secret && strings.HasPrefix(string(compact(m.value)), `"`)
+}
+
+// recorded does what changes a repository, once it is on the audit trail.
+func (j *API) recorded(ctx context.Context, action, key string, after *repository.Repository, change func() error) error {
+	r := audit.Record{Action: action, Target: "repositories/" + key}
+	if before, ok := j.repositories.Current().Get(key); ok {
+		r.Before = stateOfRepository(&before)
+	}
+	if after != nil {
+		r.After = stateOfRepository(after)
+	}
+	return j.admin.Record(ctx, r, change)
+}
+
+func stateOfRepository(r *repository.Repository) json.RawMessage {
+	return audit.State(map[string]string{"key": r.Key, "class": string(r.Class), "package_type": r.PackageType})
 }
 
 // putRepository creates, as clients do; again with the same class it replaces, so that
@@ -125,7 +158,7 @@ func (j *API) writeRepository(ctx context.Context, key string, body []byte, crea
 	if err := found.err(); err != nil {
 		return false, err
 	}
-	err = j.repositories.Change(ctx, key, func(old *repository.Repository) (*repository.Repository, error) {
+	change := func(old *repository.Repository) (*repository.Repository, error) {
 		created = old == nil
 		if old == nil {
 			if !create {
@@ -148,7 +181,8 @@ func (j *API) writeRepository(ctx context.Context, key string, body []byte, crea
 			next.Document = merge(old.Document, next.Document)
 		}
 		return &next, nil
-	})
+	}
+	err = j.recorded(ctx, actionPutRepository, key, sent, func() error { return j.repositories.Change(ctx, key, change) })
 	return created, err
 }
 
@@ -168,7 +202,9 @@ func merge(document, changes json.RawMessage) json.RawMessage {
 
 func (j *API) deleteRepository(ctx context.Context, r *http.Request) (answer, error) {
 	key := r.PathValue("key")
-	err := j.repositories.Change(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
+	err := j.recorded(ctx, actionDelRepository, key, nil, func() error {
+		return j.repositories.Change(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
+	})
 	if err != nil {
 		return answer{}, err
 	}

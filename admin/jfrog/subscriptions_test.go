@@ -361,6 +361,32 @@ func TestAuditor(t *testing.T) {
 	}
 }
 
+// The same PUT again changes nothing, and is no change for anybody.
+func TestReplacedBySame(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	two := twoHandlers("one", "https://a.example.com/", "https://b.example.com/")
+	s.do("POST", subscriptions, two).want(http.StatusCreated)
+	revisions := func() map[string]uint64 {
+		t.Helper()
+		got := make(map[string]uint64)
+		for id, sub := range s.stored() {
+			got[id] = sub.Revision
+		}
+		return got
+	}
+	before := revisions()
+	s.do("PUT", subscriptions+"/one", two).want(http.StatusNoContent)
+	s.do("PUT", subscriptions+"/one", s.do("GET", subscriptions+"/one", "").body).want(http.StatusNoContent)
+	if diff := cmp.Diff(before, revisions()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	s.do("PUT", subscriptions+"/one", strings.Replace(two, `"second"`, `"another"`, 1)).want(http.StatusNoContent)
+	if cmp.Equal(before, revisions()) {
+		t.Error("another secret changes nothing")
+	}
+}
+
 // What this API knows nothing of stays when it replaces a subscription.
 func TestNativeSettingsStay(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/schemas/repository"
 )
 
@@ -44,7 +45,11 @@ func (j *API) getOrigin(ctx context.Context, _ *http.Request) (answer, error) {
 // putOrigin sets the base URL, which deliveries name as jpd_origin.
 func (j *API) putOrigin(ctx context.Context, r *http.Request) (answer, error) {
 	origin := strings.Trim(strings.TrimSpace(string(bodyOf(r))), `"`)
-	if err := j.repositories.SetOrigin(ctx, origin); err != nil {
+	if err := repository.CheckOrigin(origin); err != nil { // before it is shown to anybody
+		return answer{}, err
+	}
+	entry := audit.Record{Action: actionPutOrigin, Target: "base_url", Before: audit.State(j.origin()), After: audit.State(origin)}
+	if err := j.admin.Record(ctx, entry, func() error { return j.repositories.SetOrigin(ctx, origin) }); err != nil {
 		return answer{}, err
 	}
 	j.repair(ctx)

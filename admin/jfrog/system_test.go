@@ -93,6 +93,11 @@ func TestRepositories(t *testing.T) {
 	s.do("PUT", path+"/hub.docker_io", `{"rclass":"REMOTE","packageType":"docker"}`).wantText(http.StatusOK, "created")
 	s.do("GET", path, "").want(http.StatusOK).is(`[{"key":"hub.docker_io","type":"REMOTE","packageType":"docker"},{"key":"libs","type":"LOCAL","packageType":"generic"}]`)
 
+	s.do("PUT", path+"/remote-1", `{"rclass":"remote","packageType":"npm","username":"u","password":"swordfish","enableTokenAuthentication":true}`).wantText(http.StatusOK, "created")
+	s.do("POST", path+"/remote-1", `{"password":"swordfish","url":"https://example.com"}`).wantText(http.StatusOK, "update")
+	s.do("GET", path+"/remote-1", "").want(http.StatusOK).
+		is(`{"key":"remote-1","rclass":"remote","packageType":"npm","username":"u","enableTokenAuthentication":true,"url":"https://example.com"}`)
+
 	s.do("POST", path+"/none", `{"rclass":"local"}`).want(http.StatusNotFound)
 	s.do("PUT", path+"/none", `{}`).want(http.StatusBadRequest)
 	s.do("PUT", path+"/none", `{"rclass":"local","key":"other"}`).want(http.StatusBadRequest)
