@@ -106,7 +106,7 @@ func TestNamesNeverCollide(t *testing.T) {
 	ids := []string{"a", "a-b", "a_b", "ab", "a--b", "a-b-c", "a-bc", "a1", "a-1", "audit", "at", "due", "subscriptions", "members", "tokens", "repositories"}
 	for _, prefix := range []string{"", "p", "p-q", "p_q"} {
 		l := newLayout(t, stream.LayoutConfig{Prefix: prefix})
-		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state", l.IdempotencyStream(): "idempotency", l.MembersStream(): "members", l.TokensStream(): "tokens", "repositories"}
+		owner := map[string]string{l.Attempts(): "attempts", l.DeadLetters(): "dead letters", l.SubscriptionsStream(): "subscriptions", l.CatalogStream(): "catalog", l.StateStream(): "state", l.IdempotencyStream(): "idempotency", l.MembersStream(): "members", l.TokensStream(): "tokens"}
 		owner[l.RepositoriesStream()] = "repositories"
 		for _, shard := range l.RetryShards() {
 			owner[l.RetryStream(shard)] = "retries " + shard

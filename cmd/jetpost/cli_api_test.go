@@ -24,7 +24,7 @@ import (
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/schemas/repository"
+	registry "github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/streamtest"
 	"github.com/jetpost/jetpost/subscription"
@@ -68,9 +68,9 @@ func newAPIServer(tb testing.TB) *apiServer {
 	viewing, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
 	live := schemas.NewLive(catalogue, s.js, s.layout, zap.NewNop())
 	tokens := access.NewLive(s.js, s.layout, zap.NewNop())
-	registry := repository.New(s.js, s.layout, zap.NewNop())
+	repositories := registry.New(s.js, s.layout, zap.NewNop())
 	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{view.Run, live.Run, tokens.Run, registry.Run} {
+	for _, run := range []func(context.Context) error{view.Run, live.Run, tokens.Run, repositories.Run} {
 		running.Go(func() { _ = run(viewing) })
 	}
 	tb.Cleanup(func() {
@@ -95,7 +95,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	}
 	mux := http.NewServeMux()
 	mountIngest(mux, guard, ingest, true)
-	if err := mountAdmin(mux, guard, api, registry, nil, zap.NewNop()); err != nil {
+	if err := mountAdmin(mux, guard, api, repositories, nil, zap.NewNop()); err != nil {
 		tb.Fatal(err)
 	}
 	s.pass = mux.ServeHTTP

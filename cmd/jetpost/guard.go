@@ -14,7 +14,7 @@ import (
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/admin/securesourcemanager"
 	"github.com/jetpost/jetpost/producer"
-	"github.com/jetpost/jetpost/schemas/repository"
+	registry "github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -54,7 +54,7 @@ func mountIngest(mux *http.ServeMux, guard *access.Guard, p *producer.Producer, 
 
 // mountAdmin serves the API of an admin. What is not behind the guard is in the table
 // of TestAuthorization.
-func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin, repositories *repository.Registry, proxies *subscription.Proxies, log *zap.Logger) error {
+func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin, repositories *registry.Registry, proxies *subscription.Proxies, log *zap.Logger) error {
 	byMethod := func(r *http.Request) access.Need { return access.NeedOf(r.Method) }
 	hooks, err := securesourcemanager.New(securesourcemanager.Config{}, a)
 	if err != nil {
