@@ -72,7 +72,7 @@ func (d *document) subscriptionOf(n int, w wish, secrets handlerSecrets, origin 
 	h := &d.handlers[n]
 	sub := &subscription.Subscription{
 		ID: idOf(d.key, n), Description: d.plainDescription(), Types: slices.Clone(w.types), Filters: slices.Clone(w.filters),
-		Endpoint: subscription.Endpoint{URL: h.url, Method: h.method, SecretHeaders: map[string]subscription.Secret{}},
+		Endpoint: subscription.Endpoint{URL: h.url, Method: h.method, Proxy: h.proxy, SecretHeaders: map[string]subscription.Secret{}},
 		Profile:  "jfrog", Settings: map[string]string{profile.SettingSubscriptionKey: d.key},
 		State: subscription.Disabled, Secrets: []subscription.SigningKey{},
 		Managed: subscription.Managed{By: subscription.ManagedByJFrog, Name: d.key, Part: n},

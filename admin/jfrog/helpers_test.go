@@ -1,6 +1,7 @@
 package jfrog_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -102,11 +103,15 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 			<-ended
 		}
 	})
-	s.admin, err = admin.New(admin.Config{Version: "test"}, in.js, in.layout, s.store, view, egress, live, in.log, prometheus.NewPedanticRegistry())
+	proxies, err := subscription.NewProxies([]string{"corporate=http://proxy.example.com:3128"})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cfg := jfrog.Config{Proxies: []string{"corporate"}}
+	s.admin, err = admin.New(admin.Config{Version: "test", Proxies: proxies}, in.js, in.layout, s.store, view, egress, live, in.log, prometheus.NewPedanticRegistry())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cfg := jfrog.Config{Proxies: proxies.Keys()}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -119,7 +124,7 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 		mux.Handle(path, as(api.Handler()))
 	}
 	mux.Handle(jfrog.PathLogin, api.Login())
-	mux.Handle("/v1/", s.admin.Handler())
+	mux.Handle("/v1/", as(s.admin.Handler()))
 	server := httptest.NewServer(mux)
 	tb.Cleanup(server.Close)
 	s.url = server.URL
@@ -131,7 +136,7 @@ const headerRole = "Test-Role"
 
 func as(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{Role: access.Role(r.Header.Get(headerRole))})))
+		next.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{Role: cmp.Or(access.Role(r.Header.Get(headerRole)), access.Admin)})))
 	})
 }
 

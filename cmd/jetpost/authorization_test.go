@@ -54,7 +54,7 @@ type guardedRoute struct {
 
 // extraRoutes are those that the description of the API does not have.
 func extraRoutes() []guardedRoute {
-	return append(hookRoutes(),
+	return append(slices.Concat(hookRoutes(), platformRoutes()),
 		guardedRoute{"create-redrive in earnest", http.MethodPost, "/v1/redrives", access.NeedOperate, "{}", isProblem},
 	)
 }
