@@ -68,6 +68,7 @@ func vendorRoutes() []apiRoute {
 // flood sends a body of n bytes, with its length said beforehand or not, and returns
 // the status of the answer; 0 when the server had no patience even for that.
 func (s *server) flood(tb testing.TB, r apiRoute, beginning string, n int, chunked bool) int {
+	tb.Helper()
 	u, err := url.Parse(s.url)
 	if err != nil {
 		tb.Error(err)
