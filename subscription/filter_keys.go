@@ -6,22 +6,30 @@ import (
 	"strings"
 )
 
-// A key is what an index finds a subscription by: the value of an operand, or with
-// prefix how it begins.
+// A key is what an index finds a subscription by: the value of an operand, or how it
+// begins or ends.
 type key struct {
-	of     *operand
-	text   string
-	prefix bool
+	of   *operand
+	text string
+	part keyPart
 }
 
+// A keyPart says which part of a value a key is.
+type keyPart uint8
+
+const (
+	wholeValue keyPart = iota
+	beginning
+	ending
+)
+
 // A keySet has been taken from a filter such that an event which the filter accepts
-// has at least one of its keys. Sets have no keys that others of the set imply, so
-// an event has at most one for each operand.
+// has at least one of its keys. Sets have few keys that others of the set imply.
 type keySet []key
 
 const (
-	maxKeySets   = 4  // that are considered for one filter
-	maxKeyPrefix = 64 // bytes of a prefix; indexes have a bit for each length
+	maxKeySets = 4  // that are considered for one filter
+	maxKeyPart = 64 // bytes of a beginning or an ending; indexes have a bit for each length
 )
 
 // keySets returns what a filter can be indexed by, the most promising first.
@@ -33,7 +41,10 @@ func keySets(n node) []keySet {
 			return []keySet{{{of: n.of, text: n.literal}}}
 		}
 		if n.literal != "" {
-			return []keySet{{prefixKey(n.of, n.literal)}}
+			sets = append(sets, keySet{prefixKey(n.of, n.literal)})
+		}
+		if n.tail != "" {
+			sets = append(sets, keySet{suffixKey(n.of, n.tail)})
 		}
 	case *inNode:
 		var set keySet
@@ -85,23 +96,23 @@ func union(branches anyNode) []keySet {
 }
 
 func prefixKey(of *operand, text string) key {
-	return key{of: of, text: text[:min(len(text), maxKeyPrefix)], prefix: true}
+	return key{of, text[:min(len(text), maxKeyPart)], beginning}
 }
 
-// simplified sorts the keys and leaves out those that another one implies.
+func suffixKey(of *operand, text string) key {
+	return key{of, text[max(0, len(text)-maxKeyPart):], ending}
+}
+
+// simplified sorts the keys and leaves out those that are there twice, or that a
+// beginning implies.
 func (s keySet) simplified() keySet {
+	// Endings go behind all others, beginnings before what they imply.
 	slices.SortFunc(s, func(a, b key) int {
-		if c := cmp.Or(cmp.Compare(a.of.slot, b.of.slot), strings.Compare(a.text, b.text)); c != 0 || a.prefix == b.prefix {
-			return c
-		}
-		if a.prefix {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.of.slot, b.of.slot), cmp.Compare(a.part/ending, b.part/ending), strings.Compare(a.text, b.text), cmp.Compare(b.part, a.part))
 	})
 	kept := s[:0]
 	for _, k := range s {
-		// What a prefix implies comes right behind it.
+		// What a beginning implies comes right behind it.
 		if n := len(kept); n > 0 && kept[n-1].implies(k) {
 			continue
 		}
@@ -111,7 +122,7 @@ func (s keySet) simplified() keySet {
 }
 
 func (k key) implies(other key) bool {
-	return k.of == other.of && (k.text == other.text && k.prefix == other.prefix || k.prefix && strings.HasPrefix(other.text, k.text))
+	return k == other || k.of == other.of && k.part == beginning && other.part != ending && strings.HasPrefix(other.text, k.text)
 }
 
 // cost guesses how often an event has one of the keys. It breaks ties only: what
@@ -122,7 +133,7 @@ func (s keySet) cost() int {
 		switch {
 		case k.of.attribute == "type" || k.of.attribute == "specversion" || k.of.attribute == "datacontenttype":
 			cost += 1000 // all the events of an index tend to have the same
-		case k.prefix:
+		case k.part != wholeValue:
 			cost += 2 + 16/len(k.text)
 		default:
 			cost++

@@ -15,10 +15,10 @@ import (
 //	event ─► by type   ─┬─► without keys ───────────────────► evaluate
 //	     └─► by domain ─┘                                        ▲
 //	           └─► for each operand that is in keys:             │
-//	                 its value, or how it begins ─► found ───────┘
+//	                 its value, or how it begins or ends ─► found ┘
 //
 // A filter has keys when every event that it accepts has one of a known set of
-// values, or of beginnings of values: see keySets. So an event costs a few lookups
+// values, or of beginnings or endings of values: see keySets. So an event costs a few lookups
 // for each operand that filters of its type ask for, and an evaluation for each
 // subscription that is found, however many there are.
 type Table struct {

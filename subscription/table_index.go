@@ -16,14 +16,30 @@ type typeIndex struct {
 
 // A keyIndex has the subscriptions with keys of one operand.
 type keyIndex struct {
-	owner    *edit
-	operand  *operand
-	values   cowMap[*entryList] // by value
-	prefixes cowMap[*entryList] // by beginning
-	// lengths counts the prefixes of each length, less one; long has a bit for each
+	owner   *edit
+	operand *operand
+	values  cowMap[*entryList] // by value
+	// by how it begins and ends
+	beginnings, endings partIndex
+}
+
+// A partIndex has entries by parts of values of any length.
+type partIndex struct {
+	lists cowMap[*entryList]
+	// lengths counts the parts of each length, less one; long has a bit for each
 	// length that there is.
-	lengths [maxKeyPrefix]int32
+	lengths [maxKeyPart]int32
 	long    uint64
+}
+
+// counted notes that there are by more parts of a length.
+func (x *partIndex) counted(length, by int) {
+	at := length - 1
+	if x.lengths[at] += int32(by); x.lengths[at] > 0 { //nolint:gosec // one more or one less
+		x.long |= 1 << at
+	} else {
+		x.long &^= 1 << at
+	}
 }
 
 // An entryList is in the order of ids.
@@ -76,7 +92,7 @@ func (ix *typeIndex) remove(ed *edit, e *entry) {
 			}
 			x = ix.writable(ed, k.of)
 			x.change(ed, k, func(l *entryList) *entryList { return l.without(ed, e) })
-			if x.values.size == 0 && x.prefixes.size == 0 {
+			if x.values.size+x.beginnings.lists.size+x.endings.lists.size == 0 {
 				ix.keyed = slices.DeleteFunc(ix.keyed, func(each *keyIndex) bool { return each == x })
 			}
 		}
@@ -109,10 +125,22 @@ func (ix *typeIndex) writable(ed *edit, of *operand) *keyIndex {
 }
 
 func (x *keyIndex) lists(k key) *cowMap[*entryList] {
-	if k.prefix {
-		return &x.prefixes
+	if part := x.part(k); part != nil {
+		return &part.lists
 	}
 	return &x.values
+}
+
+// part returns where a key is that is not a whole value.
+func (x *keyIndex) part(k key) *partIndex {
+	switch k.part {
+	case beginning:
+		return &x.beginnings
+	case ending:
+		return &x.endings
+	case wholeValue:
+	}
+	return nil
 }
 
 // find returns what is under a key; an empty list when there is nothing.
@@ -136,14 +164,8 @@ func (x *keyIndex) change(ed *edit, k key, change func(*entryList) *entryList) {
 	} else {
 		lists.remove(ed, k.text)
 	}
-	if !k.prefix {
-		return
-	}
-	at := len(k.text) - 1
-	if x.lengths[at] += int32(lists.size - before); x.lengths[at] > 0 { //nolint:gosec // one more or one less
-		x.long |= 1 << at
-	} else {
-		x.long &^= 1 << at
+	if part := x.part(k); part != nil {
+		part.counted(len(k.text), lists.size-before)
 	}
 }
 
@@ -152,12 +174,21 @@ func (x *keyIndex) match(have string, v *values, dst []*Subscription) []*Subscri
 	if list, ok := x.values.get(have); ok {
 		dst = list.match(v, dst)
 	}
-	for long := x.long; long != 0; long &= long - 1 {
+	for long := x.beginnings.long; long != 0; long &= long - 1 {
 		n := bits.TrailingZeros64(long) + 1
 		if n > len(have) {
 			break
 		}
-		if list, ok := x.prefixes.get(have[:n]); ok {
+		if list, ok := x.beginnings.lists.get(have[:n]); ok {
+			dst = list.match(v, dst)
+		}
+	}
+	for long := x.endings.long; long != 0; long &= long - 1 {
+		n := bits.TrailingZeros64(long) + 1
+		if n > len(have) {
+			break
+		}
+		if list, ok := x.endings.lists.get(have[len(have)-n:]); ok {
 			dst = list.match(v, dst)
 		}
 	}

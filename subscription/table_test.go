@@ -163,7 +163,7 @@ func TestTableAgainstNaive(t *testing.T) {
 		if depth > 3 || kind < 7 {
 			values := map[string]string{}
 			for range 1 + r.IntN(2) {
-				values[names[r.IntN(len(names))]] = pick("x", "y", "xy", "1", "x*", "{x,y,1*}", "x/", "?y")
+				values[names[r.IntN(len(names))]] = pick("x", "y", "xy", "1", "x*", "*y", "x*y", "{x,y,1*}", "x/", "?y")
 			}
 			return Filter{Dialect: pick("exact", "exact", "exact", "prefix", "suffix", "glob", "ant"), Values: values}
 		}
