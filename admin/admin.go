@@ -129,6 +129,8 @@ type Admin struct {
 	keyed      *idempotency    // answers to requests that may be repeated
 	repeatable map[string]bool // the routes of such requests, by pattern
 
+	needed map[string]access.Need // what routes need, by pattern
+
 	menders []func(context.Context) // see OnSweep
 }
 
@@ -156,7 +158,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	a.domains.Within(a.recordDomain)
 	a.redrives = newRedrives(js, layout)
 	a.keyed = &idempotency{js: js, layout: layout, keyring: store.Keyring(), lease: cfg.Timeout + idempotencyGrace, log: a.log}
-	a.repeatable = make(map[string]bool)
+	a.repeatable, a.needed = make(map[string]bool), make(map[string]access.Need)
 	if a.handler, err = a.routes(); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}

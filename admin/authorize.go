@@ -25,6 +25,7 @@ func (a *Admin) authorize(op *huma.Operation) {
 		need = access.NeedOf(op.Method)
 	}
 	op.Security = security(need)
+	a.needed[op.Method+" "+op.Path] = need
 	// Before anything of the request is looked at: who may not do it learns nothing.
 	op.Middlewares = append(huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 		if p := access.PrincipalOf(ctx.Context()); !p.May(need) {
@@ -34,6 +35,17 @@ func (a *Admin) authorize(op *huma.Operation) {
 		}
 		next(ctx)
 	}}, op.Middlewares...)
+}
+
+// mayRoute is the problem of a request whose route the caller may not use. It is found
+// before anything of the body is read or kept for it: the role that may do least must
+// not fill the memory of the process.
+func (a *Admin) mayRoute(r *http.Request, pattern string) *problem {
+	need, declared := a.needed[pattern]
+	if p := access.PrincipalOf(r.Context()); declared && !p.May(need) {
+		return denied(p, need)
+	}
+	return nil
 }
 
 // security names in the description the roles of the tokens that an operation takes.

@@ -45,8 +45,8 @@ func (f Face) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 
 // Envelope is around every request, those to compatible APIs as well:
 //
-//	name it ─► read the body ─► route ─► answer ─► count, log
-//	                              └─ panic ─► 500, logged once
+//	name it ─► may it? ─► read the body ─► route ─► answer ─► count, log
+//	                                         └─ panic ─► 500, logged once
 func (a *Admin) Envelope(face Face, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
@@ -76,6 +76,12 @@ func (a *Admin) Envelope(face Face, mux *http.ServeMux) http.Handler {
 				panic(http.ErrAbortHandler) // the client must see that the answer is not whole
 			}
 		}()
+		_, pattern := mux.Handler(r)
+		if p := a.mayRoute(r, pattern); p != nil {
+			r.Pattern = pattern
+			face.refuse(answer, r, p)
+			return
+		}
 		if p := a.readBody(face, answer, r); p != nil {
 			face.refuse(answer, r, p)
 			return
@@ -84,7 +90,7 @@ func (a *Admin) Envelope(face Face, mux *http.ServeMux) http.Handler {
 			face.refuse(answer, r, p)
 			return
 		}
-		if _, pattern := mux.Handler(r); r.Header.Get(headerIdempotencyKey) != "" && a.repeatable[pattern] {
+		if r.Header.Get(headerIdempotencyKey) != "" && a.repeatable[pattern] {
 			r.Pattern = pattern
 			a.idempotent(answer, r, mux)
 			return
