@@ -86,7 +86,7 @@ func operated(do func(context.Context, *request) (*subscription.Subscription, er
 		if err != nil {
 			return nil, err
 		}
-		return lastOperation(sub)
+		return lastOperation(ctx, sub)
 	}
 }
 

@@ -288,6 +288,21 @@ func TestSecretIsNowhere(t *testing.T) {
 	}
 }
 
+// An auditor sees that a target has a query, and nothing of it.
+func TestAuditor(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.do("POST", hooks+"?hookId=ci", `{"targetUri":"`+target+`?key=hush"}`).ok(nil)
+	for _, path := range []string{hooks, hooks + "/ci", "/v1/projects/harbor/locations/north/operations"} {
+		if got := f.do("GET", path, "", headerRole, "auditor").ok(nil).body; strings.Contains(got, "hush") || !strings.Contains(got, `"targetUri":"`+target+`?…"`) {
+			t.Errorf("%s: an auditor gets %s", path, got)
+		}
+		if got := f.do("GET", path, "", headerRole, "operator").ok(nil).body; !strings.Contains(got, "?key=hush") {
+			t.Errorf("%s: an operator gets %s", path, got)
+		}
+	}
+}
+
 // A hook shows what is really so: jetpost disables one whose receiver is gone.
 func TestDisabled(t *testing.T) {
 	t.Parallel()
@@ -449,7 +464,7 @@ func TestHookInHookOut(t *testing.T) {
 		if diff := cmp.Diff(want, read.wish); diff != "" {
 			t.Fatalf("seed %d (-want +got):\n%s", seed, diff)
 		}
-		h, err := shown(sub)
+		h, err := shown(t.Context(), sub)
 		if err != nil || h.TargetURI != want.TargetURI || h.Disabled != want.Disabled || !slices.Equal(h.Events, want.Events) || (h.PushOption == nil) != (want.BranchFilter == "") {
 			t.Fatalf("seed %d: %+v is shown as %+v, %v", seed, want, h, err)
 		}

@@ -1,6 +1,7 @@
 package securesourcemanager
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -114,10 +115,14 @@ func (f *fixture) serve() {
 	f.url, f.native = server.URL, native.URL
 }
 
+// headerRole is the role in which a request of a test is made.
+const headerRole = "Test-Role"
+
 // asAdmin has requests made by somebody who may make them.
 func asAdmin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: "somebody", Role: access.Admin})))
+		role := cmp.Or(access.Role(r.Header.Get(headerRole)), access.Admin)
+		next.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: "somebody", Role: role})))
 	})
 }
 
@@ -130,12 +135,12 @@ type reply struct {
 	body   string
 }
 
-func (f *fixture) do(method, path, body string) reply {
+func (f *fixture) do(method, path, body string, header ...string) reply {
 	f.t.Helper()
-	return f.send(method, f.url+path, body)
+	return f.send(method, f.url+path, body, header...)
 }
 
-func (f *fixture) send(method, url, body string) reply {
+func (f *fixture) send(method, url, body string, header ...string) reply {
 	f.t.Helper()
 	req, err := http.NewRequestWithContext(f.t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -143,6 +148,9 @@ func (f *fixture) send(method, url, body string) reply {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Goog-User-Project", "billing")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	client := http.Client{Timeout: patience}
 	resp, err := client.Do(req)
 	if err != nil {

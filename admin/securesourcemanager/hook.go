@@ -1,6 +1,7 @@
 package securesourcemanager
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/gobwas/glob"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -87,7 +89,9 @@ func documentOf(sub *subscription.Subscription) (*document, error) {
 	return d, nil
 }
 
-func shown(sub *subscription.Subscription) (*hook, error) {
+// shown is a hook as who makes the request may see it: the query of a target is often a
+// token, so that an auditor sees that there is one, as everywhere else.
+func shown(ctx context.Context, sub *subscription.Subscription) (*hook, error) {
 	d, err := documentOf(sub)
 	if err != nil {
 		return nil, err
@@ -95,6 +99,9 @@ func shown(sub *subscription.Subscription) (*hook, error) {
 	h := &hook{
 		Name: sub.Managed.Name, TargetURI: d.TargetURI, Disabled: d.Disabled, Events: d.Events,
 		CreateTime: timestamp{sub.CreatedAt}, UpdateTime: timestamp{sub.UpdatedAt}, UID: d.UID,
+	}
+	if plain, _, query := strings.Cut(d.TargetURI, "?"); query && access.PrincipalOf(ctx).Role == access.Auditor {
+		h.TargetURI = plain + "?…"
 	}
 	if d.BranchFilter != "" {
 		h.PushOption = &pushOption{d.BranchFilter}

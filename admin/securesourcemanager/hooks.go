@@ -33,7 +33,7 @@ func (a *API) listHooks(ctx context.Context, r *request) (any, error) {
 	part, next := cut(p, subs)
 	list := &hookList{NextPageToken: next}
 	for _, sub := range part {
-		h, err := shown(sub)
+		h, err := shown(ctx, sub)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (a *API) getHook(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return shown(sub)
+	return shown(ctx, sub)
 }
 
 // find returns the subscription that is a hook. One of the same id that is not, is not

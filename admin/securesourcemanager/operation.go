@@ -140,12 +140,12 @@ func changesOf(sub *subscription.Subscription) (_ []change, _ *document, err err
 }
 
 // lastOperation is the one of the change that was just made.
-func lastOperation(sub *subscription.Subscription) (*operation, error) {
+func lastOperation(ctx context.Context, sub *subscription.Subscription) (*operation, error) {
 	changes, _, err := changesOf(sub)
 	if err != nil {
 		return nil, err
 	}
-	h, err := shown(sub)
+	h, err := shown(ctx, sub)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func (a *API) listOperations(ctx context.Context, r *request) (any, error) {
 			return nil, err
 		}
 		for _, c := range changes {
-			h, err := shown(sub.value)
+			h, err := shown(ctx, sub.value)
 			if err != nil {
 				return nil, err
 			}
@@ -249,7 +249,7 @@ func (a *API) getOperation(ctx context.Context, r *request) (any, error) {
 		c.verb == updated && (last.verb != updated || !c.at.After(first.at) || c.at.After(last.at)):
 		return nil, missing
 	}
-	h, err := shown(sub)
+	h, err := shown(ctx, sub)
 	if err != nil {
 		return nil, err
 	}
