@@ -87,7 +87,7 @@ func readRepository(body []byte, key string, found *problems) *repository.Reposi
 		found.add("", "the body "+err.Error())
 		return nil
 	}
-	r := &repository.Repository{Key: key, Document: object(slices.DeleteFunc(slices.Clone(sent), isSecret))}
+	r := &repository.Repository{Key: key, Document: withoutSecrets(object(sent), 0)}
 	for _, m := range sent {
 		switch m.name {
 		case "key":
@@ -98,18 +98,14 @@ func readRepository(body []byte, key string, found *problems) *repository.Reposi
 			r.Class = repository.Class(strings.ToLower(text(m.value, m.name, found)))
 		case "packageType":
 			r.PackageType = text(m.value, m.name, found)
+		case "url":
+			var address string
+			if json.Unmarshal(m.value, &address) == nil && hasUser(address) {
+				found.add("url", "must not have a user name or password: it would be shown to everybody who may read")
+			}
 		}
 	}
 	return r
-}
-
-// isSecret reports whether a member is a credential, as remote repositories have them:
-// jetpost has no use for it, and the registry is not sealed. Clients do not look at what
-// comes back of them.
-func isSecret(m member) bool {
-	name := strings.ToLower(m.name)
-	secret := strings.Contains(name, "password") || strings.Contains(name, "passphrase") || strings.Contains(name, "secret") || strings.Contains(name, "token")
-	return secret && strings.HasPrefix(string(compact(m.value)), `"`)
 }
 
 // recorded does what changes a repository, once it is on the audit trail.
@@ -190,8 +186,12 @@ func (j *API) writeRepository(ctx context.Context, key string, body []byte, crea
 func merge(document, changes json.RawMessage) json.RawMessage {
 	merged, _ := members(document, nil)
 	changed, _ := members(changes, nil)
-	for _, m := range changed {
-		if i := slices.IndexFunc(merged, func(o member) bool { return o.name == m.name }); i >= 0 {
+	places := make(map[string]int, len(merged))
+	for i, m := range merged {
+		places[m.name] = i
+	}
+	for _, m := range changed { // whose names are all different
+		if i, there := places[m.name]; there {
 			merged[i] = m
 		} else {
 			merged = append(merged, m)

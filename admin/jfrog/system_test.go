@@ -98,6 +98,16 @@ func TestRepositories(t *testing.T) {
 	s.do("GET", path+"/remote-1", "").want(http.StatusOK).
 		is(`{"key":"remote-1","rclass":"remote","packageType":"npm","username":"u","enableTokenAuthentication":true,"url":"https://example.com"}`)
 
+	// Wherever a credential is, it is not stored: the registry is not sealed.
+	deep := strings.Repeat(`{"a":`, 100) + `{"password":"swordfish"}` + strings.Repeat("}", 100)
+	s.do("PUT", path+"/remote-2", `{"rclass":"remote","a":{"b":[{"s3":{"secretKey":"swordfish","bucket":"x"}}],"c":"d"},"apiKey":"swordfish",`+
+		`"p\u0061ssword":"swordfish","credentials":"swordfish","twice":{"token":"swordfish","token":"x"},"deep":`+deep+`}`).wantText(http.StatusOK, "created")
+	got := s.do("GET", path+"/remote-2", "").want(http.StatusOK).body
+	if strings.Contains(got, "swordfish") || !strings.Contains(got, `"a":{"b":[{"s3":{"bucket":"x"}}],"c":"d"}`) {
+		t.Errorf("got %s", got)
+	}
+	s.do("PUT", path+"/remote-3", `{"rclass":"remote","url":"https://user:swordfish@example.com"}`).want(http.StatusBadRequest)
+
 	s.do("POST", path+"/none", `{"rclass":"local"}`).want(http.StatusNotFound)
 	s.do("PUT", path+"/none", `{}`).want(http.StatusBadRequest)
 	s.do("PUT", path+"/none", `{"rclass":"local","key":"other"}`).want(http.StatusBadRequest)
