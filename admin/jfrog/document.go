@@ -66,11 +66,7 @@ func parse(body []byte, key string, found *problems) *document {
 		case "event_filter":
 			d.readFilter(m.value, found)
 		case "handlers":
-			for n, raw := range list(m.value, m.name, found) {
-				if n == maxHandlers {
-					found.add("handlers", fmt.Sprintf("has more than %d entries", maxHandlers))
-					break
-				}
+			for n, raw := range entries(m.value, m.name, maxHandlers, found) {
 				d.handlers = append(d.handlers, readHandler(raw, n, found))
 			}
 		}
@@ -121,7 +117,7 @@ func (d *document) readFilter(raw json.RawMessage, found *problems) {
 		case "domain":
 			d.domain = text(m.value, at, found)
 		case "event_types":
-			for i, e := range list(m.value, at, found) {
+			for i, e := range entries(m.value, at, maxEntries, found) {
 				event := text(e, at+"["+strconv.Itoa(i)+"]", found)
 				if !slices.Contains(d.events, event) {
 					d.events = append(d.events, event)
@@ -139,7 +135,19 @@ func (d *document) show(enabled bool) []byte { return d.write(enabled, false) }
 // showTo is show for who makes the request: an auditor does not see what people put into
 // headers and queries. What clients keep in step has to come from another token.
 func (d *document) showTo(ctx context.Context, enabled bool) []byte {
-	return d.write(enabled, access.PrincipalOf(ctx).Role == access.Auditor)
+	return d.write(enabled, isDiscreet(ctx))
+}
+
+// isDiscreet reports whether who makes the request does not see headers and queries.
+func isDiscreet(ctx context.Context) bool { return access.PrincipalOf(ctx).Role == access.Auditor }
+
+// shownURL is the URL of a handler as who makes the request sees it. What is compared
+// with a text of theirs must be no more than that.
+func shownURL(ctx context.Context, url string) string {
+	if plain, _, secret := strings.Cut(url, "?"); secret && isDiscreet(ctx) {
+		return plain + "?…"
+	}
+	return url
 }
 
 func (d *document) write(enabled, discreet bool) []byte {

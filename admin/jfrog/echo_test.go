@@ -211,6 +211,33 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// What is looked up or compared for each element of a list is not done for more of them
+// than there can be.
+func TestManyEntries(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	many := func(form string) string {
+		var elements []string
+		for n := range 10_000 {
+			elements = append(elements, fmt.Sprintf(form, n))
+		}
+		return "[" + strings.Join(elements, ",") + "]"
+	}
+	valid := document("key-1", "https://example.com/", "")
+	custom := strings.Replace(valid, `"handler_type":"webhook"`, `"handler_type":"custom-webhook"`, 1)
+	for field, body := range map[string]string{
+		"event_filter.event_types":        strings.Replace(valid, `["deployed"]`, many(`"e%d"`), 1),
+		"handlers[0].custom_http_headers": strings.Replace(valid, `"url"`, `"custom_http_headers":`+many(`{"name":"h%d"}`)+`,"url"`, 1),
+		"handlers[0].http_headers":        strings.Replace(custom, `"url"`, `"http_headers":`+many(`{"name":"h%d"}`)+`,"url"`, 1),
+		"handlers[0].secrets":             strings.Replace(custom, `"url"`, `"secrets":`+many(`{"name":"s%d"}`)+`,"url"`, 1),
+	} {
+		got := s.do("POST", subscriptions, body).want(http.StatusBadRequest)
+		if !strings.Contains(got.body, field+": has more than 100 entries") || strings.Count(got.body, `"message"`) > 101 {
+			t.Errorf("%s: got %.300s", field, got.body)
+		}
+	}
+}
+
 // Whatever is sent is answered, as what it is, and nothing of it is stored.
 func TestHostileBodies(t *testing.T) {
 	t.Parallel()

@@ -100,11 +100,11 @@ func (h *handler) read(m member, at string, found *problems) {
 			h.secret = &secret
 		}
 	case "secrets":
-		for i, e := range list(m.value, field, found) {
+		for i, e := range entries(m.value, field, maxEntries, found) {
 			h.readSecret(e, field+"["+strconv.Itoa(i)+"]", found)
 		}
 	case "http_headers", "custom_http_headers":
-		for i, e := range list(m.value, field, found) {
+		for i, e := range entries(m.value, field, maxEntries, found) {
 			h.readHeader(e, field+"["+strconv.Itoa(i)+"]", found)
 		}
 	}

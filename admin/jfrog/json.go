@@ -120,6 +120,17 @@ func list(raw json.RawMessage, field string, found *problems) []json.RawMessage 
 	return l
 }
 
+// entries is list with at most a number of elements: what is done for each of them must
+// not add up.
+func entries(raw json.RawMessage, field string, most int, found *problems) []json.RawMessage {
+	l := list(raw, field, found)
+	if len(l) > most {
+		found.add(field, fmt.Sprintf("has more than %d entries", most))
+		l = l[:most]
+	}
+	return l
+}
+
 // clip bounds what a message quotes.
 func clip(s string) string {
 	const limit = 80

@@ -14,6 +14,9 @@ import (
 const (
 	maxKey      = 500
 	maxHandlers = 32 // the platform names none; each is a queue here
+	// maxEntries is how many event types a document may have, and how many headers and
+	// secrets a handler: more than there are anywhere.
+	maxEntries = 100
 )
 
 // keyPattern is what the platform accepts as the key of a subscription.

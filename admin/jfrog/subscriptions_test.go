@@ -6,15 +6,18 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/admin/jfrog"
+	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -357,6 +360,35 @@ func TestAuditor(t *testing.T) {
 		}
 		if got := s.do("GET", path, "", headerRole, "operator").want(http.StatusOK); !strings.Contains(got.body, "Bearer swordfish") {
 			t.Errorf("an operator gets %s", got.body)
+		}
+	}
+}
+
+// A filter must not tell an auditor whether a guess at a query is right.
+func TestAuditorCannotGuess(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.do("POST", subscriptions, document("one", "https://example.com/a?token=swordfish", "")).want(http.StatusCreated)
+	id := ""
+	for one := range s.stored() {
+		id = one
+	}
+	failed := &delivery.Attempt{
+		DeliveryID: "d1", SubscriptionID: id, Attempt: 1, Outcome: delivery.Retry, At: time.Now(), Method: http.MethodPost, URL: "https://example.com/a?…", Status: 500,
+		Event: delivery.EventRef{ID: "e1", Source: "/test", Type: "artifact.deployed", Stream: "EVENTS_artifact", Sequence: 1},
+	}
+	if err := delivery.NewLog(s.js, s.layout).Record(t.Context(), failed, "d1", func(*delivery.Attempt) {}); err != nil {
+		t.Fatal(err)
+	}
+	find := func(role, target string) string {
+		return s.do("GET", "/event/api/v1/troubleshooting?target="+url.QueryEscape(target), "", headerRole, role).want(http.StatusOK).body
+	}
+	if got := find("auditor", "https://example.com/a?token=swordfish"); got != "[]" {
+		t.Errorf("an auditor who has guessed gets %s", got)
+	}
+	for role, target := range map[string]string{"auditor": "https://example.com/a?…", "operator": "https://example.com/a?token=swordfish"} {
+		if got := find(role, target); !strings.Contains(got, `"subscription_key":"one"`) {
+			t.Errorf("%s: got %s", role, got)
 		}
 	}
 }

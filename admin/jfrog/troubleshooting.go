@@ -120,7 +120,7 @@ func (j *API) troubleshooting(ctx context.Context, r *http.Request) (answer, err
 			continue // list says so
 		}
 		for n := range s.document.handlers {
-			if q.target == "" || s.document.handlers[n].url == q.target {
+			if q.target == "" || shownURL(ctx, s.document.handlers[n].url) == q.target {
 				wanted[idOf(p.key(), n)], keys[idOf(p.key(), n)] = s.document.debug, p.key()
 			}
 		}
