@@ -132,7 +132,8 @@ func (t *Trail) Latest(ctx context.Context, f *Filter, before uint64, limit int)
 	}
 	var found []Entry
 	for chunk := max(firstChunk, min(limit, lastChunk)); ; chunk = min(4*chunk, lastChunk) {
-		records, err := stream.Latest(ctx, t.js, t.layout.Audit(), f.subject(t.layout), before, chunk)
+		wanted := newest{filter: f, limit: limit - len(found)}
+		records, err := stream.LatestLooked(ctx, t.js, t.layout.Audit(), f.subject(t.layout), before, chunk, wanted.look)
 		if err != nil {
 			return nil, err
 		}
@@ -140,8 +141,8 @@ func (t *Trail) Latest(ctx context.Context, f *Filter, before uint64, limit int)
 			if !f.From.IsZero() && records[i].Time.Before(f.From.Add(-clockSlack)) {
 				return found, nil
 			}
-			e := entry(&records[i])
-			if !f.wants(&e.Record) {
+			e, ok := wanted.take(records[i].Sequence)
+			if !ok {
 				continue
 			}
 			if found = append(found, e); len(found) == limit {
@@ -153,6 +154,42 @@ func (t *Trail) Latest(ctx context.Context, f *Filter, before uint64, limit int)
 		}
 		before = records[len(records)-1].Sequence
 	}
+}
+
+// newest keeps the newest records that a filter wants, of those that it is shown, oldest
+// first. What a search passes over must not fill the memory: a record may have
+// hundreds of kilobytes.
+type newest struct {
+	filter *Filter
+	limit  int
+	kept   []Entry // oldest first
+	last   uint64  // sequence that was shown last
+}
+
+func (n *newest) look(record *stream.Record) {
+	if record.Sequence <= n.last { // it begins anew, further back
+		n.kept = nil
+	}
+	n.last = record.Sequence
+	e := entry(record)
+	if !n.filter.wants(&e.Record) {
+		return
+	}
+	if len(n.kept) >= n.limit {
+		n.kept[0] = Entry{}
+		n.kept = n.kept[1:]
+	}
+	n.kept = append(n.kept, e)
+}
+
+// take takes the newest one out, if it is that of a sequence.
+func (n *newest) take(sequence uint64) (Entry, bool) {
+	if len(n.kept) == 0 || n.kept[len(n.kept)-1].Sequence != sequence {
+		return Entry{}, false
+	}
+	e := n.kept[len(n.kept)-1]
+	n.kept = n.kept[:len(n.kept)-1]
+	return e, true
 }
 
 // firstAfter is the sequence of the first record that was stored at a time or later, 0

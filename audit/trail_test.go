@@ -331,6 +331,49 @@ func TestReading(t *testing.T) {
 	}
 }
 
+// What is searched for among many is found, in order and once, however far back it is,
+// and what is passed over is not kept.
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	trail, server := newTrail(t)
+	const all, each = 3000, 100
+	for n := uint64(1); n <= all; n++ {
+		actor := "others"
+		if n%each == 0 && n < all-1000 {
+			actor = "tok_1"
+		}
+		data, err := (&audit.Record{Sequence: n, Action: "subscription.create", Target: "subscriptions/ci", Actor: actor}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.JS().PublishAsync(server.Layout.AuditSubject("subscription.create"), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-server.JS().PublishAsyncComplete()
+	for _, limit := range []int{1, 7, 500} {
+		var got, want []uint64
+		for n := uint64(1900); n >= each; n -= each {
+			want = append(want, n)
+		}
+		for before := uint64(0); ; before = got[len(got)-1] {
+			found, err := trail.Latest(t.Context(), &audit.Filter{Actor: "tok_1"}, before, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range found {
+				got = append(got, e.Sequence)
+			}
+			if len(found) < limit {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d at a time differ (-want +got):\n%s", limit, diff)
+		}
+	}
+}
+
 // Members of a trail of a later version are kept by who reads them.
 func TestLaterVersion(t *testing.T) {
 	t.Parallel()

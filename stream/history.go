@@ -257,15 +257,22 @@ func Get(ctx context.Context, js jetstream.JetStream, name string, sequence uint
 // where limit records ago must be, and reads from there; when the guess was too
 // near it doubles the distance.
 func Latest(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int) ([]Record, error) {
-	return latest(ctx, js, name, subject, before, limit, false)
+	return latest(ctx, js, name, subject, before, limit, false, nil)
+}
+
+// LatestLooked is Latest whose records have no data: look is shown each of them while it
+// still has it, oldest first, and whatever else was read on the way. When more has to
+// be read than was thought it begins anew, further back.
+func LatestLooked(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int, look func(*Record)) ([]Record, error) {
+	return latest(ctx, js, name, subject, before, limit, false, look)
 }
 
 // LatestHeaders is Latest without the data of the records.
 func LatestHeaders(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int) ([]Record, error) {
-	return latest(ctx, js, name, subject, before, limit, true)
+	return latest(ctx, js, name, subject, before, limit, true, nil)
 }
 
-func latest(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int, headersOnly bool) ([]Record, error) {
+func latest(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int, headersOnly bool, look func(*Record)) ([]Record, error) {
 	s, err := js.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("look up stream %s: %w", name, err)
@@ -291,7 +298,7 @@ func latest(ctx context.Context, js jetstream.JetStream, name, subject string, b
 		if before > state.FirstSeq+distance {
 			start = before - distance
 		}
-		records, err := window(ctx, s, subject, start, before, limit, headersOnly)
+		records, err := window(ctx, s, subject, start, before, limit, headersOnly, look)
 		if err != nil {
 			return nil, fmt.Errorf("read stream %s: %w", name, err)
 		}
@@ -304,7 +311,7 @@ func latest(ctx context.Context, js jetstream.JetStream, name, subject string, b
 }
 
 // window reads the last limit records of a subject with start <= sequence < before.
-func window(ctx context.Context, s jetstream.Stream, subject string, start, before uint64, limit int, headersOnly bool) ([]Record, error) {
+func window(ctx context.Context, s jetstream.Stream, subject string, start, before uint64, limit int, headersOnly bool, look func(*Record)) ([]Record, error) {
 	var records []Record
 	cfg := jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
@@ -313,6 +320,10 @@ func window(ctx context.Context, s jetstream.Stream, subject string, start, befo
 	err := scan(ctx, s, cfg, before-1, func(rec Record) bool {
 		if len(records) >= 2*limit { // a dense stretch must not fill the memory
 			records = slices.Delete(records, 0, len(records)-limit)
+		}
+		if look != nil {
+			look(&rec)
+			rec.Data = nil
 		}
 		records = append(records, rec)
 		return true
