@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
 )
 
@@ -147,7 +148,15 @@ func (a *Admin) exportAudit(ctx context.Context, in *auditRange) (*streamed, err
 	if in.ToSequence > 0 {
 		to = min(to, in.ToSequence)
 	}
-	return &streamed{Body: func(hc huma.Context) { a.writeExport(hc, in.FromSequence, to) }}, nil
+	select {
+	case a.followers <- struct{}{}: // a slow client holds as much as one who follows
+	default:
+		return nil, errFollowers
+	}
+	return &streamed{Body: func(hc huma.Context) {
+		defer func() { <-a.followers }()
+		a.writeExport(hc, in.FromSequence, to)
+	}}, nil
 }
 
 // exportFlush is how often a slow export is sent on at least.
@@ -164,10 +173,12 @@ func (a *Admin) writeExport(hc huma.Context, from, to uint64) {
 	if to == 0 {
 		return // there was never one
 	}
+	ctx, cancel := access.WhileValid(hc.Context()) // it may go on for longer than the token
+	defer cancel()
 	controller := http.NewResponseController(w)
 	buffered := bufio.NewWriterSize(w, 32<<10)
 	flushed := time.Now()
-	for line, err := range a.trail.Export(hc.Context(), from, to) {
+	for line, err := range a.trail.Export(ctx, from, to) {
 		if err != nil {
 			a.log.Warn("export of the audit trail broke off", zap.String("request_id", requestID(hc.Context())), zap.Error(err))
 			panic(http.ErrAbortHandler) // so that the client does not take it for the end

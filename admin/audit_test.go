@@ -422,6 +422,17 @@ func TestAuditAPI(t *testing.T) {
 	f.do("GET", "/v1/audit/export?from_sequence=2&to_sequence=1", "").want(http.StatusUnprocessableEntity)
 }
 
+// An export takes the place of one who follows, and gives it back.
+func TestExportsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(c *Config) { c.MaxFollowers = 1 })
+	for range 3 {
+		f.do("GET", "/v1/audit/export", "").want(http.StatusOK)
+	}
+	f.follow("/v1/audit?follow=true")
+	f.do("GET", "/v1/audit/export", "").want(http.StatusServiceUnavailable).mustContain("too many")
+}
+
 // Who makes a request is in its record, and in operational events.
 func TestActor(t *testing.T) {
 	t.Parallel()

@@ -37,7 +37,7 @@ var (
 	errJobEnded     = errors.New("the redrive job has ended")
 	errUnderway     = errors.New("a request with this Idempotency-Key is under way")
 	errOtherRequest = errors.New("this Idempotency-Key belongs to another request")
-	errFollowers    = errors.New("too many clients follow a log already")
+	errFollowers    = errors.New("too many clients follow a log or export one already")
 )
 
 // A problem is why a request was not done (RFC 9457).

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/audit"
 )
 
 const rootToken = "token-of-the-server"
@@ -231,6 +232,34 @@ func TestUnguarded(t *testing.T) {
 	send(t, "POST", server.URL+"/v1/subscriptions", ci).want(http.StatusUnauthorized)
 	send(t, "GET", server.URL+"/v1/tokens/self", "").want(http.StatusUnauthorized)
 	f.do("GET", "/v1/tokens", "").want(http.StatusServiceUnavailable) // this one keeps none
+}
+
+// Who reads an export slowly is cut off as well, and does not take it for whole.
+func TestRevokedWhileExporting(t *testing.T) {
+	t.Parallel()
+	f := newGuarded(t)
+	id, text := f.token(`{"name":"copy","role":"auditor"}`)
+	large := audit.State(strings.Repeat("x", audit.MaxState-2))
+	for range 100 { // more than connections hold
+		r := audit.Record{Action: "domain.put", Target: "domains/large", Before: large, After: large}
+		if err := f.admin.Record(t.Context(), r, func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/v1/audit/export", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+text)
+	resp, err := (&http.Client{Timeout: 2 * patience}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	f.as(rootToken, "DELETE", "/v1/tokens/"+id, "").want(http.StatusNoContent)
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Errorf("all %d bytes were exported", n)
+	}
 }
 
 // Who follows a log is cut off when the token is revoked.
