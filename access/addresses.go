@@ -11,6 +11,7 @@ import (
 const (
 	wrongBurst   = 60     // wrong tokens that one address may bring at once
 	maxAddresses = 10_000 // that are remembered; all others share one limit
+	tidyEvery    = time.Second
 )
 
 // addresses count the wrong tokens of each address. Of IPv6, a network of 64 bits
@@ -21,6 +22,7 @@ type addresses struct {
 	mu     sync.Mutex
 	known  map[netip.Addr]*rate.Limiter
 	others *rate.Limiter
+	tidied time.Time // when tidy was last called
 }
 
 func newAddresses(perSecond float64) *addresses {
@@ -54,7 +56,8 @@ func (a *addresses) count(address string, now time.Time) bool {
 	key := network(address)
 	l, known := a.known[key]
 	if !known {
-		if len(a.known) >= maxAddresses {
+		if len(a.known) >= maxAddresses && now.Sub(a.tidied) >= tidyEvery {
+			a.tidied = now
 			a.tidy(now)
 		}
 		l = a.others
@@ -66,7 +69,8 @@ func (a *addresses) count(address string, now time.Time) bool {
 	return l.AllowN(now, 1)
 }
 
-// tidy forgets those who have not brought any for a while.
+// tidy forgets those who have not brought any for a while. It looks at all of them, so
+// that not every wrong token may have it done.
 func (a *addresses) tidy(now time.Time) {
 	for key, l := range a.known {
 		if l.TokensAt(now) >= float64(l.Burst()) {

@@ -43,10 +43,20 @@ func readBootstrap(path string) (string, error) {
 		return "", err
 	}
 	text := strings.TrimSpace(string(content))
-	if len(text) < minTextBytes || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", fmt.Errorf("it does not hold a token: one line of at least %d characters without spaces; delete it to have one made", minTextBytes)
+	if err := CheckBootstrap(text); err != nil {
+		return "", fmt.Errorf("it does not hold a token: %w; delete it to have one made", err)
 	}
 	return text, nil
+}
+
+// CheckBootstrap reports why a text that somebody has made up cannot be the bootstrap
+// token: a short one could be guessed, and one with spaces not be sent. It does not
+// show the text.
+func CheckBootstrap(text string) error {
+	if len(text) < minTextBytes || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return fmt.Errorf("it takes one line of at least %d characters without spaces", minTextBytes)
+	}
+	return nil
 }
 
 // createBootstrap writes the file completely or not at all, and never over another.

@@ -117,10 +117,17 @@ func (s *Store) List(ctx context.Context) ([]Token, error) {
 	return list, nil
 }
 
-// LastUsed returns when tokens were last used, by id, as far as that was noted.
-func (s *Store) LastUsed(ctx context.Context) (map[string]time.Time, error) {
+// EveryToken stands for the ids of all tokens.
+const EveryToken = "*"
+
+// LastUsed returns when the token of an id, or EveryToken, was last used, by id, as far
+// as that was noted.
+func (s *Store) LastUsed(ctx context.Context, id string) (map[string]time.Time, error) {
 	used := map[string]time.Time{}
-	for r, err := range stream.Read(ctx, s.js, s.layout.StateStream(), stream.Range{Subject: s.layout.StateUsedSubject("*")}) {
+	if id != EveryToken && !validID(id) {
+		return used, nil
+	}
+	for r, err := range stream.Read(ctx, s.js, s.layout.StateStream(), stream.Range{Subject: s.layout.StateUsedSubject(id)}) {
 		if err != nil {
 			return nil, fmt.Errorf("read when tokens were used: %w", err)
 		}

@@ -205,7 +205,7 @@ func TestLastUsed(t *testing.T) {
 	h := f.guard(access.GuardConfig{Bootstrap: bootstrap}, live).Protect(http.HandlerFunc(whoami), access.Routes{})
 	used := func() map[string]time.Time {
 		t.Helper()
-		got, err := store.LastUsed(t.Context())
+		got, err := store.LastUsed(t.Context(), access.EveryToken)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,6 +220,12 @@ func TestLastUsed(t *testing.T) {
 		ask(h, bearer(text)...)
 	}
 	eventually(t, "its use was noted", func() bool { return len(used()) == 1 })
+	f.make(store, access.Token{Role: access.Auditor})
+	for id, want := range map[string]int{made.ID: 1, "aaaaaaaaaaaa": 0, ">": 0, "": 0} {
+		if got, err := store.LastUsed(t.Context(), id); err != nil || len(got) != want {
+			t.Errorf("%q: got %v and error %v", id, got, err)
+		}
+	}
 	if at := used()[made.ID]; time.Since(at) > patience || time.Since(at) < 0 {
 		t.Errorf("last used %v", at)
 	}
@@ -334,6 +340,15 @@ func FuzzText(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCheckBootstrap(t *testing.T) {
+	t.Parallel()
+	for text, ok := range map[string]bool{"": false, "swordfish": false, "sword fish sword fish": false, "swordfish-swordfish\n": false, "swordfish-swordfish": true} {
+		if err := access.CheckBootstrap(text); (err == nil) != ok || err != nil && text != "" && strings.Contains(err.Error(), text) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 }
 
 func TestLoadBootstrap(t *testing.T) {

@@ -246,7 +246,7 @@ func (a *Admin) listTokens(ctx context.Context, in *Paged) (*tokenPage, error) {
 		}
 		all = slices.DeleteFunc(all, func(t access.Token) bool { return !after(t) })
 	}
-	used, err := store.LastUsed(ctx)
+	used, err := store.LastUsed(ctx, access.EveryToken)
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +271,7 @@ func (a *Admin) getToken(ctx context.Context, in *NamedToken) (*oneToken, error)
 	if err != nil {
 		return nil, err
 	}
-	used, err := store.LastUsed(ctx)
+	used, err := store.LastUsed(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -322,7 +322,7 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 			return nil, err
 		}
 	}
-	used, err := store.LastUsed(ctx)
+	used, err := store.LastUsed(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,11 @@ import (
 // time: where the token is.
 func (c *serveCmd) openGuard(js jetstream.JetStream, layout stream.Layout, log *zap.Logger, reg prometheus.Registerer) (guard *access.Guard, tokens *access.Live, notice string, err error) {
 	bootstrap := c.AdminToken
-	if bootstrap == "" {
+	if bootstrap != "" {
+		if err := access.CheckBootstrap(bootstrap); err != nil {
+			return nil, nil, "", fmt.Errorf("use the token of --admin-token: %w", err)
+		}
+	} else {
 		path := filepath.Join(c.Data, tokenFile)
 		var created bool
 		if bootstrap, created, err = access.LoadBootstrap(path); err != nil {
