@@ -444,12 +444,23 @@ func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.
 	return a, nil
 }
 
+// writeTimeout is how long an answer may take from the request on. The longest that one
+// is worked on is a test call of a compatible API, for a minute and a half.
+const writeTimeout = 3 * time.Minute
+
+func newHTTPServer(handler http.Handler, log *zap.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 80 << 10,
+		// A client that does not read what it has asked for must not hold an answer for
+		// ever. Those who follow or export a log get more time with every line.
+		WriteTimeout: writeTimeout,
+		ErrorLog:     zap.NewStdLog(log.Named("http")),
+	}
+}
+
 // serveHTTP answers requests until ctx ends, and lets those under way finish.
 func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler, log *zap.Logger) error {
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 80 << 10,
-		ErrorLog: zap.NewStdLog(log.Named("http")),
-	}
+	server := newHTTPServer(handler, log)
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
