@@ -208,10 +208,15 @@ type showing struct {
 	domain string
 	data   bool // the reader may see values of the data
 	tree   bool // all clauses
+
+	explainer *subscription.Explainer // of event
 }
 
 func (s *showing) verdict(sub *subscription.Subscription) (verdict, error) {
-	found, err := sub.Explain(s.domain, s.event)
+	if s.explainer == nil {
+		s.explainer = subscription.NewExplainer(s.event)
+	}
+	found, err := s.explainer.Explain(sub, s.domain)
 	if err != nil {
 		return verdict{}, err
 	}

@@ -95,6 +95,18 @@ func (c *Clause) decided() *Clause {
 // by what a Table compiles of it, so that the two cannot disagree. An error means
 // that s was never validated.
 func (s *Subscription) Explain(domain string, e *stream.Event) (Verdict, error) {
+	return NewExplainer(e).Explain(s, domain)
+}
+
+// maxOperands is how many names of values an Explainer remembers.
+const maxOperands = 10_000
+
+// Explain is that of a subscription, for the event of x.
+func (x *Explainer) Explain(s *Subscription, domain string) (Verdict, error) {
+	e := x.values.event
+	if len(x.operands) > maxOperands {
+		*x = *NewExplainer(e)
+	}
 	verdict := Verdict{Because: BecauseType}
 	for _, eventType := range s.Types {
 		if in, wildcard := domainWildcard(eventType); eventType == e.Type || wildcard && in == domain {
@@ -103,7 +115,6 @@ func (s *Subscription) Explain(domain string, e *stream.Event) (Verdict, error) 
 		}
 	}
 	if verdict.Because == BecauseMatched {
-		x := newExplainer(e)
 		for i := range s.Filters {
 			clause, err := x.explain(s.Filters[i], index("filters", i))
 			if err != nil {
@@ -122,18 +133,21 @@ func (s *Subscription) Explain(domain string, e *stream.Event) (Verdict, error) 
 	return verdict, nil
 }
 
-// An explainer judges the clauses of filters, one by one.
-type explainer struct {
+// An Explainer judges what subscriptions want of one event. What it has looked up in the
+// event it does not look up again, so that it is the one to use for many. It is not
+// safe for concurrent use.
+type Explainer struct {
 	values   values
 	operands map[string]*operand
 }
 
-func newExplainer(e *stream.Event) *explainer {
-	return &explainer{values: values{event: e}, operands: make(map[string]*operand)}
+// NewExplainer makes an Explainer for an event, which must not be changed afterwards.
+func NewExplainer(e *stream.Event) *Explainer {
+	return &Explainer{values: values{event: e}, operands: make(map[string]*operand)}
 }
 
 // intern is that of a Table, for one event.
-func (x *explainer) intern(name string) (*operand, error) {
+func (x *Explainer) intern(name string) (*operand, error) {
 	if of, ok := x.operands[name]; ok {
 		return of, nil
 	}
@@ -154,7 +168,7 @@ func (x *explainer) intern(name string) (*operand, error) {
 }
 
 // matches compiles f by itself and evaluates it.
-func (x *explainer) matches(f Filter) (bool, error) {
+func (x *Explainer) matches(f Filter) (bool, error) {
 	compiled, err := f.compile(x.intern)
 	if err != nil {
 		return false, err
@@ -162,7 +176,7 @@ func (x *explainer) matches(f Filter) (bool, error) {
 	return compiled.match(&x.values), nil
 }
 
-func (x *explainer) explain(f Filter, field string) (Clause, error) {
+func (x *Explainer) explain(f Filter, field string) (Clause, error) {
 	matched, err := x.matches(f)
 	if err != nil {
 		return Clause{}, err
@@ -205,7 +219,7 @@ func (x *explainer) explain(f Filter, field string) (Clause, error) {
 	return c, nil
 }
 
-func (x *explainer) explainSQL(text string, c *Clause) error {
+func (x *Explainer) explainSQL(text string, c *Clause) error {
 	c.Wanted = text
 	compiled, err := compileSQL(text)
 	if err != nil {
@@ -224,7 +238,7 @@ func (x *explainer) explainSQL(text string, c *Clause) error {
 }
 
 // compared looks up what the event has under the name of an operand.
-func (x *explainer) compared(name string) (Compared, error) {
+func (x *Explainer) compared(name string) (Compared, error) {
 	of, err := x.intern(name)
 	if err != nil {
 		return Compared{}, err
