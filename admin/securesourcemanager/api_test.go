@@ -288,6 +288,49 @@ func TestSecretIsNowhere(t *testing.T) {
 	}
 }
 
+// Operations come in pages of any size in one order, each once.
+func TestPagesOfOperations(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for n, id := range []string{"h", "h-a", "h0", "h-", "ha", "h-a-b"} {
+		if strings.HasSuffix(id, "-") {
+			continue
+		}
+		f.do("POST", hooks+"?hookId="+id, `{"targetUri":"`+target+`"}`).ok(nil)
+		if n%2 == 0 {
+			f.do("PATCH", hooks+"/"+id+"?updateMask=events", `{"events":["PULL_REQUEST"]}`).ok(nil)
+		}
+	}
+	read := func(query string) (targets []string, next string) {
+		t.Helper()
+		var list struct {
+			Operations []struct {
+				Metadata struct{ Target, Verb string }
+			}
+			NextPageToken string
+		}
+		f.do("GET", "/v1/projects/harbor/locations/north/operations"+query, "").ok(&list)
+		for _, o := range list.Operations {
+			targets = append(targets, o.Metadata.Verb+" "+strings.TrimPrefix(o.Metadata.Target, parent+"/hooks/"))
+		}
+		return targets, list.NextPageToken
+	}
+	want := []string{"create h-a-b", "create h-a", "create h", "update h", "create h0", "update h0", "create ha", "update ha"}
+	for size := 1; size <= len(want)+1; size++ {
+		var got []string
+		for token := ""; ; {
+			part, next := read(fmt.Sprintf("?pageSize=%d&pageToken=%s", size, token))
+			got = append(got, part...)
+			if token = next; token == "" || len(got) > len(want) {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d at a time differ (-want +got):\n%s", size, diff)
+		}
+	}
+}
+
 // An auditor sees that a target has a query, and nothing of it.
 func TestAuditor(t *testing.T) {
 	t.Parallel()

@@ -1,11 +1,13 @@
 package securesourcemanager
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -195,23 +197,47 @@ func (a *API) listOperations(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []item[*operation]
+	all, err := operationsOf(ctx, p, subs)
+	if err != nil {
+		return nil, err
+	}
+	list := &operationList{}
+	list.Operations, list.NextPageToken = cut(p, all)
+	return list, nil
+}
+
+// operationsOf are those of a page, and one more if there is a next one. Hooks that are
+// on other pages are not read.
+func operationsOf(ctx context.Context, p page, subs []item[*subscription.Subscription]) ([]item[*operation], error) {
+	for i := range subs {
+		subs[i].key += "/" // which sorts behind a dash: the order is that of the operations
+	}
+	slices.SortFunc(subs, func(a, b item[*subscription.Subscription]) int { return cmp.Compare(a.key, b.key) })
+	var found []item[*operation]
 	for _, sub := range subs {
+		if len(found) > p.size {
+			break
+		}
+		if sub.key+updated.String() <= p.after { // the last that it can have
+			continue
+		}
 		changes, _, err := changesOf(sub.value)
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range changes {
+			key := sub.key + c.verb.String()
+			if key <= p.after {
+				continue
+			}
 			h, err := shown(ctx, sub.value)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, item[*operation]{sub.key + "/" + c.verb.String(), c.operation(h)})
+			found = append(found, item[*operation]{key, c.operation(h)})
 		}
 	}
-	list := &operationList{}
-	list.Operations, list.NextPageToken = cut(p, all)
-	return list, nil
+	return found, nil
 }
 
 func (a *API) getOperation(ctx context.Context, r *request) (any, error) {
