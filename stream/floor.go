@@ -53,34 +53,3 @@ func Erased(ctx context.Context, js jetstream.JetStream, name string, from, to u
 	})
 	return wanted == 0, nil
 }
-
-// ask makes a request to the API and returns fields of its answer; the first one
-// must be there. What the server says is wrong is a *jetstream.APIError.
-func ask(ctx context.Context, js jetstream.JetStream, request string, body []byte, fields ...string) ([]gjson.Result, error) {
-	m, err := js.Conn().RequestWithContext(ctx, apiPrefixOf(js)+request, body)
-	if err != nil {
-		return nil, err
-	}
-	found := gjson.GetManyBytes(m.Data, append(fields, "error.description", "error.code", "error.err_code")...)
-	if problem := found[len(fields):]; problem[0].Exists() {
-		return nil, &jetstream.APIError{
-			Description: problem[0].String(), Code: int(problem[1].Int()), ErrorCode: jetstream.ErrorCode(problem[2].Uint()), //nolint:gosec // a code of the server's
-		}
-	}
-	if !found[0].Exists() {
-		return nil, errNotAnAnswer
-	}
-	return found, nil
-}
-
-// apiPrefixOf is how the subjects of the API begin over this connection.
-func apiPrefixOf(js jetstream.JetStream) string {
-	options := js.Options()
-	switch {
-	case options.APIPrefix != "":
-		return options.APIPrefix
-	case options.Domain != "":
-		return "$JS." + options.Domain + ".API."
-	}
-	return jetstream.DefaultAPIPrefix
-}

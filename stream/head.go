@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -26,5 +25,3 @@ func ReadHead(ctx context.Context, js jetstream.JetStream, name string) (Head, e
 	}
 	return Head{Last: fields[0].Uint(), Created: fields[1].Time(), Replicas: int(fields[2].Int())}, nil
 }
-
-var errNotAnAnswer = errors.New("the server's answer has no state")
