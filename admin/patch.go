@@ -5,16 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/strict"
 )
-
-// maxDepth bounds the nesting of what is decoded into maps.
-const maxDepth = 32
 
 // A mergePatch is a JSON merge patch (RFC 7396) for a subscription.
 type mergePatch struct {
@@ -22,7 +19,7 @@ type mergePatch struct {
 }
 
 func parsePatch(b []byte) (mergePatch, error) {
-	value, err := decodeStrict(b)
+	value, err := strict.Value(b)
 	if err != nil {
 		return mergePatch{}, newProblem(http.StatusBadRequest, "the patch "+err.Error())
 	}
@@ -39,7 +36,7 @@ func (p mergePatch) apply(sub *subscription.Subscription) (*subscription.Subscri
 	if err != nil {
 		return nil, fmt.Errorf("encode subscription %s: %w", sub.ID, err)
 	}
-	stored, err := decodeStrict(text)
+	stored, err := strict.Value(text)
 	if err != nil {
 		return nil, fmt.Errorf("decode subscription %s: %w", sub.ID, err)
 	}
@@ -92,76 +89,13 @@ func merge(target, patch any) any {
 	return object
 }
 
-// decodeStrict decodes JSON as it stands: numbers keep their digits, and a member
-// that is given twice is an error.
-func decodeStrict(b []byte) (any, error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	value, err := decodeValue(dec, 1)
-	if err != nil {
-		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return nil, fmt.Errorf("is not valid JSON: %w at byte %d", syntax, syntax.Offset)
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, errors.New("is not valid JSON: it ends too early")
-		}
-		return nil, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("has something after its end")
-	}
-	return value, nil
-}
-
-func decodeValue(dec *json.Decoder, depth int) (any, error) {
-	token, err := dec.Token()
-	if err != nil {
-		return nil, err
-	}
-	delimiter, ok := token.(json.Delim)
-	if !ok {
-		return token, nil
-	}
-	if depth > maxDepth {
-		return nil, fmt.Errorf("is nested deeper than %d levels", maxDepth)
-	}
-	if delimiter == '[' {
-		elements := []any{}
-		for dec.More() {
-			element, err := decodeValue(dec, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			elements = append(elements, element)
-		}
-		_, err = dec.Token()
-		return elements, err
-	}
-	members := map[string]any{}
-	for dec.More() {
-		token, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, _ := token.(string) // the key of an object is always a string
-		if _, twice := members[name]; twice {
-			return nil, fmt.Errorf("has %q twice", name)
-		}
-		if members[name], err = decodeValue(dec, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	_, err = dec.Token()
-	return members, err
-}
-
 // decodeOptions reads a small body: only fields of v, each of its type and once.
 // No body leaves v as it is.
 func decodeOptions(b []byte, v any) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil
 	}
-	if _, err := decodeStrict(b); err != nil {
+	if _, err := strict.Value(b); err != nil {
 		return newProblem(http.StatusBadRequest, "the body "+err.Error())
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/strict"
 )
 
 func TestCreate(t *testing.T) {
@@ -650,11 +651,11 @@ func TestMergePatchRFC(t *testing.T) {
 		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
 		{`{"a":1}`, `{"b":12345678901234567890.10}`, `{"a":1,"b":12345678901234567890.10}`},
 	} {
-		target, err := decodeStrict([]byte(c[0]))
+		target, err := strict.Value([]byte(c[0]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		patch, err := decodeStrict([]byte(c[1]))
+		patch, err := strict.Value([]byte(c[1]))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,17 +1,16 @@
 package subscription
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/jetpost/jetpost/subscription/strict"
 )
 
 // MaxSize is the most bytes that Decode reads.
@@ -63,7 +62,7 @@ func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription
 // decodeStrict is json.Unmarshal without its leniency: names are compared by
 // case, and a name that is not a field, or comes twice, is a problem. v can be set.
 func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *problems) {
-	if field != "" && kindOf(raw) == "null" {
+	if field != "" && strict.Kind(raw) == "null" {
 		return // as if it were not there
 	}
 	if f, ok := reflect.TypeAssert[*Filter](v.Addr()); ok {
@@ -79,7 +78,7 @@ func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *pro
 	case reflect.Struct:
 		decodeStruct(raw, v, field, found)
 	case reflect.Slice:
-		elements, err := arrayElements(raw)
+		elements, err := strict.Array(raw)
 		if err != nil {
 			found.add(field, "%s", err)
 			return
@@ -89,7 +88,7 @@ func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *pro
 			decodeStrict(element, v.Index(i), index(field, i), found)
 		}
 	case reflect.Map:
-		members, err := objectMembers(raw)
+		members, err := strict.Object(raw)
 		if err != nil {
 			found.add(field, "%s", err)
 			return
@@ -97,8 +96,8 @@ func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *pro
 		v.Set(reflect.MakeMapWithSize(v.Type(), len(members)))
 		for _, m := range members {
 			value := reflect.New(v.Type().Elem()).Elem()
-			decodeStrict(m.value, value, join(field, m.name), found)
-			v.SetMapIndex(reflect.ValueOf(m.name), value)
+			decodeStrict(m.Value, value, join(field, m.Name), found)
+			v.SetMapIndex(reflect.ValueOf(m.Name), value)
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -109,23 +108,23 @@ func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *pro
 }
 
 func decodeStruct(raw json.RawMessage, v reflect.Value, field string, found *problems) {
-	members, err := objectMembers(raw)
+	members, err := strict.Object(raw)
 	if err != nil {
 		found.add(field, "%s", err)
 		return
 	}
 	fields := structFields(v)
 	for _, m := range members {
-		i := slices.IndexFunc(fields, func(f structField) bool { return f.name == m.name })
+		i := slices.IndexFunc(fields, func(f structField) bool { return f.name == m.Name })
 		if i < 0 {
 			names := make([]string, len(fields))
 			for i := range fields {
 				names[i] = fields[i].name
 			}
-			found.add(join(field, m.name), "is not a field: use %s", strings.Join(names, ", "))
+			found.add(join(field, m.Name), "is not a field: use %s", strings.Join(names, ", "))
 			continue
 		}
-		decodeStrict(m.value, fields[i].value, join(field, m.name), found)
+		decodeStrict(m.Value, fields[i].value, join(field, m.Name), found)
 	}
 }
 
@@ -155,7 +154,7 @@ func decodeLeaf(raw json.RawMessage, v reflect.Value, field string, found *probl
 	switch {
 	case err == nil:
 	case errors.As(err, &wrongType):
-		found.add(field, "must be %s, not %s", describe(v.Kind()), kindOf(raw))
+		found.add(field, "must be %s, not %s", describe(v.Kind()), strict.Kind(raw))
 	case v.Type().PkgPath() == "time":
 		found.add(field, "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
 	default:
@@ -175,106 +174,5 @@ func describe(kind reflect.Kind) string {
 		return "true or false"
 	default:
 		return "a " + kind.String()
-	}
-}
-
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-// objectMembers are the members of a JSON object, in their order. A name that
-// comes twice is an error, since readers disagree about which one counts.
-func objectMembers(raw json.RawMessage) ([]member, error) {
-	var members []member
-	seen := make(map[string]bool)
-	err := walk(raw, '{', "an object", func(dec *json.Decoder) error {
-		name, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		m := member{name: name.(string)} // a key is nothing else
-		if seen[m.name] {
-			return fmt.Errorf("has %q twice", m.name)
-		}
-		seen[m.name] = true
-		if err := dec.Decode(&m.value); err != nil {
-			return err
-		}
-		members = append(members, m)
-		return nil
-	})
-	return members, err
-}
-
-// arrayElements are the elements of a JSON array.
-func arrayElements(raw json.RawMessage) ([]json.RawMessage, error) {
-	var elements []json.RawMessage
-	err := walk(raw, '[', "an array", func(dec *json.Decoder) error {
-		var element json.RawMessage
-		if err := dec.Decode(&element); err != nil {
-			return err
-		}
-		elements = append(elements, element)
-		return nil
-	})
-	return elements, err
-}
-
-// walk calls each for everything in an object or array.
-func walk(raw json.RawMessage, open json.Delim, want string, each func(*json.Decoder) error) error {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	token, err := dec.Token()
-	if err != nil {
-		return syntaxError(err)
-	}
-	if token != open {
-		return fmt.Errorf("must be %s, not %s", want, kindOf(raw))
-	}
-	for dec.More() {
-		if err := each(dec); err != nil {
-			return syntaxError(err)
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return syntaxError(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("has something after its end")
-	}
-	return nil
-}
-
-func syntaxError(err error) error {
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &syntax):
-		return fmt.Errorf("is not valid JSON: %w at byte %d", err, syntax.Offset)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("is not valid JSON: it ends too early")
-	default:
-		return err
-	}
-}
-
-// kindOf names the kind of a JSON value by its beginning.
-func kindOf(raw json.RawMessage) string {
-	raw = bytes.TrimLeft(raw, " \t\r\n")
-	if len(raw) == 0 {
-		return "nothing"
-	}
-	switch raw[0] {
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	case '"':
-		return "a string"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	default:
-		return "a number"
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/jetpost/jetpost/subscription/strict"
 )
 
 // Limits of filters. They bound what one subscription can cost per event.
@@ -187,7 +189,7 @@ func parseFilter(raw json.RawMessage, field string, depth int, found *problems) 
 		found.add(field, "is larger than %d bytes: split it into several subscriptions", maxFilterBytes)
 		return f
 	}
-	members, err := objectMembers(raw)
+	members, err := strict.Object(raw)
 	if err != nil {
 		found.add(field, "%s", err)
 		return f
@@ -196,7 +198,7 @@ func parseFilter(raw json.RawMessage, field string, depth int, found *problems) 
 		found.add(field, "needs exactly one dialect, one of %s; it has %d keys: use one element for each, all of them must match", dialectNames(), len(members))
 		return f
 	}
-	name, raw := members[0].name, members[0].value
+	name, raw := members[0].Name, members[0].Value
 	field = join(field, name)
 	d, ok := dialectNamed(name)
 	if !ok {
@@ -208,7 +210,7 @@ func parseFilter(raw json.RawMessage, field string, depth int, found *problems) 
 	case entries:
 		f.Values = parseEntries(raw, field, found)
 	case several:
-		elements, err := arrayElements(raw)
+		elements, err := strict.Array(raw)
 		if err != nil {
 			found.add(field, "%s", err)
 		}
@@ -218,7 +220,7 @@ func parseFilter(raw json.RawMessage, field string, depth int, found *problems) 
 	case single:
 		f.Filters = []Filter{parseFilter(raw, field, depth+1, found)}
 	case expression:
-		if kind := kindOf(raw); kind != "a string" {
+		if kind := strict.Kind(raw); kind != "a string" {
 			found.add(field, "must be a string, not %s", kind)
 			f.Expression = "TRUE" // any expression: this one is reported already
 		} else if err := json.Unmarshal(raw, &f.Expression); err != nil {
@@ -229,7 +231,7 @@ func parseFilter(raw json.RawMessage, field string, depth int, found *problems) 
 }
 
 func parseEntries(raw json.RawMessage, field string, found *problems) map[string]string {
-	members, err := objectMembers(raw)
+	members, err := strict.Object(raw)
 	if err != nil {
 		found.add(field, "%s", err)
 		return nil
@@ -237,13 +239,13 @@ func parseEntries(raw json.RawMessage, field string, found *problems) map[string
 	values := make(map[string]string, len(members))
 	for _, m := range members {
 		var value string
-		if kind := kindOf(m.value); kind != "a string" {
-			found.add(join(field, m.name), "must be a string, not %s: numbers and booleans in the data compare by their text, so put quotes around it", kind)
+		if kind := strict.Kind(m.Value); kind != "a string" {
+			found.add(join(field, m.Name), "must be a string, not %s: numbers and booleans in the data compare by their text, so put quotes around it", kind)
 			value = "a" // any value: this one is reported already
-		} else if err := json.Unmarshal(m.value, &value); err != nil {
-			found.add(join(field, m.name), "%s", err)
+		} else if err := json.Unmarshal(m.Value, &value); err != nil {
+			found.add(join(field, m.Name), "%s", err)
 		}
-		values[m.name] = value
+		values[m.Name] = value
 	}
 	return values
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription/sql"
+	"github.com/jetpost/jetpost/subscription/strict"
 )
 
 // parse reads one filter or fails the test.
@@ -423,7 +424,7 @@ func naiveData(path string, e *stream.Event) (string, bool) {
 		}
 	}
 	value, _ := naiveWalk(e.Data, append(keys, string(key)))
-	switch kindOf(value) {
+	switch strict.Kind(value) {
 	case "a string":
 		var text string
 		err := json.Unmarshal(value, &text)
@@ -438,7 +439,7 @@ func naiveWalk(raw json.RawMessage, keys []string) (json.RawMessage, bool) {
 	if len(keys) == 0 {
 		return raw, true
 	}
-	kind := kindOf(raw)
+	kind := strict.Kind(raw)
 	if kind != "an object" && kind != "an array" {
 		return nil, false
 	}

@@ -43,7 +43,7 @@ func withoutSecrets(raw json.RawMessage, depth int) json.RawMessage {
 	}
 	ms = slices.DeleteFunc(ms, isSecret)
 	for i := range ms {
-		ms[i].value = withoutSecrets(ms[i].value, depth+1)
+		ms[i].Value = withoutSecrets(ms[i].Value, depth+1)
 	}
 	return object(ms)
 }
@@ -56,8 +56,8 @@ func mayHaveSecret(raw []byte) bool {
 
 // isSecret reports whether a member is a credential.
 func isSecret(m member) bool {
-	name := strings.ToLower(m.name)
-	return bytes.HasPrefix(compact(m.value), []byte(`"`)) && slices.ContainsFunc(secretWords(), func(word string) bool { return strings.Contains(name, word) })
+	name := strings.ToLower(m.Name)
+	return bytes.HasPrefix(compact(m.Value), []byte(`"`)) && slices.ContainsFunc(secretWords(), func(word string) bool { return strings.Contains(name, word) })
 }
 
 // hasUser reports whether a URL, which may be none, has a user name.

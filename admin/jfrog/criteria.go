@@ -44,19 +44,19 @@ func completeCriteria(domain string, raw json.RawMessage) json.RawMessage {
 	for _, key := range keys {
 		value := defaultOf(key)
 		for _, m := range sent {
-			if m.name == key && !isNull(m.value) {
-				value = m.value
+			if m.Name == key && !isNull(m.Value) {
+				value = m.Value
 				if key == "selectedReleaseBundles" {
-					value = completeBundles(m.value)
+					value = completeBundles(m.Value)
 				}
 			}
 		}
 		if value != nil {
-			shown = append(shown, member{key, value})
+			shown = append(shown, member{Name: key, Value: value})
 		}
 	}
 	for _, m := range sent {
-		if !slices.Contains(keys, m.name) && !isNull(m.value) {
+		if !slices.Contains(keys, m.Name) && !isNull(m.Value) {
 			shown = append(shown, m)
 		}
 	}
@@ -66,8 +66,8 @@ func completeCriteria(domain string, raw json.RawMessage) json.RawMessage {
 func completeBundles(raw json.RawMessage) json.RawMessage {
 	repositories, _ := members(raw, nil)
 	for i := range repositories {
-		if isNull(repositories[i].value) {
-			repositories[i].value = json.RawMessage("[]")
+		if isNull(repositories[i].Value) {
+			repositories[i].Value = json.RawMessage("[]")
 		}
 	}
 	if len(repositories) == 0 {

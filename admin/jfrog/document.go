@@ -52,21 +52,21 @@ func parse(body []byte, key string, found *problems) *document {
 	}
 	given := ""
 	for _, m := range d.members {
-		switch m.name {
+		switch m.Name {
 		case "key":
-			given = text(m.value, m.name, found)
+			given = text(m.Value, m.Name, found)
 		case "description":
-			d.description = text(m.value, m.name, found)
+			d.description = text(m.Value, m.Name, found)
 		case "project_key":
-			_ = text(m.value, m.name, found)
+			_ = text(m.Value, m.Name, found)
 		case "enabled":
-			d.enabled = flag(m.value, m.name, found)
+			d.enabled = flag(m.Value, m.Name, found)
 		case "debug":
-			d.debug = flag(m.value, m.name, found)
+			d.debug = flag(m.Value, m.Name, found)
 		case "event_filter":
-			d.readFilter(m.value, found)
+			d.readFilter(m.Value, found)
 		case "handlers":
-			for n, raw := range entries(m.value, m.name, maxHandlers, found) {
+			for n, raw := range entries(m.Value, m.Name, maxHandlers, found) {
 				d.handlers = append(d.handlers, readHandler(raw, n, found))
 			}
 		}
@@ -112,19 +112,19 @@ func (d *document) readFilter(raw json.RawMessage, found *problems) {
 		return
 	}
 	for _, m := range d.selected {
-		at := field + "." + m.name
-		switch m.name {
+		at := field + "." + m.Name
+		switch m.Name {
 		case "domain":
-			d.domain = text(m.value, at, found)
+			d.domain = text(m.Value, at, found)
 		case "event_types":
-			for i, e := range entries(m.value, at, maxEntries, found) {
+			for i, e := range entries(m.Value, at, maxEntries, found) {
 				event := text(e, at+"["+strconv.Itoa(i)+"]", found)
 				if !slices.Contains(d.events, event) {
 					d.events = append(d.events, event)
 				}
 			}
 		case "criteria":
-			d.criteria = m.value
+			d.criteria = m.Value
 		}
 	}
 }
@@ -151,31 +151,31 @@ func shownURL(ctx context.Context, url string) string {
 }
 
 func (d *document) write(enabled, discreet bool) []byte {
-	shown := []member{{"key", encode(d.key)}}
+	shown := []member{{Name: "key", Value: encode(d.key)}}
 	hasEnabled := false
 	for _, m := range d.members {
-		switch m.name {
+		switch m.Name {
 		case "key":
 			continue
 		case "enabled":
 			hasEnabled = true
-			m.value = encode(enabled)
+			m.Value = encode(enabled)
 		case "event_filter":
-			m.value = d.showFilter()
+			m.Value = d.showFilter()
 		case "handlers":
 			handlers := make([]json.RawMessage, len(d.handlers))
 			for i := range d.handlers {
 				handlers[i] = d.handlers[i].show(discreet)
 			}
-			m.value = array(handlers)
+			m.Value = array(handlers)
 		}
 		shown = append(shown, m)
 	}
 	if !hasEnabled {
 		at := slices.IndexFunc(shown, func(m member) bool {
-			return slices.Index(documentOrder(), m.name) > slices.Index(documentOrder(), "enabled")
+			return slices.Index(documentOrder(), m.Name) > slices.Index(documentOrder(), "enabled")
 		})
-		shown = slices.Insert(shown, at, member{"enabled", encode(enabled)}) // handlers come after it
+		shown = slices.Insert(shown, at, member{Name: "enabled", Value: encode(enabled)}) // handlers come after it
 	}
 	return object(shown)
 }
@@ -183,16 +183,16 @@ func (d *document) write(enabled, discreet bool) []byte {
 func (d *document) showFilter() json.RawMessage {
 	var shown []member
 	for _, m := range d.selected {
-		if m.name != "criteria" {
+		if m.Name != "criteria" {
 			shown = append(shown, m)
 		}
 	}
 	if criteria := completeCriteria(d.domain, d.criteria); criteria != nil {
-		at := slices.IndexFunc(shown, func(m member) bool { return !slices.Contains(filterOrder(), m.name) })
+		at := slices.IndexFunc(shown, func(m member) bool { return !slices.Contains(filterOrder(), m.Name) })
 		if at < 0 {
 			at = len(shown)
 		}
-		shown = slices.Insert(shown, at, member{"criteria", criteria})
+		shown = slices.Insert(shown, at, member{Name: "criteria", Value: criteria})
 	}
 	return object(shown)
 }

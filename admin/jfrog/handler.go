@@ -56,8 +56,8 @@ func readHandler(raw json.RawMessage, n int, found *problems) handler {
 		return h
 	}
 	kind := ""
-	if i := slices.IndexFunc(ms, func(m member) bool { return m.name == "handler_type" }); i >= 0 {
-		kind = text(ms[i].value, at+"handler_type", found)
+	if i := slices.IndexFunc(ms, func(m member) bool { return m.Name == "handler_type" }); i >= 0 {
+		kind = text(ms[i].Value, at+"handler_type", found)
 	}
 	switch kind {
 	case kindPredefined, kindCustom:
@@ -76,35 +76,35 @@ func readHandler(raw json.RawMessage, n int, found *problems) handler {
 }
 
 func (h *handler) read(m member, at string, found *problems) {
-	field := at + m.name
-	if slices.Contains(handlerOrder(!h.custom), m.name) && !slices.Contains(handlerOrder(h.custom), m.name) {
-		if !asksNothing(m.value) {
+	field := at + m.Name
+	if slices.Contains(handlerOrder(!h.custom), m.Name) && !slices.Contains(handlerOrder(h.custom), m.Name) {
+		if !asksNothing(m.Value) {
 			found.add(field, "has no place in a handler of this type")
 		}
 		return
 	}
-	switch m.name {
+	switch m.Name {
 	case "url":
-		h.url = text(m.value, field, found)
+		h.url = text(m.Value, field, found)
 	case "method":
-		h.method = text(m.value, field, found)
+		h.method = text(m.Value, field, found)
 	case "payload":
-		h.payload = text(m.value, field, found)
+		h.payload = text(m.Value, field, found)
 	case "proxy":
-		h.proxy = text(m.value, field, found)
+		h.proxy = text(m.Value, field, found)
 	case "use_secret_for_signing":
-		h.sign = flag(m.value, field, found)
+		h.sign = flag(m.Value, field, found)
 	case "secret":
-		if !isNull(m.value) {
-			secret := text(m.value, field, found)
+		if !isNull(m.Value) {
+			secret := text(m.Value, field, found)
 			h.secret = &secret
 		}
 	case "secrets":
-		for i, e := range entries(m.value, field, maxEntries, found) {
+		for i, e := range entries(m.Value, field, maxEntries, found) {
 			h.readSecret(e, field+"["+strconv.Itoa(i)+"]", found)
 		}
 	case "http_headers", "custom_http_headers":
-		for i, e := range entries(m.value, field, maxEntries, found) {
+		for i, e := range entries(m.Value, field, maxEntries, found) {
 			h.readHeader(e, field+"["+strconv.Itoa(i)+"]", found)
 		}
 	}
@@ -125,10 +125,10 @@ func readPair(raw json.RawMessage, field string, found *problems) (name string, 
 	}
 	for _, m := range ms {
 		switch {
-		case m.name == "name":
-			name = text(m.value, field+".name", found)
-		case m.name == "value" && !isNull(m.value):
-			v := text(m.value, field+".value", found)
+		case m.Name == "name":
+			name = text(m.Value, field+".name", found)
+		case m.Name == "value" && !isNull(m.Value):
+			v := text(m.Value, field+".value", found)
 			value = &v
 		}
 	}
@@ -168,25 +168,25 @@ func (h *handler) show(discreet bool) json.RawMessage {
 	shown := slices.Clone(h.members)
 	for i, m := range shown {
 		switch {
-		case discreet && m.name == "url":
+		case discreet && m.Name == "url":
 			if plain, _, secret := strings.Cut(h.url, "?"); secret {
-				shown[i].value = encode(plain + "?…")
+				shown[i].Value = encode(plain + "?…")
 			}
-		case discreet && (m.name == "http_headers" || m.name == "custom_http_headers") && !isNull(m.value):
+		case discreet && (m.Name == "http_headers" || m.Name == "custom_http_headers") && !isNull(m.Value):
 			masked := make([]json.RawMessage, len(h.headers))
 			for n, header := range h.headers {
-				masked[n] = object([]member{{"name", encode(header.name)}, {"value", encode(mask)}})
+				masked[n] = object([]member{{Name: "name", Value: encode(header.name)}, {Name: "value", Value: encode(mask)}})
 			}
-			shown[i].value = array(masked)
-		case m.name == "secret" && h.secret != nil && *h.secret != "":
-			shown[i].value = encode(mask)
-		case m.name == "secrets" && h.custom && !isNull(m.value):
+			shown[i].Value = array(masked)
+		case m.Name == "secret" && h.secret != nil && *h.secret != "":
+			shown[i].Value = encode(mask)
+		case m.Name == "secrets" && h.custom && !isNull(m.Value):
 			var elements []json.RawMessage
-			for _, e := range list(m.value, "", &problems{}) {
+			for _, e := range list(m.Value, "", &problems{}) {
 				pair, _ := members(e, nil)
-				elements = append(elements, object(slices.DeleteFunc(pair, func(m member) bool { return m.name == "value" })))
+				elements = append(elements, object(slices.DeleteFunc(pair, func(m member) bool { return m.Name == "value" })))
 			}
-			shown[i].value = array(elements)
+			shown[i].Value = array(elements)
 		}
 	}
 	return object(shown)

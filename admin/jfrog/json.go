@@ -3,50 +3,23 @@ package jfrog
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
+
+	"github.com/jetpost/jetpost/subscription/strict"
 )
 
 // A member is one of a JSON object, its value as it was sent.
-type member struct {
-	name  string
-	value json.RawMessage
-}
+type member = strict.Member
 
-// members are those of a JSON object, in the order of names and then in theirs. One
-// that comes twice is an error, since readers disagree about which counts.
+// members are those of a JSON object, in the order of names and then in theirs.
 func members(raw json.RawMessage, names []string) ([]member, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
-		return nil, errors.New("must be an object")
-	}
-	var found []member
-	seen := make(map[string]bool)
-	for dec.More() {
-		token, err := dec.Token()
-		if err != nil {
-			return nil, errors.New("is not valid JSON")
-		}
-		m := member{name: token.(string)} // a key is nothing else
-		if seen[m.name] {
-			return nil, fmt.Errorf("has %q twice", clip(m.name))
-		}
-		seen[m.name] = true
-		if dec.Decode(&m.value) != nil {
-			return nil, errors.New("is not valid JSON")
-		}
-		found = append(found, m)
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, errors.New("is not valid JSON")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("has something after its end")
+	found, err := strict.Object(raw)
+	if err != nil {
+		return nil, err
 	}
 	place := func(m member) int {
-		if i := slices.Index(names, m.name); i >= 0 {
+		if i := slices.Index(names, m.Name); i >= 0 {
 			return i
 		}
 		return len(names)
@@ -62,8 +35,8 @@ func object(ms []member) json.RawMessage {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(b, encode(m.name)...), ':')
-		b = append(b, compact(m.value)...)
+		b = append(append(b, encode(m.Name)...), ':')
+		b = append(b, compact(m.Value)...)
 	}
 	return append(b, '}')
 }

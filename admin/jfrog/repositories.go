@@ -68,12 +68,12 @@ func (j *API) getRepository(ctx context.Context, r *http.Request) (answer, error
 // showRepository is what the client has sent, with what every repository has.
 func showRepository(r *repository.Repository) []byte {
 	sent, _ := members(r.Document, nil) // it was read before
-	shown := []member{{"key", encode(r.Key)}, {"rclass", encode(r.Class)}}
+	shown := []member{{Name: "key", Value: encode(r.Key)}, {Name: "rclass", Value: encode(r.Class)}}
 	if r.PackageType != "" {
-		shown = append(shown, member{"packageType", encode(r.PackageType)})
+		shown = append(shown, member{Name: "packageType", Value: encode(r.PackageType)})
 	}
 	for _, m := range sent {
-		if m.name != "key" && m.name != "rclass" && m.name != "packageType" {
+		if m.Name != "key" && m.Name != "rclass" && m.Name != "packageType" {
 			shown = append(shown, m)
 		}
 	}
@@ -89,18 +89,18 @@ func readRepository(body []byte, key string, found *problems) *repository.Reposi
 	}
 	r := &repository.Repository{Key: key, Document: withoutSecrets(object(sent), 0)}
 	for _, m := range sent {
-		switch m.name {
+		switch m.Name {
 		case "key":
-			if given := text(m.value, m.name, found); given != "" && given != key {
+			if given := text(m.Value, m.Name, found); given != "" && given != key {
 				found.add("key", "is '"+clip(given)+"', but the path names '"+clip(key)+"'")
 			}
 		case "rclass":
-			r.Class = repository.Class(strings.ToLower(text(m.value, m.name, found)))
+			r.Class = repository.Class(strings.ToLower(text(m.Value, m.Name, found)))
 		case "packageType":
-			r.PackageType = text(m.value, m.name, found)
+			r.PackageType = text(m.Value, m.Name, found)
 		case "url":
 			var address string
-			if json.Unmarshal(m.value, &address) == nil && hasUser(address) {
+			if json.Unmarshal(m.Value, &address) == nil && hasUser(address) {
 				found.add("url", "must not have a user name or password: it would be shown to everybody who may read")
 			}
 		}
@@ -188,10 +188,10 @@ func merge(document, changes json.RawMessage) json.RawMessage {
 	changed, _ := members(changes, nil)
 	places := make(map[string]int, len(merged))
 	for i, m := range merged {
-		places[m.name] = i
+		places[m.Name] = i
 	}
 	for _, m := range changed { // whose names are all different
-		if i, there := places[m.name]; there {
+		if i, there := places[m.Name]; there {
 			merged[i] = m
 		} else {
 			merged = append(merged, m)

@@ -254,8 +254,8 @@ func TestRefusals(t *testing.T) {
 	s := newSite(t)
 	s.do("POST", subscriptions, document("kept", "https://example.com/", "")).want(http.StatusCreated)
 	for name, c := range map[string]struct{ body, want string }{
-		"no JSON":              {"{", "the body is not valid JSON"},
-		"something else":       {`"x"`, "the body must be an object"},
+		"no JSON":              {"{", "the body is not valid JSON: it ends too early"},
+		"something else":       {`"x"`, "the body must be an object, not a string"},
 		"an unknown domain":    {strings.Replace(document("k1", "https://example.com/", ""), `"artifact"`, `"curation"`, 1), "invalid input: domain with id 'curation' was not found"},
 		"an unknown event":     {strings.Replace(document("k1", "https://example.com/", ""), `deployed`, `pushed`, 1), "event_filter.event_types: 'pushed' is not an event type of domain 'artifact': use cached, copied, deleted, deployed, moved"},
 		"an event of others":   {strings.Replace(document("k1", "https://example.com/", ""), `deployed`, `x.y`, 1), "event_filter.event_types: 'x.y' is not an event type of domain 'artifact': use cached, copied, deleted, deployed, moved"},

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/strict"
 )
 
 // Criteria compiles the criteria of a subscription to a domain into filters. No
@@ -110,7 +110,7 @@ func (c *criteria) read(raw json.RawMessage, own []string, domain string) {
 	if isNull(raw) {
 		return
 	}
-	members, err := members(raw)
+	members, err := strict.Object(raw)
 	if err != nil {
 		c.refuse("", "%s", err)
 		return
@@ -118,14 +118,14 @@ func (c *criteria) read(raw json.RawMessage, own []string, domain string) {
 	known := slices.Concat(keysOf("artifact"), keysOf("build"), keysOf("distribution"), keysOf("release_bundle_v2"), keysOf("release_bundle_v2_promotion"), keysOf("app_trust"))
 	for _, m := range members {
 		switch {
-		case isNull(m.value):
-		case slices.Contains(own, m.name):
+		case isNull(m.Value):
+		case slices.Contains(own, m.Name):
 			c.set(m)
-		case slices.Contains(known, m.name) && asksNothing(m.value):
+		case slices.Contains(known, m.Name) && asksNothing(m.Value):
 		case len(own) == 0:
-			c.refuse(m.name, "is given, but events of domain %s cannot be selected: leave the criteria out", domain)
+			c.refuse(m.Name, "is given, but events of domain %s cannot be selected: leave the criteria out", domain)
 		default:
-			c.refuse(m.name, "is not a criterion of domain %s: use %s", domain, strings.Join(own, ", "))
+			c.refuse(m.Name, "is not a criterion of domain %s: use %s", domain, strings.Join(own, ", "))
 		}
 	}
 }
@@ -142,38 +142,38 @@ func isNull(raw json.RawMessage) bool {
 }
 
 // set reads a value of one of the domain's keys.
-func (c *criteria) set(m member) {
-	switch m.name {
+func (c *criteria) set(m strict.Member) {
+	switch m.Name {
 	case keyAnyLocal, keyAnyRemote, keyAnyFederated, keyAnyBuild, keyAnyBundle:
 		var flag bool
-		if json.Unmarshal(m.value, &flag) != nil {
-			c.refuse(m.name, "must be true or false")
+		if json.Unmarshal(m.Value, &flag) != nil {
+			c.refuse(m.Name, "must be true or false")
 		}
-		c.flags[m.name] = flag
+		c.flags[m.Name] = flag
 	case keyBundlesV2:
-		if bytes.HasPrefix(bytes.TrimSpace(m.value), []byte("[")) {
-			c.refuse(m.name, `must be an object of names by repository, such as {"release-bundles-v2":["name"]}: an array does not say in which repository the bundles are`)
+		if bytes.HasPrefix(bytes.TrimSpace(m.Value), []byte("[")) {
+			c.refuse(m.Name, `must be an object of names by repository, such as {"release-bundles-v2":["name"]}: an array does not say in which repository the bundles are`)
 			return
 		}
-		repositories, err := members(m.value)
+		repositories, err := strict.Object(m.Value)
 		if err != nil {
-			c.refuse(m.name, "%s", err)
+			c.refuse(m.Name, "%s", err)
 		}
 		for _, r := range repositories {
-			if r.name == "" {
-				c.refuse(m.name, "has a repository without a name")
+			if r.Name == "" {
+				c.refuse(m.Name, "has a repository without a name")
 			}
-			c.bundles[r.name] = c.list(m.name+"."+r.name, r.value)
+			c.bundles[r.Name] = c.list(m.Name+"."+r.Name, r.Value)
 		}
 	case keyProject:
 		var project string
-		if json.Unmarshal(m.value, &project) != nil {
-			c.refuse(m.name, "must be a string")
+		if json.Unmarshal(m.Value, &project) != nil {
+			c.refuse(m.Name, "must be a string")
 		} else if project != "" {
-			c.refuse(m.name, "cannot be used: not every event of the domain says of which project it is")
+			c.refuse(m.Name, "cannot be used: not every event of the domain says of which project it is")
 		}
 	default:
-		c.lists[m.name] = c.list(m.name, m.value)
+		c.lists[m.Name] = c.list(m.Name, m.Value)
 	}
 }
 
@@ -228,39 +228,4 @@ func (c *criteria) locate(invalid *subscription.ValidationError) {
 	for _, p := range invalid.Problems {
 		c.refuse("", "cannot be used as filters: %s", strings.TrimSpace(p.Field+" "+p.Message))
 	}
-}
-
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-// members are those of a JSON object in their order. A name may not come twice.
-func members(raw json.RawMessage) ([]member, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
-		return nil, errors.New("must be an object")
-	}
-	var found []member
-	for dec.More() {
-		token, err := dec.Token()
-		if err != nil {
-			return nil, errors.New("is not valid JSON")
-		}
-		m := member{name: token.(string)} // a key is nothing else
-		if slices.ContainsFunc(found, func(other member) bool { return other.name == m.name }) {
-			return nil, fmt.Errorf("has %q twice", m.name)
-		}
-		if dec.Decode(&m.value) != nil {
-			return nil, errors.New("is not valid JSON")
-		}
-		found = append(found, m)
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, errors.New("is not valid JSON")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("is not valid JSON")
-	}
-	return found, nil
 }
