@@ -14,23 +14,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
-	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/router"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/schemas/operational"
 	registry "github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/sender"
 	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/embedded"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -222,7 +216,11 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		if err := tokens.Sync(ctx); err != nil && ctx.Err() == nil { // or the first requests would have to ask
 			return err
 		}
-		a, err := c.mountAPI(mux, connect, js, layout, keyring, view, egress, catalogue, repositories, storage, events, guard, tokens, log, reg, ctx.Done())
+		shared := &process{
+			serveCmd: c, connect: connect, js: js, layout: layout, keyring: keyring, egress: egress, view: view, catalogue: catalogue,
+			repositories: repositories, storage: storage, events: events, tokens: tokens, log: log, reg: reg, stopping: ctx.Done(),
+		}
+		a, err := shared.mountAPI(mux, guard)
 		if err != nil {
 			return err
 		}
@@ -297,151 +295,6 @@ func checkKeyring(ctx context.Context, view *subscription.View) error {
 		}
 	}
 	return nil
-}
-
-// connector opens one connection for a stream.Role. It is closed with the others.
-type connector func(role string) (*nats.Conn, error)
-
-// openNATS starts the embedded server, or says how to reach the given one. Each
-// role gets connections of its own, so that one cannot hold up another. health is
-// what the embedded server says of itself.
-func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
-	var open []*nats.Conn
-	closeAll := func() {
-		for _, nc := range slices.Backward(open) {
-			// What was settled last must have reached the server before that stops, or
-			// it would be done again after the next start.
-			if nc.IsConnected() {
-				_ = nc.FlushTimeout(5 * time.Second)
-			}
-			nc.Close()
-		}
-	}
-	if c.NATS != "" {
-		connect = func(role string) (*nats.Conn, error) {
-			options := append(stream.ConnectOptions(role, log), nats.Name("jetpost "+role))
-			if c.NATSCreds != "" {
-				options = append(options, nats.UserCredentials(c.NATSCreds))
-			}
-			nc, err := nats.Connect(c.NATS, options...)
-			if err != nil {
-				return nil, fmt.Errorf("connect to NATS: %w", err)
-			}
-			open = append(open, nc)
-			return nc, nil
-		}
-		return connect, func(context.Context) error { return nil }, closeAll, nil
-	}
-	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync)}, log)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	stop = func() {
-		closeAll()
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		if err := server.Stop(ctx); err != nil {
-			log.Error("embedded NATS server did not stop cleanly", zap.Error(err))
-		}
-	}
-	connect = func(role string) (*nats.Conn, error) {
-		nc, err := server.Connect("jetpost "+role, stream.ConnectOptions(role, log)...)
-		if err != nil {
-			return nil, fmt.Errorf("connect to the embedded NATS server: %w", err)
-		}
-		open = append(open, nc)
-		return nc, nil
-	}
-	return connect, server.Health, stop, nil
-}
-
-// ensure creates what is missing in NATS, if this process is an admin, or waits
-// until an admin has.
-func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout stream.Layout, domains []string, log *zap.Logger) error {
-	for waited := false; ; waited = true {
-		var err error
-		if c.has(roleAdmin) {
-			err = layout.Ensure(ctx, js, domains)
-		} else {
-			_, err = js.KeyValue(ctx, layout.SubscriptionsBucket())
-			if err == nil {
-				_, err = js.KeyValue(ctx, layout.CatalogBucket())
-			}
-			if err == nil && c.has(roleProducer) {
-				_, err = js.KeyValue(ctx, layout.TokensBucket())
-			}
-			if err == nil && c.has(roleProducer) {
-				_, err = js.KeyValue(ctx, layout.RepositoriesBucket())
-			}
-		}
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if c.NATS == "" { // the server is in this process: waiting would not help
-			return err
-		}
-		if !waited {
-			log.Warn("NATS is not ready for jetpost yet, waiting", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// ensureRegistered makes sure of the event logs of registered domains, also after a
-// restore from a backup that did not have them.
-func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream.Layout, catalogue *schemas.Live) error {
-	now, err := catalogue.Sync(ctx)
-	if err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(8) // as Layout.Ensure
-	for _, domain := range now.Names() {
-		g.Go(func() error { return layout.EnsureEventLog(ctx, js, domain) })
-	}
-	return g.Wait()
-}
-
-// mountAPI serves what people and programs call: events in, and the admin API,
-// which it returns where this process has it.
-func (c *serveCmd) mountAPI(mux *http.ServeMux, connect connector, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring,
-	view *subscription.View, egress *subscription.Egress, catalogue *schemas.Live, repositories *registry.Registry, storage *stream.Health, events *operational.Publisher,
-	guard *access.Guard, tokens *access.Live, log *zap.Logger, reg prometheus.Registerer, stopping <-chan struct{},
-) (*admin.Admin, error) {
-	if c.has(roleProducer) {
-		nc, err := connect(string(stream.RoleProducer))
-		if err != nil {
-			return nil, err
-		}
-		publishJS, err := stream.JetStream(nc)
-		if err != nil {
-			return nil, err
-		}
-		p, err := producer.New(producer.Config{Health: storage, Repositories: repositories}, publishJS, layout, catalogue, log, reg)
-		if err != nil {
-			return nil, err
-		}
-		mountIngest(mux, guard, p, c.has(roleAdmin))
-	}
-	var a *admin.Admin
-	if c.has(roleAdmin) {
-		store := subscription.NewStore(js, layout, keyring, log)
-		var err error
-		a, err = admin.New(admin.Config{
-			Version: version, Stopping: stopping, Events: events, Health: storage, Proxies: c.proxies, Tokens: access.NewStore(js, layout, tokens, log),
-		}, js, layout, store, view, egress, catalogue, log, reg)
-		if err != nil {
-			return nil, err
-		}
-		if err := mountAdmin(mux, guard, a, repositories, c.proxies, log); err != nil {
-			return nil, err
-		}
-	}
-	return a, nil
 }
 
 // writeTimeout is how long an answer may take from the request on. The longest that one

@@ -14,6 +14,8 @@ import (
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/admin/securesourcemanager"
 	"github.com/jetpost/jetpost/producer"
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/operational"
 	registry "github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -42,6 +44,57 @@ func (c *serveCmd) openGuard(js jetstream.JetStream, layout stream.Layout, log *
 	tokens = access.NewLive(js, layout, log)
 	guard, err = access.NewGuard(access.GuardConfig{Bootstrap: bootstrap, Rate: c.APIRate}, tokens, log, reg)
 	return guard, tokens, notice, err
+}
+
+// A process is what the API shares with the services beside it.
+type process struct {
+	*serveCmd // the settings
+
+	connect      connector
+	js           jetstream.JetStream // of stream.RoleControl where there is an admin
+	layout       stream.Layout
+	keyring      *subscription.Keyring
+	egress       *subscription.Egress
+	view         *subscription.View
+	catalogue    *schemas.Live
+	repositories *registry.Registry
+	storage      *stream.Health
+	events       *operational.Publisher
+	tokens       *access.Live
+	log          *zap.Logger
+	reg          prometheus.Registerer
+	stopping     <-chan struct{}
+}
+
+// mountAPI serves what people and programs call: events in, and the admin API,
+// which it returns where this process has it.
+func (p *process) mountAPI(mux *http.ServeMux, guard *access.Guard) (*admin.Admin, error) {
+	if p.has(roleProducer) {
+		nc, err := p.connect(string(stream.RoleProducer))
+		if err != nil {
+			return nil, err
+		}
+		publishJS, err := stream.JetStream(nc)
+		if err != nil {
+			return nil, err
+		}
+		ingest, err := producer.New(producer.Config{Health: p.storage, Repositories: p.repositories}, publishJS, p.layout, p.catalogue, p.log, p.reg)
+		if err != nil {
+			return nil, err
+		}
+		mountIngest(mux, guard, ingest, p.has(roleAdmin))
+	}
+	if !p.has(roleAdmin) {
+		return nil, nil
+	}
+	store := subscription.NewStore(p.js, p.layout, p.keyring, p.log)
+	a, err := admin.New(admin.Config{
+		Version: version, Stopping: p.stopping, Events: p.events, Health: p.storage, Proxies: p.proxies, Tokens: access.NewStore(p.js, p.layout, p.tokens, p.log),
+	}, p.js, p.layout, store, p.view, p.egress, p.catalogue, p.log, p.reg)
+	if err != nil {
+		return nil, err
+	}
+	return a, mountAdmin(mux, guard, a, p.repositories, p.proxies, p.log)
 }
 
 // mountIngest serves where events are published. An admin answers the other methods

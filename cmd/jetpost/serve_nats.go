@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/embedded"
+)
+
+// connector opens one connection for a stream.Role. It is closed with the others.
+type connector func(role string) (*nats.Conn, error)
+
+// openNATS starts the embedded server, or says how to reach the given one. Each
+// role gets connections of its own, so that one cannot hold up another. health is
+// what the embedded server says of itself.
+func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
+	var open []*nats.Conn
+	closeAll := func() {
+		for _, nc := range slices.Backward(open) {
+			// What was settled last must have reached the server before that stops, or
+			// it would be done again after the next start.
+			if nc.IsConnected() {
+				_ = nc.FlushTimeout(5 * time.Second)
+			}
+			nc.Close()
+		}
+	}
+	if c.NATS != "" {
+		connect = func(role string) (*nats.Conn, error) {
+			options := append(stream.ConnectOptions(role, log), nats.Name("jetpost "+role))
+			if c.NATSCreds != "" {
+				options = append(options, nats.UserCredentials(c.NATSCreds))
+			}
+			nc, err := nats.Connect(c.NATS, options...)
+			if err != nil {
+				return nil, fmt.Errorf("connect to NATS: %w", err)
+			}
+			open = append(open, nc)
+			return nc, nil
+		}
+		return connect, func(context.Context) error { return nil }, closeAll, nil
+	}
+	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync)}, log)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	stop = func() {
+		closeAll()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			log.Error("embedded NATS server did not stop cleanly", zap.Error(err))
+		}
+	}
+	connect = func(role string) (*nats.Conn, error) {
+		nc, err := server.Connect("jetpost "+role, stream.ConnectOptions(role, log)...)
+		if err != nil {
+			return nil, fmt.Errorf("connect to the embedded NATS server: %w", err)
+		}
+		open = append(open, nc)
+		return nc, nil
+	}
+	return connect, server.Health, stop, nil
+}
+
+// ensure creates what is missing in NATS, if this process is an admin, or waits
+// until an admin has.
+func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout stream.Layout, domains []string, log *zap.Logger) error {
+	for waited := false; ; waited = true {
+		var err error
+		if c.has(roleAdmin) {
+			err = layout.Ensure(ctx, js, domains)
+		} else {
+			_, err = js.KeyValue(ctx, layout.SubscriptionsBucket())
+			if err == nil {
+				_, err = js.KeyValue(ctx, layout.CatalogBucket())
+			}
+			if err == nil && c.has(roleProducer) {
+				_, err = js.KeyValue(ctx, layout.TokensBucket())
+			}
+			if err == nil && c.has(roleProducer) {
+				_, err = js.KeyValue(ctx, layout.RepositoriesBucket())
+			}
+		}
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if c.NATS == "" { // the server is in this process: waiting would not help
+			return err
+		}
+		if !waited {
+			log.Warn("NATS is not ready for jetpost yet, waiting", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// ensureRegistered makes sure of the event logs of registered domains, also after a
+// restore from a backup that did not have them.
+func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream.Layout, catalogue *schemas.Live) error {
+	now, err := catalogue.Sync(ctx)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8) // as Layout.Ensure
+	for _, domain := range now.Names() {
+		g.Go(func() error { return layout.EnsureEventLog(ctx, js, domain) })
+	}
+	return g.Wait()
+}
