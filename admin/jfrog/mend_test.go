@@ -20,7 +20,7 @@ func twoHandlers(key, first, second string) string {
 
 // receivers are the parts of all keys with their URLs and secrets.
 func (s *site) receivers() []string {
-	s.t.Helper()
+	s.T.Helper()
 	var found []string
 	for _, sub := range s.stored() {
 		found = append(found, fmt.Sprint(sub.Managed.Name, " ", sub.Managed.Part, " ", sub.Endpoint.URL, " ", sub.Secrets[0].Secret.Reveal(), " ", sub.State))
@@ -30,7 +30,7 @@ func (s *site) receivers() []string {
 }
 
 func (s *site) is(want ...string) bool {
-	s.t.Helper()
+	s.T.Helper()
 	return cmp.Diff(want, s.receivers()) == ""
 }
 
@@ -52,13 +52,13 @@ func TestBreakOff(t *testing.T) {
 	s.do("DELETE", subscriptions+"/key-1", "").want(http.StatusNoContent)
 	block := func() {
 		t.Helper()
-		if _, err := s.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: second.Queue.Stream, Subjects: []string{second.Queue.Subject}}); err != nil {
+		if _, err := s.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: second.Queue.Stream, Subjects: []string{second.Queue.Subject}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	unblock := func() {
 		t.Helper()
-		if err := s.js.DeleteStream(t.Context(), second.Queue.Stream); err != nil {
+		if err := s.JS.DeleteStream(t.Context(), second.Queue.Stream); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,7 +102,7 @@ func TestMended(t *testing.T) {
 	}
 	forget := func(key string, n int) {
 		t.Helper()
-		if err := s.store.Delete(t.Context(), part(key, n).ID, 0); err != nil {
+		if err := s.Store.Delete(t.Context(), part(key, n).ID, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -113,7 +113,7 @@ func TestMended(t *testing.T) {
 	forget("created", 1)
 	old := part("changed", 1).Managed.Document
 	s.do("PUT", subscriptions+"/changed", twoHandlers("changed", c, a)).want(http.StatusNoContent)
-	if _, err := s.store.Change(t.Context(), part("changed", 1).ID, func(sub *subscription.Subscription) error {
+	if _, err := s.Store.Change(t.Context(), part("changed", 1).ID, func(sub *subscription.Subscription) error {
 		sub.Endpoint.URL, sub.Managed.Document, sub.Secrets[0].Secret = b, old, subscription.NewSecret("old")
 		return nil
 	}); err != nil {

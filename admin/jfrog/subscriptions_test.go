@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/admin/admintest"
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/subscription"
@@ -340,7 +341,7 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("it is shown as %s", shown)
 		}
 	}
-	for _, entry := range s.logs.All() {
+	for _, entry := range s.Logs.All() {
 		if line := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(line, "swordfish") || strings.Contains(line, "k%C3") {
 			t.Errorf("logged: %s", line)
 		}
@@ -353,12 +354,12 @@ func TestAuditor(t *testing.T) {
 	s := newSite(t)
 	s.do("POST", subscriptions, document("one", "https://example.com/a?token=swordfish", `,"secret":"swordfish","custom_http_headers":[{"name":"Authorization","value":"Bearer swordfish"}]`)).want(http.StatusCreated)
 	for _, path := range []string{subscriptions, subscriptions + "/one"} {
-		got := s.do("GET", path, "", headerRole, "auditor").want(http.StatusOK)
+		got := s.do("GET", path, "", admintest.HeaderRole, "auditor").want(http.StatusOK)
 		want := `"handlers":[{"handler_type":"webhook","url":"https://example.com/a?…","secret":"[secret]","custom_http_headers":[{"name":"Authorization","value":"[secret]"}]}]`
 		if !strings.Contains(got.body, want) || strings.Contains(got.body, "swordfish") {
 			t.Errorf("got %s", got.body)
 		}
-		if got := s.do("GET", path, "", headerRole, "operator").want(http.StatusOK); !strings.Contains(got.body, "Bearer swordfish") {
+		if got := s.do("GET", path, "", admintest.HeaderRole, "operator").want(http.StatusOK); !strings.Contains(got.body, "Bearer swordfish") {
 			t.Errorf("an operator gets %s", got.body)
 		}
 	}
@@ -377,11 +378,11 @@ func TestAuditorCannotGuess(t *testing.T) {
 		DeliveryID: "d1", SubscriptionID: id, Attempt: 1, Outcome: delivery.Retry, At: time.Now(), Method: http.MethodPost, URL: "https://example.com/a?…", Status: 500,
 		Event: delivery.EventRef{ID: "e1", Source: "/test", Type: "artifact.deployed", Stream: "EVENTS_artifact", Sequence: 1},
 	}
-	if err := delivery.NewLog(s.js, s.layout).Record(t.Context(), failed, "d1", func(*delivery.Attempt) {}); err != nil {
+	if err := delivery.NewLog(s.JS, s.Layout).Record(t.Context(), failed, "d1", func(*delivery.Attempt) {}); err != nil {
 		t.Fatal(err)
 	}
 	find := func(role, target string) string {
-		return s.do("GET", "/event/api/v1/troubleshooting?target="+url.QueryEscape(target), "", headerRole, role).want(http.StatusOK).body
+		return s.do("GET", "/event/api/v1/troubleshooting?target="+url.QueryEscape(target), "", admintest.HeaderRole, role).want(http.StatusOK).body
 	}
 	if got := find("auditor", "https://example.com/a?token=swordfish"); got != "[]" {
 		t.Errorf("an auditor who has guessed gets %s", got)
@@ -458,7 +459,7 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for _, cfg := range []jfrog.Config{{TestTimeout: 1}, {Timeout: -1}} {
-		if _, err := jfrog.New(cfg, s.admin, nil, s.log); err == nil {
+		if _, err := jfrog.New(cfg, s.admin, nil, s.Log); err == nil {
 			t.Errorf("%+v is accepted", cfg)
 		}
 	}

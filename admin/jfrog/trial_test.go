@@ -14,7 +14,7 @@ func TestTestCallWithoutSender(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(c *jfrog.Config) { c.TestTimeout = time.Second })
 	streams := func() (n int) {
-		for range s.js.StreamNames(t.Context()).Name() {
+		for range s.JS.StreamNames(t.Context()).Name() {
 			n++
 		}
 		return n
@@ -48,7 +48,7 @@ func TestTrialsAreSwept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.store.Change(t.Context(), "test-old", func(sub *subscription.Subscription) error {
+	if _, err := s.Store.Change(t.Context(), "test-old", func(sub *subscription.Subscription) error {
 		sub.CreatedAt = sub.CreatedAt.Add(-time.Hour)
 		return nil
 	}); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/admin/admintest"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -219,7 +220,7 @@ func TestSecretIsNowhere(t *testing.T) {
 	note(f.do("POST", hooks+"?hookId=ci", `{"targetUri":"`+target+`?open=1","sensitiveQueryString":"?key=hush%2F1"}`)).ok(nil)
 	query := func() string {
 		t.Helper()
-		sub, err := f.store.Get(t.Context(), subscriptionID(parent+"/hooks/ci"))
+		sub, err := f.Store.Get(t.Context(), subscriptionID(parent+"/hooks/ci"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +251,7 @@ func TestSecretIsNowhere(t *testing.T) {
 	for _, path := range []string{"/v1/subscriptions", "/v1/subscriptions/" + id} {
 		note(f.send("GET", f.native+path, "")).ok(nil)
 	}
-	kv, err := f.js.KeyValue(t.Context(), f.nats.Layout.SubscriptionsBucket())
+	kv, err := f.JS.KeyValue(t.Context(), f.Layout.SubscriptionsBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +267,7 @@ func TestSecretIsNowhere(t *testing.T) {
 		t.Errorf("after a replacement the request goes to %s", got)
 	}
 	note(f.do("DELETE", hooks+"/ci", "")).ok(nil)
-	trail, err := f.js.Stream(t.Context(), f.nats.Layout.Audit())
+	trail, err := f.JS.Stream(t.Context(), f.Layout.Audit())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +281,7 @@ func TestSecretIsNowhere(t *testing.T) {
 	if !strings.Contains(seen.String(), "somebody") {
 		t.Error("the audit trail does not say who has done it")
 	}
-	for _, line := range f.logs.All() {
+	for _, line := range f.Logs.All() {
 		fmt.Fprintln(&seen, line.Message, line.ContextMap())
 	}
 	if strings.Contains(seen.String(), "hush") {
@@ -337,10 +338,10 @@ func TestAuditor(t *testing.T) {
 	f := newFixture(t)
 	f.do("POST", hooks+"?hookId=ci", `{"targetUri":"`+target+`?key=hush"}`).ok(nil)
 	for _, path := range []string{hooks, hooks + "/ci", "/v1/projects/harbor/locations/north/operations"} {
-		if got := f.do("GET", path, "", headerRole, "auditor").ok(nil).body; strings.Contains(got, "hush") || !strings.Contains(got, `"targetUri":"`+target+`?…"`) {
+		if got := f.do("GET", path, "", admintest.HeaderRole, "auditor").ok(nil).body; strings.Contains(got, "hush") || !strings.Contains(got, `"targetUri":"`+target+`?…"`) {
 			t.Errorf("%s: an auditor gets %s", path, got)
 		}
-		if got := f.do("GET", path, "", headerRole, "operator").ok(nil).body; !strings.Contains(got, "?key=hush") {
+		if got := f.do("GET", path, "", admintest.HeaderRole, "operator").ok(nil).body; !strings.Contains(got, "?key=hush") {
 			t.Errorf("%s: an operator gets %s", path, got)
 		}
 	}
@@ -353,7 +354,7 @@ func TestDisabled(t *testing.T) {
 	f.do("POST", hooks+"?hookId=ci", `{"targetUri":"`+target+`"}`).ok(nil)
 	state := func(change subscription.State) subscription.State {
 		t.Helper()
-		sub, err := f.store.Change(t.Context(), subscriptionID(parent+"/hooks/ci"), func(s *subscription.Subscription) error {
+		sub, err := f.Store.Change(t.Context(), subscriptionID(parent+"/hooks/ci"), func(s *subscription.Subscription) error {
 			if change != "" {
 				s.State = change
 			}

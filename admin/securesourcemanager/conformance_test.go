@@ -105,6 +105,6 @@ func TestRefuse(t *testing.T) {
 		if code == http.StatusTooManyRequests {
 			reason = "RATE_LIMITED"
 		}
-		reply{f.t, name, w.Code, w.Header(), w.Body.String()}.refuses(code, name, reason)
+		reply{f.T, name, w.Code, w.Header(), w.Body.String()}.refuses(code, name, reason)
 	}
 }
