@@ -1,5 +1,7 @@
 package stream
 
+import "slices"
+
 // A Role is what a connection to NATS is for. Every role that a process has gets
 // a connection of its own, so that it can have an inbox of its own.
 type Role string
@@ -78,81 +80,69 @@ func (l Layout) Permissions(role Role) Permissions {
 			// What senders agree on. The state of the bucket says what time it is there.
 			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.stateKey("*.*"),
 			l.stateKey("*.*"),
-			// And they follow the breakers.
-			apiPrefix+"CONSUMER.CREATE."+l.StateStream()+".*."+l.StateBreakerSubject("*"),
-			apiPrefix+"CONSUMER.DELETE."+l.StateStream()+".*",
-			"$JS.FC."+l.StateStream()+".>",
-			"$JS.FC.*.*."+l.StateStream()+".>",
 			// They say that they are alive, see who else is, and make the bucket for it anew
 			// when a NATS server has forgotten it.
 			l.MemberKey("*"),
 			apiPrefix+"INFO",
 			apiPrefix+"STREAM.CREATE."+l.MembersStream(),
-			apiPrefix+"CONSUMER.CREATE."+l.MembersStream()+".*."+l.MemberKey(">"),
-			apiPrefix+"CONSUMER.DELETE."+l.MembersStream()+".*",
 			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"),
-			"$JS.FC."+l.MembersStream()+".>",
-			"$JS.FC.*.*."+l.MembersStream()+".>",
 		)
+		p.Publish = append(p.Publish, watch(l.MembersStream(), l.MemberKey(">"))...)
+		p.Publish = append(p.Publish, watch(l.StateStream(), l.StateBreakerSubject("*"))...) // and they watch the breakers
 		for _, shard := range l.RetryShards() { // a timer is cancelled when its delivery has been made
 			p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.RetryStream(shard))
 		}
 	case RoleView:
-		p.Publish = append(l.flowControl(),
-			apiPrefix+"INFO", // is JetStream there?
-			apiPrefix+"STREAM.INFO."+l.SubscriptionsStream(),
-			apiPrefix+"STREAM.INFO."+l.CatalogStream(),
-			// The client library makes a name up for each watch; the filter is all keys.
-			apiPrefix+"CONSUMER.CREATE."+l.SubscriptionsStream()+".*."+l.SubscriptionKey(">"),
-			apiPrefix+"CONSUMER.CREATE."+l.CatalogStream()+".*."+l.CatalogKey(">"),
-			apiPrefix+"CONSUMER.DELETE."+l.SubscriptionsStream()+".*",
-			apiPrefix+"CONSUMER.DELETE."+l.CatalogStream()+".*",
-			// Who has an API asks it whom a token belongs to, and notes that it was used.
-			apiPrefix+"STREAM.INFO."+l.TokensStream(),
-			apiPrefix+"CONSUMER.CREATE."+l.TokensStream()+".*."+l.TokenKey(">"),
-			apiPrefix+"CONSUMER.DELETE."+l.TokensStream()+".*",
-			l.StateUsedSubject("*"),
+		p.Publish = slices.Concat([]string{
+			apiPrefix + "INFO",            // is JetStream there?
+			l.StateUsedSubject("*"),       // who has an API notes that a token was used
 			l.StateProbeSubject(RoleView), // does NATS store what it is given?
+		},
+			follow(l.SubscriptionsStream(), l.SubscriptionKey(">")),
+			follow(l.CatalogStream(), l.CatalogKey(">")),
+			follow(l.TokensStream(), l.TokenKey(">")),
+			follow(l.RepositoriesStream(), l.repositoryKey(">")),
 		)
-		p.Publish = append(p.Publish, l.followRepositories()...)
 	case RoleControl:
-		p.Publish = append(l.flowControl(),
-			apiPrefix+"INFO",
-			apiPrefix+"STREAM.CREATE.*",
-			apiPrefix+"STREAM.INFO.*",
-			apiPrefix+"STREAM.PURGE.*", // the timers and the state of a subscription that is deleted
-			apiPrefix+"STREAM.DELETE.*",
-			apiPrefix+"CONSUMER.CREATE.>", // a filter, with as many tokens as it has, is the end
-			apiPrefix+"CONSUMER.INFO.*.*",
-			apiPrefix+"CONSUMER.MSG.NEXT.*.*", // who reads history gets a consumer for it
-			apiPrefix+"CONSUMER.DELETE.*.*",
-			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.SubscriptionKey("*"),
+		p.Publish = []string{
+			apiPrefix + "INFO",
+			apiPrefix + "STREAM.CREATE.*",
+			apiPrefix + "STREAM.INFO.*",
+			apiPrefix + "STREAM.PURGE.*", // the timers and the state of a subscription that is deleted
+			apiPrefix + "STREAM.DELETE.*",
+			apiPrefix + "CONSUMER.CREATE.>", // a filter, with as many tokens as it has, is the end
+			apiPrefix + "CONSUMER.INFO.*.*",
+			apiPrefix + "CONSUMER.MSG.NEXT.*.*", // who reads history gets a consumer for it
+			apiPrefix + "CONSUMER.DELETE.*.*",
+			apiPrefix + "DIRECT.GET." + l.SubscriptionsStream() + "." + l.SubscriptionKey("*"),
 			l.SubscriptionKey("*"),
 			l.CatalogKey("*"),
 			l.TokenKey("*"),
 			l.StateUsedSubject("*"),
-			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"), // the senders are shown
+			apiPrefix + "DIRECT.GET." + l.MembersStream() + "." + l.MemberKey("*"), // the senders are shown
 			l.subject("deliveries", "*"), // test events, and what is made again
 			// An event or a dead letter is read, the latter deleted when it is on its queue
 			// again, and the jobs that do so for many are kept where all admins see them.
-			apiPrefix+"DIRECT.GET.*",
-			apiPrefix+"STREAM.MSG.DELETE."+l.DeadLetters(),
+			apiPrefix + "DIRECT.GET.*",
+			apiPrefix + "STREAM.MSG.DELETE." + l.DeadLetters(),
 			// Where a delivery waits is looked up: queues and retry timers have no direct reads.
-			apiPrefix+"STREAM.MSG.GET.*",
-			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateRedriveSubject("*"),
+			apiPrefix + "STREAM.MSG.GET.*",
+			apiPrefix + "DIRECT.GET." + l.StateStream() + "." + l.StateRedriveSubject("*"),
 			l.StateRedriveSubject("*"),
 			// A breaker is shown, and closed by hand.
-			apiPrefix+"DIRECT.GET."+l.StateStream()+"."+l.StateBreakerSubject("*"),
+			apiPrefix + "DIRECT.GET." + l.StateStream() + "." + l.StateBreakerSubject("*"),
 			l.StateBreakerSubject("*"),
 			// The answer to a request that is repeated is that to the first.
-			apiPrefix+"DIRECT.GET."+l.IdempotencyStream()+"."+l.IdempotencyKey("*"),
+			apiPrefix + "DIRECT.GET." + l.IdempotencyStream() + "." + l.IdempotencyKey("*"),
 			l.IdempotencyKey("*"),
 			l.StateProbeSubject(RoleControl),
 			l.AuditSubject(">"),
 			l.EventSubject(OperationalDomain, ">"),
 			l.repositoryKey(">"),
-		)
-		p.Publish = append(p.Publish, l.followRepositories()[3:]...) // the others are above
+		}
+		for _, bucket := range []string{l.SubscriptionsStream(), l.CatalogStream(), l.TokensStream(), l.RepositoriesStream()} {
+			p.Publish = append(p.Publish, flowControl(bucket)...) // the rest of follow is above, for all streams
+		}
 	default:
 		return Permissions{}
 	}
@@ -172,17 +162,22 @@ func take(consumer string) []string {
 	}
 }
 
+// follow is to keep a live copy of a bucket, given the stream under it and the subject
+// of all its keys: see Follower.
+func follow(bucket, keys string) []string {
+	return append(watch(bucket, keys), apiPrefix+"STREAM.INFO."+bucket)
+}
+
+// watch is to be told of keys of a bucket. The client library makes a name up for each
+// watch; the filter is the end of the subject.
+func watch(bucket, keys string) []string {
+	return append(flowControl(bucket), apiPrefix+"CONSUMER.CREATE."+bucket+".*."+keys, apiPrefix+"CONSUMER.DELETE."+bucket+".*")
+}
+
 // flowControl is to tell the server that what a watch of a bucket has sent was
 // taken, in the same two forms as acks.
-func (l Layout) flowControl() []string {
-	return []string{
-		"$JS.FC." + l.SubscriptionsStream() + ".>",
-		"$JS.FC.*.*." + l.SubscriptionsStream() + ".>",
-		"$JS.FC." + l.CatalogStream() + ".>",
-		"$JS.FC.*.*." + l.CatalogStream() + ".>",
-		"$JS.FC." + l.TokensStream() + ".>",
-		"$JS.FC.*.*." + l.TokensStream() + ".>",
-	}
+func flowControl(bucket string) []string {
+	return []string{"$JS.FC." + bucket + ".>", "$JS.FC.*.*." + bucket + ".>"}
 }
 
 // SubscriptionKey is the subject of a key of the subscriptions bucket. Ids are single

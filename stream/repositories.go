@@ -32,14 +32,3 @@ func (l Layout) repositoriesConfig() jetstream.KeyValueConfig {
 		Storage: jetstream.FileStorage, MaxValueSize: MaxRepository + 4<<10, // and the headers
 	}
 }
-
-// followRepositories is to keep a live copy of the registry.
-func (l Layout) followRepositories() []string {
-	return []string{
-		apiPrefix + "STREAM.INFO." + l.RepositoriesStream(),
-		apiPrefix + "CONSUMER.CREATE." + l.RepositoriesStream() + ".*." + l.repositoryKey(">"),
-		apiPrefix + "CONSUMER.DELETE." + l.RepositoriesStream() + ".*",
-		"$JS.FC." + l.RepositoriesStream() + ".>",
-		"$JS.FC.*.*." + l.RepositoriesStream() + ".>",
-	}
-}
