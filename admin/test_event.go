@@ -51,7 +51,7 @@ func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.SendTest(ctx, sub, options.Type)
+	e, err := a.sendTest(ctx, sub, options.Type)
 	if err != nil {
 		return nil, err
 	}
@@ -61,10 +61,10 @@ func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
 	return out, nil
 }
 
-// SendTest puts an example event on the subscription's queue, past router and event
+// sendTest puts an example event on the subscription's queue, past router and event
 // log, so that no other subscription gets it, and returns the event. eventType is one
 // of the subscription's; empty: the first.
-func (a *Admin) SendTest(ctx context.Context, sub *subscription.Subscription, eventType string) (*stream.Event, error) {
+func (a *Admin) sendTest(ctx context.Context, sub *subscription.Subscription, eventType string) (*stream.Event, error) {
 	if sub.State == subscription.Disabled {
 		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, errDisabled)
 	}

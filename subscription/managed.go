@@ -1,6 +1,10 @@
 package subscription
 
-import "strings"
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"strings"
+)
 
 // Who may keep a subscription beside the native API.
 const (
@@ -24,6 +28,17 @@ type Managed struct {
 	// without the secrets that are fields of the subscription. It is stored sealed,
 	// since URLs and headers in it may be secrets too.
 	Document Secret `json:"document,omitzero"`
+}
+
+// ManagedID is the id of a subscription that a compatible API keeps under name. The
+// hash is what tells two names apart, by upper and lower case and by all of their
+// characters; label, of characters that ids have, is for people:
+//
+//	<api>-<up to 36 characters of label>-<12 characters of base32hex of SHA-256 over name>
+func ManagedID(api, label, name string) string {
+	const most, hash = 36, 12
+	sum := sha256.Sum256([]byte(name))
+	return api + "-" + label[:min(len(label), most)] + "-" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:])[:hash])
 }
 
 // freeFields are those of a managed subscription that its API knows nothing of, and

@@ -1,8 +1,6 @@
 package jfrog
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,14 +21,10 @@ const (
 var keyPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]+$`)
 
 // idOf is the id of the subscription that stands for a part of a key: part 0 is the
-// first handler. Keys tell upper from lower case and have more characters than ids, so
-// the hash is what makes the id; the rest is for people.
-//
-//	My_Key ─► jfrog-my-key-<12 characters of base32hex of SHA-256>
-//	       └► jfrog-my-key-…-h2 for the second handler
+// first handler, the second one has -h2 behind the id of the first. What ids cannot
+// have in them is a dash in the label.
 func idOf(key string, part int) string {
-	const slug, hash = 36, 12
-	name := strings.Map(func(c rune) rune {
+	label := strings.Map(func(c rune) rune {
 		switch {
 		case c >= 'A' && c <= 'Z':
 			return c - 'A' + 'a'
@@ -40,8 +34,7 @@ func idOf(key string, part int) string {
 			return '-'
 		}
 	}, key)
-	sum := sha256.Sum256([]byte(key))
-	id := "jfrog-" + name[:min(len(name), slug)] + "-" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:hash]
+	id := subscription.ManagedID("jfrog", label, key)
 	if part > 0 {
 		id += "-h" + strconv.Itoa(part+1)
 	}

@@ -1,8 +1,6 @@
 package securesourcemanager
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
 	"net/http"
 	"regexp"
 	"strings"
@@ -47,11 +45,10 @@ func splitHook(name string) (parent, id string) {
 }
 
 // subscriptionID is the id of the subscription that a hook is. Ids of hooks are
-// unique in their repository only, so that a part of it stands for the whole name.
+// unique in their repository only, so it is the hash of the whole name that tells.
 func subscriptionID(name string) string {
 	_, id := splitHook(name)
-	sum := sha256.Sum256([]byte(name))
-	return "ssm-" + id[:min(len(id), 36)] + "-" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:])[:12])
+	return subscription.ManagedID("ssm", id, name)
 }
 
 // keeps reports whether sub is the hook of a name. Those of other APIs are not there.

@@ -56,11 +56,11 @@ type Repository struct {
 
 var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$`)
 
-// ValidKey reports whether a repository can have a key.
-func ValidKey(key string) bool { return keyPattern.MatchString(key) && !strings.Contains(key, "..") }
+// validKey reports whether a repository can have a key.
+func validKey(key string) bool { return keyPattern.MatchString(key) && !strings.Contains(key, "..") }
 
 func (r *Repository) validate() error {
-	if !ValidKey(r.Key) {
+	if !validKey(r.Key) {
 		return fmt.Errorf("repository key: %w: use 1 to 64 letters, digits, dashes, underscores and dots", ErrInvalid)
 	}
 	switch r.Class {
