@@ -157,7 +157,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	}
 	a.domains.Within(a.recordDomain)
 	a.redrives = newRedrives(js, layout)
-	a.keyed = &idempotency{js: js, layout: layout, keyring: store.Keyring(), lease: cfg.Timeout + idempotencyGrace, log: a.log}
+	a.keyed = &idempotency{js: js, layout: layout, keyring: store.Keyring(), lease: cfg.Timeout + idempotencyGrace, log: a.log, bucket: stream.NewBucket(js, layout.IdempotencyBucket())}
 	a.repeatable, a.needed = make(map[string]bool), make(map[string]access.Need)
 	if a.handler, err = a.routes(); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -66,22 +65,7 @@ type idempotency struct {
 	keyring *subscription.Keyring
 	lease   time.Duration
 	log     *zap.Logger
-
-	mu sync.Mutex
-	kv jetstream.KeyValue
-}
-
-func (i *idempotency) bucket(ctx context.Context) (jetstream.KeyValue, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.kv == nil {
-		kv, err := i.js.KeyValue(ctx, i.layout.IdempotencyBucket())
-		if err != nil {
-			return nil, fmt.Errorf("open bucket %s: %w", i.layout.IdempotencyBucket(), err)
-		}
-		i.kv = kv
-	}
-	return i.kv, nil
+	bucket  *stream.Bucket
 }
 
 // idempotent answers a request with a key by next, or by what was answered before.
@@ -168,17 +152,18 @@ func requestHash(r *http.Request, body []byte) string {
 type underway struct {
 	key      string
 	record   idempotentRecord
+	kv       jetstream.KeyValue
 	revision uint64
 	known    *idempotentRecord
 }
 
 // begin returns what is known of a request, or begins it.
 func (i *idempotency) begin(ctx context.Context, key, request string) (*underway, error) {
-	kv, err := i.bucket(ctx)
+	kv, err := i.bucket.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	u := &underway{key: key, record: idempotentRecord{Request: request, Started: time.Now().UTC()}}
+	u := &underway{key: key, kv: kv, record: idempotentRecord{Request: request, Started: time.Now().UTC()}}
 	sealed, err := i.seal(key, &u.record)
 	if err != nil {
 		return nil, err
@@ -244,7 +229,7 @@ func (i *idempotency) end(ctx context.Context, u *underway, answer *heldAnswer) 
 	defer cancel()
 	sealed, err := i.seal(u.key, &u.record)
 	if err == nil {
-		_, err = i.kv.Update(ctx, u.key, sealed, u.revision)
+		_, err = u.kv.Update(ctx, u.key, sealed, u.revision)
 	}
 	if err != nil { // it was done: the client is told so, and a repeat has to wait
 		i.log.Warn("the answer to a request with a key is not kept", zap.String("request_id", requestID(ctx)), zap.Error(err))
@@ -255,7 +240,7 @@ func (i *idempotency) end(ctx context.Context, u *underway, answer *heldAnswer) 
 func (i *idempotency) release(ctx context.Context, u *underway) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
 	defer cancel()
-	if err := i.kv.Delete(ctx, u.key, jetstream.LastRevision(u.revision)); err != nil {
+	if err := u.kv.Delete(ctx, u.key, jetstream.LastRevision(u.revision)); err != nil {
 		i.log.Warn("the key of a request is not free again before its time", zap.String("request_id", requestID(ctx)), zap.Error(err))
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,13 +19,11 @@ type redrives struct {
 	layout stream.Layout
 	holder string        // this process
 	woken  chan struct{} // there is a new job
-
-	mu sync.Mutex
-	kv jetstream.KeyValue
+	state  *stream.Bucket
 }
 
 func newRedrives(js jetstream.JetStream, layout stream.Layout) *redrives {
-	return &redrives{js: js, layout: layout, holder: newID(), woken: make(chan struct{}, 1)}
+	return &redrives{js: js, layout: layout, holder: newID(), woken: make(chan struct{}, 1), state: stream.NewBucket(js, layout.StateBucket())}
 }
 
 func (r *redrives) nudge() {
@@ -36,21 +33,8 @@ func (r *redrives) nudge() {
 	}
 }
 
-func (r *redrives) bucket(ctx context.Context) (jetstream.KeyValue, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.kv == nil {
-		kv, err := r.js.KeyValue(ctx, r.layout.StateBucket())
-		if err != nil {
-			return nil, fmt.Errorf("open bucket %s: %w", r.layout.StateBucket(), err)
-		}
-		r.kv = kv
-	}
-	return r.kv, nil
-}
-
 func (r *redrives) create(ctx context.Context, record *redriveRecord) error {
-	kv, err := r.bucket(ctx)
+	kv, err := r.state.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +63,7 @@ func (r *redrives) get(ctx context.Context, id string) (*redriveRecord, error) {
 // update stores a job over the revision that was read. The error wraps
 // jetstream.ErrKeyRevisionMismatch when it has another one by now.
 func (r *redrives) update(ctx context.Context, record *redriveRecord) error {
-	kv, err := r.bucket(ctx)
+	kv, err := r.state.Open(ctx)
 	if err != nil {
 		return err
 	}

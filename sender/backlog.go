@@ -170,7 +170,7 @@ func (l *lane) judgeBacklog(ctx context.Context, info *jetstream.StreamInfo) err
 // is new. A record that was there before the oldest delivery that waits is taken for
 // one of another episode, whose end nobody has seen.
 func (l *lane) beginLagging(ctx context.Context, info *jetstream.StreamInfo) (episode uint64, isNew bool, err error) {
-	kv, err := l.stateBucket(ctx)
+	kv, err := l.state.Open(ctx)
 	if err != nil {
 		return 0, false, err
 	}
@@ -192,7 +192,7 @@ func (l *lane) beginLagging(ctx context.Context, info *jetstream.StreamInfo) (ep
 
 // endLagging deletes the record, unless somebody has by now.
 func (l *lane) endLagging(ctx context.Context) error {
-	kv, err := l.stateBucket(ctx)
+	kv, err := l.state.Open(ctx)
 	if err != nil {
 		return err
 	}

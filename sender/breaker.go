@@ -130,7 +130,7 @@ func (s *Sender) followBreakers(ctx context.Context) {
 func (s *Sender) watchBreakers(ctx context.Context, reconnected <-chan nats.Status) error {
 	ctx, cancel := context.WithTimeout(ctx, breakerWatchAge)
 	defer cancel()
-	kv, err := s.stateBucket(ctx)
+	kv, err := s.state.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -312,7 +312,7 @@ func (l *lane) openFor(ctx context.Context, e *endpoint, f *evidence) {
 func (l *lane) changeBreaker(ctx context.Context, change func(breaker.Record, time.Time) (breaker.Record, bool)) (*breaker.Record, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), breakerTimeout)
 	defer cancel()
-	kv, err := l.stateBucket(ctx)
+	kv, err := l.state.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func (l *lane) recall(ctx context.Context, m *stream.Message, d *delivery.Delive
 func (l *lane) readHead(ctx context.Context) (headRecord, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
 	defer cancel()
-	kv, err := l.stateBucket(ctx)
+	kv, err := l.state.Open(ctx)
 	if err != nil {
 		return headRecord{}, err
 	}
@@ -120,7 +120,7 @@ func (l *lane) readHead(ctx context.Context) (headRecord, error) {
 func (l *lane) writeHead(ctx context.Context, m *stream.Message, record headRecord) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stateTimeout)
 	defer cancel()
-	kv, err := l.stateBucket(ctx)
+	kv, err := l.state.Open(ctx)
 	if err != nil {
 		return err
 	}

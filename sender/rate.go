@@ -63,7 +63,7 @@ type turnRecord struct {
 
 func newTurns(s *Sender, id string, perSecond float64) *turns {
 	return &turns{
-		bucket: s.stateBucket, clock: &s.clock, key: stream.StateRate(id),
+		bucket: s.state.Open, clock: &s.clock, key: stream.StateRate(id),
 		interval: time.Duration(math.Round(headroom * float64(time.Second) / perSecond)),
 	}
 }
@@ -173,20 +173,6 @@ func (t *turns) store(ctx context.Context, kv jetstream.KeyValue, last time.Time
 	}
 	t.known, t.revision = record, revision
 	return nil
-}
-
-// stateBucket opens the bucket when it is first needed.
-func (s *Sender) stateBucket(ctx context.Context) (jetstream.KeyValue, error) {
-	s.stateMu.Lock()
-	defer s.stateMu.Unlock()
-	if s.state == nil {
-		kv, err := s.js.KeyValue(ctx, s.layout.StateBucket())
-		if err != nil {
-			return nil, fmt.Errorf("open bucket %s: %w", s.layout.StateBucket(), err)
-		}
-		s.state = kv
-	}
-	return s.state, nil
 }
 
 // serverTime is what the clock of the NATS server shows.

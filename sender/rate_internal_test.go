@@ -104,7 +104,7 @@ func TestTurns(t *testing.T) {
 	}
 	// Each has read the server's clock for itself.
 	senderWith := func() *turns {
-		one := &Sender{js: s.JS(), layout: s.Layout}
+		one := &Sender{js: s.JS(), layout: s.Layout, state: stream.NewBucket(s.JS(), s.Layout.StateBucket())}
 		one.clock.read = one.serverTime
 		return newTurns(one, "hook", 100)
 	}

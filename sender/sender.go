@@ -181,9 +181,8 @@ type Sender struct {
 	breakers *breakers
 	backlogs *backlogs
 
-	clock   clock
-	stateMu sync.Mutex
-	state   jetstream.KeyValue // once it was found
+	clock clock
+	state *stream.Bucket // what senders agree on
 }
 
 // New returns a sender. view must be kept running by the caller and open its
@@ -202,7 +201,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		return nil, fmt.Errorf("sender: %w", err)
 	}
 	s := &Sender{
-		cfg: cfg, nc: nc, js: js, layout: layout, view: view, store: store, log: log.Named("sender"), metrics: metrics,
+		cfg: cfg, nc: nc, js: js, layout: layout, state: stream.NewBucket(js, layout.StateBucket()), view: view, store: store, log: log.Named("sender"), metrics: metrics,
 		clients: newClients(cfg.Egress, cfg.Proxies), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}

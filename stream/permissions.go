@@ -88,7 +88,8 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"),
 		)
 		p.Publish = append(p.Publish, watch(l.MembersStream(), l.MemberKey(">"))...)
-		p.Publish = append(p.Publish, watch(l.StateStream(), l.StateBreakerSubject("*"))...) // and they watch the breakers
+		// They watch the breakers.
+		p.Publish = append(p.Publish, watch(l.StateStream(), l.StateBreakerSubject("*"))...)
 		for _, shard := range l.RetryShards() { // a timer is cancelled when its delivery has been made
 			p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.RetryStream(shard))
 		}

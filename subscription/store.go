@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,28 +26,26 @@ var (
 // fails. It is safe for concurrent use.
 type Store struct {
 	js      jetstream.JetStream
-	name    string
 	layout  stream.Layout
 	keyring *Keyring
 	log     *zap.Logger
 
-	leader bool // see ReadingLeader
+	kv *stream.Bucket
 
-	mu sync.Mutex
-	kv jetstream.KeyValue // once it was found
+	leader bool // see ReadingLeader
 }
 
 // NewStore makes a store. The bucket is looked up when it is first needed; it is
 // made by stream.Layout.Ensure.
 func NewStore(js jetstream.JetStream, layout stream.Layout, keyring *Keyring, log *zap.Logger) *Store {
-	return &Store{js: js, name: layout.SubscriptionsBucket(), layout: layout, keyring: keyring, log: log.Named("subscription")}
+	return &Store{js: js, kv: stream.NewBucket(js, layout.SubscriptionsBucket()), layout: layout, keyring: keyring, log: log.Named("subscription")}
 }
 
 // ReadingLeader returns the same store, but one that asks the leader of the bucket:
 // what it reads is never older than a write that was answered before, whoever made
 // it. Its connection must be allowed to (stream.RoleControl).
 func (s *Store) ReadingLeader() *Store {
-	return &Store{js: s.js, name: s.name, layout: s.layout, keyring: s.keyring, log: s.log, leader: true}
+	return &Store{js: s.js, kv: s.kv, layout: s.layout, keyring: s.keyring, log: s.log, leader: true}
 }
 
 // Keyring is what the store seals secrets with.
@@ -59,18 +56,9 @@ func (s *Store) Keyring() *Keyring { return s.keyring }
 const requestTimeout = 5 * time.Second
 
 func (s *Store) bucket(ctx context.Context) (jetstream.KeyValue, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.kv == nil {
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-		kv, err := s.js.KeyValue(ctx, s.name)
-		if err != nil {
-			return nil, fmt.Errorf("open bucket %s: %w", s.name, err)
-		}
-		s.kv = kv
-	}
-	return s.kv, nil
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return s.kv.Open(ctx)
 }
 
 // Create stores a new subscription, with its defaults filled in, and returns it as

@@ -1,7 +1,6 @@
 package securesourcemanager
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"io"

@@ -81,15 +81,12 @@ func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout st
 		if c.has(roleAdmin) {
 			err = layout.Ensure(ctx, js, domains)
 		} else {
-			_, err = js.KeyValue(ctx, layout.SubscriptionsBucket())
-			if err == nil {
-				_, err = js.KeyValue(ctx, layout.CatalogBucket())
+			needed := []string{layout.SubscriptionsBucket(), layout.CatalogBucket()}
+			if c.has(roleProducer) {
+				needed = append(needed, layout.TokensBucket(), layout.RepositoriesBucket())
 			}
-			if err == nil && c.has(roleProducer) {
-				_, err = js.KeyValue(ctx, layout.TokensBucket())
-			}
-			if err == nil && c.has(roleProducer) {
-				_, err = js.KeyValue(ctx, layout.RepositoriesBucket())
+			for i := 0; err == nil && i < len(needed); i++ {
+				_, err = js.KeyValue(ctx, needed[i])
 			}
 		}
 		if err == nil || ctx.Err() != nil {
