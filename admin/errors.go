@@ -2,11 +2,14 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go"
@@ -230,8 +233,11 @@ func validationProblem(found *subscription.ValidationError) *problem {
 func conform(ctx huma.Context, _ string, v any) (any, error) {
 	if model, ok := v.(*huma.ErrorModel); ok {
 		p := newProblem(model.Status, model.Detail)
+		if p.Detail == "request body is required" {
+			p.Detail = "a body is required: send JSON; /docs has an example"
+		}
 		for _, e := range model.Errors {
-			p.Errors = append(p.Errors, fieldProblem{e.Location, e.Message})
+			p.Errors = append(p.Errors, fieldProblem{e.Location, remedy(ctx.Operation(), e)})
 		}
 		if len(p.Errors) == 1 {
 			p.Detail = p.Errors[0].Field + ": " + p.Errors[0].Message
@@ -259,4 +265,49 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, body any) 
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(text.Bytes())
+}
+
+// remedy says in other words what the HTTP library has found wrong with a parameter,
+// and what to do about it.
+func remedy(op *huma.Operation, found *huma.ErrorDetail) string {
+	switch {
+	case found.Message == "unknown query parameter":
+		var names []string
+		for _, p := range op.Parameters {
+			if p.In == "query" {
+				names = append(names, p.Name)
+			}
+		}
+		if len(names) == 0 {
+			return "is unknown: this path takes no query parameters"
+		}
+		return "is unknown: use " + strings.Join(names, ", ")
+	case found.Message == "invalid integer":
+		return "must be a whole number"
+	case found.Message == "invalid boolean":
+		return "must be true or false"
+	case strings.HasPrefix(found.Message, "invalid date/time"):
+		return "must be a time such as 2026-01-31T12:00:00Z; in a URL write %2B for +"
+	case found.Message == "required query parameter is missing":
+		return "is missing: " + describedAs(op, strings.TrimPrefix(found.Location, "query."))
+	}
+	return found.Message
+}
+
+// describedAs is the description of a parameter.
+func describedAs(op *huma.Operation, name string) string {
+	for _, p := range op.Parameters {
+		if p.Name == name {
+			return p.Description
+		}
+	}
+	return "give it"
+}
+
+// jsonWord is what JSON calls a type of Go.
+func jsonWord(t reflect.Type) string {
+	words := map[reflect.Kind]string{
+		reflect.String: "string", reflect.Bool: "boolean, true or false", reflect.Slice: "array", reflect.Array: "array", reflect.Map: "object", reflect.Struct: "object",
+	}
+	return cmp.Or(words[t.Kind()], "number")
 }

@@ -105,7 +105,7 @@ func decodeOptions(b []byte, v any) error {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // its text shows no value but numbers
-		return invalid(wrong.Field, "must be a "+wrong.Type.String()+", not a "+wrong.Value)
+		return invalid(wrong.Field, "must be a "+jsonWord(wrong.Type)+", not a "+wrong.Value)
 	}
 	return invalid("", strings.TrimPrefix(err.Error(), "json: "))
 }

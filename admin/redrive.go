@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -128,11 +129,9 @@ type redriveAnswer struct {
 	Body   redriveJob
 }
 
-type redriveList struct {
-	Body struct {
-		Items []redriveJob `json:"items"`
-	}
-}
+type redriveList struct{ Body page[redriveJob] }
+
+type redrivesRequest struct{ Paged }
 
 // NamedRedrive is a request for one job.
 type NamedRedrive struct {
@@ -235,18 +234,35 @@ func (a *Admin) countLetters(ctx context.Context, s *delivery.Selection, record 
 	return nil
 }
 
-func (a *Admin) listRedrives(ctx context.Context, _ *struct{}) (*redriveList, error) {
+// listRedrives pages by the time when jobs were made: those made meanwhile come before
+// the first page, and those forgotten after the last.
+func (a *Admin) listRedrives(ctx context.Context, in *redrivesRequest) (*redriveList, error) {
+	before, after, isPlace := strings.Cut(in.Cursor, ".")
+	if in.Cursor != "" && !isPlace {
+		return nil, badCursor()
+	}
 	records, err := a.redrives.all(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := &redriveList{}
-	out.Body.Items = []redriveJob{}
-	for i := range records {
-		out.Body.Items = append(out.Body.Items, records[i].redriveJob)
+	out := &redriveList{page[redriveJob]{Items: []redriveJob{}}}
+	for _, record := range records {
+		at := record.StartedAt.UTC().Format(redriveCursor)
+		if in.Cursor != "" && (at > before || at == before && record.ID <= after) {
+			continue
+		}
+		if n := len(out.Body.Items); n == in.Limit {
+			last := &out.Body.Items[n-1]
+			out.Body.NextCursor = last.StartedAt.UTC().Format(redriveCursor) + "." + last.ID
+			break
+		}
+		out.Body.Items = append(out.Body.Items, record.redriveJob)
 	}
 	return out, nil
 }
+
+// redriveCursor has times sort as texts, without a dot.
+const redriveCursor = "20060102T150405,000000000"
 
 func (a *Admin) getRedrive(ctx context.Context, in *NamedRedrive) (*redriveAnswer, error) {
 	record, err := a.redrives.get(ctx, in.ID)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,7 +115,9 @@ func (r *redrives) all(ctx context.Context) ([]*redriveRecord, error) {
 			records = append(records, record)
 		}
 	}
-	slices.SortFunc(records, func(a, b *redriveRecord) int { return b.StartedAt.Compare(a.StartedAt) })
+	slices.SortFunc(records, func(a, b *redriveRecord) int {
+		return cmp.Or(b.StartedAt.Compare(a.StartedAt), cmp.Compare(a.ID, b.ID))
+	})
 	return records, ctx.Err()
 }
 

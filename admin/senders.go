@@ -39,7 +39,7 @@ func (a *Admin) senderRoutes(api huma.API) {
 	register(a, api, huma.Operation{
 		OperationID: "list-senders", Method: http.MethodGet, Path: "/v1/senders", Tags: []string{"Senders"},
 		Summary:     "List the senders that are alive",
-		Description: "Each subscription belongs to as many of them as its delivery.senders says. The list is that of one moment; while senders come and go, they may already do what the next one says.",
+		Description: "Each subscription belongs to as many of them as its delivery.senders says. The list is whole, and that of one moment; while senders come and go, they may already do what the next one says.",
 	}, a.senders)
 }
 

@@ -14,6 +14,7 @@ import (
 // eventsCmd is `jetpost events`.
 type eventsCmd struct {
 	List eventsListCmd `cmd:"" aliases:"ls" help:"Print events that were published."`
+	Show eventsShowCmd `cmd:"" aliases:"get" help:"Print an event, or its whole story."`
 	Tail eventsTailCmd `cmd:"" help:"Print events as they are published."`
 }
 

@@ -32,7 +32,8 @@ type commandLine struct {
 	Audit        auditCmd        `cmd:"" group:"Operation" help:"See who has changed what, and prove that the records of it are whole."`
 	Senders      sendersCmd      `cmd:"" group:"Operation" help:"List the senders that are alive, and what each of them works on."`
 	Schemas      schemasCmd      `cmd:"" group:"Operation" help:"Look at event types, check data, register domains of your own."`
-	Events       eventsCmd       `cmd:"" group:"Operation" help:"Read the event logs, past and present."`
+	Events       eventsCmd       `cmd:"" aliases:"event" group:"Operation" help:"Read the event logs, past and present."`
+	Explain      explainCmd      `cmd:"" group:"Operation" help:"Say which subscriptions want an event, and why."`
 	Publish      publishCmd      `cmd:"" group:"Sources" help:"Publish an event, or many from standard input."`
 	Git          gitCmd          `cmd:"" group:"Sources" help:"Publish the pushes to a git repository."`
 	Watch        watchCmd        `cmd:"" group:"Sources" help:"Publish what happens to the files of a folder."`

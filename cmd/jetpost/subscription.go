@@ -28,6 +28,7 @@ type subscriptionCmd struct {
 	Secret    subscriptionSecretCmd    `cmd:"" help:"Show the signing secrets of a subscription, for its receiver."`
 	Handshake subscriptionHandshakeCmd `cmd:"" help:"Ask a receiver again whether it wants the deliveries."`
 	Breaker   subscriptionBreakerCmd   `cmd:"" help:"Show whether deliveries are held back because the endpoint is down, or end that."`
+	Backlog   subscriptionBacklogCmd   `cmd:"" help:"Show how many deliveries wait, and since when."`
 	Test      subscriptionTestCmd      `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`
 }
 

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// The story of an event, and the explanation of one, as people and programs read them.
+func TestShowAndExplain(t *testing.T) {
+	t.Parallel()
+	s := newAPIServer(t)
+	s.cli("subscription", "create", "--url", "http://127.0.0.1:9000/a", "--id", "main", "--types", "artifact.deployed", "--exact", "subject=main").ok()
+	s.cli("subscription", "create", "--url", "http://127.0.0.1:9000/b", "--id", "dev", "--types", "artifact.deployed", "--exact", "subject=dev").ok()
+	const event = `{"specversion":"1.0","id":"e1","source":"/cli","type":"artifact.deployed","subject":"main","data":{}}`
+	file := tempFile(t, "event.json", event)
+
+	s.cli("explain", "--event", file).ok("would be refused", "main          yes", "dev           no", `it wants that subject is "dev", and it is "main"`)
+	s.cli("explain", "--event", file, "--subscription", "dev").ok(`✗ filters[0].exact.subject "dev"   subject "main"`)
+	var verdicts []struct {
+		ID string `json:"subscription_id"`
+	}
+	if err := json.Unmarshal([]byte(s.cli("explain", "--event", file, "--only", "matched", "-o", "json").ok().stdout), &verdicts); err != nil || len(verdicts) != 1 || verdicts[0].ID != "main" {
+		t.Errorf("got %v, %v", verdicts, err)
+	}
+	s.cli("explain").fails("git/42")
+	s.cli("explain", "git").fails("git/42")
+	s.cli("explain", "--event", tempFile(t, "broken.json", "{")).fails("not JSON")
+
+	s.cli("publish", "--type", "artifact.deployed", "--source", "/cli", "--subject", "main", "--id", "e2", "--data", artifact(2)).ok()
+	const place = "artifact/1"
+	s.cli("events", "show", place).ok(place, `"id":"e2"`)
+	s.cli("event", "show", place, "--story").ok("routed: waiting", "DOES NOT WANT IT", "dev")
+	s.cli("events", "show", "--source", "/cli", "--id", "e2", "--story", "--subscription", "dev").ok("not_matched", "filters[0].exact.subject")
+	s.cli("events", "show", "--source", "/cli", "--id", "e2", "-o", "json").ok(`"sequence": 1`)
+	s.cli("explain", place, "--subscription", "main").ok("main")
+	s.cli("events", "show").fails("--source and --id")
+	s.cli("events", "show", "artifact/999").fails("30 days")
+
+	s.cli("subscription", "backlog").ok("SUBSCRIPTION", "main", "dev")
+	s.cli("subscription", "backlog", "main").ok("closed")
+	s.cli("subscription", "backlog", "nobody").fails("nobody")
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+)
+
+// explainCmd is `jetpost explain`.
+type explainCmd struct {
+	apiFlags
+	outputFlag
+
+	Place        string `arg:"" optional:"" placeholder:"DOMAIN/SEQUENCE" help:"Explain an event that is stored, such as git/42."`
+	Event        string `env:"-" placeholder:"FILE" help:"Explain the event in this file, in CloudEvents' JSON format; - is standard input. It is not stored."`
+	Subscription string `env:"-" placeholder:"ID" help:"Only this subscription, with every clause of its filters."`
+	Only         string `env:"-" default:"" enum:",matched,unmatched" placeholder:"WHICH" help:"matched, or unmatched: only those."`
+}
+
+// Help is the long text of --help.
+func (c *explainCmd) Help() string {
+	return `Says for each subscription whether it wants an event, and which clause of its filters
+decides. Nothing is stored or delivered. Subscriptions are taken as they are now.
+
+  jetpost explain git/42
+  jetpost explain git/42 --subscription ci
+  jetpost explain --event push.json --only matched`
+}
+
+// Run explains it.
+func (c *explainCmd) Run(e *env) error {
+	if (c.Place == "") == (c.Event == "") {
+		return usageError{fmt.Errorf("say which event: the place of one that is stored, such as git/42, or --event FILE")}
+	}
+	body := map[string]any{}
+	if c.Place != "" {
+		domain, sequence, err := (&eventPlace{Place: c.Place}).split()
+		if err != nil {
+			return err
+		}
+		body["domain"], body["sequence"] = domain, json.Number(sequence)
+	} else {
+		event, err := c.readEvent(e)
+		if err != nil {
+			return err
+		}
+		body["event"] = event
+	}
+	if c.Subscription != "" {
+		body["subscription"] = c.Subscription
+	}
+	if c.Only != "" {
+		body["only"] = c.Only
+	}
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	return c.explain(e, api, body)
+}
+
+func (c *explainCmd) readEvent(e *env) (json.RawMessage, error) {
+	var text []byte
+	var err error
+	if c.Event == "-" {
+		text, err = io.ReadAll(e.stdin)
+	} else {
+		text, err = os.ReadFile(c.Event)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the event: %w", err)
+	}
+	if !json.Valid(text) {
+		return nil, fmt.Errorf("%s is not JSON: give an event in CloudEvents' JSON format", c.Event)
+	}
+	return text, nil
+}
+
+// explain asks for all pages.
+func (c *explainCmd) explain(e *env, api *client, body map[string]any) error {
+	var verdicts []json.RawMessage
+	var whole json.RawMessage
+	for cursor := ""; ; {
+		path := "/v1/explain?limit=500"
+		if cursor != "" {
+			path += "&cursor=" + cursor
+		}
+		if err := api.send(e.ctx, http.MethodPost, path, body, &whole); err != nil {
+			return err
+		}
+		var page struct {
+			Items      []json.RawMessage `json:"items"`
+			NextCursor string            `json:"next_cursor"`
+		}
+		if err := json.Unmarshal(whole, &page); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		verdicts = append(verdicts, page.Items...)
+		if cursor = page.NextCursor; cursor == "" {
+			break
+		}
+	}
+	if c.people() {
+		if err := printJudged(e, whole); err != nil {
+			return err
+		}
+	}
+	return showList(e, c.outputFlag, verdicts, "no subscription", func(found []explainedVerdict) error {
+		t := newTable(e.stdout, "SUBSCRIPTION", "WANTS IT", "WHY")
+		for i := range found {
+			wants := "no"
+			if found[i].Matched {
+				wants = "yes"
+			}
+			t.row(found[i].SubscriptionID, wants, found[i].Reason)
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		for i := range found {
+			for j := range found[i].Filters {
+				found[i].Filters[j].print(e.stdout, "  ")
+			}
+		}
+		return nil
+	})
+}
+
+// printJudged says what publishing the event would be answered.
+func printJudged(e *env, whole json.RawMessage) error {
+	var answer struct {
+		Event struct {
+			Type     string     `json:"type"`
+			ID       string     `json:"id"`
+			Source   string     `json:"source"`
+			Valid    bool       `json:"valid"`
+			Problems []apiField `json:"problems"`
+		} `json:"event"`
+	}
+	if err := json.Unmarshal(whole, &answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	verdict := "valid"
+	if !answer.Event.Valid {
+		verdict = "would be refused"
+	}
+	_, _ = fmt.Fprintf(e.stdout, "%s %s from %s: %s\n", shown(answer.Event.Type, shownField), shown(answer.Event.ID, shownField), shown(answer.Event.Source, shownField), verdict)
+	for _, one := range answer.Event.Problems {
+		_, _ = fmt.Fprintf(e.stdout, "  %s: %s\n", shown(one.Field, shownField), shown(one.Message, shownLine))
+	}
+	_, err := fmt.Fprintln(e.stdout)
+	return err
+}
+
+// explainedVerdict is a verdict, as the API answers.
+type explainedVerdict struct {
+	SubscriptionID string            `json:"subscription_id"`
+	Matched        bool              `json:"matched"`
+	Reason         string            `json:"reason"`
+	Filters        []explainedClause `json:"filters"`
+}
+
+type explainedClause struct {
+	Path    string `json:"path"`
+	Matched bool   `json:"matched"`
+	Wanted  string `json:"wanted"`
+	Values  []struct {
+		Name    string `json:"name"`
+		Value   string `json:"value"`
+		Missing bool   `json:"missing"`
+	} `json:"values"`
+	Clauses []explainedClause `json:"clauses"`
+}
+
+// print shows a clause and those inside, each with a mark:
+//
+//	✗ filters[0].any
+//	    ✗ filters[0].any[0].exact.subject "main"   subject "dev"
+func (c *explainedClause) print(w io.Writer, indent string) {
+	line := indent + "✗ " + shown(c.Path, shownLine)
+	if c.Matched {
+		line = indent + "✓ " + shown(c.Path, shownLine)
+	}
+	if c.Wanted != "" {
+		line += " " + shown(strconv.Quote(c.Wanted), shownLine)
+	}
+	for _, v := range c.Values {
+		value := strconv.Quote(v.Value)
+		if v.Missing {
+			value = "is missing"
+		}
+		line += "   " + shown(v.Name, shownField) + " " + shown(value, shownLine)
+	}
+	_, _ = fmt.Fprintln(w, line)
+	for i := range c.Clauses {
+		c.Clauses[i].print(w, indent+"    ")
+	}
+}
