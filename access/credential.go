@@ -75,12 +75,13 @@ func credential(r *http.Request, vendors bool) (text string, given, ok bool) {
 
 // writeProblem refuses a request as the native API does.
 func writeProblem(w http.ResponseWriter, status int, _, text string) {
-	body, _ := json.Marshal(struct { // strings and numbers always can
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	body := json.NewEncoder(w)
+	body.SetEscapeHTML(false) // people read it
+	_ = body.Encode(struct {  // strings and numbers always can
 		Title  string `json:"title"`
 		Status int    `json:"status"`
 		Detail string `json:"detail"`
 	}{http.StatusText(status), status, text})
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/schemas/operational"
+	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -66,6 +67,9 @@ type Config struct {
 	Events *operational.Publisher
 	// Tokens are those of the API. Default: none can be made or seen.
 	Tokens *access.Store
+	// Repositories is the registry of repositories, which the caller keeps running.
+	// Default: none can be registered or seen.
+	Repositories *repository.Registry
 	// Health is told whether the audit trail can be written. Default: nobody is.
 	Health *stream.Health
 }

@@ -89,6 +89,9 @@ func drives() map[string]drive {
 		"put-domain":    on("PUT", "/v1/domains/shop", shop(shopSchema)),
 		"delete-domain": with(func(f *fixture) { f.do("PUT", "/v1/domains/shop", shop(shopSchema)).want(http.StatusCreated) },
 			on("DELETE", "/v1/domains/shop", "")),
+		"put-repository": on("PUT", "/v1/repositories/libs", `{"class":"local"}`),
+		"delete-repository": with(func(f *fixture) { f.do("PUT", "/v1/repositories/libs", `{"class":"local"}`).want(http.StatusCreated) },
+			on("DELETE", "/v1/repositories/libs", "")),
 		"discard-dead-letter":  with(letter, on("POST", "/v1/dead-letters/1/discard", `{"reason":"too old"}`)),
 		"discard-dead-letters": with(letter, on("POST", "/v1/dead-letters/discard", `{"all":true,"reason":"too old"}`)),
 		"redrive-dead-letter":  with(letter, on("POST", "/v1/dead-letters/1/redrive", "")),
@@ -195,6 +198,7 @@ func TestUnchanged(t *testing.T) {
 	const path = "/v1/subscriptions/ci"
 	shown := string(f.do("GET", path, "").want(http.StatusOK).body)
 	f.do("PUT", "/v1/domains/shop", shop(shopSchema)).want(http.StatusCreated)
+	f.do("PUT", "/v1/repositories/libs", `{"class":"remote","package_type":"npm"}`).want(http.StatusCreated)
 	for _, again := range []struct{ method, path, body string }{
 		{"PUT", path, body},
 		{"PUT", path, shown},
@@ -207,6 +211,7 @@ func TestUnchanged(t *testing.T) {
 		{"PATCH", path + "?dry_run=true", `{"description":"x"}`},
 		{"POST", "/v1/subscriptions?dry_run=true", subscriptionNamed("cd")},
 		{"PUT", "/v1/domains/shop", shop(shopSchema)},
+		{"PUT", "/v1/repositories/libs", `{"class":"remote"}`},
 		{"PUT", "/v1/domains/shop?dry_run=true", shop(`{"type":"object"}`)},
 		{"POST", "/v1/redrives", `{"dry_run":true}`},
 		{"POST", "/v1/dead-letters/discard", `{"all":true}`},
@@ -219,8 +224,8 @@ func TestUnchanged(t *testing.T) {
 			t.Errorf("%s %s: got ETag %s, want %s: %s", again.method, again.body, got, tag, r.body)
 		}
 	}
-	if got := f.trail(); len(got) != records+1 { // the domain
-		t.Errorf("got %d records, want %d: %+v", len(got), records+1, got[records:])
+	if got := f.trail(); len(got) != records+2 { // the domain and the repository
+		t.Errorf("got %d records, want %d: %+v", len(got), records+2, got[records:])
 	}
 	// What follows is the second event that there is.
 	f.do("POST", path+"/pause", "").want(http.StatusOK)

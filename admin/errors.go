@@ -20,6 +20,7 @@ import (
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -108,6 +109,10 @@ func meanings() []meaning {
 		{schemas.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
 		{schemas.ErrReserved, http.StatusConflict, ""},
 		{schemas.ErrHasEvents, http.StatusConflict, "wait until they have aged out, or leave the domain as it is"},
+		{repository.ErrClass, http.StatusConflict, "delete it and register it again"},
+		{repository.ErrConflict, http.StatusConflict, "repeat the change"},
+		{repository.ErrInvalid, http.StatusUnprocessableEntity, ""},
+		{errNoRepositories, http.StatusServiceUnavailable, ""},
 		{stream.ErrStopped, http.StatusServiceUnavailable, ""},
 		{errPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"},
 		{errDisabled, http.StatusConflict, "resume it first"},

@@ -23,6 +23,7 @@ import (
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/streamtest"
 	"github.com/jetpost/jetpost/subscription"
@@ -72,12 +73,15 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 	f.store = subscription.NewStore(f.js, f.layout, keyring, log)
 	f.view = subscription.NewView(subscription.ViewConfig{}, f.js, f.layout, keyring, log)
 	ctx, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
-	ended := make(chan error, 2)
+	repositories := repository.New(f.js, f.layout, log)
+	ended := make(chan error, 3)
 	go func() { ended <- f.view.Run(ctx) }()
+	go func() { ended <- repositories.Run(ctx) }()
 	tb.Cleanup(func() {
 		stop()
-		<-ended
-		<-ended
+		for range cap(ended) {
+			<-ended
+		}
 	})
 	egress, err := subscription.NewEgress(subscription.EgressConfig{
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
@@ -88,7 +92,7 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cfg := Config{Version: "test"}
+	cfg := Config{Version: "test", Repositories: repositories}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -36,6 +36,9 @@ const (
 	actionMakeToken   = "token.create"
 	actionChangeToken = "token.change"
 	actionRevokeToken = "token.revoke"
+
+	actionPutRepository = "repository.put"
+	actionDelRepository = "repository.delete"
 )
 
 // Record puts r on the audit trail, with the one who makes the request of ctx as its

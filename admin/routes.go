@@ -32,6 +32,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.explainRoutes(api)
 	a.typeRoutes(api)
 	a.domainRoutes(api)
+	a.repositoryRoutes(api)
 	a.auditRoutes(api)
 	a.tokenRoutes(api)
 	document, err := describe(api)
@@ -129,6 +130,7 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[storyBody]():           "Story",
 		reflect.TypeFor[told]():                "StoryPart",
 		reflect.TypeFor[TokenSummary]():        "Token",
+		reflect.TypeFor[RepositorySummary]():   "Repository",
 		reflect.TypeFor[delivery.Attempt]():    "Attempt",
 		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
 		reflect.TypeFor[audit.Entry]():         "AuditEntry",

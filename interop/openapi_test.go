@@ -244,6 +244,7 @@ func TestOpenAPI(t *testing.T) {
 	c.driveDomains(t)
 	c.driveAudit(t)
 	c.driveTokens(t)
+	c.driveRepositories(t)
 	c.driveErrors(t)
 	for _, r := range c.routes {
 		if !c.driven[r.id] {
@@ -416,4 +417,19 @@ func (c *contract) driveErrors(t *testing.T) {
 	if list, _ := wrong["errors"].([]any); len(list) < 2 {
 		t.Errorf("wrong fields are answered with %v", wrong)
 	}
+}
+
+func (c *contract) driveRepositories(t *testing.T) {
+	t.Helper()
+	const path = "/v1/repositories"
+	stored := c.drive(t, "put-repository", path+"/npm", `{"class":"remote","package_type":"npm"}`, http.StatusCreated)
+	revision, _ := stored["revision"].(json.Number)
+	c.drive(t, "put-repository", path+"/npm", `{"class":"remote"}`, http.StatusOK, "If-Match", `"`+revision.String()+`"`)
+	c.drive(t, "put-repository", path+"/npm", `{"class":"local"}`, http.StatusConflict)
+	c.drive(t, "put-repository", path+"/libs", `{}`, http.StatusUnprocessableEntity)
+	c.drive(t, "list-repositories", path+"?class=remote&package_type=npm&q=NP&limit=1", nil, http.StatusOK)
+	c.drive(t, "get-repository", path+"/npm", nil, http.StatusOK)
+	c.drive(t, "delete-repository", path+"/npm", nil, http.StatusPreconditionFailed, "If-Match", `"1000000"`)
+	c.drive(t, "delete-repository", path+"/npm", nil, http.StatusNoContent)
+	c.drive(t, "get-repository", path+"/npm", nil, http.StatusNotFound)
 }

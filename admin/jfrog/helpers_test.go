@@ -47,12 +47,12 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &site{installation: in, admin: in.Admin(admin.Config{Version: "test", Proxies: proxies}, subscription.EgressConfig{
+	registry := repository.New(in.JS, in.Layout, in.Log)
+	in.Run(registry.Run)
+	s := &site{installation: in, admin: in.Admin(admin.Config{Version: "test", Proxies: proxies, Repositories: registry}, subscription.EgressConfig{
 		AllowHTTP: true,
 		Lookup:    func(context.Context, string) ([]netip.Addr, error) { return nil, errLookup },
 	})}
-	registry := repository.New(in.JS, in.Layout, in.Log)
-	in.Run(registry.Run)
 	cfg := jfrog.Config{Proxies: proxies.Keys()}
 	for _, c := range change {
 		c(&cfg)

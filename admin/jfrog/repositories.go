@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/schemas/repository"
 )
 
@@ -16,12 +15,8 @@ const (
 	textNoRepository = "Repository does not exist"
 )
 
-// The actions that the audit trail has from this package.
-const (
-	actionPutRepository = "repository.put"
-	actionDelRepository = "repository.delete"
-	actionPutOrigin     = "base_url.put"
-)
+// actionPutOrigin is what the audit trail has from this package itself.
+const actionPutOrigin = "base_url.put"
 
 // repositoryRoutes are those of the registry: what clients write comes back, and of all
 // of it jetpost uses the key, the class and the package type.
@@ -108,22 +103,6 @@ func readRepository(body []byte, key string, found *problems) *repository.Reposi
 	return r
 }
 
-// recorded does what changes a repository, once it is on the audit trail.
-func (j *API) recorded(ctx context.Context, action, key string, after *repository.Repository, change func() error) error {
-	r := audit.Record{Action: action, Target: "repositories/" + key}
-	if before, ok := j.repositories.Current().Get(key); ok {
-		r.Before = stateOfRepository(&before)
-	}
-	if after != nil {
-		r.After = stateOfRepository(after)
-	}
-	return j.admin.Record(ctx, r, change)
-}
-
-func stateOfRepository(r *repository.Repository) json.RawMessage {
-	return audit.State(map[string]string{"key": r.Key, "class": string(r.Class), "package_type": r.PackageType})
-}
-
 // putRepository creates, as clients do; again with the same class it replaces, so that
 // a repeated request is answered like the first.
 func (j *API) putRepository(ctx context.Context, r *http.Request) (answer, error) {
@@ -154,14 +133,13 @@ func (j *API) writeRepository(ctx context.Context, key string, body []byte, crea
 	if err := found.err(); err != nil {
 		return false, err
 	}
-	change := func(old *repository.Repository) (*repository.Repository, error) {
+	_, err = j.admin.ChangeRepository(ctx, key, func(old *repository.Repository) (*repository.Repository, error) {
 		created = old == nil
 		if old == nil {
 			if !create {
 				return nil, repository.ErrNotFound
 			}
-			next := *sent
-			return &next, nil
+			return sent, nil
 		}
 		next := *sent
 		if next.Class == "" {
@@ -170,15 +148,14 @@ func (j *API) writeRepository(ctx context.Context, key string, body []byte, crea
 		if next.PackageType == "" {
 			next.PackageType = old.PackageType
 		}
-		if next.Class != old.Class {
+		if next.Class != old.Class && next.Class.Valid() {
 			return nil, &refusal{http.StatusBadRequest, "repository '" + key + "' exists and is " + string(old.Class) + ": its class cannot be changed"}
 		}
 		if !create {
 			next.Document = merge(old.Document, next.Document)
 		}
 		return &next, nil
-	}
-	err = j.recorded(ctx, actionPutRepository, key, sent, func() error { return j.repositories.Change(ctx, key, change) })
+	})
 	return created, err
 }
 
@@ -202,9 +179,7 @@ func merge(document, changes json.RawMessage) json.RawMessage {
 
 func (j *API) deleteRepository(ctx context.Context, r *http.Request) (answer, error) {
 	key := r.PathValue("key")
-	err := j.recorded(ctx, actionDelRepository, key, nil, func() error {
-		return j.repositories.Change(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
-	})
+	_, err := j.admin.ChangeRepository(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
 	if err != nil {
 		return answer{}, err
 	}

@@ -36,6 +36,8 @@ func needOf() map[string]access.Need {
 		"list-event-types": access.NeedEvents, "get-event-type": access.NeedEvents, "validate-data": access.NeedEvents,
 		"list-domains": access.NeedRead, "get-domain": access.NeedRead, "put-domain": access.NeedOperate, "delete-domain": access.NeedOperate,
 
+		"list-repositories": access.NeedRead, "get-repository": access.NeedRead, "put-repository": access.NeedOperate, "delete-repository": access.NeedOperate,
+
 		"list-audit-records": access.NeedRead, "get-audit-record": access.NeedRead, "get-audit-head": access.NeedRead, "export-audit-records": access.NeedRead,
 		"get-backlog": access.NeedRead, "list-backlogs": access.NeedRead,
 
@@ -176,7 +178,7 @@ func TestAuthorization(t *testing.T) {
 	}
 	holders = append(holders, holder{"expired", expired, ""}, holder{"revoked", revoked, ""})
 
-	values := strings.NewReplacer("{id}", "nobody", "{sequence}", "7", "{delivery_id}", "dlv_nobody", "{type}", "git.push", "{name}", "nobody", "{domain}", "git")
+	values := strings.NewReplacer("{id}", "nobody", "{sequence}", "7", "{delivery_id}", "dlv_nobody", "{type}", "git.push", "{name}", "nobody", "{key}", "nobody", "{domain}", "git")
 	routes := append(documentedRoutes(t, s), extraRoutes()...)
 	slices.SortFunc(routes, func(a, b guardedRoute) int { return strings.Compare(a.name, b.name) })
 	for _, route := range routes {
@@ -209,7 +211,7 @@ func TestAuthorization(t *testing.T) {
 	}
 	// What does not ask for a token.
 	for path, status := range map[string]int{
-		"/openapi.json": 200, "/livez": 200, "/readyz": 200, "/metrics": 200, "/v1/handshakes/nobody/nothing": 404, "/": 404,
+		"/openapi.json": 200, "/livez": 200, "/readyz": 200, "/metrics": 200, "/v1/handshakes/nobody/nothing": 404, "/": 200, "/nothing": 404,
 	} {
 		if r, body := s.request(t, http.MethodGet, path, "", ""); r.StatusCode != status {
 			t.Errorf("GET %s without a token: got %d %s, want %d", path, r.StatusCode, body, status)

@@ -81,7 +81,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	api, err := admin.New(admin.Config{Heartbeat: 50 * time.Millisecond, Tokens: access.NewStore(s.js, s.layout, tokens, zap.NewNop())}, s.js, s.layout, store, view, egress, live, zap.NewNop(), prometheus.NewRegistry())
+	api, err := admin.New(admin.Config{Heartbeat: 50 * time.Millisecond, Tokens: access.NewStore(s.js, s.layout, tokens, zap.NewNop()), Repositories: repositories}, s.js, s.layout, store, view, egress, live, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -100,6 +100,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	}
 	s.pass = mux.ServeHTTP
 	admin.MountHealth(mux, nats.Conn(), view, prometheus.NewRegistry())
+	admin.MountRoot(mux, true)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		intercept := s.intercept

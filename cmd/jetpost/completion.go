@@ -311,6 +311,13 @@ func (c *client) known(ctx context.Context, kind, prefix string) []string {
 		path = "/v1/event-types"
 	case "redrive":
 		path = "/v1/redrives"
+	case "token":
+		path = "/v1/tokens"
+		query.Set("limit", "500")
+	case "repository":
+		path = "/v1/repositories"
+		query.Set("limit", "500")
+		query.Set("q", prefix)
 	default:
 		return nil
 	}
@@ -323,6 +330,10 @@ func (c *client) known(ctx context.Context, kind, prefix string) []string {
 			Domain      string    `json:"domain"`
 			Description string    `json:"description"`
 			StartedAt   time.Time `json:"started_at"`
+			Name        string    `json:"name"`
+			Role        string    `json:"role"`
+			Key         string    `json:"key"`
+			Class       string    `json:"class"`
 		} `json:"items"`
 	}
 	if raw := json.RawMessage(nil); c.get(ctx, path, query, &raw) != nil || json.Unmarshal(raw, &page) != nil {
@@ -339,6 +350,10 @@ func (c *client) known(ctx context.Context, kind, prefix string) []string {
 			if !slices.Contains(found, item.Domain) {
 				found = append(found, item.Domain)
 			}
+		case "token":
+			found = append(found, item.ID+"\t"+item.Role+", "+item.Name)
+		case "repository":
+			found = append(found, item.Key+"\t"+item.Class)
 		case "redrive":
 			found = append(found, item.ID+"\t"+item.State+", started "+clock(item.StartedAt))
 		}

@@ -39,7 +39,7 @@ type eventsShowCmd struct {
 	eventPlace
 
 	Story        bool   `env:"-" help:"What has become of it: for each subscription whether it wants the event and why, every attempt, and where the delivery is."`
-	Subscription string `env:"-" placeholder:"ID" help:"With --story: only this subscription, with every attempt."`
+	Subscription string `env:"-" complete:"subscription" placeholder:"ID" help:"With --story: only this subscription, with every attempt."`
 }
 
 // Help is the long text of --help.

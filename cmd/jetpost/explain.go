@@ -16,7 +16,7 @@ type explainCmd struct {
 
 	Place        string `arg:"" optional:"" placeholder:"DOMAIN/SEQUENCE" help:"Explain an event that is stored, such as git/42."`
 	Event        string `env:"-" placeholder:"FILE" help:"Explain the event in this file, in CloudEvents' JSON format; - is standard input. It is not stored."`
-	Subscription string `env:"-" placeholder:"ID" help:"Only this subscription, with every clause of its filters."`
+	Subscription string `env:"-" complete:"subscription" placeholder:"ID" help:"Only this subscription, with every clause of its filters."`
 	Only         string `env:"-" default:"" enum:",matched,unmatched" placeholder:"WHICH" help:"matched, or unmatched: only those."`
 }
 

@@ -28,6 +28,7 @@ type commandLine struct {
 	Attempts     attemptsCmd     `cmd:"" group:"Operation" help:"List or follow the requests that were made."`
 	Deadletters  deadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List, show, redrive and discard deliveries that were given up."`
 	Redeliver    redeliverCmd    `cmd:"" group:"Operation" help:"Make one more attempt of a delivery."`
+	Repository   repositoryCmd   `cmd:"" aliases:"repo" group:"Operation" help:"Say of what class the repositories are that events are about."`
 	Token        tokenCmd        `cmd:"" group:"Operation" help:"Make, list and revoke the tokens of the API."`
 	Audit        auditCmd        `cmd:"" group:"Operation" help:"See who has changed what, and prove that the records of it are whole."`
 	Senders      sendersCmd      `cmd:"" group:"Operation" help:"List the senders that are alive, and what each of them works on."`

@@ -151,7 +151,7 @@ func rawJSON(v any) (json.RawMessage, error) {
 	if err := encoder.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode the result: %w", err)
 	}
-	return b.Bytes(), nil
+	return bytes.TrimSpace(b.Bytes()), nil
 }
 
 // printIndented prints JSON as it is, but for white space.

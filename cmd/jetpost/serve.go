@@ -262,6 +262,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	admin.MountHealth(mux, shared, view, reg,
 		admin.Check{Name: "catalogue", Run: func(ctx context.Context) error { _, err := catalogue.Sync(ctx); return err }},
 		admin.Check{Name: "storage", Run: func(ctx context.Context) error { return errors.Join(natsHealth(ctx), storage.Check(ctx)) }})
+	admin.MountRoot(mux, c.has(roleAdmin))
 	services.Go(func() error { return serveHTTP(ctx, listener, mux, log) })
 
 	url := "http://" + listener.Addr().String()

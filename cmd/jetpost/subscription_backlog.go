@@ -14,7 +14,7 @@ type subscriptionBacklogCmd struct {
 	apiFlags
 	outputFlag
 
-	ID    string `arg:"" optional:"" help:"Which subscription. Default: those with most that waits."`
+	ID    string `arg:"" optional:"" complete:"subscription" help:"Which subscription. Default: those with most that waits."`
 	Sort  string `env:"-" default:"waiting" enum:"waiting,oldest" placeholder:"ORDER" help:"Of a list: waiting, most first; or oldest, what has waited longest first."`
 	Limit int    `short:"n" env:"-" default:"50" placeholder:"N" help:"How many to list, up to 500."`
 }

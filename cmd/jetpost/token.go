@@ -200,7 +200,7 @@ type tokenShowCmd struct {
 	apiFlags
 	outputFlag
 
-	ID string `arg:"" optional:"" help:"Which token. Default: the one that this command uses."`
+	ID string `arg:"" optional:"" complete:"token" help:"Which token. Default: the one that this command uses."`
 }
 
 // Help is the long text of --help.
@@ -238,7 +238,7 @@ type tokenUpdateCmd struct {
 	apiFlags
 	outputFlag
 
-	ID      string        `arg:"" help:"Which token."`
+	ID      string        `arg:"" complete:"token" help:"Which token."`
 	Name    string        `env:"-" placeholder:"TEXT" help:"Its new name."`
 	TTL     time.Duration `name:"ttl" env:"-" placeholder:"DURATION" help:"After how long from now it stops working."`
 	Expires string        `env:"-" placeholder:"TIME" help:"When it stops working: 2027-01-31T12:00:00Z, or never."`
@@ -296,7 +296,7 @@ type tokenRevokeCmd struct {
 	apiFlags
 	outputFlag
 
-	IDs   []string `arg:"" name:"id" help:"Which tokens."`
+	IDs   []string `arg:"" name:"id" complete:"token" help:"Which tokens."`
 	Force bool     `env:"-" help:"Also the token in use."`
 }
 

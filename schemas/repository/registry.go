@@ -87,37 +87,68 @@ const (
 // It is called again when somebody else was faster. Its errors are returned as they are.
 type Change func(old *Repository) (*Repository, error)
 
-// Change changes a repository, and returns when it is stored and known here. ErrInvalid, ErrNotFound
-// for the deletion of one that is not there.
+// Change changes a repository, and returns when it is stored and known here. ErrInvalid,
+// ErrClass for another class, ErrNotFound for the deletion of one that is not there. What
+// change leaves as it was is not stored again, and keeps its revision.
 func (r *Registry) Change(ctx context.Context, key string, change Change) error {
-	return r.try(ctx, "repository "+key, func(ctx context.Context, kv jetstream.KeyValue, table *Table) error {
+	_, err := r.ChangeWithin(ctx, key, change, func(_, _ *Repository, write func() error) error { return write() })
+	return err
+}
+
+// ChangeWithin is Change for who has something to do around each write: within is
+// called with the repository before and after it, nil where there is none, which it must
+// not change; it has to call write, and returns its error. It is not called when there
+// is nothing to write. The repository that is stored then is returned, nil after a
+// deletion.
+func (r *Registry) ChangeWithin(ctx context.Context, key string, change Change,
+	within func(before, after *Repository, write func() error) error,
+) (stored *Repository, err error) {
+	err = r.try(ctx, "repository "+key, func(ctx context.Context, kv jetstream.KeyValue, table *Table) error {
 		var old *Repository
 		revision := uint64(0)
 		if known, ok := table.Get(key); ok {
 			old, revision = &known, known.revision
 		}
-		next, err := change(old)
+		stored, err = change(old)
 		switch {
 		case err != nil:
 			return err
-		case next == nil && old == nil:
+		case stored == nil && old == nil:
 			return fmt.Errorf("repository %q: %w", key, ErrNotFound)
-		case next == nil:
-			return kv.Delete(ctx, stream.RepositoryRecord(key), jetstream.LastRevision(revision))
+		case stored == nil:
+			return within(old, nil, func() error { return kv.Delete(ctx, stream.RepositoryRecord(key), jetstream.LastRevision(revision)) })
 		}
-		next.Key = key
+		next := *stored
+		next.Key, next.revision = key, revision
+		stored = &next
 		if err := next.validate(); err != nil {
 			return err
 		}
-		value, err := encode(next)
-		if err != nil {
+		value, err := encode(&next)
+		switch {
+		case err != nil:
 			return fmt.Errorf("repository %s: document: %w", key, ErrInvalid)
-		}
-		if len(value) > stream.MaxRepository {
+		case len(value) > stream.MaxRepository:
 			return fmt.Errorf("repository %s: %w: it takes %d bytes, at most %d are allowed", key, ErrInvalid, len(value), stream.MaxRepository)
+		case old != nil && old.Class != next.Class:
+			return fmt.Errorf("%w: it is %s", ErrClass, old.Class)
+		case old != nil && next.is(old):
+			return nil
 		}
-		return put(ctx, kv, stream.RepositoryRecord(key), value, revision)
+		return within(old, stored, func() error {
+			next.revision, err = put(ctx, kv, stream.RepositoryRecord(key), value, revision)
+			return err
+		})
 	})
+	if err != nil {
+		return nil, err
+	}
+	return stored, nil
+}
+
+// is reports whether it says the same as other.
+func (r *Repository) is(other *Repository) bool {
+	return r.Key == other.Key && r.Class == other.Class && r.PackageType == other.PackageType && bytes.Equal(r.Document, other.Document)
 }
 
 // encode keeps the document as it is, which json.Marshal would escape for HTML.
@@ -138,19 +169,17 @@ func (r *Registry) SetOrigin(ctx context.Context, origin string) error {
 		if table.Origin == origin {
 			return nil
 		}
-		return put(ctx, kv, stream.RepositoriesOrigin, []byte(origin), table.originRevision)
+		_, err := put(ctx, kv, stream.RepositoriesOrigin, []byte(origin), table.originRevision)
+		return err
 	})
 }
 
-// put writes a value over the revision that is known, 0: none.
-func put(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, revision uint64) error {
-	var err error
+// put writes a value over the revision that is known, 0: none. It returns the new one.
+func put(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, revision uint64) (uint64, error) {
 	if revision == 0 {
-		_, err = kv.Create(ctx, key, value)
-	} else {
-		_, err = kv.Update(ctx, key, value, revision)
+		return kv.Create(ctx, key, value)
 	}
-	return err
+	return kv.Update(ctx, key, value, revision)
 }
 
 // try calls write with what is stored now, again while others change it at the same

@@ -151,3 +151,56 @@ func TestChangedByMany(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// What changes nothing is not stored again, a class stays what it is, and who does
+// something around a write sees what was and what will be.
+func TestChangeWithin(t *testing.T) {
+	t.Parallel()
+	r := open(t, start(t))
+	var seen []string
+	within := func(before, after *repository.Repository, write func() error) error {
+		name := func(r *repository.Repository) string {
+			if r == nil {
+				return "none"
+			}
+			return r.PackageType
+		}
+		seen = append(seen, name(before)+" to "+name(after))
+		return write()
+	}
+	holds := func(what string) repository.Change {
+		return func(*repository.Repository) (*repository.Repository, error) {
+			return &repository.Repository{Class: repository.Local, PackageType: what}, nil
+		}
+	}
+	revisions := map[uint64]bool{}
+	for _, what := range []string{"npm", "npm", "maven"} {
+		stored, err := r.ChangeWithin(t.Context(), "libs", holds(what), within)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now, ok := r.Current().Get("libs"); !ok || now.Revision() != stored.Revision() || now.PackageType != what {
+			t.Errorf("stored is %+v, known %+v", stored, now)
+		}
+		revisions[stored.Revision()] = true
+	}
+	if len(revisions) != 2 {
+		t.Errorf("got revisions %v, want two", revisions)
+	}
+	if _, err := r.ChangeWithin(t.Context(), "libs", set(repository.Remote), within); !errors.Is(err, repository.ErrClass) {
+		t.Errorf("another class: got %v", err)
+	}
+	if stored, err := r.ChangeWithin(t.Context(), "libs", gone, within); err != nil || stored != nil {
+		t.Errorf("deletion: got %+v, %v", stored, err)
+	}
+	if got, want := strings.Join(seen, ", "), "none to npm, npm to maven, maven to none"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	refuse := errors.New("not recorded")
+	if _, err := r.ChangeWithin(t.Context(), "libs", holds("npm"), func(_, _ *repository.Repository, _ func() error) error { return refuse }); !errors.Is(err, refuse) {
+		t.Errorf("got %v", err)
+	}
+	if _, ok := r.Current().Get("libs"); ok {
+		t.Error("it is registered although what is around the write has refused")
+	}
+}

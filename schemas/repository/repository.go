@@ -36,6 +36,9 @@ const cacheSuffix = "-cache"
 var (
 	ErrNotFound = errors.New("repository not found")
 	ErrConflict = errors.New("repository was changed by somebody else")
+	// ErrClass is that of a change of the class, which the events of the repository
+	// that are stored already have been given.
+	ErrClass = errors.New("its class cannot be changed")
 	// ErrInvalid is wrapped by the errors that say what is wrong with a repository or
 	// a base URL.
 	ErrInvalid = errors.New("not valid")
@@ -54,6 +57,9 @@ type Repository struct {
 	revision uint64
 }
 
+// Revision is what changes with every change of the repository; 0: it is not stored.
+func (r *Repository) Revision() uint64 { return r.revision }
+
 var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$`)
 
 // validKey reports whether a repository can have a key.
@@ -63,12 +69,19 @@ func (r *Repository) validate() error {
 	if !validKey(r.Key) {
 		return fmt.Errorf("repository key: %w: use 1 to 64 letters, digits, dashes, underscores and dots", ErrInvalid)
 	}
-	switch r.Class {
-	case Local, Remote, Virtual, Federated:
-		return nil
-	default:
+	if !r.Class.Valid() {
 		return fmt.Errorf("class of repository %s: %w: use %s, %s, %s or %s", r.Key, ErrInvalid, Local, Remote, Virtual, Federated)
 	}
+	return nil
+}
+
+// Valid reports whether there is such a class.
+func (c Class) Valid() bool {
+	switch c {
+	case Local, Remote, Virtual, Federated:
+		return true
+	}
+	return false
 }
 
 // CheckOrigin reports what is wrong with a base URL. Empty is none, and allowed.

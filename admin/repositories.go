@@ -1,0 +1,255 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/schemas/repository"
+)
+
+// repositoriesPath is where the repositories are that events can be about.
+const repositoriesPath = "/v1/repositories"
+
+var errNoRepositories = errors.New("this server has no registry of repositories")
+
+// A RepositorySummary is a repository of the registry. Like other parts of answers it is
+// exported because huma looks only into embedded types that are.
+type RepositorySummary struct {
+	Key         string           `json:"key" doc:"What events call it: data.repo_key."`
+	Class       repository.Class `json:"class" enum:"local,remote,virtual,federated" doc:"Of what class it is. Events of name-cache are of the remote repository name."`
+	PackageType string           `json:"package_type,omitempty" doc:"What it holds; missing: not known."`
+	Revision    uint64           `json:"revision" doc:"Changes with every change; the ETag."`
+}
+
+func showRepository(r *repository.Repository) RepositorySummary {
+	return RepositorySummary{Key: r.Key, Class: r.Class, PackageType: r.PackageType, Revision: r.Revision()}
+}
+
+// repositoryOptions is the body with which a repository is registered.
+type repositoryOptions struct {
+	Class       repository.Class `json:"class" required:"true" enum:"local,remote,virtual,federated" doc:"Of what class it is. It never changes: delete the repository and register it again." example:"local"`
+	PackageType *string          `json:"package_type,omitempty" maxLength:"64" doc:"What it holds. Default: what is known already." example:"generic"`
+}
+
+// NamedRepository is a request for one repository.
+type NamedRepository struct {
+	Key string `path:"key" maxLength:"64" doc:"The key of the repository: 1 to 64 letters, digits, dashes, underscores and dots." example:"libs-release"`
+}
+
+type listRepositoriesRequest struct {
+	Paged
+	Class       string `query:"class" enum:"local,remote,virtual,federated" doc:"Only repositories of this class."`
+	PackageType string `query:"package_type" maxLength:"64" doc:"Only repositories that hold this." example:"docker"`
+	Query       string `query:"q" maxLength:"64" doc:"Only repositories with this text in their key, in whatever case."`
+}
+
+type putRepositoryRequest struct {
+	NamedRepository
+	RawJSON
+
+	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the repository still has this ETag, or with * if there is one; otherwise 412."`
+}
+
+type deleteRepositoryRequest struct {
+	NamedRepository
+
+	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the repository still has this ETag; otherwise 412."`
+}
+
+type repositoryPage struct{ Body page[RepositorySummary] }
+
+type oneRepository struct {
+	ETag string `header:"ETag" doc:"The revision, for If-Match."`
+	Body RepositorySummary
+}
+
+type storedRepository struct {
+	Status int
+	ETag   string `header:"ETag" doc:"The revision, for If-Match."`
+	Body   RepositorySummary
+}
+
+// repositoryRoutes are those of the registry of repositories, which the JFrog Platform's
+// API keeps as well.
+func (a *Admin) repositoryRoutes(api huma.API) {
+	tags := []string{"Repositories"}
+	register(a, api, huma.Operation{
+		OperationID: "list-repositories", Method: http.MethodGet, Path: repositoriesPath, Tags: tags,
+		Summary:     "List the repositories that are registered",
+		Description: "By key. Payloads do not say of what class a repository is: filters of JFrog's criteria such as anyRemote, and jetpost watch, ask this registry.",
+	}, a.listRepositories)
+	register(a, api, huma.Operation{
+		OperationID: "get-repository", Method: http.MethodGet, Path: repositoriesPath + "/{key}", Tags: tags,
+		Summary: "Show a repository",
+	}, a.getRepository)
+	registerBody[repositoryOptions](a, api, huma.Operation{
+		OperationID: "put-repository", Method: http.MethodPut, Path: repositoriesPath + "/{key}", Tags: tags,
+		Summary: "Register a repository, or say what it holds", Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
+		Description: "Events that are published afterwards are of its class. What the JFrog Platform's API has stored of it beside stays as it is.",
+	}, true, a.putRepository)
+	register(a, api, huma.Operation{
+		OperationID: "delete-repository", Method: http.MethodDelete, Path: repositoriesPath + "/{key}", Tags: tags,
+		Summary: "Take a repository from the registry", DefaultStatus: http.StatusNoContent,
+		Description: "Events of a repository that is not registered count as those of a local one.",
+	}, a.deleteRepository)
+}
+
+// ChangeRepository makes of a repository of the registry what change says, with a record
+// on the audit trail. It is the one way to change the registry, for compatible APIs too.
+// The errors are those of Registry.ChangeWithin, and audit.ErrNotRecorded.
+func (a *Admin) ChangeRepository(ctx context.Context, key string, change repository.Change) (*repository.Repository, error) {
+	if a.cfg.Repositories == nil {
+		return nil, errNoRepositories
+	}
+	return a.cfg.Repositories.ChangeWithin(ctx, key, change, func(before, after *repository.Repository, write func() error) error {
+		record := audit.Record{Action: actionPutRepository, Target: "repositories/" + key, Before: repositoryState(before), After: repositoryState(after)}
+		switch {
+		case after == nil:
+			record.Action = actionDelRepository
+		case before != nil && before.PackageType != after.PackageType:
+			record.Changed = []string{"package_type"} // and that of the document is seen by its hash
+		}
+		return a.Record(ctx, record, write)
+	})
+}
+
+// repositoryState is a repository as a record shows it. The document of a compatible API
+// is left to that: of it there is the hash, so that a change shows.
+func repositoryState(r *repository.Repository) json.RawMessage {
+	if r == nil {
+		return nil
+	}
+	state := struct {
+		Key         string           `json:"key"`
+		Class       repository.Class `json:"class"`
+		PackageType string           `json:"package_type,omitempty"`
+		Document    string           `json:"document,omitempty"`
+	}{r.Key, r.Class, r.PackageType, ""}
+	if len(r.Document) > 0 {
+		state.Document = audit.Hash(r.Document)
+	}
+	return audit.State(state)
+}
+
+func (a *Admin) repositories(ctx context.Context) (*repository.Table, error) {
+	if a.cfg.Repositories == nil {
+		return nil, errNoRepositories
+	}
+	return a.cfg.Repositories.Sync(ctx)
+}
+
+func (a *Admin) listRepositories(ctx context.Context, in *listRepositoriesRequest) (*repositoryPage, error) {
+	if in.Cursor != "" && !repository.ValidKey(in.Cursor) {
+		return nil, badCursor()
+	}
+	table, err := a.repositories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := table.All()
+	sort.Slice(all, func(i, j int) bool { return all[i].Key < all[j].Key })
+	all = all[sort.Search(len(all), func(i int) bool { return all[i].Key > in.Cursor }):]
+	out := &repositoryPage{}
+	out.Body.Items = []RepositorySummary{}
+	for i := range all {
+		if !in.wants(&all[i]) {
+			continue
+		}
+		if len(out.Body.Items) == in.Limit {
+			out.Body.NextCursor = out.Body.Items[in.Limit-1].Key
+			break
+		}
+		out.Body.Items = append(out.Body.Items, showRepository(&all[i]))
+	}
+	return out, nil
+}
+
+func (in *listRepositoriesRequest) wants(r *repository.Repository) bool {
+	return (in.Class == "" || string(r.Class) == in.Class) && (in.PackageType == "" || r.PackageType == in.PackageType) &&
+		strings.Contains(strings.ToLower(r.Key), strings.ToLower(in.Query))
+}
+
+func (a *Admin) getRepository(ctx context.Context, in *NamedRepository) (*oneRepository, error) {
+	table, err := a.repositories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, ok := table.Get(in.Key)
+	if !ok {
+		return nil, noRepository(in.Key)
+	}
+	return &oneRepository{repositoryTag(&found), showRepository(&found)}, nil
+}
+
+func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*storedRepository, error) {
+	var options repositoryOptions
+	if err := decodeOptions(in.RawBody, &options); err != nil {
+		return nil, err
+	}
+	switch {
+	case !repository.ValidKey(in.Key):
+		return nil, invalid("key", "use 1 to 64 letters, digits, dashes, underscores and dots")
+	case options.Class == "":
+		return nil, invalid("class", "is missing: use local, remote, virtual or federated")
+	case !options.Class.Valid():
+		return nil, invalid("class", strconv.Quote(clipID(string(options.Class)))+" is not a class: use local, remote, virtual or federated")
+	case options.PackageType != nil && len(*options.PackageType) > 64:
+		return nil, invalid("package_type", "has more than 64 bytes")
+	}
+	created := false
+	stored, err := a.ChangeRepository(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
+		if err := repositoryMatches(old, in.IfMatch); err != nil {
+			return nil, err
+		}
+		next := &repository.Repository{Class: options.Class}
+		if created = old == nil; !created {
+			next.PackageType, next.Document = old.PackageType, old.Document
+		}
+		if options.PackageType != nil {
+			next.PackageType = *options.PackageType
+		}
+		return next, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &storedRepository{http.StatusOK, repositoryTag(stored), showRepository(stored)}
+	if created {
+		out.Status = http.StatusCreated
+	}
+	return out, nil
+}
+
+func (a *Admin) deleteRepository(ctx context.Context, in *deleteRepositoryRequest) (*struct{}, error) {
+	_, err := a.ChangeRepository(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
+		if old == nil {
+			return nil, noRepository(in.Key)
+		}
+		return nil, repositoryMatches(old, in.IfMatch)
+	})
+	return nil, err
+}
+
+func noRepository(key string) error {
+	return newProblem(http.StatusNotFound, "repository "+strconv.Quote(key)+" is not registered: GET "+repositoriesPath+" lists those that are")
+}
+
+func repositoryTag(r *repository.Repository) string {
+	return `"` + strconv.FormatUint(r.Revision(), 10) + `"`
+}
+
+// repositoryMatches applies If-Match. A form that is not ours matches nothing.
+func repositoryMatches(r *repository.Repository, ifMatch string) error {
+	if ifMatch == "" || r != nil && (ifMatch == "*" || ifMatch == repositoryTag(r)) {
+		return nil
+	}
+	return newProblem(http.StatusPreconditionFailed, "the repository has another revision than If-Match asks for, or is not registered: read it again and repeat the change")
+}
