@@ -78,5 +78,10 @@ func NeedOf(method string) Need {
 // Denial says to p why it may not do what is needed.
 func Denial(p Principal, need Need) string {
 	roles := RolesThatMay(need)
-	return "a token with the role " + string(p.Role) + " may not do this: use one with the role " + strings.Join(roles, " or ")
+	last := len(roles) - 1
+	text := roles[last]
+	if last > 0 {
+		text = strings.Join(roles[:last], ", ") + " or " + text
+	}
+	return "a token with the role " + string(p.Role) + " may not do this: use one with the role " + text
 }

@@ -45,6 +45,7 @@ type docsOperation struct {
 	Parameters                             []docsField
 	Body                                   []docsBody
 	Answers                                []docsAnswer
+	Roles                                  string // of the tokens that may use it
 	Example                                string
 }
 
@@ -142,6 +143,9 @@ func docsOrder(tag string) int {
 
 func docsOperationOf(document *huma.OpenAPI, method, path string, op *huma.Operation) docsOperation {
 	out := docsOperation{ID: op.OperationID, Method: method, Path: path, Summary: op.Summary, Description: op.Description}
+	for _, scheme := range op.Security {
+		out.Roles = strings.Join(scheme["token"], ", ")
+	}
 	for _, p := range op.Parameters {
 		doc := p.Description
 		if p.Schema != nil {

@@ -53,6 +53,11 @@ func TestDocsPage(t *testing.T) {
 			}
 		}
 	}
+	for _, text := range []string{"<small>Roles: admin, operator</small>", "<small>Roles: admin</small>", "<small>Roles: admin, operator, auditor, publisher</small>"} {
+		if !strings.Contains(string(r.body), text) {
+			t.Errorf("the page does not have %s", text)
+		}
+	}
 	slices.Sort(ids)
 	if len(slices.Compact(slices.Clone(ids))) != len(ids) {
 		t.Errorf("an id is there twice: %v", ids)

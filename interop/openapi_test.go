@@ -423,8 +423,8 @@ func (c *contract) driveRepositories(t *testing.T) {
 	t.Helper()
 	const path = "/v1/repositories"
 	stored := c.drive(t, "put-repository", path+"/npm", `{"class":"remote","package_type":"npm"}`, http.StatusCreated)
-	revision, _ := stored["revision"].(json.Number)
-	c.drive(t, "put-repository", path+"/npm", `{"class":"remote"}`, http.StatusOK, "If-Match", `"`+revision.String()+`"`)
+	revision, _ := stored["revision"].(float64)
+	c.drive(t, "put-repository", path+"/npm", `{"class":"remote"}`, http.StatusOK, "If-Match", strconv.Quote(strconv.Itoa(int(revision))))
 	c.drive(t, "put-repository", path+"/npm", `{"class":"local"}`, http.StatusConflict)
 	c.drive(t, "put-repository", path+"/libs", `{}`, http.StatusUnprocessableEntity)
 	c.drive(t, "list-repositories", path+"?class=remote&package_type=npm&q=NP&limit=1", nil, http.StatusOK)

@@ -127,11 +127,11 @@ func printAudit(e *env, out *recordPrinter, raw json.RawMessage) (next uint64, e
 
 // auditLine is a record as people read it:
 //
-//	18:03:04.123  17  subscription.change  subscriptions/ci  by tok_1 (Ann) from 192.0.2.1  endpoint.url, labels
-//	18:03:09.456  18  subscription.delete  subscriptions/ci  by tok_1 (Ann) from 192.0.2.1  failed 17: …
+//	18:03:04.123  17  subscription.change  subscriptions/ci  by u3kq7vd2mcfa (Ann) from 192.0.2.1  endpoint.url, labels
+//	18:03:09.456  18  subscription.delete  subscriptions/ci  by u3kq7vd2mcfa (Ann) from 192.0.2.1  failed 17: …
 func auditLine(s style, r *audit.Entry) string {
 	parts := []string{
-		clock(r.At), fmt.Sprintf("%4d", r.Sequence), fmt.Sprintf("%-22s", shown(r.Action, shownField)), shown(r.Target, s.limit(shownField)),
+		clock(r.At), fmt.Sprintf("%4d", r.Sequence), fmt.Sprintf("%-26s", shown(r.Action, shownField)), shown(r.Target, s.limit(shownField)),
 		"by " + auditActor(&r.Record),
 	}
 	if len(r.Changed) > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +23,7 @@ type eventPlace struct {
 
 var errNoPlace = errors.New("say which event: its place, such as git/42, or --source and --id")
 
-// path is that of the event in the API. It has to be found first where only source and
-// id are given.
+// split is the domain and the sequence of a place.
 func (p *eventPlace) split() (domain, sequence string, err error) {
 	domain, sequence, ok := strings.Cut(p.Place, "/")
 	if _, parse := strconv.ParseUint(sequence, 10, 64); !ok || parse != nil {
@@ -44,7 +44,8 @@ type eventsShowCmd struct {
 
 // Help is the long text of --help.
 func (c *eventsShowCmd) Help() string {
-	return `Prints an event that is stored, or its whole story.
+	return `Prints an event that is stored, or with --story what has become of it: which subscriptions
+want it and which do not, and why; and for each delivery how it ended, or where it waits.
 
   jetpost events show git/42
   jetpost events show git/42 --story
@@ -56,6 +57,9 @@ func (c *eventsShowCmd) Help() string {
 func (c *eventsShowCmd) Run(e *env) error {
 	if (c.Place == "") == (c.Source == "" || c.ID == "") {
 		return usageError{errNoPlace}
+	}
+	if c.Subscription != "" && !c.Story {
+		return usageError{errors.New("--subscription is for the story of an event: give --story as well")}
 	}
 	api, err := c.client(e.ctx)
 	if err != nil {
@@ -74,7 +78,7 @@ func (c *eventsShowCmd) Run(e *env) error {
 		query.Set("source", c.Source)
 		query.Set("id", c.ID)
 	}
-	if c.Subscription != "" && c.Story {
+	if c.Subscription != "" {
 		query.Set("subscription", c.Subscription)
 	}
 	var raw json.RawMessage
@@ -100,8 +104,16 @@ func printStored(e *env, event *loggedEvent) error {
 		_, err := fmt.Fprintln(e.stdout, "not readable: "+shown(event.Error, shownLine))
 		return err
 	}
-	_, err := fmt.Fprintln(e.stdout, shown(string(event.Event), len(event.Event)))
-	return err
+	var text bytes.Buffer
+	if err := json.Indent(&text, event.Event, "", "  "); err != nil {
+		return fmt.Errorf("print the event: %w", err)
+	}
+	for line := range strings.Lines(text.String()) {
+		if _, err := fmt.Fprintln(e.stdout, shown(strings.TrimSuffix(line, "\n"), len(line))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // An eventStory is the story of an event, as the API answers.
@@ -130,7 +142,8 @@ type storyPart struct {
 }
 
 func (s *eventStory) print(e *env, attempts bool) error {
-	if err := printStored(e, &s.loggedEvent); err != nil {
+	// The event itself is one line, so that its story is not lost below its data.
+	if err := (&eventSelection{}).printLine(e.stdout, &s.loggedEvent); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintln(e.stdout, "routed: "+shown(strings.ReplaceAll(s.Routing, "_", " "), shownField))
@@ -140,6 +153,7 @@ func (s *eventStory) print(e *env, attempts bool) error {
 	if len(s.Subscriptions) > 0 {
 		_, _ = fmt.Fprintln(e.stdout)
 		t := newTable(e.stdout, "SUBSCRIPTION", "OUTCOME", "ATTEMPTS", "DETAIL")
+		t.wraps = true
 		for i := range s.Subscriptions {
 			part := &s.Subscriptions[i]
 			detail := part.Detail
@@ -162,6 +176,7 @@ func (s *eventStory) print(e *env, attempts bool) error {
 	}
 	_, _ = fmt.Fprintln(e.stdout)
 	t := newTable(e.stdout, "DOES NOT WANT IT", "WHY")
+	t.wraps = true
 	for _, one := range s.NotMatched {
 		t.row(one.SubscriptionID, one.Reason)
 	}
@@ -178,6 +193,7 @@ func (p *storyPart) printAttempts(e *env) error {
 	}
 	_, _ = fmt.Fprintln(e.stdout)
 	t := newTable(e.stdout, "ATTEMPT", "AT", "OUTCOME", "STATUS", "TOOK", "NEXT", "ERROR")
+	t.wraps = true
 	for i := range p.Attempts {
 		a := &p.Attempts[i]
 		number, status, next := strconv.Itoa(a.Attempt), "", ""

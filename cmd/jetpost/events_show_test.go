@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
@@ -16,11 +17,14 @@ func TestShowAndExplain(t *testing.T) {
 
 	s.cli("explain", "--event", file).ok("would be refused", "main          yes", "dev           no", `it wants that subject is "dev", and it is "main"`)
 	s.cli("explain", "--event", file, "--subscription", "dev").ok(`✗ filters[0].exact.subject "dev"   subject "main"`)
-	var verdicts []struct {
-		ID string `json:"subscription_id"`
+	var answer struct {
+		Event struct{ ID string }
+		Items []struct {
+			ID string `json:"subscription_id"`
+		}
 	}
-	if err := json.Unmarshal([]byte(s.cli("explain", "--event", file, "--only", "matched", "-o", "json").ok().stdout), &verdicts); err != nil || len(verdicts) != 1 || verdicts[0].ID != "main" {
-		t.Errorf("got %v, %v", verdicts, err)
+	if err := json.Unmarshal([]byte(s.cli("explain", "--event", file, "--only", "matched", "-o", "json").ok().stdout), &answer); err != nil || answer.Event.ID != "e1" || len(answer.Items) != 1 || answer.Items[0].ID != "main" {
+		t.Errorf("got %+v, %v", answer, err)
 	}
 	s.cli("explain").fails("git/42")
 	s.cli("explain", "git").fails("git/42")
@@ -28,7 +32,11 @@ func TestShowAndExplain(t *testing.T) {
 
 	s.cli("publish", "--type", "artifact.deployed", "--source", "/cli", "--subject", "main", "--id", "e2", "--data", artifact(2)).ok()
 	const place = "artifact/1"
-	s.cli("events", "show", place).ok(place, `"id":"e2"`)
+	s.cli("events", "show", place).ok(place, `"id": "e2"`)
+	if story := s.cli("event", "show", place, "--story").ok("  artifact  1  artifact.deployed  main  e2 from /cli"); strings.Contains(story.stdout, `"specversion"`) {
+		t.Errorf("the story has the data of the event: %s", story.stdout)
+	}
+	s.cli("events", "show", place, "--subscription", "dev").fails("give --story")
 	s.cli("event", "show", place, "--story").ok("routed: waiting", "DOES NOT WANT IT", "dev")
 	s.cli("events", "show", "--source", "/cli", "--id", "e2", "--story", "--subscription", "dev").ok("not_matched", "filters[0].exact.subject")
 	s.cli("events", "show", "--source", "/cli", "--id", "e2", "-o", "json").ok(`"sequence": 1`)

@@ -23,7 +23,8 @@ type explainCmd struct {
 // Help is the long text of --help.
 func (c *explainCmd) Help() string {
 	return `Says for each subscription whether it wants an event, and which clause of its filters
-decides. Nothing is stored or delivered. Subscriptions are taken as they are now.
+decides. Nothing is stored or delivered. Subscriptions are taken as they are now: what became of
+an event is told by "jetpost events show git/42 --story".
 
   jetpost explain git/42
   jetpost explain git/42 --subscription ci
@@ -103,13 +104,23 @@ func (c *explainCmd) explain(e *env, api *client, body map[string]any) error {
 			break
 		}
 	}
-	if c.people() {
-		if err := printJudged(e, whole); err != nil {
-			return err
+	if !c.people() { // it is one answer, with all items
+		var answer struct {
+			Event json.RawMessage   `json:"event"`
+			Items []json.RawMessage `json:"items"`
 		}
+		if err := json.Unmarshal(whole, &answer); err != nil {
+			return fmt.Errorf("read the answer: %w", err)
+		}
+		answer.Items = append([]json.RawMessage{}, verdicts...)
+		return c.show(e, answer, nil)
 	}
-	return showList(e, c.outputFlag, verdicts, "no subscription", func(found []explainedVerdict) error {
+	if err := printJudged(e, whole); err != nil {
+		return err
+	}
+	return showList(e, c.outputFlag, verdicts, "no such subscriptions", func(found []explainedVerdict) error {
 		t := newTable(e.stdout, "SUBSCRIPTION", "WANTS IT", "WHY")
+		t.wraps = true
 		for i := range found {
 			wants := "no"
 			if found[i].Matched {

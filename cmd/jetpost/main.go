@@ -75,9 +75,25 @@ func run(e *env, args []string) error {
 		return nil
 	}
 	if err != nil {
-		return usageError{err}
+		return usageError{fmt.Errorf("%w: see %s --help", err, commandOf(err))}
 	}
 	return parsed.Run(e)
+}
+
+// commandOf is the command that was meant, as far as a command line that cannot be
+// understood names one.
+func commandOf(err error) string {
+	command := "jetpost"
+	parse, ok := errors.AsType[*kong.ParseError](err)
+	if !ok {
+		return command
+	}
+	for _, step := range parse.Context.Path {
+		if step.Command != nil {
+			command += " " + step.Command.Name
+		}
+	}
+	return command
 }
 
 // newParser makes what reads a command line into cli.

@@ -205,3 +205,12 @@ func clock(at time.Time) string {
 	}
 	return at.Format("2006-01-02 15:04:05")
 }
+
+// shortClock is a time for a narrow column: of today by the clock, of another day its date.
+func shortClock(at time.Time) string {
+	at = at.Local()
+	if now := time.Now(); at.YearDay() == now.YearDay() && at.Year() == now.Year() {
+		return at.Format(time.TimeOnly)
+	}
+	return at.Format(time.DateOnly)
+}

@@ -70,6 +70,7 @@ type table struct {
 	w     io.Writer
 	style style
 	rows  [][]string // the first is the header
+	wraps bool       // the last column is a text to read: it goes on below, and loses nothing
 }
 
 func newTable(w io.Writer, header ...string) *table {
@@ -85,7 +86,8 @@ func (t *table) row(cells ...string) {
 	t.rows = append(t.rows, clean)
 }
 
-// flush prints it. On a terminal the last column gives way where a line would not fit.
+// flush prints it. On a terminal the last column gives way where a line would not fit,
+// or goes on below where the table wraps.
 func (t *table) flush() error {
 	var widths []int
 	for _, row := range t.rows {
@@ -101,8 +103,11 @@ func (t *table) flush() error {
 		used := 0
 		for i, cell := range row {
 			last := i == len(row)-1
-			if last && t.style.width > 0 {
-				cell = shown(cell, max(t.style.width-used-1, 10)) // and its ellipsis
+			room := t.style.width - used - 1
+			if last && t.wraps && room >= 20 {
+				cell = strings.Join(wrapped(cell, room), "\n"+strings.Repeat(" ", used))
+			} else if last && t.style.width > 0 && !t.wraps {
+				cell = shown(cell, max(room, 10)) // and its ellipsis
 			}
 			text := cell
 			if n == 0 {
@@ -120,6 +125,24 @@ func (t *table) flush() error {
 	}
 	_, err := t.w.Write(b.Bytes())
 	return err
+}
+
+// wrapped are the lines of a text that has room for so many characters in each. A word
+// that is longer has a line of its own.
+func wrapped(text string, room int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > room {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
 }
 
 // tells reports whether a column says how something stands.

@@ -35,7 +35,7 @@ type receiverCmd struct {
 	Addr string `default:"127.0.0.1:9000" placeholder:"HOST:PORT" help:"Where to listen. Port 0 takes a free one; the first line printed says which."`
 
 	Secret       []string `group:"Signatures" env:"JETPOST_RECEIVER_SECRET" placeholder:"SECRET" help:"Secret to verify signatures with, or a public key (whpk_...). Repeat it while a secret is being rotated. Other users of this machine can read arguments: the environment variable is safer."`
-	Subscription []string `group:"Signatures" complete:"subscription" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs the admin token, found by itself on the server's machine). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
+	Subscription []string `group:"Signatures" complete:"subscription" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs a token with the role operator or admin; that of the server is found by itself on its machine). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
 	NoVerify     bool     `group:"Signatures" help:"Do not look at signatures."`
 
 	RefuseConsent bool `group:"Consent" xor:"consent" help:"Do not consent to deliveries when asked by an OPTIONS request (CloudEvents Web Hooks). Otherwise whoever asks may deliver."`

@@ -49,7 +49,7 @@ func (c *sendersCmd) Run(e *env) error {
 			if s.Draining {
 				state = "draining"
 			}
-			t.row(s.ID, s.Host, s.Version, clock(s.Started), clock(s.LastSeen), state, strconv.Itoa(s.Subscriptions))
+			t.row(s.ID, s.Host, s.Version, shortClock(s.Started), shortClock(s.LastSeen), state, strconv.Itoa(s.Subscriptions))
 		}
 		return t.flush()
 	})

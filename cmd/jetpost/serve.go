@@ -38,7 +38,7 @@ const (
 
 // serveCmd is `jetpost serve`.
 type serveCmd struct {
-	HTTP  string   `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to serve the API, /livez, /readyz and /metrics. Port 0 takes a free one. It speaks plain HTTP: put a TLS proxy before it when it leaves this machine."`
+	HTTP  string   `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to serve the API, its description (/docs, /openapi.json), /livez, /readyz and /metrics. Port 0 takes a free one. It speaks plain HTTP: put a TLS proxy before it when it leaves this machine."`
 	Data  string   `default:"./data" type:"path" placeholder:"DIR" help:"Data directory: the embedded NATS server's streams, the admin token, the key that encrypts secrets."`
 	Roles []string `default:"producer,router,sender,admin" enum:"producer,router,sender,admin" placeholder:"ROLE" help:"What this process does: producer, router, sender, admin. Default: all."`
 
@@ -72,8 +72,8 @@ type serveCmd struct {
 // Help is the long text of --help.
 func (c *serveCmd) Help() string {
 	return `Runs all of jetpost in one process, on an embedded NATS server, or a part of it on a NATS
-server or cluster of your own. The admin token is made at the first start, and the log says
-where it is. The process ends cleanly at SIGTERM: what is in flight is finished or handed back.
+server or cluster of your own. The first admin token is made at the first start, which says
+where it is; jetpost token makes others, with the role that each needs. The process ends cleanly at SIGTERM: what is in flight is finished or handed back.
 
 Examples:
 

@@ -40,7 +40,7 @@ func (c *subscriptionBacklogCmd) Run(e *env) error {
 		if err := api.get(e.ctx, subscriptionPath(c.ID, "/backlog"), nil, &raw); err != nil {
 			return err
 		}
-		return showAs(e, c.outputFlag, raw, func(b *waitingState) error { return printBacklogs(e, []waitingState{*b}) })
+		return showAs(e, c.outputFlag, raw, func(b *waitingState) error { return printBacklogs(e, []waitingState{*b}, true) })
 	}
 	var page struct {
 		Items []json.RawMessage `json:"items"`
@@ -49,7 +49,7 @@ func (c *subscriptionBacklogCmd) Run(e *env) error {
 	if err := api.get(e.ctx, "/v1/backlogs", query, &page); err != nil {
 		return err
 	}
-	return showList(e, c.outputFlag, page.Items, "no subscription", func(all []waitingState) error { return printBacklogs(e, all) })
+	return showList(e, c.outputFlag, page.Items, "no subscriptions", func(all []waitingState) error { return printBacklogs(e, all, false) })
 }
 
 // waitingState is a backlog, as the API answers.
@@ -65,8 +65,14 @@ type waitingState struct {
 	NoQueue        bool                  `json:"no_queue"`
 }
 
-func printBacklogs(e *env, all []waitingState) error {
-	t := newTable(e.stdout, "SUBSCRIPTION", "STATE", "BREAKER", "WAITING", "OLDEST", "IN FLIGHT", "RETRIES", "NEXT RETRY")
+// printBacklogs prints them, with when the next retry is due where one subscription was
+// asked for: the API does not look for it in lists.
+func printBacklogs(e *env, all []waitingState, one bool) error {
+	header := []string{"SUBSCRIPTION", "STATE", "BREAKER", "WAITING", "OLDEST", "IN FLIGHT", "RETRIES", "NEXT RETRY"}
+	if !one {
+		header = header[:len(header)-1]
+	}
+	t := newTable(e.stdout, header...)
 	for i := range all {
 		b := &all[i]
 		oldest, next, state := "", "", b.State
@@ -79,7 +85,8 @@ func printBacklogs(e *env, all []waitingState) error {
 		if b.NoQueue {
 			state += ", no queue"
 		}
-		t.row(b.SubscriptionID, state, b.Breaker, strconv.FormatUint(b.Waiting, 10), oldest, strconv.FormatUint(b.InFlight, 10), strconv.FormatUint(b.Retries, 10), next)
+		row := []string{b.SubscriptionID, state, b.Breaker, strconv.FormatUint(b.Waiting, 10), oldest, strconv.FormatUint(b.InFlight, 10), strconv.FormatUint(b.Retries, 10), next}
+		t.row(row[:len(header)]...)
 	}
 	return t.flush()
 }

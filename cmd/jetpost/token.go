@@ -184,12 +184,12 @@ func (c *tokenListCmd) Run(e *env) error {
 			case one.Expired:
 				expires = "expired"
 			case !one.ExpiresAt.IsZero():
-				expires = clock(one.ExpiresAt)
+				expires = shortClock(one.ExpiresAt)
 			}
 			if !one.LastUsedAt.IsZero() {
-				used = clock(one.LastUsedAt)
+				used = shortClock(one.LastUsedAt)
 			}
-			t.row(one.ID, one.Name, one.Role, strings.Join(one.Domains, ","), clock(one.CreatedAt), expires, used)
+			t.row(one.ID, one.Name, one.Role, strings.Join(one.Domains, ","), shortClock(one.CreatedAt), expires, used)
 		}
 		return t.flush()
 	})
