@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -27,10 +28,10 @@ func TestRepositoryCommands(t *testing.T) {
 		t.Errorf("got %+v, %v", shown, err)
 	}
 	const platform = "/artifactory/api/repositories/libs"
-	if r, body := s.request(t, "GET", platform, apiToken, ""); r.StatusCode != 200 || string(body) != `{"key":"libs","rclass":"local","packageType":"maven"}` {
+	if r, body := s.request(t, "GET", platform, apiToken, ""); r.StatusCode != http.StatusOK || string(body) != `{"key":"libs","rclass":"local","packageType":"maven"}` {
 		t.Errorf("the platform's API: got %d %s", r.StatusCode, body)
 	}
-	if r, body := s.request(t, "POST", platform, apiToken, `{"notes":"kept"}`); r.StatusCode != 200 {
+	if r, body := s.request(t, "POST", platform, apiToken, `{"notes":"kept"}`); r.StatusCode != http.StatusOK {
 		t.Errorf("a change by the platform's API: got %d %s", r.StatusCode, body)
 	}
 	s.cli("repository", "put", "libs", "--class", "local", "--package-type", "generic").ok("generic")

@@ -12,7 +12,7 @@ import (
 func TestTableOnNarrowTerminal(t *testing.T) {
 	t.Parallel()
 	const why = "it wants that data.ref fits refs/heads/release*, and it is refs/heads/main"
-	print := func(s style, wraps bool) string {
+	printed := func(s style, wraps bool) string {
 		var b bytes.Buffer
 		table := &table{w: &b, style: s, wraps: wraps, rows: [][]string{{"ID", "WHY"}}}
 		table.row("ci", why)
@@ -32,7 +32,7 @@ func TestTableOnNarrowTerminal(t *testing.T) {
 		{style{}, true, "ID  WHY\nci  " + why + "\n"},
 		{style{terminal: true, width: 10}, true, "ID  WHY\nci  " + why + "\n"}, // there is no room to wrap in
 	} {
-		if diff := cmp.Diff(c.want, print(c.style, c.wraps)); diff != "" {
+		if diff := cmp.Diff(c.want, printed(c.style, c.wraps)); diff != "" {
 			t.Errorf("%+v, wraps %v (-want +got):\n%s", c.style, c.wraps, diff)
 		}
 	}
