@@ -62,11 +62,11 @@ func (r *Repository) Revision() uint64 { return r.revision }
 
 var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$`)
 
-// validKey reports whether a repository can have a key.
-func validKey(key string) bool { return keyPattern.MatchString(key) && !strings.Contains(key, "..") }
+// ValidKey reports whether a repository can have a key.
+func ValidKey(key string) bool { return keyPattern.MatchString(key) && !strings.Contains(key, "..") }
 
 func (r *Repository) validate() error {
-	if !validKey(r.Key) {
+	if !ValidKey(r.Key) {
 		return fmt.Errorf("repository key: %w: use 1 to 64 letters, digits, dashes, underscores and dots", ErrInvalid)
 	}
 	if !r.Class.Valid() {
