@@ -417,8 +417,17 @@ func TestEnsureOnCluster(t *testing.T) {
 	if err := c.Layout.EnsureQueue(t.Context(), c.JS(), "ci", q, 8); err != nil {
 		t.Fatalf("ensure queue after a change of leader: %v", err)
 	}
-	if got := consumerConfig(t, c.JS(), q.Stream, q.Consumer).MaxAckPending; got != 8 {
-		t.Errorf("got %d in flight, want 8", got)
+	// The servers of a cluster take a change over in their own time.
+	for late := time.After(30 * time.Second); ; {
+		got := consumerConfig(t, c.JS(), q.Stream, q.Consumer).MaxAckPending
+		if got == 8 {
+			break
+		}
+		select {
+		case <-late:
+			t.Fatalf("got %d in flight, want 8", got)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 	if err := c.Layout.DeleteQueue(t.Context(), c.JS(), q); err != nil {
 		t.Errorf("delete queue: %v", err)
