@@ -205,15 +205,17 @@ func (c *contract) fits(place, contentType string, body []byte) error {
 // await repeats a request until its answer is as wanted.
 func (c *contract) await(t *testing.T, id, path string, as func(map[string]any) bool) map[string]any {
 	t.Helper()
-	for late := time.Now().Add(deadline); ; {
+	late := time.After(deadline)
+	for {
 		answer := c.drive(t, id, path, nil, http.StatusOK)
 		if as(answer) {
 			return answer
 		}
-		if time.Now().After(late) {
+		select {
+		case <-late:
 			t.Fatalf("%s does not become what it should: %v", path, answer)
+		case <-time.After(20 * time.Millisecond):
 		}
-		time.Sleep(20 * time.Millisecond) // between two looks
 	}
 }
 
