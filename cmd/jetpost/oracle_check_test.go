@@ -127,20 +127,14 @@ func (f *findings) add(text string) {
 }
 
 // checkRepeats compares how many deliveries each fault has repeated with how many of
-// them could have been in flight: no more than the limit of each subscription. A NATS
-// server that is killed may forget more: all that was settled in the last moments, which
-// on a busy machine it had not written yet.
+// them could have been in flight: no more than the limit of each subscription.
 func (o *oracle) checkRepeats(f *findings) {
 	for _, fault := range o.faults {
 		for id, n := range fault.inFlight {
 			f.inFlight += min(n, o.subs[id].mostInFlight)
 		}
 		for id, deliveries := range fault.repeated {
-			most := o.subs[id].mostInFlight
-			if fault.forgets {
-				most = max(most, fault.inFlight[id])
-			}
-			if len(deliveries) > most {
+			if most := o.subs[id].mostInFlight; len(deliveries) > most {
 				f.add(fmt.Sprintf("%s repeated %d deliveries of %s, of which at most %d were in flight", fault, len(deliveries), id, most))
 			}
 		}
@@ -367,12 +361,14 @@ func (f *fault) repeats() bool      { return f.requests }
 func (f *fault) losesRecords() bool { return f.records }
 
 // interrupted returns a fault of a kind that happened while one of the requests was
-// made, or had just been made and may not have been settled; of several one that makes
-// NATS forget, and otherwise the one that explains the fewest repeats so far.
+// made, or had just been made and may not have been settled; of several the one that
+// explains the fewest repeats so far.
 func (o *oracle) interrupted(requests []*oRequest, s *oSub, kind func(*fault) bool) (found *fault) {
 	for _, f := range o.faults {
-		better := found == nil || f.forgets && !found.forgets || f.forgets == found.forgets && len(f.repeated[s.id]) < len(found.repeated[s.id])
-		if kind(f) && better && o.during(f, requests) {
+		if !kind(f) || found != nil && len(f.repeated[s.id]) >= len(found.repeated[s.id]) {
+			continue
+		}
+		if o.during(f, requests) {
 			found = f
 		}
 	}
