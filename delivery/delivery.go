@@ -36,6 +36,9 @@ type Delivery struct {
 	FirstAttempt time.Time
 	// Redrive is of a delivery that was a dead letter; zero otherwise.
 	Redrive Redrive
+	// Again says that it may have been put on its queue, and delivered, before a NATS
+	// server crashed that does not know any more. See Made.
+	Again bool
 	// Manual names an attempt that somebody has asked for, one beside those of the
 	// schedule; empty otherwise. See ManualRetry.
 	Manual string
@@ -114,6 +117,12 @@ func NewCopies(e *stream.Event, accepted time.Time) *Copies {
 	return &Copies{header: h, data: e.Data}
 }
 
+// Again has all deliveries made from now on say that they may have been queued before.
+func (c *Copies) Again() *Copies {
+	c.header[stream.HeaderAgain] = []string{"1"}
+	return c
+}
+
 // To is Queued for one queue. The message shares its header with the next one:
 // it has to be published before To is called again.
 func (c *Copies) To(subject, expected, origin string) *nats.Msg {
@@ -148,7 +157,7 @@ func FromMessage(subscription string, h nats.Header, data []byte) (*Delivery, er
 			return nil, fmt.Errorf("%w: header %s is %q", ErrUnreadable, stream.HeaderAttempt, text)
 		}
 	}
-	d.Manual = header(h, stream.HeaderManual)
+	d.Manual, d.Again = header(h, stream.HeaderManual), MayBeMade(h)
 	if text := header(h, stream.HeaderRedrive); text != "" {
 		if d.Redrive, err = parseRedrive(text); err != nil {
 			return nil, fmt.Errorf("%w: header %s is %q", ErrUnreadable, stream.HeaderRedrive, text)
@@ -190,7 +199,11 @@ func (d *Delivery) Timer(at, due string, when time.Time) *nats.Msg {
 
 // Requeued is the message that puts d back on its queue, once for each attempt.
 func (d *Delivery) Requeued(subject, expected string) *nats.Msg {
-	return d.message(subject, expected, d.attemptID())
+	m := d.message(subject, expected, d.attemptID())
+	if d.Again {
+		m.Header[stream.HeaderAgain] = []string{"1"}
+	}
+	return m
 }
 
 // attemptID names an attempt of a delivery among the messages of a stream.

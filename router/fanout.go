@@ -86,7 +86,7 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 // sendAll publishes the deliveries of an event, but for those that have to wait for
 // their turn.
 func (d *domainRoute) sendAll(r *routed, matched []*subscription.Subscription) []target {
-	copies := delivery.NewCopies(r.event, r.msg.Stored)
+	copies := d.copies(r)
 	targets := make([]target, len(matched))
 	for n, s := range matched {
 		if s.Delivery.Ordered {
@@ -96,6 +96,16 @@ func (d *domainRoute) sendAll(r *routed, matched []*subscription.Subscription) [
 		targets[n] = d.send(copies, r.msg, s)
 	}
 	return targets
+}
+
+// copies makes the deliveries of r. An event that another router may have routed before a
+// NATS server crashed is marked: the queues do not know any more what had left them.
+func (d *domainRoute) copies(r *routed) *delivery.Copies {
+	copies := delivery.NewCopies(r.event, r.msg.Stored)
+	if d.session.MayForget(r.msg) {
+		return copies.Again()
+	}
+	return copies
 }
 
 // send publishes one delivery without waiting. The message id is the same

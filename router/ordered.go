@@ -11,7 +11,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -326,7 +325,7 @@ func (o *order) cannotTell(sequence uint64, err error) {
 // route publishes what r has for ordered subscriptions, and acknowledges it when all
 // of its deliveries are stored. Only then comes the next.
 func (o *order) route(r *routed) {
-	copies := delivery.NewCopies(r.event, r.msg.Stored)
+	copies := o.copies(r)
 	for n := range r.targets {
 		if t := &r.targets[n]; t.subscription.Delivery.Ordered {
 			*t = o.send(copies, r.msg, t.subscription)

@@ -72,6 +72,7 @@ func (c Config) validate() error {
 type Router struct {
 	cfg     Config
 	nc      *nats.Conn
+	session *stream.Session
 	js      jetstream.JetStream
 	layout  stream.Layout
 	view    *subscription.View
@@ -98,7 +99,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		return nil, fmt.Errorf("router: %w", err)
 	}
 	return &Router{
-		cfg: cfg, nc: nc, js: js, layout: layout, view: view,
+		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, view: view,
 		letters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
 		overflows: newOverflows(cfg.Events, overflowPause, overflowEvery),
 	}, nil
@@ -186,6 +187,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	work.Go(d.settleBatches)
 	pull := stream.Pull{
 		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle,
+		Held: stream.NewHeld(stream.RouterAckWait, 2*stream.RouterMaxPending),
 		OnError: func(err error) {
 			log.Warn("cannot pull events, will go on trying", zap.String("stream", r.layout.EventLog(domain)), zap.Error(err))
 		},

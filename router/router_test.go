@@ -412,3 +412,22 @@ func TestStopWithoutServer(t *testing.T) {
 	r.awaitRouted()
 	r.wantQueued(sub, upTo(n)...)
 }
+
+// An event that may have been routed before a NATS server crashed says so in its
+// deliveries, for the queues do not know any more: here the consumer has handed it out
+// before, or the router has connected since.
+func TestMarksWhatMayRepeat(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	sub := r.subscribe(wants("marked", []string{"notes.*"}))
+	r.publish(event(0)) // before the router connects
+	r.route("notes")
+	r.awaitQueued(sub, 1)
+	r.publish(event(1))
+	r.awaitQueued(sub, 2)
+	for i, want := range []bool{true, false} {
+		if got := delivery.MayBeMade(r.queued(sub)[i].Header); got != want {
+			t.Errorf("note %d is marked: %t, want %t", i, got, want)
+		}
+	}
+}

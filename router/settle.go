@@ -110,7 +110,7 @@ func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) er
 			return t.err
 		case <-time.After(delay):
 		}
-		*t = d.send(delivery.NewCopies(r.event, r.msg.Stored), r.msg, t.subscription)
+		*t = d.send(d.copies(r), r.msg, t.subscription)
 	}
 	d.cfg.Health.Stored(t.subscription.Queue.Stream)
 	return nil

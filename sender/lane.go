@@ -23,6 +23,8 @@ type lane struct {
 	stop  context.CancelFunc
 
 	recorder *delivery.Recorder
+	made     *delivery.Made
+	held     *stream.Held
 	line     *line // before the requests, where there is a rate
 	breaker  *breakerCopy
 	guard    guard
@@ -116,8 +118,9 @@ func (l *lane) flow(ctx, work context.Context, requests *sync.WaitGroup) {
 	if l.head != nil {
 		handle = l.whenDue(handle)
 	}
+	handle = l.whenNotMade(handle)
 	pull := stream.Pull{
-		Stream: l.terms.queue.Stream, Consumer: l.terms.queue.Consumer, Batch: min(l.terms.batch, 256), Handle: handle,
+		Stream: l.terms.queue.Stream, Consumer: l.terms.queue.Consumer, Batch: min(l.terms.batch, 256), Handle: handle, Held: l.held,
 		OnError: func(err error) {
 			l.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", l.id), zap.Error(err))
 		},
@@ -243,7 +246,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 		return evidence{}
 	}
 	u := &underway{
-		m: m, d: d, e: e, written: d.Attempt, certain: m.Delivered == 1 && l.remembers(m), again: m.Delivered > 1,
+		m: m, d: d, e: e, written: d.Attempt, certain: !l.session.MayForget(m), again: m.Delivered > 1,
 		trial: judged == nil, found: evidence{id: d.ID},
 	}
 	if next, known := l.expected(m); known {
@@ -277,9 +280,8 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 }
 
 // remembers reports whether the server knows for certain how often it has handed
-// out m. One that has crashed may have forgotten what it did in its last moments
-// (jetstream.md, fact 1), so it does of what has come since.
-func (l *lane) remembers(m *stream.Message) bool { return m.Stored.UnixNano() > l.connected.Load() }
+// out m: see Session in package stream.
+func (l *lane) remembers(m *stream.Message) bool { return m.Stored.UnixNano() > l.session.Since() }
 
 // An expectation is what a delivery will be when it comes back to the lane that
 // has handed it back.

@@ -24,6 +24,8 @@ type metrics struct {
 	gained      prometheus.Counter
 	lost        prometheus.Counter
 	oldest      prometheus.Gauge
+
+	repeatsAvoided prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -66,10 +68,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.oldest = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "jetpost_sender_oldest_waiting_seconds", Help: "How long the oldest delivery has been in its queue, over all queues of this sender, when they were last looked at.",
 	})
+	m.repeatsAvoided = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jetpost_sender_repeats_avoided_total", Help: "Deliveries that were queued again after a crash of NATS, and were not made again: the attempt log had them.",
+	})
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.repeatsAvoided} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

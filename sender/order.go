@@ -62,7 +62,7 @@ type head struct {
 	mu       sync.Mutex
 	sequence uint64 // of the message that the record was written for, if by this lane
 	record   headRecord
-	read     int64 // when the connection was made over which it was read or written: see Sender.connected
+	read     int64 // when the connection was made over which it was read or written: see stream.Session
 	hurry    bool  // the next one need not wait until it is due
 }
 
@@ -76,7 +76,7 @@ func (l *lane) recall(ctx context.Context, m *stream.Message, d *delivery.Delive
 	h := l.head
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	connected := l.connected.Load()
+	connected := l.session.Since()
 	own := h.isOwn(m, connected)
 	// A first time that may not be one, because the server has crashed: all who work
 	// with it have connected anew, so what was read since is as it was before.
@@ -135,7 +135,7 @@ func (l *lane) writeHead(ctx context.Context, m *stream.Message, record headReco
 	h := l.head
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.record, h.sequence, h.read, h.hurry = record, m.Sequence, l.connected.Load(), false
+	h.record, h.sequence, h.read, h.hurry = record, m.Sequence, l.session.Since(), false
 	return nil
 }
 
@@ -237,7 +237,7 @@ func (l *lane) resume(ctx context.Context, u *underway) bool {
 	u.early, u.planned = record.Early, time.Now().Add(record.Due.Sub(l.breakerNow(ctx)))
 	// Otherwise the log of attempts makes sure: somebody may have crashed between
 	// recording an attempt and writing it down here.
-	u.certain = l.head.use(u.m, l.connected.Load())
+	u.certain = l.head.use(u.m, l.session.Since())
 	u.again = record.Delivered != u.m.Delivered-1
 	return true
 }

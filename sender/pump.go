@@ -20,7 +20,7 @@ const queueFullDelay = 30 * time.Second
 // every request passes the limits of its subscription.
 func (s *Sender) pump(ctx, work context.Context, shard string) {
 	pull := stream.Pull{
-		Stream: s.layout.RetryStream(shard), Consumer: stream.SenderConsumer,
+		Stream: s.layout.RetryStream(shard), Consumer: stream.SenderConsumer, Held: stream.NewHeld(stream.RetryAckWait, 2*stream.RetryMaxPending),
 		Handle: func(ctx context.Context, msgs []*stream.Message) { s.requeue(ctx, work, msgs) },
 		OnError: func(err error) {
 			s.log.Warn("cannot pull retries, will go on trying", zap.String("stream", s.layout.RetryStream(shard)), zap.Error(err))
@@ -70,6 +70,7 @@ func (s *Sender) putBack(work context.Context, snapshot *subscription.Snapshot, 
 	if err != nil {
 		return fired{m: m, err: s.letters.KeepUnreadable(work, m, err)}
 	}
+	d.Again = d.Again || s.session.MayForget(m)
 	future, err := s.js.PublishMsgAsync(d.Requeued(sub.Queue.Subject, sub.Queue.Stream), requeueOptions...)
 	return fired{m: m, queue: sub.Queue.Stream, future: future, err: err}
 }

@@ -33,7 +33,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -160,6 +159,7 @@ func (c Config) validate() error {
 type Sender struct {
 	cfg     Config
 	nc      *nats.Conn
+	session *stream.Session
 	js      jetstream.JetStream
 	layout  stream.Layout
 	view    *subscription.View
@@ -171,10 +171,6 @@ type Sender struct {
 	trail    *audit.Trail
 	attempts *delivery.Log
 	letters  *delivery.DeadLetters
-
-	// connected is when the connection was made, or made again (Unix time in
-	// nanoseconds): the server may have crashed before it. See lane.remembers.
-	connected atomic.Int64
 
 	token    string // names this sender in leases, and among the members
 	members  *membership
@@ -201,7 +197,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		return nil, fmt.Errorf("sender: %w", err)
 	}
 	s := &Sender{
-		cfg: cfg, nc: nc, js: js, layout: layout, state: stream.NewBucket(js, layout.StateBucket()), view: view, store: store, log: log.Named("sender"), metrics: metrics,
+		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, state: stream.NewBucket(js, layout.StateBucket()), view: view, store: store, log: log.Named("sender"), metrics: metrics,
 		clients: newClients(cfg.Egress, cfg.Proxies), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
@@ -209,7 +205,6 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	host, _ := os.Hostname() // it is for people only
 	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
 	s.clock.read = s.serverTime
-	s.connected.Store(time.Now().UnixNano())
 	return s, nil
 }
 
@@ -224,9 +219,6 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer stopPulling()
 	defer s.clients.closeIdle()
 
-	reconnected := s.nc.StatusChanged(nats.CONNECTED)
-	defer s.nc.RemoveStatusListener(reconnected)
-
 	var running, partaking sync.WaitGroup
 	alive, leave := context.WithCancel(work)
 	defer leave()
@@ -238,13 +230,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	running.Go(func() { s.watchBacklogs(pulling) })
 	running.Go(func() { s.runLanes(pulling, work) })
 
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-reconnected:
-			s.connected.Store(time.Now().UnixNano())
-		}
-	}
+	<-ctx.Done()
 	s.drain(ctx)
 	stopPulling()
 	grace := time.AfterFunc(s.cfg.Grace, cancel)
@@ -288,7 +274,8 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			laneCtx, stop := context.WithCancel(ctx)
 			l := &lane{
 				Sender: s, id: sub.ID, terms: termsOf(sub), stop: stop,
-				recorder: s.attempts.Recorder(sub.ID), next: make(map[uint64]expectation), breaker: s.breakers.of(sub.ID),
+				recorder: s.attempts.Recorder(sub.ID), made: s.attempts.Made(sub.ID), next: make(map[uint64]expectation), breaker: s.breakers.of(sub.ID),
+				held: stream.NewHeld(stream.SenderAckWait, max(2*sub.Delivery.MaxInFlight, 64)),
 			}
 			if l.terms.ordered {
 				l.head = new(head)

@@ -8,6 +8,7 @@ const (
 	HeaderAccepted     = "jetpost-accepted"      // when the event log stored the event, Unix nanoseconds
 	HeaderAttempt      = "jetpost-attempt"       // the number of the next attempt; absent: 1
 	HeaderFirstAttempt = "jetpost-first-attempt" // when the first attempt began, Unix nanoseconds
+	HeaderAgain        = "jetpost-again"         // "1": it may have been on its queue before, see Made in package delivery
 
 	// On deliveries that are made again because somebody asked.
 	HeaderRedrive = "jetpost-redrive" // <sequence of the dead letter> <attempts before> <when, Unix nanoseconds>

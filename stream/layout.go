@@ -120,12 +120,19 @@ func (l Layout) EventLogConfig(domain string) jetstream.StreamConfig {
 	}
 }
 
+// What routers may have in hand of one event log, over all of them, and for how long the
+// server waits for word of it.
+const (
+	RouterAckWait    = 30 * time.Second
+	RouterMaxPending = 8192
+)
+
 // RouterConsumerConfig is the durable consumer that all routers share on an
 // event log.
 func (l Layout) RouterConsumerConfig() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: RouterConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
-		MaxDeliver: -1, MaxAckPending: 8192, MaxWaiting: 512,
+		Durable: RouterConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: RouterAckWait,
+		MaxDeliver: -1, MaxAckPending: RouterMaxPending, MaxWaiting: 512,
 	}
 }
 
@@ -224,12 +231,19 @@ func (l Layout) RetryStreamConfig(shard string) jetstream.StreamConfig {
 	}
 }
 
+// What senders may have in hand of one shard of fired timers, over all of them, and for how
+// long the server waits for word of it.
+const (
+	RetryAckWait    = 30 * time.Second
+	RetryMaxPending = 5000
+)
+
 // RetryConsumerConfig is the durable consumer that takes what has fired. It must
 // not cover the timers themselves.
 func (l Layout) RetryConsumerConfig(shard string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: SenderConsumer, FilterSubject: l.subject("retries", shard, "due", ">"),
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 5000,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: RetryAckWait, MaxDeliver: -1, MaxAckPending: RetryMaxPending,
 	}
 }
 

@@ -73,6 +73,11 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"STREAM.INFO.*", // how long the first delivery of a queue has waited
 			// A record may be there already: see Log.Record in package delivery.
 			apiPrefix+"DIRECT.GET."+l.Attempts(),
+			// After a crash of NATS the log tells what was delivered: see Made in package delivery.
+			apiPrefix+"CONSUMER.CREATE."+l.Attempts()+".*."+l.AttemptSubject("*"),
+			apiPrefix+"CONSUMER.INFO."+l.Attempts()+".*",
+			apiPrefix+"CONSUMER.MSG.NEXT."+l.Attempts()+".*",
+			apiPrefix+"CONSUMER.DELETE."+l.Attempts()+".*",
 			// The subscription whose receiver is gone is disabled, and what a receiver has
 			// answered to the handshake is written down.
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.SubscriptionKey("*"),

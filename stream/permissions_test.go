@@ -161,7 +161,9 @@ func TestPermissions(t *testing.T) {
 
 		{"take events", api + "CONSUMER.MSG.NEXT." + l.EventLog("git") + ".router", []stream.Role{router, control}},
 		{"take deliveries", api + "CONSUMER.MSG.NEXT." + queue + ".sender", []stream.Role{sender, control}},
-		{"read history", api + "CONSUMER.MSG.NEXT." + l.Attempts() + ".any", []stream.Role{control}},
+		{"read history", api + "CONSUMER.MSG.NEXT." + l.Attempts() + ".any", []stream.Role{sender, control}},
+		{"read the attempts of a subscription", api + "CONSUMER.CREATE." + l.Attempts() + ".any." + l.AttemptSubject("ci"), []stream.Role{sender, control}},
+		{"read events", api + "CONSUMER.MSG.NEXT." + l.EventLog("git") + ".any", []stream.Role{control}},
 		{"ack an event", "$JS.ACK." + l.EventLog("git") + ".router.1.1.1.1.0", []stream.Role{router}},
 		{"ack an event, second form", "$JS.ACK._.hash." + l.EventLog("git") + ".router.1.1.1.1.0", []stream.Role{router}},
 		{"ack a delivery", "$JS.ACK." + queue + ".sender.1.1.1.1.0", []stream.Role{sender}},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -40,6 +41,9 @@ type Pull struct {
 	// OnError is told why a request failed, once per kind of failure until one
 	// succeeds again. Optional.
 	OnError func(error)
+	// Held recognizes messages that are handed out again although this process has them,
+	// or has acknowledged them: Handle does not get those. Optional.
+	Held *Held
 	// Once ends Run after Handle was called once. No more is taken than it is given;
 	// what else may be on its way is handed back.
 	Once bool
@@ -126,9 +130,10 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 			case <-silence.C:
 				ended = errExpired
 			case m := <-arrivals:
-				batch, ended = p.collect(nc, m, arrivals, batch[:0])
+				var copies int
+				batch, copies, ended = p.collect(nc, m, arrivals, batch[:0])
+				received += len(batch) + copies
 				if len(batch) > 0 {
-					received += len(batch)
 					p.Handle(ctx, batch)
 					if p.Once {
 						return nil
@@ -164,34 +169,38 @@ func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arr
 		case <-busy:
 			return true
 		case m := <-arrivals:
-			if batch, _ = p.collect(nc, m, arrivals, batch[:0]); len(batch) > 0 {
+			if batch, _, _ = p.collect(nc, m, arrivals, batch[:0]); len(batch) > 0 {
 				p.Handle(ctx, batch)
 			}
 		}
 	}
 }
 
-// collect takes m and all that has arrived behind it. ended is non-nil when a
-// status says that the request is over.
-func (p Pull) collect(nc *nats.Conn, m *nats.Msg, arrivals <-chan *nats.Msg, batch []*Message) (messages []*Message, ended error) {
+// collect takes m and all that has arrived behind it, but for copies of what is held.
+// ended is non-nil when a status says that the request is over.
+func (p Pull) collect(nc *nats.Conn, m *nats.Msg, arrivals <-chan *nats.Msg, batch []*Message) (messages []*Message, copies int, ended error) {
 	for {
 		switch isStatus, status := statusOf(m); {
 		case !isStatus:
-			batch = append(batch, newMessage(nc, m))
+			if message := newMessage(nc, m); p.Held == nil || p.Held.take(message) {
+				batch = append(batch, message)
+			} else {
+				copies++
+			}
 		case status != nil:
-			return batch, status
+			return batch, copies, status
 		}
-		if len(batch) >= p.Batch {
-			return batch, nil
+		if len(batch)+copies >= p.Batch {
+			return batch, copies, nil
 		}
 		select {
 		case next, ok := <-arrivals:
 			if !ok {
-				return batch, nil
+				return batch, copies, nil
 			}
 			m = next
 		default:
-			return batch, nil
+			return batch, copies, nil
 		}
 	}
 }
@@ -308,6 +317,10 @@ type Message struct {
 	Delivered int       // how often the consumer has handed it out, from 1
 	Stored    time.Time // when the stream stored it
 	Pending   uint64    // how many the consumer had waiting behind it
+
+	held  *Held                  // nil: it is not known what is held
+	reply atomic.Pointer[string] // by which it is settled, where that is not Reply: see Held
+	alive atomic.Int64           // when its holder has last said that it works on it, Unix nanoseconds
 }
 
 // newMessage reads the reply subject of a delivered message:
@@ -343,22 +356,47 @@ func newMessage(nc *nats.Conn, m *nats.Msg) *Message {
 
 // Ack settles the message: it is done. The server processes the acks of one
 // consumer in the order in which a connection sends them.
-func (m *Message) Ack() error { return m.nc.Publish(m.Reply, []byte("+ACK")) }
+func (m *Message) Ack() error {
+	return m.nc.Publish(m.settledBy(true), []byte("+ACK"))
+}
+
+// settledBy takes note that the message is settled, and returns the subject to say so.
+// What is settled stays so where saying it fails: when it is handed out again, that is
+// said again.
+func (m *Message) settledBy(acked bool) string {
+	if m.held != nil {
+		m.held.settled(m, acked)
+	}
+	return m.currentReply()
+}
+
+func (m *Message) currentReply() string {
+	if reply := m.reply.Load(); reply != nil {
+		return *reply
+	}
+	return m.Reply
+}
 
 // AckSync settles the message and waits until the server has taken note of it,
 // and with it of every ack that was sent before on the same connection.
 func (m *Message) AckSync(ctx context.Context) error {
-	_, err := m.nc.RequestWithContext(ctx, m.Reply, []byte("+ACK"))
+	_, err := m.nc.RequestWithContext(ctx, m.settledBy(true), []byte("+ACK"))
 	return err
 }
 
 // Nak hands the message back, to be delivered again after delay.
 func (m *Message) Nak(delay time.Duration) error {
+	reply := m.settledBy(false)
 	if delay <= 0 {
-		return m.nc.Publish(m.Reply, []byte("-NAK"))
+		return m.nc.Publish(reply, []byte("-NAK"))
 	}
-	return m.nc.Publish(m.Reply, fmt.Appendf(nil, `-NAK {"delay": %d}`, delay.Nanoseconds()))
+	return m.nc.Publish(reply, fmt.Appendf(nil, `-NAK {"delay": %d}`, delay.Nanoseconds()))
 }
 
 // InProgress asks the server for another AckWait.
-func (m *Message) InProgress() error { return m.nc.Publish(m.Reply, []byte("+WPI")) }
+func (m *Message) InProgress() error {
+	if m.held != nil {
+		m.alive.Store(time.Now().UnixNano())
+	}
+	return m.nc.Publish(m.currentReply(), []byte("+WPI"))
+}

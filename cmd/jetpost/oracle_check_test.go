@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -135,10 +136,31 @@ func (o *oracle) checkRepeats(f *findings) {
 		}
 		for id, deliveries := range fault.repeated {
 			if most := o.subs[id].mostInFlight; len(deliveries) > most {
-				f.add(fmt.Sprintf("%s repeated %d deliveries of %s, of which at most %d were in flight", fault, len(deliveries), id, most))
+				f.add(fmt.Sprintf("%s repeated %d deliveries of %s, of which at most %d were in flight:\n%s", fault, len(deliveries), id, most, o.timesOf(slices.Sorted(maps.Keys(deliveries)))))
 			}
 		}
 	}
+}
+
+// timesOf tells when the requests for some deliveries were made, a line for each.
+func (o *oracle) timesOf(deliveries []string) string {
+	var b strings.Builder
+	since := func(at time.Time) string { return fmt.Sprintf("%.3f", at.Sub(o.began).Seconds()) }
+	for _, d := range deliveries {
+		_, _ = fmt.Fprintf(&b, "    %s:", d)
+		for _, r := range o.requests[d] {
+			done := "…"
+			if !r.done.IsZero() {
+				done = since(r.done)
+			}
+			_, _ = fmt.Fprintf(&b, " attempt %s at %s to %s s (%s)", r.attempt, since(r.at), done, cmp.Or(r.fault, "2xx"))
+		}
+		b.WriteByte('\n')
+	}
+	for _, fault := range o.faults {
+		_, _ = fmt.Fprintf(&b, "    %s to %s s: %s\n", since(fault.at), since(fault.end), fault)
+	}
+	return b.String()
 }
 
 // report prints the figures of a run.
