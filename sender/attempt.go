@@ -25,14 +25,14 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 		Status: got.status, RequestBytes: len(body), Manual: d.Manual != "",
 	}
 	if len(got.body) > 0 {
-		a.ResponseBody = delivery.StoredBody([]byte(e.redact.Replace(string(got.body)))) // before it is cut
+		a.ResponseBody = delivery.StoredBody([]byte(e.redact.Strike(string(got.body), delivery.MaxStoredBody)))
 	}
 	switch {
 	case err != nil && ctx.Err() != nil: // the end of the grace period; the receiver is not to blame
 		u.brokenOff = true
 		a.Outcome, a.Error = delivery.Retry, "broken off: the sender was stopped"
 	case err != nil:
-		a.Outcome, a.Error = delivery.Retry, e.redact.Replace(err.Error())
+		a.Outcome, a.Error = delivery.Retry, e.strikeError(err)
 	default:
 		a.Outcome = e.profile.Judge(got.status)
 		if got.status >= 300 && got.status <= 399 {
@@ -109,7 +109,7 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 func (l *lane) recordUnsent(ctx context.Context, u *underway, cause error) {
 	a := &delivery.Attempt{
 		DeliveryID: u.d.ID, SubscriptionID: u.d.SubscriptionID, Event: delivery.RefOf(u.d), Attempt: u.d.Attempt, Manual: true,
-		At: time.Now().UTC(), Method: u.e.sub.Endpoint.Method, URL: u.e.shown, Outcome: delivery.Rejected, Error: "not sent: " + cause.Error(),
+		At: time.Now().UTC(), Method: u.e.sub.Endpoint.Method, URL: u.e.shown, Outcome: delivery.Rejected, Error: "not sent: " + u.e.strikeError(cause),
 	}
 	if l.record(ctx, u, a, 0) {
 		l.settle(ctx, u, a)

@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/redact"
 )
 
 // endpoint is one revision of a subscription, made ready for requests. It is
@@ -27,7 +27,7 @@ type endpoint struct {
 	shown   string   // without it
 	header  http.Header
 	timeout time.Duration
-	redact  *strings.Replacer // for what the receiver answers
+	redact  *redact.Redactor // for what the receiver answers
 }
 
 func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, error) {

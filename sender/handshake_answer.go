@@ -11,15 +11,17 @@ import (
 
 	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/redact"
 )
 
 // options makes the request: to the very URL of the deliveries, with their headers,
-// by the client that makes them.
+// by the client that makes them. What it returns has nothing of the secrets.
 func (l *lane) options(ctx context.Context, sub *subscription.Subscription, token string) (answer, error) {
 	e, err := newEndpoint(sub, l.cfg.UserAgent)
 	if err != nil {
 		return answer{}, err
 	}
+	secrets := newRedactor(sub, token) // who has the token can consent
 	e.header.Del(wire.HeaderSubscription)
 	e.header.Set(subscription.HeaderRequestOrigin, sub.Handshake.Origin)
 	if sub.Handshake.Rate > 0 {
@@ -32,9 +34,27 @@ func (l *lane) options(ctx context.Context, sub *subscription.Subscription, toke
 		Method: http.MethodOptions, URL: e.url, Header: e.header, Host: e.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, nil)
 	if err != nil {
-		err = errors.New(e.redact.Replace(err.Error()))
+		err = errors.New(secrets.Strike(err.Error(), keptError))
 	}
-	return got, err
+	return strikeConsent(got, sub.Handshake.Origin, secrets), err
+}
+
+// strikeConsent strikes secrets out of the origins that a receiver allows, which may
+// become a part of the reason. The answer that it was asked for stays what it is.
+func strikeConsent(got answer, origin string, secrets *redact.Redactor) answer {
+	got.header = got.header.Clone()
+	for i, value := range got.header.Values(subscription.HeaderAllowedOrigin) {
+		if !allows(value, origin) {
+			got.header[subscription.HeaderAllowedOrigin][i] = secrets.Strike(value, keptError)
+		}
+	}
+	return got
+}
+
+// allows reports whether a WebHook-Allowed-Origin allows an origin.
+func allows(allowed, origin string) bool {
+	allowed = strings.TrimSpace(allowed)
+	return allowed == "*" || strings.EqualFold(allowed, origin)
 }
 
 func hostOf(sub *subscription.Subscription) string {
@@ -65,9 +85,9 @@ const (
 func judgeAnswer(h *subscription.Handshake, got answer, err error) finding {
 	origins := got.header.Values(subscription.HeaderAllowedOrigin)
 	for _, origin := range origins {
-		if origin = strings.TrimSpace(origin); origin == "*" || strings.EqualFold(origin, h.Origin) {
+		if allows(origin, h.Origin) {
 			rate := strings.Join(got.header.Values(subscription.HeaderAllowedRate), ", ")
-			return finding{kind: findAllowed, rate: rate, reason: fmt.Sprintf("the receiver allows the origin %s", origin)}
+			return finding{kind: findAllowed, rate: rate, reason: "the receiver allows the origin " + strings.TrimSpace(origin)}
 		}
 	}
 	answered := "the receiver answered " + strconv.Itoa(got.status)

@@ -265,7 +265,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 			l.recordUnsent(ctx, u, err)
 			return u.found
 		}
-		unsent := &delivery.Attempt{Error: err.Error()}
+		unsent := &delivery.Attempt{Error: e.strikeError(err)}
 		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, unsent)
 		return u.found
 	}

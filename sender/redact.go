@@ -1,61 +1,50 @@
 package sender
 
 import (
-	"net/url"
 	"strings"
 
 	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/subscription/redact"
 )
 
-// minRedacted is the shortest text that counts as a secret of its own: shorter
-// parts of a query or a header would black out ordinary words.
-const minRedacted = 6
+// keptError bounds the text of an error, before a record clips it.
+const keptError = 2 << 10
 
-// newRedactor blacks out a subscription's secrets in what its receiver answers:
-// some echo the request, and the answer is kept in the attempt log. Signing secrets
-// are among them, since a profile may send them as they are.
-func newRedactor(sub *subscription.Subscription) *strings.Replacer {
-	var pairs []string
-	hide := func(text string) {
-		if len(text) >= minRedacted {
-			pairs = append(pairs, text, subscription.Placeholder)
+// newRedactor strikes a subscription's secrets out of what its receiver answers: some
+// echo the request, and the answer is kept in the attempt log. Signing secrets are among
+// them, since a profile may send them as they are. more are secrets of one request.
+func newRedactor(sub *subscription.Subscription, more ...string) *redact.Redactor {
+	return redact.New(func(set *redact.Set) {
+		e := &sub.Endpoint
+		set.AddQuery(e.Query.Reveal())
+		for _, header := range e.SecretHeaders {
+			set.AddHeader(header.Reveal())
 		}
-	}
-	e := &sub.Endpoint
-	if query := e.Query.Reveal(); query != "" {
-		hide(query)
-		for part := range strings.SplitSeq(query, "&") {
-			_, value, found := strings.Cut(part, "=")
-			if !found {
-				value = part
-			}
-			hide(value)
-			if plain, err := url.QueryUnescape(value); err == nil && plain != value {
-				hide(plain)
+		for name, value := range e.Headers {
+			if isCredential(name) { // a profile may take them there
+				set.AddHeader(value)
 			}
 		}
-	}
-	hideWords := func(value string) {
-		hide(value)
-		for word := range strings.FieldsSeq(value) { // Bearer …, Basic …
-			if word != value {
-				hide(word)
-			}
+		for _, key := range sub.Secrets {
+			set.AddKey(key.Secret.Reveal())
 		}
-	}
-	for _, header := range e.SecretHeaders {
-		hideWords(header.Reveal())
-	}
-	for name, value := range e.Headers {
-		if strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "Cookie") { // a profile may take them there
-			hideWords(value)
+		for _, secret := range sub.Template.Secrets {
+			set.AddHeader(secret.Reveal())
 		}
-	}
-	for _, key := range sub.Secrets {
-		hide(key.Secret.Reveal())
-	}
-	for _, secret := range sub.Template.Secrets {
-		hideWords(secret.Reveal())
-	}
-	return strings.NewReplacer(pairs...)
+		for _, text := range more {
+			set.Add(text)
+		}
+	})
 }
+
+func isCredential(header string) bool {
+	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie"} {
+		if strings.EqualFold(header, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// strikeError is the text of an error without the secrets of e.
+func (e *endpoint) strikeError(err error) string { return e.redact.Strike(err.Error(), keptError) }

@@ -19,7 +19,7 @@ func TestRedactor(t *testing.T) {
 		},
 		Secrets:  []subscription.SigningKey{{Secret: subscription.NewSecret("tell no one")}},
 		Template: subscription.Template{Secrets: map[string]subscription.Secret{"token": subscription.NewSecret("t3mplate")}},
-	})
+	}, "0ne-time")
 	for _, tt := range []struct{ name, in, want string }{
 		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine", "GET /?[secret]"},
 		{"a value of it", `{"key":"s3cr3t%2Fkey"}`, `{"key":"[secret]"}`},
@@ -30,9 +30,13 @@ func TestRedactor(t *testing.T) {
 		{"a secret of a template", `{"token":"t3mplate"}`, `{"token":"[secret]"}`},
 		{"credentials among the plain headers", "Basic dXNlcjpwYXNz / dXNlcjpwYXNz", "[secret] / [secret]"},
 		{"another plain header", "release-engineering", "release-engineering"},
-		{"ordinary text, with short values in it", "v=1, 1234 ok", "v=1, 1234 ok"},
+		{"short secrets, as words", "v=1, 1234 ok, not 12345", "[secret], [secret] ok, not 12345"},
+		{"user and password", `{"user":"user","password":"pass"}`, `{"[secret]":"[secret]","password":"[secret]"}`},
+		{"what is decoded twice", `{"got":"Bearer \u0074%30ken-value"}`, `{"got":"[secret]"}`},
+		{"a token of one request", "/v1/handshakes/hook/0ne-time", "/v1/handshakes/hook/[secret]"},
+		{"ordinary text", "1 of 2 ok", "1 of 2 ok"},
 	} {
-		if got := redact.Replace(tt.in); got != tt.want {
+		if got := redact.StrikeAll(tt.in); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 	}
