@@ -1,11 +1,23 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/buffer"
 	"go.uber.org/zap/zapcore"
+)
+
+const (
+	// maxEntry is how long a line of the log may be, in bytes: what others choose, and an
+	// error quotes, must not fill the disk that the log is on. One that is longer is
+	// written with its texts cut.
+	maxEntry = 16 << 10
+	// cutText is what is left of each then.
+	cutText = 512
 )
 
 // newLogger returns the program's logger and what writes out its last lines.
@@ -23,5 +35,40 @@ func newLogger(w io.Writer, level, format string) (log *zap.Logger, flush func()
 		encoder = zapcore.NewConsoleEncoder(cfg)
 	}
 	buffered := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(w), Size: 64 << 10, FlushInterval: 100 * time.Millisecond}
-	return zap.New(zapcore.NewCore(encoder, buffered, at)), func() { _ = buffered.Stop() }
+	return zap.New(zapcore.NewCore(boundedEncoder{encoder}, buffered, at)), func() { _ = buffered.Stop() }
+}
+
+// boundedEncoder writes no line that is much longer than maxEntry.
+type boundedEncoder struct{ zapcore.Encoder }
+
+// Clone keeps the bound.
+func (e boundedEncoder) Clone() zapcore.Encoder { return boundedEncoder{e.Encoder.Clone()} }
+
+// EncodeEntry writes a line.
+func (e boundedEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	line, err := e.Encoder.EncodeEntry(entry, fields)
+	if err != nil || line.Len() <= maxEntry {
+		return line, err
+	}
+	line.Free()
+	entry.Message, entry.Stack = cutTo(entry.Message, cutText), cutTo(entry.Stack, cutText)
+	cut := make([]zapcore.Field, 0, len(fields))
+	for _, field := range fields {
+		switch field.Type { //nolint:exhaustive // all others may be as long as they like
+		case zapcore.StringType:
+			field.String = cutTo(field.String, cutText)
+		case zapcore.BoolType, zapcore.DurationType, zapcore.Float64Type, zapcore.Int64Type, zapcore.Int32Type, zapcore.Uint64Type, zapcore.Uint32Type, zapcore.TimeType:
+		default:
+			field = zap.String(field.Key, cutTo(fmt.Sprint(field.Interface), cutText))
+		}
+		cut = append(cut, field)
+	}
+	return e.Encoder.EncodeEntry(entry, cut)
+}
+
+func cutTo(text string, size int) string {
+	if len(text) <= size {
+		return text
+	}
+	return strings.ToValidUTF8(text[:size], "") + "…"
 }

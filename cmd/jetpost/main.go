@@ -51,7 +51,11 @@ func main() {
 	// The second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	e := &env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	if err := run(e, os.Args[1:]); err != nil {
+	log, flush := newLogger(e.stderr, "warn", "auto")
+	captureLibraries(log) // commands without a log of their own
+	err := run(e, os.Args[1:])
+	flush()
+	if err != nil {
 		if _, silent := errors.AsType[exitStatusError](err); !silent {
 			fmt.Fprintln(os.Stderr, "jetpost:", err)
 		}

@@ -87,6 +87,7 @@ Examples:
 func (c *serveCmd) Run(e *env) error {
 	log, flush := newLogger(e.stderr, c.LogLevel, c.LogFormat)
 	defer flush()
+	defer captureLibraries(log)()
 	return c.serve(e.ctx, e.stdout, log)
 }
 
@@ -308,7 +309,7 @@ func newHTTPServer(handler http.Handler, log *zap.Logger) *http.Server {
 		// A client that does not read what it has asked for must not hold an answer for
 		// ever. Those who follow or export a log get more time with every line.
 		WriteTimeout: writeTimeout,
-		ErrorLog:     zap.NewStdLog(log.Named("http")),
+		ErrorLog:     newServerErrors(log),
 	}
 }
 

@@ -37,6 +37,7 @@ it runs again; while the server cannot be reached, events wait.
 func (c *watchCmd) Run(e *env) error {
 	log, flush := newLogger(e.stderr, c.LogLevel, "auto")
 	defer flush()
+	defer captureLibraries(log)()
 	publish := func(ctx context.Context, events []*stream.Event) error {
 		return publishOver(ctx, &c.apiFlags, events, folder.ErrRejected)
 	}
