@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"time"
@@ -42,6 +44,9 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(con
 				options = append(options, nats.UserCredentials(c.NATSCreds))
 			}
 			nc, err := nats.Connect(c.NATS, options...)
+			if _, ok := errors.AsType[*url.Error](err); ok { // it quotes the URL, and the password in it
+				return nil, errors.New("connect to NATS: a URL of --nats cannot be read: write nats://host:port, with percent-encoding in a user name and password")
+			}
 			if err != nil {
 				return nil, fmt.Errorf("connect to NATS: %w", err)
 			}
