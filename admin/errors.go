@@ -100,6 +100,7 @@ func meanings() []meaning {
 		{audit.ErrNotFound, http.StatusNotFound, "records are kept for 400 days"},
 		{subscription.ErrNotFound, http.StatusNotFound, ""},
 		{subscription.ErrExists, http.StatusConflict, "change it with PUT or PATCH, or choose another id"},
+		{subscription.ErrTooManyKeys, http.StatusConflict, "wait until then, or rotate with an overlap of 0s, which has all old secrets stop now"},
 		{subscription.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
 		{access.ErrNotFound, http.StatusNotFound, ""},
 		{access.ErrConflict, http.StatusConflict, "read it again and repeat the change"},

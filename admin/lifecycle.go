@@ -60,7 +60,7 @@ func (a *Admin) lifecycleRoutes(api huma.API) {
 	}, a.resume)
 	registerBody[rotateOptions](a, api, huma.Operation{
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/rotate-secret", Tags: []string{"Subscriptions"},
-		Summary: "Give a subscription a new signing secret", Description: "The next attempt is signed by the new secret and, during the overlap, by the old ones too.",
+		Summary: "Give a subscription a new signing secret", Description: "The next attempt is signed by the new secret and, during the overlap, by the old ones too: by ten of them at most, so 409 where an eleventh would have to go on.",
 	}, false, a.rotate)
 	register(a, api, huma.Operation{
 		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"}, Metadata: needs(access.NeedSecrets),

@@ -98,6 +98,13 @@ func TestRotate(t *testing.T) {
 	if got := active(); len(got) != 1 || got[0] != own {
 		t.Errorf("a refused rotation has changed something")
 	}
+	for range 10 {
+		rotate("")
+	}
+	f.do("POST", "/v1/subscriptions/ci/rotate-secret", "").want(http.StatusConflict).mustContain("11 signatures at most", "overlap of 0s")
+	if got := active(); len(got) != 11 || got[10] != own {
+		t.Errorf("with as many secrets as can sign: %d", len(got))
+	}
 }
 
 func TestTestEvent(t *testing.T) {

@@ -45,6 +45,9 @@ type SigningKey struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
+// ErrTooManyKeys says that a subscription would have more keys than can sign a delivery.
+var ErrTooManyKeys = fmt.Errorf("a delivery carries %d signatures at most", maxOldKeys+1)
+
 // The signature schemes of Standard Webhooks.
 const (
 	SignatureV1  = "v1"  // HMAC-SHA256, by a whsec_ key
@@ -172,8 +175,8 @@ func (s *Subscription) NextSecret(traits Traits, now time.Time) Secret {
 
 // Rotate puts a new signing key first and returns it. secret is the one to use;
 // see NextSecret. The keys before it go on signing for overlap (0 to MaxOverlap;
-// 0: they stop now), or until they would have stopped anyway. Expired keys, and
-// old ones beyond ten, are dropped.
+// 0: they stop now), or until they would have stopped anyway. Expired keys are dropped.
+// ErrTooManyKeys where more than ten old ones would have to go on.
 func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duration, secret Secret) (SigningKey, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return SigningKey{}, fmt.Errorf("rotate secret of subscription %s: overlap %s: use 0s to %s", s.ID, overlap, Duration(MaxOverlap))
@@ -188,9 +191,14 @@ func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duratio
 		if old.ExpiresAt == nil || old.ExpiresAt.After(expires) {
 			old.ExpiresAt = &expires
 		}
-		if now.Before(*old.ExpiresAt) && len(keys) <= maxOldKeys {
+		if now.Before(*old.ExpiresAt) {
 			keys = append(keys, old)
 		}
+	}
+	if len(keys) > maxOldKeys+1 {
+		first := slices.MinFunc(keys[1:], func(a, b SigningKey) int { return a.ExpiresAt.Compare(*b.ExpiresAt) })
+		return SigningKey{}, fmt.Errorf("rotate secret of subscription %s: %w: the first of the %d old ones stops at %s",
+			s.ID, ErrTooManyKeys, len(keys)-1, first.ExpiresAt.Format(time.RFC3339))
 	}
 	s.Secrets = keys
 	return key, nil

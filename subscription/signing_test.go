@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -108,20 +109,36 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// An old key is never dropped while it has to sign: the rotation is refused.
 func TestRotateKeepsTenOldKeys(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	s := example(t, "ci")
-	for range 15 {
+	for range 10 {
 		if _, err := s.Rotate(StandardTraits(), now, MaxOverlap, Secret{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := len(s.ActiveSecrets(now)); got != 11 {
-		t.Errorf("got %d active keys, want the new one and ten", got)
+	before := s.ActiveSecrets(now)
+	if len(before) != 11 {
+		t.Errorf("got %d active keys, want the new one and ten", len(before))
 	}
 	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
+	}
+	_, err := s.Rotate(StandardTraits(), now.Add(time.Hour), MaxOverlap, Secret{})
+	if want := now.Add(MaxOverlap).UTC().Format(time.RFC3339); !errors.Is(err, ErrTooManyKeys) || !strings.Contains(err.Error(), want) {
+		t.Errorf("the twelfth: got %v, want ErrTooManyKeys and %s", err, want)
+	}
+	if diff := cmp.Diff(before, s.ActiveSecrets(now)); diff != "" {
+		t.Errorf("a refused rotation changed the keys:\n%s", diff)
+	}
+	if _, err := s.Rotate(StandardTraits(), now.Add(time.Hour), 0, Secret{}); err != nil || len(s.Secrets) != 1 {
+		t.Errorf("without overlap: got %v, %d keys", err, len(s.Secrets))
+	}
+	s.Secrets = before
+	if _, err := s.Rotate(StandardTraits(), now.Add(MaxOverlap), MaxOverlap, Secret{}); err != nil {
+		t.Errorf("when the old ones have stopped: %v", err)
 	}
 }
 
