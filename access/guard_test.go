@@ -302,6 +302,7 @@ func TestRoles(t *testing.T) {
 		access.NeedSecrets: "admin operator",
 		access.NeedOperate: "admin operator",
 		access.NeedTokens:  "admin",
+		access.NeedMove:    "admin",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

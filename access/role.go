@@ -12,7 +12,7 @@ type Role string
 // The roles.
 const (
 	Admin     Role = "admin"     // everything
-	Operator  Role = "operator"  // everything but tokens
+	Operator  Role = "operator"  // everything but tokens and moving secrets
 	Publisher Role = "publisher" // publish events, of chosen domains
 	Auditor   Role = "auditor"   // read, export and try out, but neither change anything nor see secrets
 )
@@ -32,11 +32,12 @@ const (
 	NeedSecrets Need = "secrets" // see the signing secrets of subscriptions
 	NeedOperate Need = "operate" // change subscriptions and domains, redrive, discard
 	NeedTokens  Need = "tokens"  // make, see and revoke tokens
+	NeedMove    Need = "move"    // have stored secrets sent where they were not sent before
 )
 
 // Needs are all needs.
 func Needs() []Need {
-	return []Need{NeedToken, NeedPublish, NeedEvents, NeedRead, NeedSecrets, NeedOperate, NeedTokens}
+	return []Need{NeedToken, NeedPublish, NeedEvents, NeedRead, NeedSecrets, NeedOperate, NeedTokens, NeedMove}
 }
 
 // may is the table of the design. What is not in it nobody may.
@@ -45,7 +46,7 @@ func (r Role) may(need Need) bool {
 	case Admin:
 		return slices.Contains(Needs(), need)
 	case Operator:
-		return need != NeedTokens && slices.Contains(Needs(), need)
+		return need != NeedTokens && need != NeedMove && slices.Contains(Needs(), need)
 	case Auditor:
 		return need == NeedRead || need == NeedEvents || need == NeedToken
 	case Publisher:

@@ -37,7 +37,7 @@ func (a *Admin) askForConsent(ctx context.Context, in *Named) (*oneSubscription,
 		return nil, err
 	}
 	defer unlock()
-	updated, err := a.changeRecorded(ctx, actionHandshake, "", in.ID, func(sub *subscription.Subscription) error {
+	updated, err := a.changeRecorded(ctx, actionHandshake, in.ID, nil, func(sub *subscription.Subscription) error {
 		if mode := sub.Handshake.Mode; mode == "" || mode == subscription.HandshakeOff {
 			return newProblem(http.StatusConflict, "the handshake of the subscription is off, so its receiver is not asked: set handshake.mode to "+
 				subscription.HandshakePreferred+" or "+subscription.HandshakeRequired)
@@ -105,7 +105,8 @@ func (a *Admin) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx = access.With(ctx, access.Principal{Address: addressOf(r)}) // nobody's token: jetpost does it
-	changed, err := a.changeRecorded(ctx, actionConsent, "the receiver has called back", id, func(sub *subscription.Subscription) error {
+	reason := "the receiver has called back"
+	changed, err := a.changeRecorded(ctx, actionConsent, id, &reason, func(sub *subscription.Subscription) error {
 		switch h := &sub.Handshake; {
 		case !h.AnswersTo(token, time.Now()):
 			return errNoCallback

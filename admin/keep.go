@@ -102,16 +102,26 @@ type Change func(*subscription.Subscription) (*subscription.Subscription, error)
 // that it leaves out or has as placeholders (subscription.Inherit); a manager removes
 // all signing secrets by an empty list that is not nil. Where it is the same as before,
 // nothing is stored, and it keeps its revision.
+// The native API's stored secrets do not go where they did not go before; a manager's
+// may, as its clients know it, and the audit trail says so.
 // subscription.ErrNotFound, also for one of another manager;
 // a *subscription.ValidationError with all that is wrong.
 func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, change Change) (*subscription.Subscription, error) {
+	return a.changeSubscription(ctx, manager, id, manager != "", change)
+}
+
+// changeSubscription is ChangeSubscription. keepSecrets lets stored secrets go where they
+// did not go before.
+func (a *Admin) changeSubscription(ctx context.Context, manager, id string, keepSecrets bool, change Change) (*subscription.Subscription, error) {
 	unlock, err := a.changing.lock(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	updated, err := a.changeRecorded(ctx, actionChange, "", id, func(sub *subscription.Subscription) error {
-		_, err := a.apply(ctx, manager, id, sub, change)
+	var reason string
+	updated, err := a.changeRecorded(ctx, actionChange, id, &reason, func(sub *subscription.Subscription) error {
+		_, exposed, err := a.apply(ctx, manager, id, sub, keepSecrets, change)
+		reason = exposed.Reason()
 		return err
 	})
 	if err != nil {
@@ -125,18 +135,24 @@ func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, chan
 	return updated, nil
 }
 
-// apply makes of sub, as it is stored, what change says, and returns what it was.
-func (a *Admin) apply(ctx context.Context, manager, id string, sub *subscription.Subscription, change Change) (*subscription.Subscription, error) {
+// apply makes of sub, as it is stored, what change says, and returns what it was and
+// which secrets go where they did not go before.
+func (a *Admin) apply(ctx context.Context, manager, id string, sub *subscription.Subscription, keepSecrets bool, change Change) (*subscription.Subscription, subscription.Exposure, error) {
+	none := subscription.Exposure{}
 	if manager != "" && sub.Managed.By != manager {
-		return nil, fmt.Errorf("change subscription %s: %w", id, subscription.ErrNotFound)
+		return nil, none, fmt.Errorf("change subscription %s: %w", id, subscription.ErrNotFound)
 	}
 	old := sub.Clone()
 	changed, err := change(sub)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	if changed.ID != "" && changed.ID != id {
-		return nil, invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
+		return nil, none, invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
+	}
+	var given map[string]bool // of a manager: it fills in what is stored by itself
+	if manager == "" {
+		given = changed.Given()
 	}
 	bare := manager != "" && changed.Secrets != nil && len(changed.Secrets) == 0
 	changed.Inherit(old)
@@ -147,17 +163,38 @@ func (a *Admin) apply(ctx context.Context, manager, id string, sub *subscription
 		changed.Managed = old.Managed
 	}
 	traits, _ := profile.Traits(changed.Profile)
+	oldTraits, _ := profile.Traits(old.Profile)
 	changed.SetDefaultsOf(traits, time.Now())
 	if manager == "" {
 		if err := subscription.ManagedProblem(old, changed); err != nil {
-			return nil, err
+			return nil, none, err
 		}
 	}
-	if err := a.check(ctx, changed, old); err != nil {
-		return nil, err
+	exposed := changed.ExposureOf(old, given, oldTraits, traits)
+	refused := exposed.Problems()
+	if keepSecrets {
+		refused = nil
+	}
+	if err := join(a.check(ctx, changed, old), refused); err != nil {
+		return nil, none, err
 	}
 	*sub = *changed
-	return old, nil
+	return old, exposed, nil
+}
+
+// join adds problems to those of an error.
+func join(err error, more []subscription.Problem) error {
+	if len(more) == 0 {
+		return err
+	}
+	invalid, ok := errors.AsType[*subscription.ValidationError](err)
+	if err != nil && !ok {
+		return err
+	}
+	if ok {
+		more = append(more, invalid.Problems...)
+	}
+	return &subscription.ValidationError{Problems: more}
 }
 
 // Removed says what went with a subscription.

@@ -101,7 +101,7 @@ func (a *Admin) setState(ctx context.Context, action, id string, state subscript
 		return nil, err
 	}
 	defer unlock()
-	updated, err := a.changeRecorded(ctx, action, reason, id, func(sub *subscription.Subscription) error {
+	updated, err := a.changeRecorded(ctx, action, id, &reason, func(sub *subscription.Subscription) error {
 		sub.State, sub.StateReason = state, reason
 		return nil
 	})
@@ -143,7 +143,7 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	if problem := rotateProblem(traits, overlap, secret); problem != nil {
 		return nil, problem
 	}
-	updated, err := a.changeRecorded(ctx, actionRotate, "", in.ID, func(sub *subscription.Subscription) error {
+	updated, err := a.changeRecorded(ctx, actionRotate, in.ID, nil, func(sub *subscription.Subscription) error {
 		_, err := sub.Rotate(traits, now, overlap, secret)
 		return err
 	})
@@ -165,6 +165,9 @@ func rotateProblem(traits subscription.Traits, overlap time.Duration, secret sub
 	}
 	if err := traits.CheckSecret(secret); err != nil {
 		return invalid("secret", err.Error())
+	}
+	if problem := subscription.TooShort(secret); problem != "" {
+		return invalid("secret", problem)
 	}
 	return nil
 }

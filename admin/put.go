@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -14,6 +15,7 @@ type replaceRequest struct {
 	Named
 	Conditional
 	Trial
+	Keeping
 	IfNoneMatch string `header:"If-None-Match" maxLength:"64" doc:"* creates the subscription only if there is none of this id; otherwise 412."`
 	RawJSON
 }
@@ -24,6 +26,11 @@ const replaceTries = 10
 // replace makes the subscription what the body says, whether there is one or not: who
 // declares what there shall be need not ask first.
 func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscription, error) {
+	if in.KeepSecrets {
+		if err := require(ctx, access.NeedMove); err != nil {
+			return nil, err
+		}
+	}
 	wanted, err := subscription.Decode(in.RawBody, profile.Traits)
 	if err != nil {
 		return nil, err
@@ -53,7 +60,7 @@ func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscriptio
 	case err == nil && in.IfNoneMatch != "":
 		return nil, newProblem(http.StatusPreconditionFailed, "subscription "+in.ID+" exists: leave If-None-Match out to replace it")
 	case err == nil:
-		changed, err := a.change(ctx, &putRequest{in.Named, in.Conditional, in.Trial, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
+		changed, err := a.change(ctx, &putRequest{in.Named, in.Conditional, in.Trial, in.Keeping, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
 			return wanted.Clone(), nil
 		})
 		if err != nil {

@@ -69,14 +69,16 @@ func actorOf(ctx context.Context) operational.Actor {
 }
 
 // changeRecorded stores what change makes of a subscription, with a record of it, and
-// tells who listens. Where nothing is changed there is neither. It returns what is
-// stored.
-func (a *Admin) changeRecorded(ctx context.Context, action, reason, id string, change func(*subscription.Subscription) error) (*subscription.Subscription, error) {
+// tells who listens. Where nothing is changed there is neither. reason is read after
+// change. It returns what is stored.
+func (a *Admin) changeRecorded(ctx context.Context, action, id string, reason *string, change func(*subscription.Subscription) error) (*subscription.Subscription, error) {
 	var was *subscription.Subscription
 	updated, err := a.store.ChangeWithin(ctx, id, change, func(before, after *subscription.Subscription, write func() error) error {
 		was = before
 		r := audit.OfSubscription(action, before, after)
-		r.Reason = reason
+		if reason != nil {
+			r.Reason = *reason
+		}
 		return a.Record(ctx, r, write)
 	})
 	if err != nil {

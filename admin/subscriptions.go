@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -61,10 +62,16 @@ type Conditional struct {
 	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the subscription still has this ETag; otherwise 412."`
 }
 
+// Keeping is a request that may have stored secrets sent where they were not sent before.
+type Keeping struct {
+	KeepSecrets bool `query:"keep_secrets" doc:"Keep the stored secrets although the change has them sent to another origin (scheme, host or port), or through a proxy that can read them. Without it such a change has to bring the secrets again, or is answered 422 with the fields. Only a token with the role admin may say so; the audit trail has it."`
+}
+
 type putRequest struct {
 	Named
 	Conditional
 	Trial
+	Keeping
 	RawJSON
 }
 
@@ -104,14 +111,14 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 		Responses: map[string]*huma.Response{"201": {Description: "There was none, and it was created. The answer has its signing secret, this once."}},
 		Description: "Where there is none of this id it is created, and answered with 201, as by POST. If-Match: * replaces only, If-None-Match: * creates only. " +
 			"What is left out gets its default, the state included; secrets stay as they are when they are left out " +
-			"or shown as \"" + subscription.Placeholder + "\". Takes effect on the next attempt.",
+			"or shown as \"" + subscription.Placeholder + "\", unless they would be sent to another origin: see keep_secrets. Takes effect on the next attempt.",
 	}, true, a.replace)
 	registerBody[patchSchema](a, api, huma.Operation{
 		OperationID: "change-subscription", Method: http.MethodPatch, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Change a subscription",
 		Description: "A JSON merge patch (RFC 7396): what is left out stays as it is, null removes, and lists are replaced. " +
 			"A new endpoint.url takes the place of the whole URL, its secret query included; another delivery.ordered brings the default of " +
-			"delivery.max_in_flight with it. Takes effect on the next attempt.",
+			"delivery.max_in_flight with it. Stored secrets are not sent to another origin: see keep_secrets. Takes effect on the next attempt.",
 	}, true, a.patch)
 	register(a, api, huma.Operation{
 		OperationID: "delete-subscription", Method: http.MethodDelete, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
@@ -148,6 +155,11 @@ func (a *Admin) get(ctx context.Context, in *Named) (*oneSubscription, error) {
 }
 
 func (a *Admin) patch(ctx context.Context, in *putRequest) (*oneSubscription, error) {
+	if in.KeepSecrets {
+		if err := require(ctx, access.NeedMove); err != nil {
+			return nil, err
+		}
+	}
 	patch, err := parsePatch(in.RawBody)
 	if err != nil {
 		return nil, err
@@ -163,9 +175,9 @@ func (a *Admin) change(ctx context.Context, in *putRequest, next Change) (*oneSu
 		return next(sub)
 	}
 	if in.DryRun {
-		return a.tryChange(ctx, in.ID, conditional)
+		return a.tryChange(ctx, in.ID, in.KeepSecrets, conditional)
 	}
-	updated, err := a.ChangeSubscription(ctx, "", in.ID, conditional)
+	updated, err := a.changeSubscription(ctx, "", in.ID, in.KeepSecrets, conditional)
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +209,9 @@ func (a *Admin) check(ctx context.Context, sub, old *subscription.Subscription) 
 	}}
 	if invalid, ok := errors.AsType[*subscription.ValidationError](sub.Validate(rules)); ok {
 		found = invalid.Problems
+	}
+	if sub.Managed.By == "" { // the clients of compatible APIs know no such rule
+		found = append(found, sub.ShortSecrets(old)...)
 	}
 	for i, eventType := range sub.Types {
 		if problem, ok := unknown[eventType]; ok {

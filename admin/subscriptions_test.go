@@ -395,11 +395,11 @@ func TestPatch(t *testing.T) {
 		t.Error("the query is lost")
 	}
 	// A URL is replaced as a whole: the secret query goes with it.
-	f.do("PATCH", "/v1/subscriptions/ci", `{"endpoint":{"url":"http://127.0.0.1:9001/other"}}`).want(http.StatusOK)
+	f.do("PATCH", "/v1/subscriptions/ci", `{"endpoint":{"url":"http://127.0.0.1:9000/other"}}`).want(http.StatusOK)
 	if query() != "" {
 		t.Error("the secret query would be sent to another URL")
 	}
-	f.do("PATCH", "/v1/subscriptions/ci", `{"endpoint":{"url":"http://127.0.0.1:9001/other?key=2"}}`).want(http.StatusOK)
+	f.do("PATCH", "/v1/subscriptions/ci", `{"endpoint":{"url":"http://127.0.0.1:9000/other?key=2"}}`).want(http.StatusOK)
 	if query() != "key=2" {
 		t.Errorf("got the query %q", query())
 	}

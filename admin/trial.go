@@ -67,12 +67,12 @@ func (a *Admin) tryCreate(ctx context.Context, sub *subscription.Subscription) (
 }
 
 // tryChange is ChangeSubscription of the native API, except that nothing is stored.
-func (a *Admin) tryChange(ctx context.Context, id string, change Change) (*oneSubscription, error) {
+func (a *Admin) tryChange(ctx context.Context, id string, keepSecrets bool, change Change) (*oneSubscription, error) {
 	sub, err := a.store.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	old, err := a.apply(ctx, "", id, sub, change)
+	old, _, err := a.apply(ctx, "", id, sub, keepSecrets, change)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func TestTrialOfChange(t *testing.T) {
 		{"the same again", "PUT", first, []string{}},
 		{"what is shown", "PUT", string(f.do("GET", "/v1/subscriptions/ci", "").body), []string{}},
 		{"placeholders", "PUT", strings.ReplaceAll(first, "swordfish", "[secret]"), []string{}},
-		{"other secrets", "PUT", strings.ReplaceAll(first, "swordfish", "trout"), []string{"endpoint.query", "endpoint.secret_headers.X-Key"}},
+		{"other secrets", "PUT", strings.ReplaceAll(first, "swordfish", "sturgeon"), []string{"endpoint.query", "endpoint.secret_headers.X-Key"}},
 		{"no secret header, but another", "PUT", strings.Replace(first, "X-Key", "X-Other", 1), []string{"endpoint.secret_headers.X-Key", "endpoint.secret_headers.X-Other"}},
 		{"another signing secret", "PUT", strings.Replace(first, "MDEy", "MDEx", 1), []string{"secrets"}},
 		{"a state", "PATCH", `{"state":"paused","labels":{"a":"b"}}`, []string{"labels", "state"}},
@@ -50,7 +50,7 @@ func TestTrialOfChange(t *testing.T) {
 		{"nothing", "PATCH", `{}`, []string{}},
 	}
 	for _, tt := range tests {
-		got := f.do(tt.method, "/v1/subscriptions/ci?dry_run=true", tt.body, "If-Match", etag).want(http.StatusOK).mustNotContain("swordfish", "trout", "whsec_").subscription()
+		got := f.do(tt.method, "/v1/subscriptions/ci?dry_run=true", tt.body, "If-Match", etag).want(http.StatusOK).mustNotContain("swordfish", "sturgeon", "whsec_").subscription()
 		if got.DryRun == nil {
 			t.Fatalf("%s: the answer does not say what would change", tt.name)
 		}

@@ -29,11 +29,13 @@ const (
 // an example of the event type, the way every delivery goes: through a queue and a
 // sender. It returns the record of the attempt, whatever its outcome is, and
 // ErrNoAttempt when ctx ends before there is one. A *subscription.ValidationError has
-// all that is wrong with sub, which is the caller's no more.
+// all that is wrong with sub, which is the caller's no more. old is the stored
+// subscription whose secrets sub may have, or nil: the audit trail says so where they go
+// where old does not send them.
 //
 // For that a subscription exists for a moment that no event matches. Nothing else is
 // left of it than the record: no retry, no dead letter and no operational event.
-func (a *Admin) TryDelivery(ctx context.Context, sub *subscription.Subscription, eventType string) (*delivery.Attempt, error) {
+func (a *Admin) TryDelivery(ctx context.Context, sub, old *subscription.Subscription, eventType string) (*delivery.Attempt, error) {
 	id := "test-" + newID()
 	sub.ID, sub.State, sub.Managed = id, subscription.Active, subscription.Managed{By: subscription.ManagedByTrial, Name: id}
 	sub.Filters = []subscription.Filter{subscription.Exact(map[string]string{"id": newID()})} // which nothing has
@@ -59,7 +61,13 @@ func (a *Admin) TryDelivery(ctx context.Context, sub *subscription.Subscription,
 			a.log.Warn("cannot remove what a test has left, will try again", zap.String("subscription_id", id), zap.Error(err))
 		}
 	}()
-	err = a.Record(ctx, audit.OfSubscription(actionTest, nil, sub), func() error {
+	record := audit.OfSubscription(actionTest, nil, sub)
+	if old != nil {
+		oldTraits, _ := profile.Traits(old.Profile)
+		exposed := sub.ExposureOf(old, nil, oldTraits, traits)
+		record.Reason = exposed.Reason()
+	}
+	err = a.Record(ctx, record, func() error {
 		if err := a.ensureQueue(ctx, sub); err != nil {
 			return err
 		}

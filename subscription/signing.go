@@ -207,65 +207,6 @@ func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duratio
 // CheckSecret says why secret cannot be one of a profile of these traits.
 func (t *Traits) CheckSecret(secret Secret) error { return SigningKey{Secret: secret}.check(t.Secrets) }
 
-// KeepSecrets puts the secrets of old, the subscription as it is stored, where s
-// has only placeholders for them, and all of old's signing keys when s names
-// none or nothing but the newest. A signing key without an id that old has too is
-// that one. A placeholder without a secret stays one, and Validate reports it.
-func (s *Subscription) KeepSecrets(old *Subscription) {
-	if s.Endpoint.Query.IsPlaceholder() && !old.Endpoint.Query.IsZero() {
-		s.Endpoint.Query = old.Endpoint.Query
-	}
-	for name, value := range s.Endpoint.SecretHeaders {
-		if !value.IsPlaceholder() {
-			continue
-		}
-		for oldName, oldValue := range old.Endpoint.SecretHeaders {
-			if strings.EqualFold(name, oldName) {
-				s.Endpoint.SecretHeaders[name] = oldValue
-			}
-		}
-	}
-	for name, value := range s.Template.Secrets {
-		if kept, ok := old.Template.Secrets[name]; ok && value.IsPlaceholder() {
-			s.Template.Secrets[name] = kept
-		}
-	}
-	if len(s.Secrets) == 0 {
-		s.Secrets = slices.Clone(old.Secrets)
-		return
-	}
-	if s.Secrets[0].ID == "" && len(s.Secrets) == 1 && len(old.Secrets) > 0 && s.Secrets[0].Secret.Equal(old.Secrets[0].Secret) {
-		s.Secrets = slices.Clone(old.Secrets) // those rotated out go on until they expire
-		return
-	}
-	for i := range s.Secrets {
-		if s.Secrets[i].ID == "" && !s.Secrets[i].Secret.IsPlaceholder() {
-			s.keepKey(i, old)
-			continue
-		}
-		if !s.Secrets[i].Secret.IsPlaceholder() {
-			continue
-		}
-		for _, key := range old.Secrets {
-			if key.ID == s.Secrets[i].ID {
-				s.Secrets[i] = key
-			}
-		}
-	}
-}
-
-// keepKey takes a key of old that has the same secret, so that to send the same again
-// changes nothing.
-func (s *Subscription) keepKey(i int, old *Subscription) {
-	for _, key := range old.Secrets {
-		if key.Secret.Equal(s.Secrets[i].Secret) {
-			key.ExpiresAt = s.Secrets[i].ExpiresAt
-			s.Secrets[i] = key
-			return
-		}
-	}
-}
-
 // randomText returns n random characters of [a-z2-7].
 func randomText(n int) string {
 	b := make([]byte, n)

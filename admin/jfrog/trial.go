@@ -65,7 +65,11 @@ func (j *API) try(ctx context.Context, body []byte) (trialResult, error) {
 	var waiting sync.WaitGroup
 	for n := range d.handlers {
 		waiting.Go(func() {
-			failures[n] = j.tryHandler(ctx, d.subscriptionOf(n, wanted, next.secrets[n], origin))
+			stored := p.others[n]
+			if n == 0 {
+				stored = p.first
+			}
+			failures[n] = j.tryHandler(ctx, d.subscriptionOf(n, wanted, next.secrets[n], origin), stored)
 		})
 	}
 	waiting.Wait()
@@ -94,13 +98,13 @@ type refusedError struct{ why string }
 
 func (e *refusedError) Error() string { return e.why }
 
-// tryHandler makes the request of one handler.
-func (j *API) tryHandler(ctx context.Context, sub *subscription.Subscription) error {
+// tryHandler makes the request of one handler; stored is what is in its place, or nil.
+func (j *API) tryHandler(ctx context.Context, sub, stored *subscription.Subscription) error {
 	ctx, cancel := context.WithTimeout(ctx, j.cfg.TestTimeout)
 	defer cancel()
 	// The receiver's time ends before that of the test, so that there is a record of it.
 	sub.Endpoint.Timeout = subscription.Duration(max(time.Second, j.cfg.TestTimeout-2*time.Second))
-	attempt, err := j.admin.TryDelivery(ctx, sub, sub.Types[0])
+	attempt, err := j.admin.TryDelivery(ctx, sub, stored, sub.Types[0])
 	switch {
 	case err != nil:
 		return err

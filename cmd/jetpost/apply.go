@@ -24,6 +24,7 @@ type applyCmd struct {
 	Prune          bool     `env:"-" help:"Delete the subscriptions with --label that are not in the files, with the deliveries that wait. Those that a compatible API keeps stay."`
 	Label          string   `env:"-" placeholder:"NAME[=VALUE]" help:"The label that says what belongs to these files. All subscriptions in them must have it."`
 	Yes            bool     `short:"y" env:"-" help:"Do not ask before subscriptions are deleted."`
+	KeepSecrets    bool     `env:"-" help:"Keep stored secrets that the files do not have although they would be sent to another host, port or scheme, or through a proxy that can read them. Needs a token with the role admin."`
 	WithoutSecrets bool     `env:"-" help:"Create subscriptions also where the file has only [secret] for a secret: without it, and paused."`
 }
 
@@ -101,7 +102,7 @@ func (c *applyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	a := &applier{api: api, withoutSecrets: c.WithoutSecrets}
+	a := &applier{api: api, withoutSecrets: c.WithoutSecrets, keepSecrets: c.KeepSecrets}
 	steps, err := a.plan(e.ctx, all)
 	if err != nil {
 		return err

@@ -42,6 +42,15 @@ func (s *step) etag() string { return `"` + strconv.FormatUint(s.revision, 10) +
 type applier struct {
 	api            *client
 	withoutSecrets bool
+	keepSecrets    bool
+}
+
+// putQuery is that of a replacement.
+func (a *applier) putQuery() url.Values {
+	if a.keepSecrets {
+		return keepSecrets()
+	}
+	return url.Values{}
 }
 
 // applyTries bounds the requests for one thing, of those that may succeed later: a
@@ -141,7 +150,9 @@ func (a *applier) tryOne(ctx context.Context, w *wanted) (*step, error) {
 	if s.body, err = w.replacement(now.State); err != nil {
 		return nil, err
 	}
-	if err := a.call(ctx, http.MethodPut, subscriptionPath(w.ID), dryRun, s.body, &s.after, "If-Match", s.etag()); err != nil {
+	query := a.putQuery()
+	query.Set("dry_run", "true")
+	if err := a.call(ctx, http.MethodPut, subscriptionPath(w.ID), query, s.body, &s.after, "If-Match", s.etag()); err != nil {
 		return nil, err
 	}
 	var tried struct {
@@ -260,7 +271,7 @@ func (a *applier) send(ctx context.Context, s *step) error {
 	case applyCreated:
 		err = a.call(ctx, http.MethodPost, "/v1/subscriptions", nil, s.body, nil)
 	case applyChanged:
-		err = a.call(ctx, http.MethodPut, subscriptionPath(s.id), nil, s.body, nil, "If-Match", s.etag())
+		err = a.call(ctx, http.MethodPut, subscriptionPath(s.id), a.putQuery(), s.body, nil, "If-Match", s.etag())
 	case applyDeleted:
 		err = a.call(ctx, http.MethodDelete, subscriptionPath(s.id), nil, nil, nil, "If-Match", s.etag())
 	}

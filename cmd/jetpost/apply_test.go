@@ -85,14 +85,14 @@ func TestApply(t *testing.T) {
 	// What is paused by hand stays so, and the signing secret too.
 	secret := s.cli("subscription", "secret", "ci").ok().stdout
 	s.cli("subscription", "pause", "ci").ok()
-	changed := strings.NewReplacer("git.push]", "git.push, git.pull_request]", `"two"}`, `"three"}`, "max_in_flight: 3", "max_in_flight: 4", "X-Other: swordfish", "X-Other: trout").Replace(applied)
+	changed := strings.NewReplacer("git.push]", "git.push, git.pull_request]", `"two"}`, `"three"}`, "max_in_flight: 3", "max_in_flight: 4", "X-Other: swordfish", "X-Other: sturgeon").Replace(applied)
 	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	dry = s.cli("apply", "-f", dir, "--dry-run").ok("ci would be changed", "jars would be changed",
 		`    - types: ["git.push"]`, `    + types: ["git.push","git.pull_request"]`, "    - delivery.max_in_flight: 3\n    + delivery.max_in_flight: 4",
 		"~ endpoint.secret_headers.X-Other: another secret, which is not shown", `    ~ template.payload:`, `-  "more": "two"}`, `+  "more": "three"}`).stdout
-	if strings.Contains(dry, "X-Key") || strings.Contains(dry, "trout") || strings.Contains(dry, "endpoint.query") {
+	if strings.Contains(dry, "X-Key") || strings.Contains(dry, "sturgeon") || strings.Contains(dry, "endpoint.query") {
 		t.Errorf("got\n%s", dry)
 	}
 	s.cli("apply", "-f", dir).ok("ci changed", ": endpoint.secret_headers.X-Other, types", "2 changed")
@@ -104,6 +104,32 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.cli("apply", "-f", dir, "--dry-run").ok("~ endpoint.secret_headers.X-Key: another", "~ template.secrets.token: another")
+}
+
+// Secrets that a file does not have are not sent to another host that it has.
+func TestApplyKeepsSecretsAtHome(t *testing.T) {
+	t.Parallel()
+	s := newAPIServer(t)
+	const text = "id: ci\ntypes: [git.push]\nendpoint:\n  url: http://127.0.0.1:9000/hook\n  secret_headers:\n    X-Key: swordfish\n"
+	file := filepath.Join(appliedIn(t, map[string]string{"a.yaml": text}), "a.yaml")
+	s.cli("apply", "-f", file).ok("ci created")
+	write := func(old ...string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(strings.NewReplacer(old...).Replace(text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("9000", "9001", "swordfish", "'[secret]'")
+	for _, dryRun := range [][]string{{"--dry-run"}, nil} {
+		s.cli(append([]string{"apply", "-f", file}, dryRun...)...).fails("a.yaml:6: endpoint.secret_headers.X-Key: is stored for http://127.0.0.1:9000 and would be sent to http://127.0.0.1:9001", "keep_secrets")
+	}
+	s.cli("subscription", "update", "ci", "--url", "http://127.0.0.1:9002/").fails("endpoint.secret_headers.X-Key", "http://127.0.0.1:9002")
+	s.cli("apply", "-f", file, "--keep-secrets", "--dry-run").ok("ci would be changed", "endpoint.url")
+	s.cli("apply", "-f", file, "--keep-secrets").ok("ci changed", ": endpoint.url")
+	write("9000", "9003")
+	s.cli("apply", "-f", file).ok("ci changed", ": endpoint.url")
+	s.cli("subscription", "update", "ci", "--url", "http://127.0.0.1:9004/", "--keep-secrets").ok("9004")
+	s.cli("audit", "--action", "subscription.change").ok("stored secrets are kept for http://127.0.0.1:9004")
 }
 
 // Nothing is changed when anything is wrong, and all that is wrong is said, each with

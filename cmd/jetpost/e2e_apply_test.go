@@ -39,11 +39,11 @@ func TestSubscriptionsFromFiles(t *testing.T) {
 		t.Errorf("got the header %q", got.header.Get("X-Key"))
 	}
 	// Another key is a change of that subscription only, and in force at once.
-	if got := jetpost(first, "CI_KEY=trout", 0, "apply", "-f", "subs"); !strings.Contains(got, "ci changed  (subs/ci.yaml:1): endpoint.secret_headers.X-Key\njf unchanged\n") || strings.Contains(got, "trout") {
+	if got := jetpost(first, "CI_KEY=sturgeon", 0, "apply", "-f", "subs"); !strings.Contains(got, "ci changed  (subs/ci.yaml:1): endpoint.secret_headers.X-Key\njf unchanged\n") || strings.Contains(got, "sturgeon") {
 		t.Errorf("got %s", got)
 	}
 	first.publish(t, happening{id: "e2", source: "/x", kind: "artifact.deployed", data: artifact(1)})
-	if got := receiver.exactly(t, 2)[1]; got.header.Get("X-Key") != "trout" {
+	if got := receiver.exactly(t, 2)[1]; got.header.Get("X-Key") != "sturgeon" {
 		t.Errorf("got the header %q", got.header.Get("X-Key"))
 	}
 
@@ -52,12 +52,12 @@ func TestSubscriptionsFromFiles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "moved.yaml"), []byte(mended), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	jetpost(second, "CI_KEY=trout", 0, "apply", "-f", "moved.yaml", "--prune", "--label", "from=git")
+	jetpost(second, "CI_KEY=sturgeon", 0, "apply", "-f", "moved.yaml", "--prune", "--label", "from=git")
 	if got := jetpost(second, "CI_KEY=", 0, "export"); got != exported {
 		t.Errorf("the second server has\n%s\nand the first\n%s", got, exported)
 	}
 	second.publish(t, happening{id: "e3", source: "/x", kind: "artifact.deployed", data: artifact(1)})
-	if got := receiver.exactly(t, 3)[2]; got.header.Get("X-Key") != "trout" {
+	if got := receiver.exactly(t, 3)[2]; got.header.Get("X-Key") != "sturgeon" {
 		t.Errorf("got the header %q", got.header.Get("X-Key"))
 	}
 }

@@ -41,6 +41,9 @@ type shownSubscription struct {
 	breaker *breakerState // where it is known
 }
 
+// keepSecrets has stored secrets sent where they were not sent before.
+func keepSecrets() url.Values { return url.Values{"keep_secrets": {"true"}} }
+
 func subscriptionPath(id string, action ...string) string {
 	return "/v1/subscriptions/" + url.PathEscape(id) + strings.Join(action, "")
 }
@@ -293,15 +296,17 @@ type subscriptionUpdateCmd struct {
 	outputFlag
 	subscriptionFields
 
-	ID    string `arg:"" complete:"subscription" help:"Which subscription."`
-	Patch string `env:"-" xor:"how" placeholder:"JSON" help:"JSON merge patch (RFC 7396) for what has no flag: null removes."`
+	ID          string `arg:"" complete:"subscription" help:"Which subscription."`
+	Patch       string `env:"-" xor:"how" placeholder:"JSON" help:"JSON merge patch (RFC 7396) for what has no flag: null removes."`
+	KeepSecrets bool   `env:"-" help:"Keep stored secrets although they would be sent to another host, port or scheme, or through a proxy that can read them. Otherwise they have to be given again. Needs a token with the role admin."`
 }
 
 // Help is the long text of --help.
 func (c *subscriptionUpdateCmd) Help() string {
 	return `Only what is given is changed; lists such as types and filters are replaced as a whole.
 With --file the subscription is replaced by the file, and what is not in it gets its
-default; secrets stay. A change takes effect on the next attempt.
+default; secrets stay. A change takes effect on the next attempt. Where a new URL or proxy
+would have stored secrets sent to another place, give them again, or take them out.
 
 Examples:
 
@@ -334,7 +339,11 @@ func (c *subscriptionUpdateCmd) Run(e *env) error {
 		return err
 	}
 	var raw json.RawMessage
-	if err := api.send(e.ctx, method, subscriptionPath(c.ID), body, &raw); err != nil {
+	path := subscriptionPath(c.ID)
+	if c.KeepSecrets {
+		path += "?" + keepSecrets().Encode()
+	}
+	if err := api.send(e.ctx, method, path, body, &raw); err != nil {
 		return err
 	}
 	return c.print(e, "changed subscription "+c.ID, raw, nil)

@@ -55,7 +55,7 @@ func (r *Redactor) Strike(text string, keep int) string {
 		r.index = set.index()
 	})
 	keep = min(keep, len(text))
-	if r.index == nil {
+	if r.index == nil || len(text) < r.index.shortest { // no encoding is shorter than what it stands for
 		return text[:keep]
 	}
 	s := search{index: r.index, source: []byte(text[:min(len(text), keep+maxExpansion*maxNeedle)])}

@@ -204,7 +204,7 @@ func TestParts(t *testing.T) {
 		s.AddHeader("basic " + base64.StdEncoding.EncodeToString([]byte("deployer:pa:55")))
 		s.AddHeader("session=c00kie-1; theme=dark; id=\"qu0ted\"")
 		s.AddHeader("abc12")
-		s.AddKey("whsec_"+base64.StdEncoding.EncodeToString([]byte("the bytes of the key itself!")))
+		s.AddKey("whsec_" + base64.StdEncoding.EncodeToString([]byte("the bytes of the key itself!")))
 	})
 	for _, tt := range []struct{ name, in, want string }{
 		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&pin=4711&debug=true&empty=", "GET /?[secret]"},
