@@ -91,7 +91,9 @@ func TestEchoes(t *testing.T) {
 	var subs []*subscription.Subscription
 	for _, outer := range echoes() {
 		for _, inner := range echoes() {
-			write := func(header http.Header, uri string) string { return outer.write("got " + inner.write(received(header, uri))) }
+			write := func(header http.Header, uri string) string {
+				return outer.write("got " + inner.write(received(header, uri)))
+			}
 			rc := receive(t, func(w http.ResponseWriter, got *request) {
 				w.WriteHeader(http.StatusInternalServerError)
 				_, _ = w.Write([]byte(write(got.Header, got.RequestURI)))

@@ -138,7 +138,7 @@ func (s *search) write(keep int) string {
 	var out strings.Builder
 	var depth int32
 	shown := 0 // up to where it is written
-	for at := 0; at < keep; at++ {
+	for at := range keep {
 		before := depth
 		depth += s.edges[at]
 		switch {

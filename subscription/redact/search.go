@@ -136,7 +136,7 @@ func standsAlone(text []byte, from, to int, binary bool) bool {
 			return true
 		}
 		before, after := text[at-1], text[at]
-		if binary && !(plain(before) && plain(after)) {
+		if binary && (!plain(before) || !plain(after)) {
 			return false
 		}
 		return !alphanumeric(before) || !alphanumeric(after)
