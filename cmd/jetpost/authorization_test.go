@@ -58,6 +58,8 @@ type guardedRoute struct {
 func extraRoutes() []guardedRoute {
 	return append(slices.Concat(hookRoutes(), platformRoutes()),
 		guardedRoute{"create-redrive in earnest", http.MethodPost, "/v1/redrives", access.NeedOperate, "{}", isProblem},
+		guardedRoute{"change-subscription with its secrets", http.MethodPatch, "/v1/subscriptions/{id}?keep_secrets=true", access.NeedMove, "{}", isProblem},
+		guardedRoute{"replace-subscription with its secrets", http.MethodPut, "/v1/subscriptions/{id}?keep_secrets=true", access.NeedMove, "{}", isProblem},
 	)
 }
 
