@@ -26,6 +26,7 @@ type endpoint struct {
 	url     *url.URL // with the secret query
 	shown   string   // without it
 	header  http.Header
+	spelled map[string]string // names that the user writes in other letters, by canonical name
 	timeout time.Duration
 	redact  *redact.Redactor // for what the receiver answers
 }
@@ -43,22 +44,46 @@ func newEndpoint(sub *subscription.Subscription, userAgent string) (*endpoint, e
 	if err != nil {
 		return nil, errors.New("its endpoint is not a URL") // the error would quote it
 	}
-	h := make(http.Header, 16)
+	h, spelled := make(http.Header, 16), map[string]string{}
 	h.Set("User-Agent", userAgent)
 	h.Set(wire.HeaderSubscription, sub.ID)
+	custom := func(name, value string) {
+		canonical := http.CanonicalHeaderKey(name)
+		h[canonical] = []string{value}
+		if canonical != name {
+			spelled[canonical] = name
+		}
+	}
 	for name, value := range sub.Endpoint.Headers {
-		h.Set(name, value)
+		custom(name, value)
 	}
 	for name, value := range sub.Endpoint.SecretHeaders {
-		h.Set(name, value.Reveal())
+		custom(name, value.Reveal())
 	}
 	if shake := &sub.Handshake; shake.Consent == subscription.Allowed && shake.Origin != "" {
 		h.Set(subscription.HeaderRequestOrigin, shake.Origin) // CloudEvents Web Hooks 1.0.2, section 4.1.2
 	}
 	return &endpoint{
-		sub: sub, profile: p, wire: renderer, url: target, shown: sub.Endpoint.RedactedURL(), header: h,
+		sub: sub, profile: p, wire: renderer, url: target, shown: sub.Endpoint.RedactedURL(), header: h, spelled: spelled,
 		timeout: time.Duration(sub.Endpoint.Timeout), redact: newRedactor(sub),
 	}, nil
+}
+
+// spell gives custom headers the letters in which the user writes their names, which
+// HTTP/1.1 sends as they stand. It comes last: profiles know headers by their canonical
+// names, and one that a profile has replaced is not there any more under that name.
+func (e *endpoint) spell(h http.Header) {
+	for canonical, name := range e.spelled {
+		values, set := h[canonical]
+		if !set {
+			continue
+		}
+		delete(h, canonical)
+		if canonical == "User-Agent" {
+			h[canonical] = []string{""} // or net/http adds its own
+		}
+		h[name] = values
+	}
 }
 
 // expired reports whether d has waited longer than the subscription allows, since
@@ -90,6 +115,7 @@ func (e *endpoint) render(d *delivery.Delivery, attempt int, now time.Time) (req
 	if err != nil {
 		return nil, nil, fmt.Errorf("render: %w", err)
 	}
+	e.spell(h)
 	return &http.Request{
 		Method: e.sub.Endpoint.Method, URL: e.url, Header: h, Host: e.url.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,

@@ -30,6 +30,7 @@ func (l *lane) options(ctx context.Context, sub *subscription.Subscription, toke
 	if token != "" {
 		e.header.Set(subscription.HeaderRequestCallback, l.cfg.PublicURL+"/v1/handshakes/"+sub.ID+"/"+token)
 	}
+	e.spell(e.header)
 	got, err := l.clients.send(ctx, e.sub.Endpoint.Proxy, e.timeout, &http.Request{
 		Method: http.MethodOptions, URL: e.url, Header: e.header, Host: e.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, nil)
