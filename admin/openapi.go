@@ -136,7 +136,7 @@ func descriptions() map[string]map[string]string {
 			"disable_after": "How long the endpoint may be down before the subscription is disabled: 1m to 2160h, or 0s for never. Default: 120h.",
 		},
 		"Retrying": {
-			"schedule": "The delay before each attempt; the first is 0s. Default: 0s, 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h.",
+			"schedule": "The delay before each attempt; the first is 0s. []: one attempt, no retries. Default, also for null: 0s, 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h.",
 			"jitter":   "The share of a delay by which it may come out longer or shorter: 0 to 1. Default: 0.2.",
 		},
 		"Queue": {

@@ -112,6 +112,12 @@ func TestDecodeDefaults(t *testing.T) {
 		{"a schedule keeps the jitter's default", `"delivery":{"retry":{"schedule":["0s"]}}`, func(s *Subscription) bool {
 			return len(s.Delivery.Retry) == 1 && s.Delivery.Jitter == 0.2
 		}},
+		{"an empty schedule is one attempt", `"delivery":{"retry":{"schedule":[]}}`, func(s *Subscription) bool {
+			_, first := s.Delivery.Retry.Before(1)
+			_, second := s.Delivery.Retry.Before(2)
+			return s.Delivery.Retry != nil && len(s.Delivery.Retry) == 0 && first && !second && s.Delivery.Jitter == 0.2
+		}},
+		{"no schedule is the default one", `"delivery":{"retry":{"schedule":null}}`, func(s *Subscription) bool { return len(s.Delivery.Retry) == 10 }},
 		{"a jitter of 0 is one", `"delivery":{"retry":{"jitter":0}}`, func(s *Subscription) bool {
 			return len(s.Delivery.Retry) == 10 && s.Delivery.Jitter == 0
 		}},

@@ -154,22 +154,29 @@ func (d *Delivery) SenderCount() int { return max(d.Senders, DefaultSenders) }
 
 // Retrying is when a delivery is tried again.
 type Retrying struct {
-	// Retry has the delay before each attempt; the first is 0s. Default: the ten
-	// attempts of DefaultSchedule.
+	// Retry has the delay before each attempt; the first is 0s. Empty: one attempt and
+	// no retries. Default, which is nil: the ten attempts of DefaultSchedule.
 	Retry Schedule `json:"schedule"`
 	// Jitter is the share of a delay by which it may come out longer or shorter,
-	// at random. 0 to 1, default 0.2. Where Retry is empty a 0 counts as not set.
+	// at random. 0 to 1, default 0.2. Where Retry is nil a 0 counts as not set.
 	Jitter float64 `json:"jitter"`
 }
 
-// A Schedule is the delay before each attempt.
+// A Schedule is the delay before each attempt. An empty one has the first attempt,
+// which needs no delay, and no other.
 type Schedule []Duration
+
+// Attempts is how many there are at most.
+func (s Schedule) Attempts() int { return max(len(s), 1) }
 
 // Before returns the delay before an attempt, counted from 1, and whether the
 // schedule has that attempt.
 func (s Schedule) Before(attempt int) (time.Duration, bool) {
-	if attempt < 1 || attempt > len(s) {
+	if attempt < 1 || attempt > s.Attempts() {
 		return 0, false
+	}
+	if attempt > len(s) {
+		return 0, true
 	}
 	return time.Duration(s[attempt-1]), true
 }
@@ -288,7 +295,7 @@ func (s *Subscription) withDefaults(traits Traits) {
 	}
 	setDefault(&s.Delivery.MaxInFlight, DefaultMaxInFlight)
 	setDefault(&s.Delivery.Senders, DefaultSenders)
-	if len(s.Delivery.Retry) == 0 {
+	if s.Delivery.Retry == nil { // an empty one was chosen: it means one attempt
 		s.Delivery.Retry = slices.Clone(traits.Retry)
 		setDefault(&s.Delivery.Jitter, traits.Jitter)
 	}

@@ -160,11 +160,15 @@ func (d Delivery) validate(found *problems) {
 	}
 	d.Breaker.validate(found)
 	const schedule = "delivery.retry.schedule"
-	if len(d.Retry) == 0 || len(d.Retry) > maxAttempts {
-		found.add(schedule, "has %d attempts: use 1 to %d", len(d.Retry), maxAttempts)
+	if d.Retry == nil { // no default was filled in
+		found.add(schedule, "is missing")
 		return
 	}
-	if d.Retry[0] != 0 {
+	if len(d.Retry) > maxAttempts {
+		found.add(schedule, "has %d attempts: use 1 to %d, or [] for one attempt and no retries", len(d.Retry), maxAttempts)
+		return
+	}
+	if len(d.Retry) > 0 && d.Retry[0] != 0 {
 		found.add(index(schedule, 0), "is %s: the first attempt is made at once, write 0s", d.Retry[0])
 	}
 	for i, delay := range d.Retry {

@@ -140,6 +140,9 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 	for _, delay := range s.Delivery.Retry {
 		schedule = append(schedule, delay.String())
 	}
+	if len(schedule) == 0 {
+		schedule = []string{"one, no retries"}
+	}
 	var public []string // the newest first, while they are rotated several
 	for _, key := range s.Secrets {
 		if key.PublicKey != "" {

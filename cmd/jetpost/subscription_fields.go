@@ -33,7 +33,8 @@ type subscriptionFields struct {
 	MaxInFlight  int               `env:"-" group:"Requests" placeholder:"N" help:"Requests under way at one time, 1 to 1000. Default: 64, with --ordered 1."`
 	Ordered      *bool             `negatable:"" env:"-" group:"Requests" help:"Make deliveries one after the other, in the order of the event log: none before the one before it was accepted or given up. Slower, and one that fails holds up those behind it."`
 	Senders      int               `env:"-" group:"Requests" placeholder:"N" help:"Sender processes that work on it at one time, 1 to 16: more for an endpoint that takes more than one process can send. Default: 1."`
-	Schedule     []time.Duration   `env:"-" group:"Requests" placeholder:"0s,5s,..." help:"The delay before each attempt; the first is 0s."`
+	Schedule     []time.Duration   `env:"-" xor:"retries" group:"Requests" placeholder:"0s,5s,..." help:"The delay before each attempt; the first is 0s."`
+	NoRetries    bool              `env:"-" xor:"retries" group:"Requests" help:"Make one attempt of each delivery, and a dead letter of what it does not accept. The same as an empty schedule."`
 	Label        map[string]string `env:"-" mapsep:"none" group:"Subscription" placeholder:"NAME=VALUE" help:"A label of your own. Can be repeated."`
 	vendorFields
 	profileFields
@@ -72,7 +73,7 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	if err := f.setEndpoint(body); err != nil {
 		return nil, err
 	}
-	var schedule []string
+	schedule := []string{}
 	for _, delay := range f.Schedule {
 		schedule = append(schedule, delay.String())
 	}
@@ -82,7 +83,7 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	if f.Ordered != nil {
 		delivery["ordered"] = *f.Ordered
 	}
-	if len(schedule) > 0 {
+	if len(schedule) > 0 || f.NoRetries {
 		retry := member(delivery, "retry")
 		retry["schedule"] = schedule
 		delivery["retry"] = retry

@@ -39,7 +39,7 @@ func silent(sub *subscription.Subscription, d *delivery.Delivery) bool {
 // FailingAt is the attempt, as the schedule counts them, after whose failure a
 // delivery is said to be failing: the third, or in a short schedule the last but
 // one. 0: never.
-func FailingAt(sub *subscription.Subscription) int { return min(3, len(sub.Delivery.Retry)-1) }
+func FailingAt(sub *subscription.Subscription) int { return min(3, sub.Delivery.Retry.Attempts()-1) }
 
 // Failing is the event that attempts of d have failed, a the latest of them, and more
 // will follow. It is to be published once per delivery: see FailingAt.
@@ -59,7 +59,7 @@ func Failing(sub *subscription.Subscription, d *delivery.Delivery, a *delivery.A
 		answer
 
 		NextAttempt time.Time `json:"next_attempt"`
-	}{troublesOf(sub, d), d.Scheduled(a.Attempt), len(sub.Delivery.Retry), answer{a.Status, clip(a.Error)}, next.UTC()})
+	}{troublesOf(sub, d), d.Scheduled(a.Attempt), sub.Delivery.Retry.Attempts(), answer{a.Status, clip(a.Error)}, next.UTC()})
 }
 
 // GivenUp is the event that d is a dead letter, after so many attempts. last is the
