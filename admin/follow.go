@@ -3,7 +3,6 @@ package admin
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"net/http"
 	"reflect"
 	"time"
@@ -44,9 +43,7 @@ func jsonAnswer(body any) *streamed {
 	return &streamed{Body: func(ctx huma.Context) {
 		ctx.SetHeader("Content-Type", "application/json")
 		ctx.SetStatus(http.StatusOK)
-		encoder := json.NewEncoder(ctx.BodyWriter())
-		encoder.SetEscapeHTML(false)
-		_ = encoder.Encode(body) // a client that has gone away is not our problem
+		_ = encodeAnswer(ctx.BodyWriter(), body) // a client that has gone away is not our problem
 	}}
 }
 
@@ -104,8 +101,6 @@ func (a *Admin) serveFeeds(hc huma.Context, feeds []feed) {
 func (a *Admin) writeLines(ctx context.Context, w http.ResponseWriter, records <-chan any) {
 	controller := http.NewResponseController(w)
 	buffered := bufio.NewWriterSize(w, 32<<10)
-	encoder := json.NewEncoder(buffered)
-	encoder.SetEscapeHTML(false)
 	flush := func() bool {
 		_ = controller.SetWriteDeadline(time.Now().Add(writeTimeout)) // not in a test recorder
 		return buffered.Flush() == nil && controller.Flush() == nil
@@ -122,7 +117,7 @@ func (a *Admin) writeLines(ctx context.Context, w http.ResponseWriter, records <
 			_ = buffered.WriteByte('\n') // flush tells
 			alive = flush()
 		case record := <-records:
-			if err := encoder.Encode(record); err != nil {
+			if err := encodeLine(buffered, record); err != nil {
 				return
 			}
 			if len(records) == 0 {

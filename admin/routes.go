@@ -62,7 +62,7 @@ func (a *Admin) humaConfig() huma.Config {
 	cfg.FieldsOptionalByDefault = true
 	cfg.AllowAdditionalPropertiesByDefault = true
 	cfg.RejectUnknownQueryParameters = true
-	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: json.Unmarshal}
+	format := huma.Format{Marshal: encodeAnswer, Unmarshal: json.Unmarshal}
 	cfg.Formats = map[string]huma.Format{"application/json": format, "json": format} // the latter is application/…+json
 	cfg.Transformers = []huma.Transformer{conform}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{

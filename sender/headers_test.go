@@ -82,7 +82,9 @@ func TestHeaderLetters(t *testing.T) {
 					t.Errorf("there is no header line %q in %q", line, lines)
 				}
 			}
-			if profile == "jfrog-custom" && !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "x-FILLED-in: ") && !strings.Contains(line, "{{") }) {
+			if profile == "jfrog-custom" && !slices.ContainsFunc(lines, func(line string) bool {
+				return strings.HasPrefix(line, "x-FILLED-in: ") && !strings.Contains(line, "{{")
+			}) {
 				t.Errorf("the header that is filled in is missing or not filled in: %q", lines)
 			}
 			seen := map[string]string{}

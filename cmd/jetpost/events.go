@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ type eventSelection struct {
 	Type     string    `env:"-" complete:"type" placeholder:"TYPE" help:"Only events of this type, or of a domain as <domain>.*"`
 	FromTime time.Time `env:"-" placeholder:"TIME" help:"From what was stored at this time on: 2026-01-31T12:00:00Z."`
 	FromSeq  uint64    `env:"-" placeholder:"N" help:"From this sequence on; needs --domain or --type, since every domain counts by itself."`
-	Data     bool      `env:"-" help:"Print the whole event in CloudEvents' JSON format below its line."`
+	Data     bool      `env:"-" help:"Print the whole event in CloudEvents' JSON format below its line, without white space. For the data byte for byte: jetpost events show --data."`
 }
 
 func (s *eventSelection) query() url.Values {
@@ -210,8 +211,12 @@ func (s *eventSelection) printLine(w io.Writer, event *loggedEvent) error {
 	if _, err := fmt.Fprintln(w, strings.Join(parts, "  ")); err != nil || !s.Data || len(event.Event) == 0 {
 		return err
 	}
-	// JSON keeps control characters out of the terminal by itself, but for the ones
-	// beyond ASCII.
-	_, err := fmt.Fprintln(w, "    "+shown(string(event.Event), len(event.Event)))
+	// One line. JSON keeps control characters out of the terminal by itself, but for the
+	// ones beyond ASCII.
+	var line bytes.Buffer
+	if err := json.Compact(&line, event.Event); err != nil {
+		return fmt.Errorf("print the event: %w", err)
+	}
+	_, err := fmt.Fprintln(w, "    "+shown(line.String(), line.Len()))
 	return err
 }

@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
 )
 
 // An eventPlace says which stored event is meant: by its place, git/42, or by source
@@ -38,7 +42,8 @@ type eventsShowCmd struct {
 	outputFlag
 	eventPlace
 
-	Story        bool   `env:"-" help:"What has become of it: for each subscription whether it wants the event and why, every attempt, and where the delivery is."`
+	Data         bool   `env:"-" xor:"what" help:"Only the data, byte for byte as it was published."`
+	Story        bool   `env:"-" xor:"what" help:"What has become of it: for each subscription whether it wants the event and why, every attempt, and where the delivery is."`
 	Subscription string `env:"-" complete:"subscription" placeholder:"ID" help:"With --story: only this subscription, with every attempt."`
 }
 
@@ -48,6 +53,7 @@ func (c *eventsShowCmd) Help() string {
 want it and which do not, and why; and for each delivery how it ended, or where it waits.
 
   jetpost events show git/42
+  jetpost events show git/42 --data > data.json
   jetpost events show git/42 --story
   jetpost events show --source /git/widgets --id 7b1c --story
   jetpost events show git/42 --story --subscription ci`
@@ -60,6 +66,9 @@ func (c *eventsShowCmd) Run(e *env) error {
 	}
 	if c.Subscription != "" && !c.Story {
 		return usageError{errors.New("--subscription is for the story of an event: give --story as well")}
+	}
+	if c.Data && !c.people() {
+		return usageError{errors.New("--data prints what was published, in no other format: leave --output out")}
 	}
 	api, err := c.client(e.ctx)
 	if err != nil {
@@ -85,6 +94,9 @@ func (c *eventsShowCmd) Run(e *env) error {
 	if err := api.get(e.ctx, path, query, &raw); err != nil {
 		return err
 	}
+	if c.Data {
+		return printData(e.stdout, raw)
+	}
 	if !c.Story && c.Place == "" { // it was found by its story: show no more of that than was asked for
 		var event loggedEvent
 		if err := json.Unmarshal(raw, &event); err != nil {
@@ -96,6 +108,47 @@ func (c *eventsShowCmd) Run(e *env) error {
 		return showAs(e, c.outputFlag, raw, func(event *loggedEvent) error { return printStored(e, event) })
 	}
 	return showAs(e, c.outputFlag, raw, func(s *eventStory) error { return s.print(e, c.Subscription != "") })
+}
+
+// printData prints the data of an event as it was published.
+func printData(w io.Writer, answer json.RawMessage) error {
+	var stored loggedEvent
+	if err := json.Unmarshal(answer, &stored); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if stored.Error != "" {
+		return fmt.Errorf("the event is not readable: %s", stored.Error)
+	}
+	data, err := dataOf(stored.Event)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+// dataOf takes the data out of an event in CloudEvents' JSON format. White space around
+// JSON data belongs to it too, though no reader of JSON sees it: the API writes it as the
+// last member.
+func dataOf(event json.RawMessage) ([]byte, error) {
+	var e struct {
+		Type       string          `json:"datacontenttype"`
+		Data       json.RawMessage `json:"data"`
+		DataBase64 []byte          `json:"data_base64"`
+	}
+	if err := json.Unmarshal(event, &e); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	var text string
+	switch {
+	case len(e.Data) == 0:
+		return e.DataBase64, nil
+	case !stream.IsJSON(e.Type) && json.Unmarshal(e.Data, &text) == nil:
+		return []byte(text), nil
+	}
+	at := gjson.GetBytes(event, "data").Index
+	from := bytes.LastIndexByte(event[:at], ':') + 1
+	return event[from : len(event)-1], nil
 }
 
 func printStored(e *env, event *loggedEvent) error {

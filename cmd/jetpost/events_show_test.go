@@ -42,6 +42,19 @@ func TestShowAndExplain(t *testing.T) {
 	s.cli("events", "show", "--source", "/cli", "--id", "e2", "-o", "json").ok(`"sequence": 1`)
 	s.cli("explain", place, "--subscription", "main").ok("main")
 	s.cli("events", "show").fails("--source and --id")
+
+	odd := "{ " /* white space around it would be the envelope's */ + strings.ReplaceAll(strings.TrimPrefix(artifact(3), "{"), ",", " ,\r\n\t")
+	s.cli("publish", "--type", "artifact.deployed", "--source", "/cli", "--id", "e3", "--data", odd).ok()
+	for _, args := range [][]string{{"artifact/2"}, {"--source", "/cli", "--id", "e3"}} {
+		if got := s.cli(append([]string{"events", "show", "--data"}, args...)...).ok().stdout; got != odd {
+			t.Errorf("the data is printed as %q, want %q", got, odd)
+		}
+	}
+	if got := s.cli("events", "list", "--data").ok().stdout; strings.Count(got, "\n") != 4 || strings.Contains(got, "\ufffd") {
+		t.Errorf("want two lines for each event:\n%s", got)
+	}
+	s.cli("events", "show", "artifact/2", "--data", "-o", "json").fails("leave --output out")
+	s.cli("events", "show", "artifact/2", "--data", "--story").fails("--data")
 	s.cli("events", "show", "artifact/999").fails("30 days")
 
 	s.cli("subscription", "backlog").ok("SUBSCRIPTION", "main", "dev")
