@@ -138,6 +138,7 @@ func (a *Admin) forgetState(ctx context.Context, id string) error {
 	}
 	for _, subject := range [...]string{
 		a.layout.StateRateSubject(id), a.layout.StateBreakerSubject(id), a.layout.StateLaggingSubject(id), a.layout.StateOrderSubject(id),
+		a.layout.StateMadeSubject(id),
 	} {
 		if err == nil {
 			err = state.Purge(ctx, jetstream.WithPurgeSubject(subject))

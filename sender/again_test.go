@@ -178,3 +178,82 @@ func TestManualAttemptBrokenOff(t *testing.T) {
 		t.Errorf("letters: %+v", letters)
 	}
 }
+
+// A manual attempt that succeeds ends the schedule: no retry follows, be it one that waits
+// in its queue, at this sender or another, or one that has come back from its timer.
+func TestManualSuccessEndsSchedule(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		another bool // the sender that made the manual attempt is gone when the retry is due
+		change  func(*sender.Config)
+	}{
+		{"the retry waits in the queue", false, func(*sender.Config) {}},
+		{"the retry comes to another sender", true, func(*sender.Config) {}},
+		{"the retry is a timer", false, func(c *sender.Config) { c.LongestNak = time.Millisecond }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			var up atomic.Bool
+			rc := receive(t, func(w http.ResponseWriter, _ *request) {
+				w.WriteHeader(map[bool]int{true: http.StatusNoContent, false: http.StatusInternalServerError}[up.Load()])
+			})
+			sub := r.subscribe(withoutBreaker(to("manual", rc.URL, 0, 4*time.Second, 4*time.Second)))
+			service := r.send(test.change)
+			r.queue(sub, 1, 1)
+			r.awaitAttempts(sub, 1)
+			up.Store(true)
+			r.manual(sub, event(1))
+			if a := r.awaitAttempts(sub, 2)[1]; !a.Manual || a.Outcome != delivery.Delivered {
+				t.Fatalf("got %+v, want the manual attempt, delivered", a)
+			}
+			if test.another {
+				service.stop()
+				r.send()
+			}
+			r.awaitSettled(sub)
+			if n := len(rc.all()); n != 2 {
+				t.Errorf("%d requests were made, want 2: the first and the manual one", n)
+			}
+			if n := r.timers(sub); n > 0 {
+				t.Errorf("%d timers are left", n)
+			}
+			// A redrive is a wish of its own, which is later.
+			first := r.attempts(sub)[0]
+			d, err := delivery.FromMessage(sub.ID, queued(sub, event(1), time.Now()).Header, event(1).Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			letter := &delivery.Letter{DeadLetter: delivery.DeadLetter{Sequence: 7, Attempts: first.Attempt}, Delivery: d, Data: d.Event.Data}
+			r.put(letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now()))
+			r.awaitAttempts(sub, 3)
+			r.awaitSettled(sub)
+		})
+	}
+}
+
+// Other senders note what they have made at the same time; only so many are kept.
+func TestManualSuccessesAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var up atomic.Bool
+	rc := receive(t, func(w http.ResponseWriter, _ *request) {
+		w.WriteHeader(map[bool]int{true: http.StatusNoContent, false: http.StatusInternalServerError}[up.Load()])
+	})
+	const deliveries = 8
+	sub := r.subscribe(withoutBreaker(to("manual", rc.URL, 0, 8*time.Second)))
+	r.send()
+	r.send()
+	r.queue(sub, 1, deliveries)
+	r.awaitAttempts(sub, deliveries)
+	up.Store(true)
+	for n := range deliveries {
+		r.manual(sub, event(n+1))
+	}
+	r.awaitAttempts(sub, 2*deliveries)
+	r.awaitSettled(sub)
+	if n := len(rc.all()); n != 2*deliveries {
+		t.Errorf("%d requests were made, want %d", n, 2*deliveries)
+	}
+}

@@ -10,9 +10,9 @@ import (
 // cancelTimeout bounds the cancelling of a timer, which holds up a settlement.
 const cancelTimeout = 5 * time.Second
 
-// cancelTimer takes back the retry that waits for a delivery. When it cannot, the
-// receiver gets the delivery once more, under the same id.
-func (l *lane) cancelTimer(ctx context.Context, u *underway) {
+// cancelTimer takes back the retry that waits for a delivery, and reports whether there
+// was one. When it cannot, the receiver gets the delivery once more, under the same id.
+func (l *lane) cancelTimer(ctx context.Context, u *underway) bool {
 	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
 	defer cancel()
 	d := *u.d
@@ -25,4 +25,5 @@ func (l *lane) cancelTimer(ctx context.Context, u *underway) {
 	case cancelled:
 		l.log.Info("retry timer cancelled", zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Bool("manual", u.d.Manual != ""))
 	}
+	return cancelled
 }

@@ -252,6 +252,10 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 	if next, known := l.expected(m); known {
 		d.Attempt, u.certain, u.again = next, true, false
 	}
+	if l.madeByHand(ctx, u) {
+		l.drop(ctx, u)
+		return u.found
+	}
 	if l.head != nil && !l.resume(ctx, u) {
 		return u.found
 	}

@@ -79,7 +79,9 @@ func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attemp
 			return
 		}
 	case delivery.Delivered:
-		l.cancelTimer(ctx, u)
+		if !l.cancelTimer(ctx, u) { // its retry may wait in the queue
+			l.noteManual(ctx, u.d)
+		}
 	case delivery.Rejected, delivery.Exhausted:
 	}
 	l.ack(u.m, u.d)

@@ -310,8 +310,8 @@ func (l Layout) TokensStream() string { return "KV_" + l.TokensBucket() }
 func (l Layout) TokenKey(id string) string { return "$KV." + l.TokensBucket() + "." + id }
 
 // StateBucket is the key-value bucket that holds what the processes of one kind
-// have to agree on while they work: senders by StateRate, StateBreaker, StateLagging
-// and StateOrder, admins by StateRedrive, those with an API by StateUsed.
+// have to agree on while they work: senders by StateRate, StateBreaker, StateLagging,
+// StateOrder and StateMade, admins by StateRedrive, those with an API by StateUsed.
 func (l Layout) StateBucket() string { return l.stream("state") }
 
 // StateStream is the stream under the state bucket.
@@ -356,6 +356,15 @@ func StateOrder(subscription string) string { return "order." + subscription }
 // StateOrderSubject is the subject of that key.
 func (l Layout) StateOrderSubject(subscription string) string {
 	return l.stateKey(StateOrder(subscription))
+}
+
+// StateMade is the key in the state bucket under which the senders keep which deliveries
+// of a subscription were made by manual attempts.
+func StateMade(subscription string) string { return "made." + subscription }
+
+// StateMadeSubject is the subject of that key.
+func (l Layout) StateMadeSubject(subscription string) string {
+	return l.stateKey(StateMade(subscription))
 }
 
 // StateRedrive is the key in the state bucket under which admins keep a redrive job.
