@@ -106,7 +106,7 @@ func (a *Admin) letterRoutes(api huma.API) {
 		OperationID: "redeliver", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/deliveries/{delivery_id}/redeliver", Tags: []string{"Dead letters"},
 		Summary: "Make one more attempt of a delivery", DefaultStatus: http.StatusAccepted,
 		Description: "Whatever has become of it: delivered, waiting for its next attempt, or given up. One request is made, with the same delivery id, and marked " +
-			"manual in the attempts. It changes nothing else: a schedule that goes on does so, and a dead letter stays.",
+			"manual in the attempts. When it succeeds no retry follows; when it fails the schedule goes on. A dead letter stays.",
 	}, a.redeliver)
 }
 
@@ -328,8 +328,9 @@ func (a *Admin) discard(ctx context.Context, letter *delivery.DeadLetter, why st
 	return nil
 }
 
-// letterBatch is how many dead letters are looked up at a time.
-const letterBatch = 256
+// letterBatch is how many dead letters are looked up and discarded at a time, in one record.
+// Each costs the writing of a block, some 50 ms where that is full.
+const letterBatch = 64
 
 // letterBatch returns the first of a selection with sequences of from to last.
 func (a *Admin) letterBatch(ctx context.Context, s *delivery.Selection, from, last uint64) ([]delivery.DeadLetter, error) {

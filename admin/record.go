@@ -32,6 +32,7 @@ const (
 	actionJob       = "redrive.create"
 	actionCancelJob = "redrive.cancel"
 	actionRedeliver = "delivery.redeliver"
+	actionErase     = "event.erase"
 
 	actionMakeToken   = "token.create"
 	actionChangeToken = "token.change"

@@ -29,6 +29,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.redriveRoutes(api)
 	a.eventRoutes(api)
 	a.oneEventRoutes(api)
+	a.eraseRoutes(api)
 	a.explainRoutes(api)
 	a.typeRoutes(api)
 	a.domainRoutes(api)

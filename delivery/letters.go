@@ -101,21 +101,14 @@ func (l *DeadLetters) Get(ctx context.Context, sequence uint64) (*Letter, error)
 	return letter, nil
 }
 
-// Remove deletes the dead letter at sequence. That it is gone already is not an
-// error.
+// Remove deletes the dead letter at sequence, and overwrites what was kept of its event.
+// That it is gone already is not an error.
 func (l *DeadLetters) Remove(ctx context.Context, sequence uint64) error {
 	s, err := l.handle(ctx)
 	if err != nil {
 		return err
 	}
-	err = s.DeleteMsg(ctx, sequence)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		// The client library does not say why.
-		if _, gone := s.GetMsg(ctx, sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-	}
-	if err != nil {
+	if _, err := stream.EraseOf(ctx, s, sequence); err != nil {
 		return fmt.Errorf("delete dead letter %d: %w", sequence, err)
 	}
 	return nil

@@ -38,30 +38,10 @@ func FindWaiting(ctx context.Context, js jetstream.JetStream, q Queue, from time
 	if state.Msgs == 0 || state.LastTime.Before(from) {
 		return nil, true, nil
 	}
-	next := func(sequence uint64) (*jetstream.RawStreamMsg, error) {
-		m, err := s.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(q.Subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil, nil //nolint:nilnil // there are no more
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read stream %s: %w", q.Stream, err)
-		}
-		return m, nil
-	}
-	start := state.FirstSeq
-	if state.Msgs > smallQueue {
-		for end := state.LastSeq; start < end; {
-			middle := start + (end-start)/2
-			m, err := next(middle)
-			if err != nil {
-				return nil, false, err
-			}
-			if m == nil || !m.Time.Before(from) {
-				end = middle
-			} else {
-				start = m.Sequence + 1
-			}
-		}
+	next := nextOf(ctx, s, q.Subject)
+	start, err := firstSince(&state, from, next)
+	if err != nil {
+		return nil, false, err
 	}
 	for range limit {
 		m, err := next(start)
@@ -79,6 +59,43 @@ func FindWaiting(ctx context.Context, js jetstream.JetStream, q Queue, from time
 		start = m.Sequence + 1
 	}
 	return nil, start > state.LastSeq, nil
+}
+
+// nextOf returns what reads the first message of a subject at a sequence or behind it; nil
+// when there are no more.
+func nextOf(ctx context.Context, s jetstream.Stream, subject string) func(sequence uint64) (*jetstream.RawStreamMsg, error) {
+	return func(sequence uint64) (*jetstream.RawStreamMsg, error) {
+		m, err := s.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, nil //nolint:nilnil // there are no more
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read stream %s: %w", s.CachedInfo().Config.Name, err)
+		}
+		return m, nil
+	}
+}
+
+// firstSince is the sequence from which on a stream is to be read for what it stored at a
+// time or later.
+func firstSince(state *jetstream.StreamState, from time.Time, next func(uint64) (*jetstream.RawStreamMsg, error)) (uint64, error) {
+	start := state.FirstSeq
+	if state.Msgs <= smallQueue {
+		return start, nil
+	}
+	for end := state.LastSeq; start < end; {
+		middle := start + (end-start)/2
+		m, err := next(middle)
+		if err != nil {
+			return 0, err
+		}
+		if m == nil || !m.Time.Before(from) {
+			end = middle
+		} else {
+			start = m.Sequence + 1
+		}
+	}
+	return start, nil
 }
 
 // handedOut reports whether senders were given a message of a queue.

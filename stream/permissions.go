@@ -127,10 +127,12 @@ func (l Layout) Permissions(role Role) Permissions {
 			l.StateUsedSubject("*"),
 			apiPrefix + "DIRECT.GET." + l.MembersStream() + "." + l.MemberKey("*"), // the senders are shown
 			l.subject("deliveries", "*"), // test events, and what is made again
-			// An event or a dead letter is read, the latter deleted when it is on its queue
-			// again, and the jobs that do so for many are kept where all admins see them.
+			// An event or a dead letter is read. Both are deleted, the latter also when it is on
+			// its queue again, and an event with all that carries it: in queues, among retry
+			// timers and attempts. The audit trail allows no deletion, to anyone. The jobs that do so for many are kept where all admins see them.
 			apiPrefix + "DIRECT.GET.*",
-			apiPrefix + "STREAM.MSG.DELETE." + l.DeadLetters(),
+			apiPrefix + "STREAM.MSG.DELETE.*",
+			l.AttemptSubject("*"), // without the answers, when an event is erased
 			// Where a delivery waits is looked up: queues and retry timers have no direct reads.
 			apiPrefix + "STREAM.MSG.GET.*",
 			apiPrefix + "DIRECT.GET." + l.StateStream() + "." + l.StateRedriveSubject("*"),

@@ -31,7 +31,7 @@ func needOf() map[string]access.Need {
 		"create-redrive": access.NeedRead, // for a dry run; the rest of it is among the extra routes
 		"cancel-redrive": access.NeedOperate,
 
-		"publish-events": access.NeedPublish, "list-events": access.NeedEvents, "get-event": access.NeedEvents,
+		"publish-events": access.NeedPublish, "list-events": access.NeedEvents, "get-event": access.NeedEvents, "erase-event": access.NeedOperate,
 		"get-story": access.NeedRead, "find-story": access.NeedRead, "explain": access.NeedRead,
 		"list-event-types": access.NeedEvents, "get-event-type": access.NeedEvents, "validate-data": access.NeedEvents,
 		"list-domains": access.NeedRead, "get-domain": access.NeedRead, "put-domain": access.NeedOperate, "delete-domain": access.NeedOperate,

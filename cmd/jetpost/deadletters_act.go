@@ -101,13 +101,14 @@ type deadlettersDiscardCmd struct {
 	outputFlag
 	letterSelection
 
-	Why string `env:"-" placeholder:"TEXT" help:"Why, for the server's log."`
+	Why string `env:"-" placeholder:"TEXT" help:"Why, for the audit trail."`
 }
 
 // Help is the long text of --help.
 func (c *deadlettersDiscardCmd) Help() string {
-	return `Deletes dead letters, with their events, for good. The events are still in their event
-logs, for 30 days after they were published. The server's log says what was deleted.
+	return `Deletes dead letters, with their events, for good: their bytes are overwritten. The events are
+still in their event logs, for 30 days after they were published; see "jetpost events erase".
+The audit trail says what was deleted.
 
   jetpost deadletters discard 17 18 --why 'sent by hand'
   jetpost deadletters discard ci --reason expired

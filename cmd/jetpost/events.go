@@ -17,6 +17,8 @@ type eventsCmd struct {
 	List eventsListCmd `cmd:"" aliases:"ls" help:"Print events that were published."`
 	Show eventsShowCmd `cmd:"" aliases:"get" help:"Print an event, or its whole story."`
 	Tail eventsTailCmd `cmd:"" help:"Print events as they are published."`
+
+	Erase eventsEraseCmd `cmd:"" help:"Erase the data of an event everywhere."`
 }
 
 // eventSelection is which events are meant.

@@ -26,8 +26,8 @@ type redeliverCmd struct {
 func (c *redeliverCmd) Help() string {
 	return `Makes one more request for a delivery, whatever has become of it: delivered, waiting for
 its next attempt, or given up. It has the same webhook-id as before, and is marked manual in
-the attempts. Nothing else changes: what the schedule has planned is done as well, and a dead
-letter stays one; see "jetpost deadletters redrive" for those.
+the attempts. When it succeeds no retry follows; when it fails, what the schedule has planned
+is done all the same. A dead letter stays one; see "jetpost deadletters redrive" for those.
 
   jetpost redeliver ci dlv_0k3v9u5c8s1qkbmv2t0q7l4m8a`
 }
