@@ -68,8 +68,8 @@ const erasedBody = "[erased]"
 
 // Erase takes the answers of receivers out of the records about an event, since an answer
 // may repeat what it is an answer to. It returns of how many. The records are stored
-// anew, in their order, behind all others, and then overwritten where they were: whoever
-// is interrupted in between leaves some twice.
+// anew, in their order, behind all others, and then overwritten where they were: an
+// interruption in between leaves some twice.
 func (l *Log) Erase(ctx context.Context, e *Erasable) (int, error) {
 	erased := 0
 	moved := make(map[string]bool) // deliveries with a record that has moved: those behind it follow, so that their order stays

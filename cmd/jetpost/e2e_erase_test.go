@@ -148,7 +148,7 @@ func TestEventIsErased(t *testing.T) {
 func TestDiscardedLetterIsOverwritten(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	c, mended := switched(t)
+	c, up := switched(t)
 	s.subscribe(t, "dead", c.URL, []string{"artifact.deployed"}, object{"delivery": withoutBreaker(object{"retry": object{"schedule": []string{}}})})
 	var marks []string
 	for n := range 5 {
@@ -163,7 +163,7 @@ func TestDiscardedLetterIsOverwritten(t *testing.T) {
 			t.Errorf("the data of dead letter %d is not in its file", n+1)
 		}
 	}
-	mended.Store(true)
+	up.Store(true)
 	s.do(t, http.MethodPost, "/v1/dead-letters/1/discard", object{})
 	s.run(t, "deadletters", "discard", "2", "3")
 	s.run(t, "deadletters", "redrive", "4")
