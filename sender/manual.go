@@ -105,7 +105,7 @@ func (l *lane) readManual(ctx context.Context) (all []manualSuccess, revision ui
 // recognised, a loss cannot.
 func (l *lane) madeByHand(ctx context.Context, u *underway) bool {
 	d := u.d
-	if d.Manual != "" || u.m.Delivered == 1 && u.written == 1 {
+	if d.Manual != "" || u.m.Delivered == 1 && d.Attempt == 1 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
