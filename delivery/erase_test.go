@@ -53,8 +53,12 @@ func TestEraseAnswers(t *testing.T) {
 		}
 	}
 	want := []line{
-		{"e1", 1, ""}, {"e2", 1, "e2 was bad"}, {"e2", 2, ""}, {"other", 1, "the place is the same, in another log that was"},
-		{"e1", 2, "[erased]"}, {"e1", 3, ""},
+		{"e1", 1, ""},
+		{"e2", 1, "e2 was bad"},
+		{"e2", 2, ""},
+		{"other", 1, "the place is the same, in another log that was"},
+		{"e1", 2, "[erased]"},
+		{"e1", 3, ""},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the log differs (-want +got):\n%s", diff)
