@@ -179,18 +179,18 @@ func TestManualAttemptBrokenOff(t *testing.T) {
 	}
 }
 
-// A manual attempt that succeeds ends the schedule: no retry follows, be it one that waits
-// in its queue, at this sender or another, or one that has come back from its timer.
+// A manual attempt that succeeds ends the schedule: no retry follows, be it one that is due
+// soon, at this sender or another, or one that waits for long.
 func TestManualSuccessEndsSchedule(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		another bool // the sender that made the manual attempt is gone when the retry is due
-		change  func(*sender.Config)
+		delay   time.Duration
 	}{
-		{"the retry waits in the queue", false, func(*sender.Config) {}},
-		{"the retry comes to another sender", true, func(*sender.Config) {}},
-		{"the retry is a timer", false, func(c *sender.Config) { c.LongestNak = time.Millisecond }},
+		{"the retry waits for a short time", false, 4 * time.Second},
+		{"the retry comes to another sender", true, 4 * time.Second},
+		{"the retry is far away", false, time.Hour},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -199,8 +199,8 @@ func TestManualSuccessEndsSchedule(t *testing.T) {
 			rc := receive(t, func(w http.ResponseWriter, _ *request) {
 				w.WriteHeader(map[bool]int{true: http.StatusNoContent, false: http.StatusInternalServerError}[up.Load()])
 			})
-			sub := r.subscribe(withoutBreaker(to("manual", rc.URL, 0, 4*time.Second, 4*time.Second)))
-			service := r.send(test.change)
+			sub := r.subscribe(withoutBreaker(to("manual", rc.URL, 0, test.delay, test.delay)))
+			service := r.send()
 			r.queue(sub, 1, 1)
 			r.awaitAttempts(sub, 1)
 			up.Store(true)
@@ -255,5 +255,30 @@ func TestManualSuccessesAtOnce(t *testing.T) {
 	r.awaitSettled(sub)
 	if n := len(rc.all()); n != 2*deliveries {
 		t.Errorf("%d requests were made, want %d", n, 2*deliveries)
+	}
+}
+
+// A retry that is back on its queue when the manual attempt succeeds is dropped too.
+func TestManualSuccessDropsQueuedRetry(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rc := receive(t, nil)
+	sub := r.subscribe(to("manual", rc.URL))
+	service := r.send()
+	r.manual(sub, event(1))
+	r.awaitAttempts(sub, 1)
+	r.awaitSettled(sub)
+	service.stop()
+	d, err := delivery.FromMessage(sub.ID, queued(sub, event(1), time.Now()).Header, event(1).Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Attempt, d.FirstAttempt = 2, time.Now()
+	r.put(d.Requeued(sub.Queue.Subject, sub.Queue.Stream)) // as the pump does with a timer that has fired
+	r.queue(sub, 2, 1)
+	r.send()
+	r.awaitSettled(sub)
+	if got := r.awaitAttempts(sub, 2); len(got) != 2 || got[1].Event.ID != "2" || len(rc.all()) != 2 {
+		t.Errorf("got %+v, want the manual attempt and that of the other event", got)
 	}
 }
