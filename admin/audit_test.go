@@ -94,6 +94,7 @@ func drives() map[string]drive {
 			on("DELETE", "/v1/repositories/libs", "")),
 		"discard-dead-letter":  with(letter, on("POST", "/v1/dead-letters/1/discard", `{"reason":"too old"}`)),
 		"discard-dead-letters": with(letter, on("POST", "/v1/dead-letters/discard", `{"all":true,"reason":"too old"}`)),
+		"erase-event":          with(func(f *fixture) { f.publish(event("git.push", "e1")) }, on("POST", "/v1/events/git/1/erase", `{"reason":"asked for"}`)),
 		"redrive-dead-letter":  with(letter, on("POST", "/v1/dead-letters/1/redrive", "")),
 		"create-redrive":       with(letter, on("POST", "/v1/redrives", "")),
 		"cancel-redrive": func(f *fixture, header ...string) reply {

@@ -167,6 +167,11 @@ func (e *erasure) run(ctx context.Context) (err error) {
 			}
 		}
 	}
+	for _, shard := range e.layout.RetryShards() { // timers of it may have fired
+		if err := e.layout.ScrubRetries(ctx, e.js, shard); err != nil {
+			return err
+		}
+	}
 	if e.done.DeadLetters, err = e.letters.Erase(ctx, &e.what); err != nil {
 		return err
 	}

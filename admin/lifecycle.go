@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
@@ -220,6 +221,12 @@ func (a *Admin) drop(ctx context.Context, id string, queue stream.Queue) (queued
 		}
 		if err := retries.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 			return 0, 0, fmt.Errorf("purge retry timers of subscription %s: %w", id, err)
+		}
+	}
+	if timers > 0 { // a purge does not overwrite
+		if err := a.layout.ScrubRetries(ctx, a.js, queue.RetryShard); err != nil { // of no consequence for the deletion: the disk may be full
+			a.log.Warn("failed to overwrite the retry timers of a deleted subscription, their bytes go later",
+				zap.String("subscription_id", id), zap.String("stream", a.layout.RetryStream(queue.RetryShard)), zap.Error(err))
 		}
 	}
 	return queued, timers, a.forgetState(ctx, id)

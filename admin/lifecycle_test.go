@@ -1,10 +1,17 @@
 package admin
 
 import (
+	"bytes"
+	"crypto/rand"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
@@ -205,5 +212,40 @@ func TestExamplesOfAllTypes(t *testing.T) {
 	open := exampleEvent(schemas.Type{Name: "orders.created"}, time.Now())
 	if got := string(open.Data); got != `{"test":true}` {
 		t.Errorf("got %s for a type without a schema", got)
+	}
+}
+
+// The timers of a deleted subscription are overwritten, while those of another one wait in
+// the same file.
+func TestDeletedTimersAreOverwritten(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.do("POST", "/v1/subscriptions", subscriptionNamed("ci")).want(http.StatusCreated)
+	shard := f.layout.QueueFor("ci").RetryShard
+	timer := func(id string) []byte {
+		data := []byte(rand.Text() + rand.Text())
+		f.publishMsg(&nats.Msg{
+			Subject: f.layout.RetryAt(shard, id, "key"), Data: data,
+			Header: nats.Header{"Nats-Schedule": {"@at 2100-01-01T00:00:00Z"}, "Nats-Schedule-Target": {f.layout.RetryDue(shard, id)}},
+		})
+		return data
+	}
+	gone, kept := timer("ci"), timer("other")
+	has := func(what []byte) bool {
+		blocks, err := filepath.Glob(filepath.Join(f.nats.Dir, "jetstream", "*", "streams", f.layout.RetryStream(shard), "msgs", "*.blk"))
+		if err != nil || len(blocks) == 0 {
+			t.Fatalf("no blocks, error %v", err)
+		}
+		return slices.ContainsFunc(blocks, func(block string) bool {
+			content, err := os.ReadFile(block)
+			return err == nil && bytes.Contains(content, what)
+		})
+	}
+	if !has(gone) || !has(kept) {
+		t.Fatal("the timers are not in the file")
+	}
+	f.do("DELETE", "/v1/subscriptions/ci", "").want(http.StatusOK).mustContain(`1`)
+	if has(gone) || !has(kept) {
+		t.Errorf("the file has the timer that was deleted: %t, that which waits: %t", has(gone), has(kept))
 	}
 }

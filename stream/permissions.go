@@ -133,6 +133,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix + "DIRECT.GET.*",
 			apiPrefix + "STREAM.MSG.DELETE.*",
 			l.AttemptSubject("*"), // without the answers, when an event is erased
+			l.RetryAt("*", scrubSubject, "*"),
 			// Where a delivery waits is looked up: queues and retry timers have no direct reads.
 			apiPrefix + "STREAM.MSG.GET.*",
 			apiPrefix + "DIRECT.GET." + l.StateStream() + "." + l.StateRedriveSubject("*"),

@@ -90,6 +90,7 @@ func TestPermissions(t *testing.T) {
 		{"queue a delivery", l.QueueFor("ci").Subject, []stream.Role{router, sender, control}},
 		{"queue a delivery elsewhere", other.QueueFor("ci").Subject, nil},
 		{"set a timer", l.RetryAt("00", "ci", "key"), []stream.Role{sender}},
+		{"fill a block of timers", l.RetryAt("00", "_scrub", "block"), []stream.Role{sender, control}},
 		{"pretend that a timer has fired", l.RetryDue("00", "ci"), nil},
 		{"record an attempt", l.AttemptSubject("ci"), []stream.Role{sender, control}},
 		{"give a delivery up", l.DeadLetterSubject("ci"), []stream.Role{router, sender}},
