@@ -34,7 +34,7 @@ type shownBacklog struct {
 	Ordered        bool                  `json:"ordered,omitempty" doc:"Deliveries are made one after the other, so one that fails holds up the others."`
 	Queued         uint64                `json:"queued" doc:"Deliveries in the queue, in_flight included."`
 	Waiting        uint64                `json:"waiting" doc:"Those of them that no sender has."`
-	InFlight       uint64                `json:"in_flight" doc:"Those that a sender has, or has handed back to wait for up to a minute."`
+	InFlight       uint64                `json:"in_flight" doc:"Those that a sender has. What waits for its retry does not count, but the first delivery of an ordered subscription."`
 	OldestAt       time.Time             `json:"oldest_at,omitzero" doc:"When the oldest one in the queue was put there; missing when it is empty."`
 	OldestAge      subscription.Duration `json:"oldest_age,omitzero" doc:"How long ago that was, by the clock of the NATS server."`
 	Retries        uint64                `json:"retries" doc:"Deliveries that wait for the time of their next attempt, outside of the queue."`

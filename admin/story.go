@@ -105,7 +105,7 @@ type told struct {
 
 // pendingDelivery is where a delivery waits.
 type pendingDelivery struct {
-	Place  string    `json:"place" enum:"queue,in_flight,timer" doc:"queue: it waits for a sender; in_flight: a sender has it, or has handed it back to wait up to a minute; timer: it waits for the time of its next attempt."`
+	Place  string    `json:"place" enum:"queue,in_flight,timer" doc:"queue: it waits for a sender; in_flight: a sender has it, or it is the first of an ordered subscription and waits in its place; timer: it waits for the time of its next attempt."`
 	Since  time.Time `json:"since,omitzero" doc:"When it was put there."`
 	Due    time.Time `json:"due,omitzero" doc:"When its next attempt is due."`
 	Manual bool      `json:"manual,omitempty" doc:"It is one more attempt that somebody has asked for."`

@@ -191,23 +191,24 @@ func (d *Delivery) setHeader(h nats.Header) {
 func (d *Delivery) Timer(at, due string, when time.Time) *nats.Msg {
 	h := make(nats.Header, 16)
 	d.setHeader(h)
-	h[stream.HeaderMessageID] = []string{d.attemptID()}
+	h[stream.HeaderMessageID] = []string{d.TimerID(d.Attempt)}
 	h[stream.HeaderSchedule] = []string{"@at " + when.UTC().Format(time.RFC3339Nano)}
 	h[stream.HeaderScheduleTarget] = []string{due}
 	return &nats.Msg{Subject: at, Header: h, Data: d.Event.Data}
 }
 
+// TimerID is the id of the timer's message for the attempt with a number. There is one:
+// whoever stores another has it recognised, or gives it an id of its own.
+func (d *Delivery) TimerID(attempt int) string { return d.Chain() + ":a" + strconv.Itoa(attempt) }
+
 // Requeued is the message that puts d back on its queue, once for each attempt.
 func (d *Delivery) Requeued(subject, expected string) *nats.Msg {
-	m := d.message(subject, expected, d.attemptID())
+	m := d.message(subject, expected, d.Chain()+":a"+strconv.Itoa(d.Attempt))
 	if d.Again {
 		m.Header[stream.HeaderAgain] = []string{"1"}
 	}
 	return m
 }
-
-// attemptID names an attempt of a delivery among the messages of a stream.
-func (d *Delivery) attemptID() string { return d.Chain() + ":a" + strconv.Itoa(d.Attempt) }
 
 func header(h nats.Header, name string) string {
 	if values := h[name]; len(values) > 0 {

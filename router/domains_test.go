@@ -138,6 +138,10 @@ func TestDeletedDomainComesBack(t *testing.T) {
 	if _, err := r.register(store, "shop", `{}`, schemas.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, func() (bool, string) { // or it never knows that there was one
+		c, err := r.js.Consumer(t.Context(), r.layout.EventLog("shop"), stream.RouterConsumer)
+		return err == nil && c.CachedInfo().NumWaiting > 0, "the domain is not routed"
+	})
 	if err := store.Delete(t.Context(), "shop", 0); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ type domainRoute struct {
 	domain    string
 	log       *zap.Logger
 	settleCtx context.Context //nolint:containedctx // lives as long as the route: settling outlasts the pull's context
-	batches   chan []routed
+	batches   chan batch
 	troubled  sync.WaitGroup
 	order     *order
 }
@@ -30,6 +30,12 @@ type routed struct {
 	event   *stream.Event
 	invalid error // why the message is not an event
 	targets []target
+}
+
+// batch is what was pulled together. It is held until it is settled.
+type batch struct {
+	events  []routed
+	release func()
 }
 
 // target is one delivery on its way.
@@ -45,8 +51,10 @@ type target struct {
 // whose creation was answered before an event was published is in it (design,
 // section 5, "Read your writes").
 func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
+	release := stream.KeepHolding(msgs...)
 	snapshot, err := d.view.Sync(ctx)
 	if err != nil {
+		release()
 		// Fail closed: an older view could miss a subscription for good.
 		delay := time.Duration(0) // being stopped: another router may have them at once
 		if ctx.Err() == nil {
@@ -58,12 +66,16 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 		}
 		return
 	}
-	batch := make([]routed, 0, len(msgs))
+	events := make([]routed, 0, len(msgs))
 	var matched []*subscription.Subscription
 	for _, m := range msgs {
+		if m.Lost() { // another router has it, or will soon
+			m.Leave()
+			continue
+		}
 		event, err := stream.FromMessage(m.Header, m.Data)
 		if err != nil {
-			batch = append(batch, routed{msg: m, invalid: err})
+			events = append(events, routed{msg: m, invalid: err})
 			continue
 		}
 		r := routed{msg: m, event: event}
@@ -76,11 +88,13 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 			d.order.add(&waits)
 			continue
 		}
-		batch = append(batch, r)
+		events = append(events, r)
 	}
-	if len(batch) > 0 {
-		d.batches <- batch
+	if len(events) == 0 {
+		release()
+		return
 	}
+	d.batches <- batch{events, release}
 }
 
 // sendAll publishes the deliveries of an event, but for those that have to wait for
@@ -128,11 +142,11 @@ const patience = time.Second
 // ack of a batch is confirmed by the server, and with it the ones before: acks of
 // one consumer are processed in the order in which they arrive.
 func (d *domainRoute) settleBatches() {
-	for batch := range d.batches {
+	for b := range d.batches {
 		timeUp, cancel := context.WithTimeout(d.settleCtx, patience)
 		var last *stream.Message
-		for i := range batch {
-			r := &batch[i]
+		for i := range b.events {
+			r := &b.events[i]
 			if r.invalid != nil || !r.awaitAll(timeUp.Done()) {
 				d.troubled.Go(func() { d.settleTroubled(r) })
 				continue
@@ -148,6 +162,7 @@ func (d *domainRoute) settleBatches() {
 		if last != nil {
 			d.ackSync(last)
 		}
+		b.release() // what is troubled is held on its own
 	}
 }
 

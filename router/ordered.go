@@ -37,7 +37,7 @@ const (
 //
 //	handle ─► by sequence: 7 9 12 ─► are 1 to 6 settled? ─► publish, wait, ack ─► 9
 //	              │                     │ yes: the consumer's ack floor is 6, or this
-//	              └─ every 10 s: held    │ router has stored what is between the two
+//	              └─ every 2.5 s: held   │ router has stored what is between the two
 //	                                     └ no: look again a little later
 //
 // Other events, and other targets of the same event, do not wait. An order costs
@@ -131,7 +131,7 @@ func (o *order) close() {
 
 // hold tells the server that those who wait are still here.
 func (o *order) hold(ctx context.Context) {
-	tick := time.NewTicker(keepAlive)
+	tick := time.NewTicker(stream.HoldEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -141,7 +141,7 @@ func (o *order) hold(ctx context.Context) {
 		}
 		o.mu.Lock()
 		for _, r := range o.waiting {
-			_ = r.msg.InProgress() // failing that it is handed out again, and waits there
+			_ = r.msg.Hold() // failing that it is handed out again, and waits there
 		}
 		o.mu.Unlock()
 	}
@@ -166,7 +166,11 @@ func (o *order) run(ctx context.Context) {
 			poll = min(2*poll, longestPoll)
 			continue
 		case here:
-			if o.take(r) {
+			switch taken := o.take(r); {
+			case taken && r.msg.Lost():
+				r.msg.Leave()
+				o.log.Warn("ordered event was out of hand for too long, another router may have it", zap.Uint64("seq", r.msg.Sequence))
+			case taken:
 				o.route(r)
 			}
 		case gone:

@@ -81,6 +81,7 @@ type Router struct {
 	metrics *metrics
 
 	overflows *overflows
+	pulse     *stream.Pulse
 }
 
 // New returns a router. view must be kept running by the caller; its secrets may
@@ -102,6 +103,9 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, view: view,
 		letters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
 		overflows: newOverflows(cfg.Events, overflowPause, overflowEvery),
+		pulse: &stream.Pulse{OnStall: func(d time.Duration) {
+			log.Named("router").Warn("this process has stood still, the events that it was handed meanwhile are left to others", zap.Duration("duration", d))
+		}},
 	}, nil
 }
 
@@ -109,6 +113,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 func (r *Router) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { r.overflows.run(ctx); return nil })
+	g.Go(func() error { r.pulse.Run(ctx); return nil })
 	defer r.overflows.flushAll()
 	if len(r.cfg.Domains) > 0 {
 		for _, domain := range r.cfg.Domains {
@@ -180,14 +185,14 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	log := r.log.With(zap.String("domain", domain))
 	d := &domainRoute{
 		Router: r, domain: domain, log: log, settleCtx: settle,
-		batches: make(chan []routed, batchesInWork),
+		batches: make(chan batch, batchesInWork),
 	}
 	d.order = newOrder(d)
 	var work sync.WaitGroup
 	work.Go(d.settleBatches)
 	pull := stream.Pull{
-		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle,
-		Held: stream.NewHeld(stream.RouterAckWait, 2*stream.RouterMaxPending),
+		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle, Pulse: r.pulse,
+		Held: stream.NewHeld(stream.AckWait, 2*stream.RouterMaxPending),
 		OnError: func(err error) {
 			log.Warn("cannot pull events, will go on trying", zap.String("stream", r.layout.EventLog(domain)), zap.Error(err))
 		},

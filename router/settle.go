@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -13,9 +14,6 @@ import (
 
 const (
 	ackTimeout = 5 * time.Second
-	// keepAlive is how often the server is told that an event is still in work: a
-	// third of the consumer's AckWait.
-	keepAlive = 10 * time.Second
 	// budget is how long one event may try to reach its queues before it is handed
 	// back. The queues that have it by then recognise it when it comes again.
 	budget = 2 * time.Minute
@@ -46,8 +44,8 @@ func (d *domainRoute) nak(m *stream.Message, delay time.Duration) {
 func (d *domainRoute) settleTroubled(r *routed) {
 	ctx, cancel := context.WithTimeout(d.settleCtx, budget)
 	defer cancel()
-	stop := d.keepInProgress(ctx, r.msg)
-	defer stop()
+	release := stream.KeepHolding(r.msg)
+	defer release()
 
 	if r.invalid != nil {
 		if err := d.keepInvalid(ctx, r); err != nil {
@@ -110,11 +108,18 @@ func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) er
 			return t.err
 		case <-time.After(delay):
 		}
+		if r.msg.Lost() {
+			return errLost
+		}
 		*t = d.send(d.copies(r), r.msg, t.subscription)
 	}
 	d.cfg.Health.Stored(t.subscription.Queue.Stream)
 	return nil
 }
+
+// errLost is why an event is left to another router: the queues may have forgotten by now
+// what was published to them before.
+var errLost = errors.New("the event was out of hand for too long, another router may have it")
 
 // overflow keeps a delivery that found its queue full. The event is not held
 // back for it: one full queue must not stop the others.
@@ -132,22 +137,4 @@ func (d *domainRoute) overflow(ctx context.Context, r *routed, t *target) error 
 	d.log.Error("queue is full, delivery kept as dead letter", zap.String("subscription_id", s.ID),
 		zap.String("delivery_id", letter.ID), zap.String("event_id", r.event.ID), zap.Uint64("seq", r.msg.Sequence))
 	return nil
-}
-
-// keepInProgress asks for more time for m until stop is called.
-func (d *domainRoute) keepInProgress(ctx context.Context, m *stream.Message) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ticker := time.NewTicker(keepAlive)
-	go func() {
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				_ = m.InProgress() // a connection that is gone is noticed by the ack
-			}
-		}
-	}()
-	return cancel
 }

@@ -539,8 +539,8 @@ func TestBreakerWithRate(t *testing.T) {
 	rc.wantTogether(rate, 2)
 }
 
-// While it is closed the bucket is neither read nor written, whatever a few requests
-// say.
+// While it is closed the bucket is neither read nor written for it, whatever a few requests
+// say. A retry looks there whether a manual attempt has made the delivery.
 func TestClosedBreakerCostsNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -559,7 +559,11 @@ func TestClosedBreakerCostsNothing(t *testing.T) {
 	for _, subject := range []string{
 		"$KV." + r.layout.StateBucket() + ".>", "$JS.API.*.*." + r.layout.StateStream(), "$JS.API.*.*." + r.layout.StateStream() + ".>",
 	} {
-		if _, err := nc.Subscribe(subject, func(*nats.Msg) { seen.Add(1) }); err != nil {
+		if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
+			if !strings.HasSuffix(m.Subject, "."+stream.StateMade("hook")) {
+				seen.Add(1)
+			}
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}

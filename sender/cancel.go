@@ -10,6 +10,33 @@ import (
 // cancelTimeout bounds the cancelling of a timer, which holds up a settlement.
 const cancelTimeout = 5 * time.Second
 
+// isPlanned reports whether the next attempt of a delivery that was handed out before is
+// planned: another sender has stored its timer, and could not settle it any more. What
+// that has brought back by now is the delivery; this is what it was before. Where it
+// cannot be found out the delivery is attempted.
+func (l *lane) isPlanned(ctx context.Context, u *underway) bool {
+	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
+	defer cancel()
+	shard, d := l.terms.queue.RetryShard, u.d
+	// Whoever had it before has made an attempt, and perhaps all of them.
+	for n := d.Attempt + 1; n <= d.Attempt+min(u.m.Delivered-1, mostHolders); n++ {
+		had, err := l.layout.HadTimer(ctx, l.js, shard, d.SubscriptionID, d.TimerKey(), d.TimerID(n))
+		if err != nil {
+			l.log.Debug("cannot find out whether a delivery has a retry timer, it is attempted",
+				zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
+			return false
+		}
+		if had {
+			l.log.Info("another sender has planned the next attempt", zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Int("attempt", n))
+			return true
+		}
+	}
+	return false
+}
+
+// mostHolders is of how many senders that had a delivery before the timers are looked for.
+const mostHolders = 4
+
 // cancelTimer takes back the retry that waits for a delivery, and reports whether there
 // was one. When it cannot, the receiver gets the delivery once more, under the same id.
 func (l *lane) cancelTimer(ctx context.Context, u *underway) bool {

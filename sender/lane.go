@@ -32,8 +32,7 @@ type lane struct {
 	head     *head // where the subscription is ordered
 
 	mu       sync.Mutex
-	next     map[uint64]expectation // by queue sequence: what a nak of this lane will bring
-	endpoint *endpoint              // of the latest revision seen
+	endpoint *endpoint // of the latest revision seen
 }
 
 // terms are what a lane is made for. When a subscription gets others it gets
@@ -120,7 +119,8 @@ func (l *lane) flow(ctx, work context.Context, requests *sync.WaitGroup) {
 	}
 	handle = l.whenNotMade(handle)
 	pull := stream.Pull{
-		Stream: l.terms.queue.Stream, Consumer: l.terms.queue.Consumer, Batch: min(l.terms.batch, 256), Handle: handle, Held: l.held,
+		Stream: l.terms.queue.Stream, Consumer: l.terms.queue.Consumer, Batch: min(l.terms.batch, 256), Handle: handle,
+		Held: l.held, Alone: l.members.isAlone, Pulse: l.pulse,
 		OnError: func(err error) {
 			l.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", l.id), zap.Error(err))
 		},
@@ -163,6 +163,7 @@ func (l *lane) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs [
 // or a new URL is used from the next attempt on.
 func (l *lane) ready(ctx context.Context, msgs []*stream.Message) *endpoint {
 	l.backlog.used.Store(true)
+	defer stream.KeepHolding(msgs...)()
 	snapshot, err := l.view.Sync(ctx)
 	if err != nil {
 		delay := time.Duration(0) // being stopped: another sender may have them at once
@@ -187,6 +188,11 @@ func (l *lane) ready(ctx context.Context, msgs []*stream.Message) *endpoint {
 	return e
 }
 
+// leave says that deliveries are left to other senders.
+func (l *lane) leave(deliveries int) {
+	l.log.Warn("deliveries were out of hand for too long, they are left to other senders", zap.String("subscription_id", l.id), zap.Int("deliveries", deliveries))
+}
+
 func (l *lane) handBack(msgs []*stream.Message, delay time.Duration) {
 	for _, m := range msgs {
 		l.nak(m, delay)
@@ -198,8 +204,6 @@ type underway struct {
 	m *stream.Message
 	d *delivery.Delivery
 	e *endpoint
-	// written is the attempt number in the message.
-	written int
 	// trial: the breaker is not closed.
 	trial bool
 	// found is what the request said about the endpoint.
@@ -212,7 +216,7 @@ type underway struct {
 	// certain: d.Attempt is right. It may be too low after a crash, see
 	// delivery.Log.
 	certain bool
-	// again: the stream has handed it out before, and not to this lane.
+	// again: the queue has handed it out before.
 	again bool
 
 	// Of the head of an ordered subscription that was attempted before: when this
@@ -238,25 +242,26 @@ func (u *underway) number() int {
 // judged is told of an ordinary delivery's answer as soon as it is there; it is nil for
 // a trial.
 func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judged func(*evidence)) evidence {
-	release := l.holding(m)
-	defer release()
+	defer m.Leave()
+	defer stream.KeepHolding(m)()
 	d, err := delivery.FromMessage(l.id, m.Header, m.Data)
 	if err != nil {
 		l.settleUnreadable(ctx, m, err)
 		return evidence{}
 	}
 	u := &underway{
-		m: m, d: d, e: e, written: d.Attempt, certain: !l.session.MayForget(m), again: m.Delivered > 1,
+		m: m, d: d, e: e, certain: !l.session.MayForget(m), again: m.Delivered > 1,
 		trial: judged == nil, found: evidence{id: d.ID},
-	}
-	if next, known := l.expected(m); known {
-		d.Attempt, u.certain, u.again = next, true, false
 	}
 	if l.madeByHand(ctx, u) {
 		l.drop(ctx, u)
 		return u.found
 	}
 	if l.head != nil && !l.resume(ctx, u) {
+		return u.found
+	}
+	if u.again && l.head == nil && d.Manual == "" && l.isPlanned(ctx, u) {
+		l.ack(m, d)
 		return u.found
 	}
 	if d.Manual == "" && l.expired(ctx, e, d) {
@@ -273,6 +278,10 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, unsent)
 		return u.found
 	}
+	if m.Lost() {
+		l.leave(1)
+		return u.found
+	}
 	a, wait := l.attempt(ctx, u, request, body)
 	if judged != nil {
 		judged(&u.found)
@@ -286,36 +295,6 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 // remembers reports whether the server knows for certain how often it has handed
 // out m: see Session in package stream.
 func (l *lane) remembers(m *stream.Message) bool { return m.Stored.UnixNano() > l.session.Since() }
-
-// An expectation is what a delivery will be when it comes back to the lane that
-// has handed it back.
-type expectation struct {
-	attempt   int
-	delivered int // how often it was handed out by then
-}
-
-// expected is the attempt number that this lane gave the message when it handed
-// it back. Other senders do not know it, and what has been to one of them
-// meanwhile may have had more attempts: the attempt log corrects the number.
-func (l *lane) expected(m *stream.Message) (attempt int, known bool) {
-	if m.Delivered == 1 {
-		return 0, false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	next := l.next[m.Sequence]
-	delete(l.next, m.Sequence)
-	return next.attempt, next.delivered == m.Delivered-1
-}
-
-func (l *lane) expect(m *stream.Message, attempt int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.next) > 4*l.terms.batch {
-		clear(l.next) // most went to other senders: no more can be under way than the limit
-	}
-	l.next[m.Sequence] = expectation{attempt, m.Delivered}
-}
 
 func (l *lane) endpointFor(sub *subscription.Subscription) (*endpoint, error) {
 	l.mu.Lock()

@@ -10,8 +10,7 @@ import (
 	"github.com/jetpost/jetpost/stream"
 )
 
-// madeTimeout bounds the reading of the attempt log, during which the server is not told
-// that the deliveries are held.
+// madeTimeout bounds the reading of the attempt log.
 const madeTimeout = 4 * time.Second
 
 // whenNotMade calls next with the messages whose deliveries are still to be made. Those
@@ -21,6 +20,7 @@ const madeTimeout = 4 * time.Second
 // that has changed meanwhile.
 func (l *lane) whenNotMade(next func(context.Context, []*stream.Message)) func(context.Context, []*stream.Message) {
 	return func(ctx context.Context, msgs []*stream.Message) {
+		defer stream.KeepHolding(msgs...)()
 		limited, cancel := context.WithTimeout(ctx, madeTimeout)
 		defer cancel()
 		toMake := msgs[:0]

@@ -49,6 +49,7 @@ type membership struct {
 	alone   bool         // it cannot be
 	opened  bool         // enough time was given to reading the others
 	held    bool         // who is missing is not, for now
+	single  bool         // there is certainly no other
 	current *members.Set // by which ownership goes; nil: not known yet
 	changed chan struct{}
 
@@ -66,6 +67,13 @@ func (m *membership) get() (*members.Set, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.current, m.changed
+}
+
+// isAlone reports whether there is certainly no other sender.
+func (m *membership) isAlone() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.single
 }
 
 // owns reports whether this sender pulls for sub, as of set.
@@ -98,6 +106,7 @@ func (s *Sender) updateMembers(change func(*membership)) {
 	}
 	next = next.With(m.self)
 	after := next.Live()
+	m.single = !failsOpen && len(after) == 1
 	s.metrics.members.Set(float64(len(after)))
 	if failsOpen {
 		s.metrics.members.Set(0)

@@ -27,13 +27,13 @@ import (
 // A message does not say how many attempts it has had, nor when it is due. The key
 // order.<id> of the bucket state does, to whichever sender has it next.
 const (
-	// stateTimeout bounds reading or writing that key. With the longest request and
-	// its record it is less than the time after which the server offers the head to
-	// another sender.
+	// stateTimeout bounds reading or writing that key.
 	stateTimeout = 3 * time.Second
 	// dueSlack is how much too early a head may come back and be attempted: the
 	// server keeps delays by the second.
 	dueSlack = time.Second
+	// lostRecordDelay is how long a head waits at most whose record could not be written.
+	lostRecordDelay = 10 * time.Second
 )
 
 // A headRecord is the value under order.<id>.
@@ -171,6 +171,7 @@ func (h *head) hurries() bool {
 // back. It comes before the line for a turn: who is not due takes none.
 func (l *lane) whenDue(next func(context.Context, []*stream.Message)) func(context.Context, []*stream.Message) {
 	return func(ctx context.Context, msgs []*stream.Message) {
+		defer stream.KeepHolding(msgs...)()
 		due := make([]*stream.Message, 0, len(msgs))
 		for _, m := range msgs {
 			if !l.waits(ctx, m) {
@@ -267,7 +268,7 @@ func (l *lane) retryInOrder(ctx context.Context, u *underway, a *delivery.Attemp
 		// to be attempted too soon than to begin again.
 		l.log.Warn("cannot write down the attempt of an ordered delivery, the next one is made soon",
 			zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID), zap.Error(err))
-		delay = min(delay, shortDelay)
+		delay = min(delay, lostRecordDelay)
 	}
 	l.nak(m, max(delay, time.Millisecond))
 }

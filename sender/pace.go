@@ -10,24 +10,13 @@ import (
 	"github.com/jetpost/jetpost/stream"
 )
 
-// holdLimit is for how long a delivery may wait after the server was last told
-// that it is held, and still be sent: a request of the longest timeout must fit in
-// what is left of the server's patience, or another sender gets it meanwhile.
-const holdLimit = stream.SenderAckWait - 32*time.Second
-
 // A line is where the deliveries of a subscription with a rate wait for their
 // turn. No more wait than the subscription may have in flight: they count as that.
 type line struct {
 	mu      sync.Mutex
-	waiting []held // the longest first
+	waiting []*stream.Message // the longest first
 	closed  bool
 	arrived chan struct{}
-}
-
-// held is a delivery that waits, and when the server was last told so.
-type held struct {
-	m    *stream.Message
-	told time.Time
 }
 
 func newLine() *line { return &line{arrived: make(chan struct{}, 1)} }
@@ -39,10 +28,7 @@ func (q *line) add(msgs []*stream.Message) bool {
 	if q.closed {
 		return false
 	}
-	now := time.Now()
-	for _, m := range msgs {
-		q.waiting = append(q.waiting, held{m, now})
-	}
+	q.waiting = append(q.waiting, msgs...)
 	select {
 	case q.arrived <- struct{}{}:
 	default:
@@ -69,29 +55,30 @@ func (q *line) wait(ctx context.Context) int {
 
 // take returns up to n deliveries whose turn it is. Those that the server may have
 // given to somebody else are left out.
-func (q *line) take(n int) (msgs []*stream.Message, lost int) {
+func (q *line) take(n int) (msgs, lost []*stream.Message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.waiting) > 0 && len(msgs) < n {
 		first := q.waiting[0]
-		q.waiting[0] = held{}
+		q.waiting[0] = nil
 		q.waiting = q.waiting[1:]
-		if time.Since(first.told) > holdLimit {
-			lost++
+		if first.Lost() {
+			lost = append(lost, first)
 			continue
 		}
-		msgs = append(msgs, first.m)
+		msgs = append(msgs, first)
 	}
 	return msgs, lost
 }
 
-// keep tells the server of every delivery that it is held.
+// keep tells the server of every delivery that it is held, but for those that came just
+// now.
 func (q *line) keep() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i := range q.waiting {
-		if q.waiting[i].m.InProgress() == nil {
-			q.waiting[i].told = time.Now()
+	for _, m := range q.waiting {
+		if m.Unheld() > stream.HoldEvery/2 {
+			_ = m.Hold() // failing that, it is lost
 		}
 	}
 }
@@ -101,10 +88,7 @@ func (q *line) close() []*stream.Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	left := make([]*stream.Message, len(q.waiting))
-	for i := range q.waiting {
-		left[i] = q.waiting[i].m
-	}
+	left := q.waiting
 	q.waiting = nil
 	return left
 }
@@ -142,9 +126,11 @@ func (l *lane) pace(ctx, work context.Context, requests *sync.WaitGroup) {
 			}
 			reserved = reserved[due:]
 			msgs, lost := l.line.take(due)
-			if lost > 0 {
-				l.log.Warn("deliveries have waited for their turn without the server knowing, it will hand them out again",
-					zap.String("subscription_id", l.id), zap.Int("deliveries", lost))
+			if len(lost) > 0 {
+				for _, m := range lost {
+					m.Leave()
+				}
+				l.leave(len(lost))
 			}
 			if len(msgs) > 0 {
 				l.serve(ctx, work, requests, msgs)
@@ -158,7 +144,7 @@ func (l *lane) pace(ctx, work context.Context, requests *sync.WaitGroup) {
 
 // hold keeps what waits in line from being handed out again, until ctx ends.
 func (l *lane) hold(ctx context.Context) {
-	tick := time.NewTicker(l.cfg.HoldInterval)
+	tick := time.NewTicker(stream.HoldEvery)
 	defer tick.Stop()
 	for {
 		select {

@@ -2,14 +2,14 @@
 //
 // It reads the queues of all active subscriptions and the retry timers that have
 // fired. It writes a record of every request to the attempt log, a timer for every
-// delivery that has to wait long, and a dead letter for every delivery it gives
-// up. A delivery leaves its queue only after these are stored: after a crash a
+// delivery that has to wait for its next attempt, and a dead letter for every delivery
+// it gives up. A delivery leaves its queue only after these are stored: after a crash a
 // request may be made again, under the same delivery id, but none is missing.
 //
 //	DELIVERIES_<id> ─► pull ─► wait for a turn ─► sync view ─► render, sign ─► request ─► judge
 //	      ▲                    (with a rate only)                                           │
-//	      │ nak (up to 10 s)                                                                ▼
-//	      ├──────────────────────────────────────────────────────── settle ◄─── record in ATTEMPTS
+//	      │                                                                                 ▼
+//	      │                                                         settle ◄─── record in ATTEMPTS
 //	      │                                                           ├─► DEADLETTERS
 //	      └── pump ◄── RETRIES_<nn> (timers) ◄────────────────────────┘
 //
@@ -66,12 +66,6 @@ type Config struct {
 	// slash at its end: receivers are told to call back below it. Default: they are
 	// not.
 	PublicURL string
-	// HoldInterval is how often the server is told that deliveries which wait for
-	// their turn are still held. Default: 20 s, a third of its patience.
-	HoldInterval time.Duration
-	// LongestNak is the longest wait before a retry for which a delivery stays in its
-	// queue, and counts as in flight; longer ones become timers. Default: 10 s.
-	LongestNak time.Duration
 	// Grace is how long requests under way may take to end, and to be recorded,
 	// after Run's context has ended. Requests that take longer are broken off and
 	// made again by another sender. Default: 45 s, the longest request and 15 s.
@@ -83,7 +77,7 @@ type Config struct {
 	// Default: 0, it waits.
 	PID int
 	// Heartbeat is how often this sender tells the others that it is alive, at least twice
-	// within stream.MembersTTL. Default: 3 s.
+	// within stream.MembersTTL. Default: 1.5 s.
 	Heartbeat time.Duration
 	// Debounce is for how long this sender goes on with a subscription that another one
 	// has taken over. Default: 2 s.
@@ -115,12 +109,6 @@ func (c Config) withDefaults() Config {
 	if c.Origin == "" {
 		c.Origin, _ = os.Hostname() // missing: see validate
 	}
-	if c.HoldInterval == 0 {
-		c.HoldInterval = stream.SenderAckWait / 3
-	}
-	if c.LongestNak == 0 {
-		c.LongestNak = shortDelay
-	}
 	if c.OrderedRecheck == 0 {
 		c.OrderedRecheck = 30 * time.Second
 	}
@@ -128,7 +116,7 @@ func (c Config) withDefaults() Config {
 		c.Grace = 45 * time.Second
 	}
 	if c.Heartbeat == 0 {
-		c.Heartbeat = 3 * time.Second
+		c.Heartbeat = 1500 * time.Millisecond
 	}
 	if c.Debounce == 0 {
 		c.Debounce = 2 * time.Second
@@ -146,7 +134,7 @@ func (c Config) validate() error {
 	if c.Egress == nil {
 		return errors.New("sender: no egress rules: which addresses may be called must be decided")
 	}
-	if c.Origin == "" || c.HoldInterval < 0 || c.LookEvery < 0 || c.OrderedRecheck < 0 {
+	if c.Origin == "" || c.LookEvery < 0 || c.OrderedRecheck < 0 {
 		return errors.New("sender: the origin must be a host name, and the intervals positive")
 	}
 	if c.Heartbeat < 0 || c.Heartbeat > stream.MembersTTL/2 || c.Debounce < 0 {
@@ -179,6 +167,7 @@ type Sender struct {
 
 	clock clock
 	state *stream.Bucket // what senders agree on
+	pulse *stream.Pulse
 }
 
 // New returns a sender. view must be kept running by the caller and open its
@@ -201,7 +190,9 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		clients: newClients(cfg.Egress, cfg.Proxies), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
-	s.token, s.breakers, s.backlogs = newMemberID(), newBreakers(), newBacklogs()
+	s.token, s.breakers, s.backlogs, s.pulse = newMemberID(), newBreakers(), newBacklogs(), &stream.Pulse{OnStall: func(d time.Duration) {
+		s.log.Warn("this process has stood still, the deliveries that it was handed meanwhile are left to others", zap.Duration("duration", d))
+	}}
 	host, _ := os.Hostname() // it is for people only
 	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
 	s.clock.read = s.serverTime
@@ -223,6 +214,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	alive, leave := context.WithCancel(work)
 	defer leave()
 	partaking.Go(func() { s.takePart(alive) })
+	partaking.Go(func() { s.pulse.Run(alive) })
 	for _, shard := range s.layout.RetryShards() {
 		running.Go(func() { s.pump(pulling, work, shard) })
 	}
@@ -274,8 +266,8 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			laneCtx, stop := context.WithCancel(ctx)
 			l := &lane{
 				Sender: s, id: sub.ID, terms: termsOf(sub), stop: stop,
-				recorder: s.attempts.Recorder(sub.ID), made: s.attempts.Made(sub.ID), next: make(map[uint64]expectation), breaker: s.breakers.of(sub.ID),
-				held: stream.NewHeld(stream.SenderAckWait, max(2*sub.Delivery.MaxInFlight, 64)),
+				recorder: s.attempts.Recorder(sub.ID), made: s.attempts.Made(sub.ID), breaker: s.breakers.of(sub.ID),
+				held: stream.NewHeld(stream.AckWait, max(2*sub.Delivery.MaxInFlight, 64)),
 			}
 			if l.terms.ordered {
 				l.head = new(head)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/audit"
@@ -14,16 +15,10 @@ import (
 	"github.com/jetpost/jetpost/subscription"
 )
 
-// shortDelay is the longest wait for which a delivery stays in its queue, handed
-// back with a delay, unless Config.LongestNak says otherwise. It counts as in flight
-// meanwhile, so longer waits become timers (jetstream.md, section 5).
-const shortDelay = 10 * time.Second
-
-// maxShort is how many retries in a row stay in the queue. A message there does not
-// say how many attempts it has had; the attempt log knows, for stream.Dedupe. The
-// next retry becomes a timer, and with it the number is written down: five attempts
-// of 30 s and the waits between them are over before the log forgets.
-const maxShort = 5
+// stoppedDelay is for how long a delivery is handed back whose request was made, when
+// the sender is stopped before what follows from it was stored: the receiver will get
+// it again, and need not at once.
+const stoppedDelay = 10 * time.Second
 
 // settle ends what this sender has to do with a delivery, after its attempt was
 // recorded. Whatever has to outlive it (a timer, a dead letter) is stored first.
@@ -31,6 +26,10 @@ func (l *lane) settle(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
 	if a.Manual {
 		l.settleManual(ctx, u, a)
+		return
+	}
+	if a.Outcome != delivery.Delivered && m.Lost() { // what follows is up to whoever has it now
+		l.leave(1)
 		return
 	}
 	if d.FirstAttempt.IsZero() {
@@ -70,8 +69,7 @@ func (l *lane) forgetTimer(ctx context.Context, u *underway) {
 func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attempt) {
 	switch a.Outcome {
 	case delivery.Retry: // broken off: another sender makes it
-		l.expect(u.m, a.Attempt+1)
-		l.nak(u.m, time.Until(u.due))
+		l.nak(u.m, 0)
 		return
 	case delivery.Gone:
 		if err := l.disableGone(ctx, u); err != nil { // being stopped
@@ -87,22 +85,25 @@ func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attemp
 	l.ack(u.m, u.d)
 }
 
+// retryLater has the next attempt made when it is due. What waits for a retry must not
+// hold a place in flight, so it does not wait in its queue, whatever the delay: a timer
+// brings it back, behind what waits there by then (ADR 31).
 func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
-	if l.head != nil {
+	switch {
+	case l.head != nil:
 		l.retryInOrder(ctx, u, a)
 		return
-	}
-	delay := time.Until(u.due)
-	// One that has probed an endpoint goes behind those that wait, so that the next
-	// probe is made with another: a timer puts it there.
-	if !u.trial && delay <= l.cfg.LongestNak && a.Attempt-u.written < maxShort {
-		l.forgetTimer(ctx, u)
-		l.expect(m, a.Attempt+1)
-		l.nak(m, delay)
+	case u.brokenOff: // another sender makes it at once
+		l.nak(m, 0)
 		return
 	}
 	d.Attempt = a.Attempt + 1
+	if time.Until(u.due) <= 0 && l.requeue(ctx, d) {
+		l.forgetTimer(ctx, u)
+		l.ack(m, d)
+		return
+	}
 	shard := l.terms.queue.RetryShard
 	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), l.onServer(ctx, u.due))
 	err := l.insist(ctx, u, "retry timer", l.layout.RetryStream(shard), func(ctx context.Context) error {
@@ -110,11 +111,23 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 		return err
 	})
 	if err != nil { // being stopped
-		l.nak(m, shortDelay)
+		l.nak(m, stoppedDelay)
 		return
 	}
 	l.ack(m, d)
 }
+
+// requeue puts a delivery back on its queue at once, without the moment that a timer
+// takes, and reports whether it has. A queue that is full does not take it.
+func (l *lane) requeue(ctx context.Context, d *delivery.Delivery) bool {
+	ctx, cancel := context.WithTimeout(ctx, requeueTimeout)
+	defer cancel()
+	_, err := l.js.PublishMsg(ctx, d.Requeued(l.terms.queue.Subject, l.terms.queue.Stream), jetstream.WithRetryAttempts(0))
+	return err == nil
+}
+
+// requeueTimeout bounds that: a timer is as good.
+const requeueTimeout = 2 * time.Second
 
 // onServer is a time of this machine by the clock of the NATS server, which lets timers
 // fire. Where that is not known they are taken for the same.
@@ -133,7 +146,7 @@ func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, 
 		return l.letters.GiveUp(ctx, d, reason, attempts, last)
 	})
 	if err != nil { // being stopped
-		l.nak(m, shortDelay) // the receiver will get it again: not too soon
+		l.nak(m, stoppedDelay)
 		return
 	}
 	l.forgetTimer(ctx, u)

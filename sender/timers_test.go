@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/sender"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -97,32 +96,35 @@ func (r *rig) answers() {
 	})
 }
 
-// A sender stores the timer of a delivery and is killed before it acknowledges it. The
-// delivery is attempted again, and however that ends, the timer of the killed sender
-// does not fire. That of another delivery stays.
+// A sender stores the timer of a delivery and is killed before it acknowledges it. What is
+// handed out again is not attempted: the timer is what is left of it, whether it waits or
+// has fired. Another delivery, without a timer, is attempted.
 func TestTimerOfKilledSender(t *testing.T) {
 	t.Parallel()
-	for status, attempts := range map[int]int{http.StatusNoContent: 1, http.StatusInternalServerError: 2} {
-		t.Run(strconv.Itoa(status), func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(status) })
-			sub := r.subscribe(withoutBreaker(to("hook", rc.URL, 0, 50*time.Millisecond)))
-			r.queue(sub, 1, 1)
-			r.handOut(sub, 1)
-			r.timer(sub, 1, 2, time.Now().Add(time.Hour))
-			r.timer(sub, 2, 2, time.Now().Add(time.Hour))
-			r.stored()
-			r.send()
-			r.awaitAttempts(sub, attempts)
-			r.awaitSettled(sub)
-			if got := r.timers(sub); got != 1 {
-				t.Errorf("%d timers are left, want that of the other delivery", got)
-			}
-			if got := len(rc.all()); got != attempts {
-				t.Errorf("%d requests, want %d", got, attempts)
-			}
-		})
+	r := newRig(t)
+	rc := receive(t, nil)
+	sub := r.subscribe(withoutBreaker(to("hook", rc.URL, 0, time.Hour)))
+	r.queue(sub, 1, 3)
+	r.handOut(sub, 3)
+	r.timer(sub, 1, 2, time.Now().Add(time.Hour)) // waits
+	r.timer(sub, 2, 2, time.Now())                // fires
+	r.stored()
+	r.send()
+	attempts := r.awaitAttempts(sub, 2)
+	r.awaitSettled(sub)
+	for _, a := range attempts {
+		switch {
+		case a.Event.ID == "2" && a.Attempt == 2 && !a.Redelivered:
+		case a.Event.ID == "3" && a.Redelivered:
+		default:
+			t.Errorf("got attempt %d of note %s, redelivered %v, want the second of 2 and one of 3", a.Attempt, a.Event.ID, a.Redelivered)
+		}
+	}
+	if got := r.timers(sub); got != 1 {
+		t.Errorf("%d timers are left, want the one that waits", got)
+	}
+	if got := rc.notes(); got["1"] != 0 || got["2"] != 1 || got["3"] != 1 {
+		t.Errorf("requests by note: %v, want one for 2 and 3", got)
 	}
 }
 
@@ -215,70 +217,63 @@ func TestWaitingRetryUsesNewURL(t *testing.T) {
 
 // The delays that a user sees are those of the schedule, within its jitter, although
 // the NATS server and the sender are stopped and started in the middle of every wait;
-// and no attempt is made before its time. A second stands for minutes: handed back to
-// the queue and as timers, which is how waits of minutes and hours are made.
+// and no attempt is made before its time. A second stands for minutes.
 func TestScheduleOverRestarts(t *testing.T) {
 	t.Parallel()
 	schedule := []time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second}
-	for _, tt := range []struct {
-		name       string
-		longestNak time.Duration
-		early      time.Duration // a restarted server remembers hand-backs by the second
-	}{
-		{"handed back", 10 * time.Second, 1100 * time.Millisecond},
-		{"timers", time.Nanosecond, 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(http.StatusServiceUnavailable) })
-			sub := withoutBreaker(to("hook", rc.URL, schedule...))
-			const jitter = 0.2
-			sub.Delivery.Jitter = jitter
-			sub = r.subscribe(sub)
-			const deliveries = 3
-			r.queue(sub, 0, deliveries)
-			for n := range schedule {
-				running := r.send(func(c *sender.Config) { c.LongestNak = tt.longestNak })
-				r.awaitAttempts(sub, (n+1)*deliveries)
-				running.stop()
-				r.server.Restart()
-				r.answers()
+	r := newRig(t)
+	rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	sub := withoutBreaker(to("hook", rc.URL, schedule...))
+	const jitter = 0.2
+	sub.Delivery.Jitter = jitter
+	sub = r.subscribe(sub)
+	const deliveries = 3
+	r.queue(sub, 0, deliveries)
+	for n := range schedule {
+		running := r.send()
+		r.awaitAttempts(sub, (n+1)*deliveries)
+		running.stop()
+		r.server.Restart()
+		r.answers()
+	}
+	r.send()
+	r.awaitLetters("hook", deliveries)
+	byDelivery := make(map[string][]delivery.Attempt)
+	for _, a := range r.attempts(sub) {
+		byDelivery[a.DeliveryID] = append(byDelivery[a.DeliveryID], a)
+	}
+	if len(byDelivery) != deliveries || len(rc.all()) != deliveries*len(schedule) {
+		t.Errorf("%d requests for %d deliveries, want %d for %d", len(rc.all()), len(byDelivery), deliveries*len(schedule), deliveries)
+	}
+	for id, attempts := range byDelivery {
+		wantSchedule(t, id, attempts, schedule, jitter)
+	}
+}
+
+// wantSchedule checks the attempts of one delivery that was given up after the last.
+func wantSchedule(t *testing.T, id string, attempts []delivery.Attempt, schedule []time.Duration, jitter float64) {
+	t.Helper()
+	for i, a := range attempts {
+		if a.Attempt != i+1 {
+			t.Errorf("%s: attempt %d is number %d", id, i+1, a.Attempt)
+		}
+		if i+1 == len(schedule) {
+			if a.Outcome != delivery.Exhausted || a.NextAttempt != nil {
+				t.Errorf("%s: the last attempt: %+v", id, a)
 			}
-			r.send()
-			r.awaitLetters("hook", deliveries)
-			byDelivery := make(map[string][]delivery.Attempt)
-			for _, a := range r.attempts(sub) {
-				byDelivery[a.DeliveryID] = append(byDelivery[a.DeliveryID], a)
+			continue
+		}
+		planned := a.NextAttempt.Sub(a.At) - time.Duration(a.Duration)
+		spread := time.Duration(jitter * float64(schedule[i+1]))
+		const rounding = time.Microsecond
+		if off := (planned - schedule[i+1]).Abs(); off > spread+rounding {
+			t.Errorf("%s: after attempt %d a wait of %s was planned, want %s ± %s", id, i+1, planned, schedule[i+1], spread)
+		}
+		if i+1 < len(attempts) {
+			if early := a.NextAttempt.Sub(attempts[i+1].At); early > 0 {
+				t.Errorf("%s: attempt %d was made %s before its time", id, i+2, early)
 			}
-			if len(byDelivery) != deliveries || len(rc.all()) != deliveries*len(schedule) {
-				t.Errorf("%d requests for %d deliveries, want %d for %d", len(rc.all()), len(byDelivery), deliveries*len(schedule), deliveries)
-			}
-			for id, attempts := range byDelivery {
-				for i, a := range attempts {
-					if a.Attempt != i+1 {
-						t.Errorf("%s: attempt %d is number %d", id, i+1, a.Attempt)
-					}
-					if i+1 == len(schedule) {
-						if a.Outcome != delivery.Exhausted || a.NextAttempt != nil {
-							t.Errorf("%s: the last attempt: %+v", id, a)
-						}
-						continue
-					}
-					planned := a.NextAttempt.Sub(a.At) - time.Duration(a.Duration)
-					spread := time.Duration(jitter * float64(schedule[i+1]))
-					const rounding = time.Microsecond
-					if off := (planned - schedule[i+1]).Abs(); off > spread+rounding {
-						t.Errorf("%s: after attempt %d a wait of %s was planned, want %s ± %s", id, i+1, planned, schedule[i+1], spread)
-					}
-					if i+1 < len(attempts) {
-						if early := a.NextAttempt.Sub(attempts[i+1].At); early > tt.early {
-							t.Errorf("%s: attempt %d was made %s before its time", id, i+2, early)
-						}
-					}
-				}
-			}
-		})
+		}
 	}
 }
 

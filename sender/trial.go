@@ -130,7 +130,8 @@ func (t *trial) pull(ctx, work context.Context, room int, changed, viewChanged <
 		room = 1 // each has its turn
 	}
 	pull := stream.Pull{
-		Stream: t.terms.queue.Stream, Consumer: t.terms.queue.Consumer, Batch: room + t.sweep, Once: true, Held: t.held,
+		Stream: t.terms.queue.Stream, Consumer: t.terms.queue.Consumer, Batch: room + t.sweep, Once: true,
+		Held: t.held, Alone: t.members.isAlone, Pulse: t.pulse,
 		Handle: t.whenNotMade(func(_ context.Context, msgs []*stream.Message) { t.round(ctx, work, room, msgs) }),
 		OnError: func(err error) {
 			t.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", t.id), zap.Error(err))
@@ -145,6 +146,7 @@ func (t *trial) pull(ctx, work context.Context, room int, changed, viewChanged <
 // round makes one request for each delivery that there is room for, if no other
 // sender does. The others are handed back, those that are too old given up.
 func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Message) {
+	defer stream.KeepHolding(msgs...)()
 	e := t.ready(ctx, msgs)
 	if e == nil {
 		pause(ctx, 100*time.Millisecond)
@@ -197,8 +199,7 @@ func (t *trial) sweepExpired(work context.Context, e *endpoint, msgs []*stream.M
 	return fresh
 }
 
-// awaitTurn waits for the turn of one request, as all senders have agreed on, and
-// meanwhile keeps the server from handing the delivery out again.
+// awaitTurn waits for the turn of one request, as all senders have agreed on.
 func (t *trial) awaitTurn(ctx context.Context, msgs []*stream.Message) bool {
 	reserved, err := newTurns(t.Sender, t.id, t.terms.rate).reserve(ctx, len(msgs))
 	if err != nil {
@@ -208,14 +209,7 @@ func (t *trial) awaitTurn(ctx context.Context, msgs []*stream.Message) bool {
 		pause(ctx, time.Second)
 		return false
 	}
-	turn := reserved[len(reserved)-1]
-	for ctx.Err() == nil && time.Until(turn) > t.cfg.HoldInterval {
-		pause(ctx, t.cfg.HoldInterval)
-		for _, m := range msgs {
-			_ = m.InProgress() // failing that, another sender gets it: as after a crash
-		}
-	}
-	return pause(ctx, time.Until(turn))
+	return pause(ctx, time.Until(reserved[len(reserved)-1]))
 }
 
 // takeLease reports whether this sender may make n requests. Failing closed: the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,6 +31,7 @@ func (l Layout) Ensure(ctx context.Context, js jetstream.JetStream, domains []st
 	for _, cfg := range l.buckets() {
 		g.Go(func() error { return ensureBucket(ctx, js, cfg) })
 	}
+	g.Go(func() error { return l.renewMembers(ctx, js) })
 	for _, shard := range l.RetryShards() {
 		g.Go(func() error {
 			if err := ensureStream(ctx, js, l.RetryStreamConfig(shard)); err != nil {
@@ -42,6 +44,49 @@ func (l Layout) Ensure(ctx context.Context, js jetstream.JetStream, domains []st
 		g.Go(func() error { return l.EnsureEventLog(ctx, js, domain) })
 	}
 	return g.Wait()
+}
+
+// AdoptQueues has the consumers of queues that an earlier version has made hand out again
+// what is not settled after AckWait. It returns how many there were.
+func (l Layout) AdoptQueues(ctx context.Context, js jetstream.JetStream, queues []Queue) (adopted int, err error) {
+	var changed atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(ensureParallel / 2) // others wait for the same API
+	for _, q := range queues {
+		g.Go(func() error {
+			is, err := adoptConsumer(ctx, js, q.Stream, q.Consumer)
+			if is {
+				changed.Add(1)
+			}
+			return err
+		})
+	}
+	err = g.Wait()
+	return int(changed.Load()), err
+}
+
+// adoptConsumer reports whether there was anything to change. A consumer that is not
+// there is none: its subscription is being deleted, or it is made when it is needed.
+func adoptConsumer(ctx context.Context, js jetstream.JetStream, name, consumer string) (changed bool, err error) {
+	var cfg jetstream.ConsumerConfig
+	err = retryBusy(ctx, func(ctx context.Context) error {
+		c, err := js.Consumer(ctx, name, consumer)
+		if err == nil {
+			cfg = c.CachedInfo().Config
+		}
+		return err
+	})
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up consumer %s of stream %s: %w", consumer, name, err)
+	}
+	if cfg.AckWait == AckWait {
+		return false, nil
+	}
+	cfg.AckWait = AckWait
+	return true, ensureConsumer(ctx, js, name, cfg)
 }
 
 // EnsureMembers creates the bucket of the senders that are alive, if it is missing. A
@@ -79,6 +124,34 @@ func (l Layout) DeleteQueue(ctx context.Context, js jetstream.JetStream, q Queue
 		return fmt.Errorf("delete stream %s: %w", q.Stream, err)
 	}
 	return nil
+}
+
+// renewMembers makes the bucket of the senders that are alive anew where an earlier
+// version has made it for records that live for another time. What is in it is worth
+// nothing: every sender writes its record again at once.
+func (l Layout) renewMembers(ctx context.Context, js jetstream.JetStream) error {
+	want := l.membersConfig()
+	if err := ensureBucket(ctx, js, want); err != nil {
+		return err
+	}
+	var other bool
+	err := retryBusy(ctx, func(ctx context.Context) error {
+		existing, err := js.Stream(ctx, l.MembersStream())
+		if err == nil {
+			other = existing.CachedInfo().Config.MaxAge != want.TTL
+		}
+		return err
+	})
+	if err == nil && other {
+		err = retryBusy(ctx, func(ctx context.Context) error { return js.DeleteStream(ctx, l.MembersStream()) })
+	}
+	switch {
+	case err == nil && !other:
+		return nil
+	case err != nil && !errors.Is(err, jetstream.ErrStreamNotFound): // deleted by another process meanwhile
+		return fmt.Errorf("renew stream %s: %w", l.MembersStream(), err)
+	}
+	return ensureBucket(ctx, js, want)
 }
 
 func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {

@@ -134,9 +134,9 @@ func TestConsumerRules(t *testing.T) {
 		consumer string
 		rules    rules
 	}{
-		s.Layout.EventLog("git"):   {"router", rules{AckWait: 30 * time.Second, MaxPending: 8192, MaxWaiting: 512, Every: true}},
-		q.Stream:                   {"sender", rules{AckWait: 60 * time.Second, MaxPending: 64, MaxWaiting: 64, Every: true}},
-		s.Layout.RetryStream("00"): {"sender", rules{Filter: "retries.00.due.>", AckWait: 30 * time.Second, MaxPending: 5000, MaxWaiting: 512, Every: true}},
+		s.Layout.EventLog("git"):   {"router", rules{AckWait: stream.AckWait, MaxPending: 8192, MaxWaiting: 512, Every: true}},
+		q.Stream:                   {"sender", rules{AckWait: stream.AckWait, MaxPending: 64, MaxWaiting: 64, Every: true}},
+		s.Layout.RetryStream("00"): {"sender", rules{Filter: "retries.00.due.>", AckWait: stream.AckWait, MaxPending: 5000, MaxWaiting: 512, Every: true}},
 	} {
 		c := consumerConfig(t, s.JS(), name, want.consumer)
 		got := rules{
@@ -255,6 +255,51 @@ func TestEnsureKeepsLimits(t *testing.T) {
 		if diff := cmp.Diff(before[name], streamConfig(t, js, name)); diff != "" {
 			t.Errorf("ensure changed stream %s (-before +after):\n%s", name, diff)
 		}
+	}
+}
+
+// What an earlier version has made gets the times of this one, in place.
+func TestEnsureAdopts(t *testing.T) {
+	t.Parallel()
+	s, q := ensured(t)
+	js, l := s.JS(), s.Layout
+	consumers := map[string]string{l.EventLog("git"): stream.RouterConsumer, q.Stream: q.Consumer, l.RetryStream("00"): stream.SenderConsumer}
+	for name, consumer := range consumers {
+		cfg := consumerConfig(t, js, name, consumer)
+		cfg.AckWait = time.Minute
+		if _, err := js.UpdateConsumer(t.Context(), name, cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	members := streamConfig(t, js, l.MembersStream())
+	members.MaxAge, members.Duplicates = 10*time.Second, 10*time.Second
+	if _, err := js.UpdateStream(t.Context(), members); err != nil {
+		t.Fatal(err)
+	}
+	before := everything(t, js)
+	if err := l.Ensure(t.Context(), js, []string{"git"}); err != nil {
+		t.Fatal(err)
+	}
+	missing := l.QueueFor("is-deleted")
+	for _, want := range []int{1, 0} {
+		if got, err := l.AdoptQueues(t.Context(), js, []stream.Queue{q, missing}); got != want || err != nil {
+			t.Errorf("%d queues are adopted, error %v, want %d", got, err, want)
+		}
+	}
+	for name, consumer := range consumers {
+		cfg := consumerConfig(t, js, name, consumer)
+		if cfg.AckWait != stream.AckWait || cfg.MaxDeliver != -1 || cfg.MaxAckPending == 0 {
+			t.Errorf("consumer %s of stream %s is %+v, want an ack wait of %s and the rest as it was", consumer, name, cfg, stream.AckWait)
+		}
+	}
+	if got := streamConfig(t, js, l.MembersStream()).MaxAge; got != stream.MembersTTL {
+		t.Errorf("records of members live for %s, want %s", got, stream.MembersTTL)
+	}
+	after := everything(t, js)
+	delete(before, l.MembersStream()) // it is worth nothing
+	delete(after, l.MembersStream())
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("something was made anew (-before +after):\n%s", diff)
 	}
 }
 

@@ -12,12 +12,13 @@ import (
 // acknowledged, and hands it out again. A connection that breaks loses acknowledgements,
 // with the same effect. The process that has the message knows better:
 //
-//	in hand       the copy is dropped, and the message is settled by the copy's reply
+//	in hand       the copy is dropped, and the message, which is not lost any more, is settled
+//	              by the copy's reply
 //	acknowledged  the copy is acknowledged
 //
 // so nothing is done twice as long as the process lives. A message whose holder has not
 // said for the consumer's AckWait that it works on it is not in hand any more: its copy is
-// handed on.
+// handed on. So is that of one that was left, see Leave.
 type Held struct {
 	patience time.Duration
 
@@ -40,9 +41,10 @@ func NewHeld(ackWait time.Duration, remembered int) *Held {
 func (h *Held) take(m *Message) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if first := h.open[m.Sequence]; first != nil && first.Stored.Equal(m.Stored) && time.Since(time.Unix(0, first.alive.Load())) < h.patience {
+	if first := h.open[m.Sequence]; first != nil && first.Stored.Equal(m.Stored) && first.silent() < h.patience {
 		reply := m.Reply
 		first.reply.Store(&reply)
+		first.renew()
 		return false
 	}
 	if stored, ok := h.acked[m.Sequence]; ok && stored == m.Stored.UnixNano() {
@@ -53,16 +55,18 @@ func (h *Held) take(m *Message) bool {
 		h.prune()
 	}
 	m.held = h
-	m.alive.Store(time.Now().UnixNano())
 	h.open[m.Sequence] = m
 	return true
 }
+
+// silent is for how long its holder has said nothing of the message.
+func (m *Message) silent() time.Duration { return time.Since(started) - time.Duration(m.alive.Load()) }
 
 // prune forgets messages that were dropped without being settled, and have gone to other
 // processes since.
 func (h *Held) prune() {
 	for sequence, m := range h.open {
-		if time.Since(time.Unix(0, m.alive.Load())) > h.patience {
+		if m.silent() > h.patience {
 			delete(h.open, sequence)
 		}
 	}

@@ -120,18 +120,15 @@ func (l Layout) EventLogConfig(domain string) jetstream.StreamConfig {
 	}
 }
 
-// What routers may have in hand of one event log, over all of them, and for how long the
-// server waits for word of it.
-const (
-	RouterAckWait    = 30 * time.Second
-	RouterMaxPending = 8192
-)
+// RouterMaxPending is how many events routers may have in hand of one event log, over all
+// of them.
+const RouterMaxPending = 8192
 
 // RouterConsumerConfig is the durable consumer that all routers share on an
 // event log.
 func (l Layout) RouterConsumerConfig() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: RouterConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: RouterAckWait,
+		Durable: RouterConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: RouterMaxPending, MaxWaiting: 512,
 	}
 }
@@ -174,16 +171,12 @@ func (l Layout) QueueConfig(subscription string, q Queue) jetstream.StreamConfig
 // MaxQueued is how many deliveries of one subscription may wait.
 const MaxQueued = 200_000
 
-// SenderAckWait is how long a sender may hold a delivery before the server
-// offers it to another one. It is longer than the longest request.
-const SenderAckWait = 60 * time.Second
-
 // SenderConsumerConfig is the durable consumer that all senders share on a
 // queue. inFlight bounds the requests under way to the endpoint, over all
 // senders together.
 func (l Layout) SenderConsumerConfig(inFlight int) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: SenderConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: SenderAckWait,
+		Durable: SenderConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: inFlight, MaxWaiting: 64, // never BackOff: jetstream.md, fact 5
 	}
 }
@@ -231,19 +224,16 @@ func (l Layout) RetryStreamConfig(shard string) jetstream.StreamConfig {
 	}
 }
 
-// What senders may have in hand of one shard of fired timers, over all of them, and for how
-// long the server waits for word of it.
-const (
-	RetryAckWait    = 30 * time.Second
-	RetryMaxPending = 5000
-)
+// RetryMaxPending is how many fired timers senders may have in hand of one shard, over all
+// of them.
+const RetryMaxPending = 5000
 
 // RetryConsumerConfig is the durable consumer that takes what has fired. It must
 // not cover the timers themselves.
 func (l Layout) RetryConsumerConfig(shard string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: SenderConsumer, FilterSubject: l.subject("retries", shard, "due", ">"),
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: RetryAckWait, MaxDeliver: -1, MaxAckPending: RetryMaxPending,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait, MaxDeliver: -1, MaxAckPending: RetryMaxPending,
 	}
 }
 
@@ -423,8 +413,9 @@ func (l Layout) IdempotencyKey(key string) string {
 	return "$KV." + l.IdempotencyBucket() + "." + key
 }
 
-// MembersTTL is how long a sender is taken for alive after it has last said so.
-const MembersTTL = 10 * time.Second
+// MembersTTL is how long a sender is taken for alive after it has last said so: less than
+// AckWait, so that others pull when what it had in hand comes back.
+const MembersTTL = 5 * time.Second
 
 // MembersBucket is the key-value bucket that holds the senders which are alive, by id.
 func (l Layout) MembersBucket() string { return l.stream("members") }
@@ -485,7 +476,6 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 			Bucket: l.IdempotencyBucket(), Description: "jetpost: answers to requests that may be repeated", History: 1, Replicas: l.replicas,
 			Storage: jetstream.FileStorage, TTL: IdempotencyTTL, MaxValueSize: MaxIdempotent + 4<<10, // and the headers
 		},
-		l.membersConfig(),
 		l.repositoriesConfig(),
 	}
 }

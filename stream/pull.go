@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,6 +36,13 @@ type Pull struct {
 	// is taken from its slot, so it may block to slow things down. Every message
 	// must be settled.
 	Handle func(context.Context, []*Message)
+	// Alone reports whether no other process takes messages from this consumer. Then a
+	// request that nothing comes for stays open for long, which is cheap. Otherwise it ends
+	// soon: the server goes on answering one of a process that stands still. Default: never.
+	Alone func() bool
+	// Pulse says when this process has stood still. What has come meanwhile is dropped, not
+	// handled and not handed back: others have it, or will soon. Optional.
+	Pulse *Pulse
 	// OnError is told why a request failed, once per kind of failure until one
 	// succeeds again. Optional.
 	OnError func(error)
@@ -50,11 +55,15 @@ type Pull struct {
 }
 
 const (
-	pullExpiry     = 30 * time.Second // of slot 0
-	pullBusyExpiry = 5 * time.Second  // of slot 1, which rests when nothing came
-	pullHeartbeat  = 10 * time.Second // an idle consumer costs one message in this time
+	pullExpiry     = 4 * time.Second
+	pullLongExpiry = 30 * time.Second // of slot 0 of a process that is alone
+	pullHeartbeat  = 10 * time.Second // in that time: an idle consumer costs one message
 	pullMaxBytes   = 8 << 20          // larger answers trip the server's slow consumer limits
+	pullOverdue    = time.Second      // how long after its expiry a request is taken for lost
 )
+
+// errStalled ends a slot's subscription: what may still come to it is too old.
+var errStalled = errors.New("this process has stood still")
 
 // ErrConsumerMissing is given to OnError while the consumer does not exist.
 var ErrConsumerMissing = errors.New("the stream or its consumer does not exist")
@@ -67,9 +76,9 @@ func (p Pull) Run(ctx context.Context, nc *nats.Conn) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	busy := make(chan struct{}, 1)
-	g.Go(func() error { return p.slot(ctx, nc, busy, false) })
+	g.Go(func() error { return p.slots(ctx, nc, busy, false) })
 	if !p.Once {
-		g.Go(func() error { return p.slot(ctx, nc, busy, true) })
+		g.Go(func() error { return p.slots(ctx, nc, busy, true) })
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("pull from consumer %s of stream %s: %w", p.Consumer, p.Stream, err)
@@ -84,37 +93,65 @@ type pullRequest struct {
 	Heartbeat time.Duration `json:"idle_heartbeat,omitempty"`
 }
 
-// slot runs one of the two loops. The helper asks only after the other slot has
-// said through busy that a whole batch came, and rests again when nothing comes.
+// ask is the next request of a slot, and how long it may be silent before it must be
+// taken for lost.
+func (p Pull) ask(helper bool) (request pullRequest, patience time.Duration) {
+	request = pullRequest{Expires: pullExpiry, Batch: p.Batch, MaxBytes: pullMaxBytes}
+	if helper || p.Alone == nil || !p.Alone() {
+		return request, pullExpiry + pullOverdue
+	}
+	request.Expires, request.Heartbeat = pullLongExpiry, pullHeartbeat
+	return request, 2*pullHeartbeat + pullOverdue
+}
+
+// slots runs one of the two loops, on a new subscription whenever the process has stood
+// still.
+func (p Pull) slots(ctx context.Context, nc *nats.Conn, busy chan struct{}, helper bool) error {
+	for ctx.Err() == nil {
+		if err := p.slot(ctx, nc, busy, helper); !errors.Is(err, errStalled) {
+			return err
+		}
+	}
+	return nil
+}
+
+// slot is one of the two loops. The helper asks only after the other slot has said
+// through busy that a whole batch came, and rests again when nothing comes.
 func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helper bool) error {
 	arrivals := make(chan *nats.Msg, 2*p.Batch+64) // all of two requests: the client drops what does not fit
 	sub, err := nc.ChanSubscribe(nc.NewInbox(), arrivals)
 	if err != nil {
 		return err
 	}
-	defer handBack(nc, sub, arrivals)
+	asked := time.Now()
+	defer func() {
+		if p.Pulse.StalledSince(asked) {
+			_ = sub.Unsubscribe() // to hand it back would take it away from others
+			return
+		}
+		handBack(nc, sub, arrivals)
+	}()
 	reconnected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnected)
 
-	ask := pullRequest{Expires: pullExpiry, Batch: p.Batch, MaxBytes: pullMaxBytes, Heartbeat: pullHeartbeat}
-	patience := 2*pullHeartbeat + time.Second
-	if helper {
-		ask.Expires, ask.Heartbeat = pullBusyExpiry, 0
-		patience = pullBusyExpiry + time.Second
-	}
-	request, err := json.Marshal(ask)
-	if err != nil {
-		return err
-	}
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + p.Stream + "." + p.Consumer
-	silence := time.NewTimer(patience) // fires when the request must be taken for lost
+	silence := time.NewTimer(pullExpiry) // fires when the request must be taken for lost
 	defer silence.Stop()
 	wait := newBackoff(p.OnError)
 	batch := make([]*Message, 0, p.Batch)
 	for idle := helper; ; {
-		if idle && !p.rest(ctx, nc, busy, arrivals, batch) {
+		if idle && !p.rest(ctx, nc, busy, arrivals, batch, asked) {
 			return nil
 		}
+		if p.Pulse.StalledSince(asked) {
+			return errStalled
+		}
+		ask, patience := p.ask(helper)
+		request, err := json.Marshal(ask)
+		if err != nil {
+			return err
+		}
+		asked = time.Now()
 		if err := nc.PublishRequest(subject, sub.Subject, request); err != nil && nc.IsClosed() {
 			return err
 		} // any other failure ends in silence, and then another request
@@ -130,6 +167,9 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 			case <-silence.C:
 				ended = errExpired
 			case m := <-arrivals:
+				if p.Pulse.StalledSince(asked) {
+					return errStalled
+				}
 				var copies int
 				batch, copies, ended = p.collect(nc, m, arrivals, batch[:0])
 				received += len(batch) + copies
@@ -161,7 +201,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 // rest waits until the other slot is busy, and reports whether to go on. Messages
 // may come nevertheless: for a request that was taken for lost with the connection
 // and has reached the server after all.
-func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arrivals <-chan *nats.Msg, batch []*Message) bool {
+func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arrivals <-chan *nats.Msg, batch []*Message, asked time.Time) bool {
 	for {
 		select {
 		case <-ctx.Done():
@@ -169,6 +209,9 @@ func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arr
 		case <-busy:
 			return true
 		case m := <-arrivals:
+			if p.Pulse.StalledSince(asked) {
+				continue
+			}
 			if batch, _, _ = p.collect(nc, m, arrivals, batch[:0]); len(batch) > 0 {
 				p.Handle(ctx, batch)
 			}
@@ -306,97 +349,4 @@ func (b *backoff) pause(ctx context.Context, err error) bool {
 	case <-time.After(b.delay):
 		return true
 	}
-}
-
-// A Message is one message of a consumer, to be settled exactly once.
-type Message struct {
-	*nats.Msg
-	nc        *nats.Conn
-	Stream    string
-	Sequence  uint64    // in the stream
-	Delivered int       // how often the consumer has handed it out, from 1
-	Stored    time.Time // when the stream stored it
-	Pending   uint64    // how many the consumer had waiting behind it
-
-	held  *Held                  // nil: it is not known what is held
-	reply atomic.Pointer[string] // by which it is settled, where that is not Reply: see Held
-	alive atomic.Int64           // when its holder has last said that it works on it, Unix nanoseconds
-}
-
-// newMessage reads the reply subject of a delivered message:
-//
-//	$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
-//	$JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.…            (version 2)
-func newMessage(nc *nats.Conn, m *nats.Msg) *Message {
-	message := &Message{Msg: m, nc: nc}
-	var tokens [12]string
-	n := 0
-	for token := range strings.SplitSeq(m.Reply, ".") {
-		if n == len(tokens) {
-			break
-		}
-		tokens[n] = token
-		n++
-	}
-	first := 2
-	if n > 9 {
-		first = 4
-	}
-	if n < first+7 {
-		return message
-	}
-	message.Stream = tokens[first]
-	message.Delivered, _ = strconv.Atoi(tokens[first+2])
-	message.Sequence, _ = strconv.ParseUint(tokens[first+3], 10, 64)
-	stored, _ := strconv.ParseInt(tokens[first+5], 10, 64)
-	message.Stored = time.Unix(0, stored)
-	message.Pending, _ = strconv.ParseUint(tokens[first+6], 10, 64)
-	return message
-}
-
-// Ack settles the message: it is done. The server processes the acks of one
-// consumer in the order in which a connection sends them.
-func (m *Message) Ack() error {
-	return m.nc.Publish(m.settledBy(true), []byte("+ACK"))
-}
-
-// settledBy takes note that the message is settled, and returns the subject to say so.
-// What is settled stays so where saying it fails: when it is handed out again, that is
-// said again.
-func (m *Message) settledBy(acked bool) string {
-	if m.held != nil {
-		m.held.settled(m, acked)
-	}
-	return m.currentReply()
-}
-
-func (m *Message) currentReply() string {
-	if reply := m.reply.Load(); reply != nil {
-		return *reply
-	}
-	return m.Reply
-}
-
-// AckSync settles the message and waits until the server has taken note of it,
-// and with it of every ack that was sent before on the same connection.
-func (m *Message) AckSync(ctx context.Context) error {
-	_, err := m.nc.RequestWithContext(ctx, m.settledBy(true), []byte("+ACK"))
-	return err
-}
-
-// Nak hands the message back, to be delivered again after delay.
-func (m *Message) Nak(delay time.Duration) error {
-	reply := m.settledBy(false)
-	if delay <= 0 {
-		return m.nc.Publish(reply, []byte("-NAK"))
-	}
-	return m.nc.Publish(reply, fmt.Appendf(nil, `-NAK {"delay": %d}`, delay.Nanoseconds()))
-}
-
-// InProgress asks the server for another AckWait.
-func (m *Message) InProgress() error {
-	if m.held != nil {
-		m.alive.Store(time.Now().UnixNano())
-	}
-	return m.nc.Publish(m.currentReply(), []byte("+WPI"))
 }

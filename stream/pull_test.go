@@ -545,7 +545,7 @@ func TestSettleOtherwise(t *testing.T) {
 	}
 }
 
-// An idle pull costs next to nothing: it asks every thirty seconds, and the
+// An idle pull of a process that is alone costs next to nothing: it asks every thirty seconds, and the
 // server shows every ten that it is there. TestPullStatuses has the numbers; here
 // is that nothing else goes to and fro, also after work for both slots.
 func TestPullIdleCost(t *testing.T) {
@@ -554,7 +554,7 @@ func TestPullIdleCost(t *testing.T) {
 	nc := p.server.Connect()
 	all := newTally()
 	p.publish(0, 500)
-	p.run(nc, stream.Pull{Batch: 50, Handle: all.take})
+	p.run(nc, stream.Pull{Batch: 50, Handle: all.take, Alone: func() bool { return true }})
 	all.await(t, 500, 10*time.Second)
 	before := nc.Stats()
 	<-time.After(3 * time.Second) // time is the subject
@@ -600,9 +600,8 @@ func TestPullStatuses(t *testing.T) {
 	p := &pulled{t: t}
 	stop := p.run(nc, stream.Pull{Handle: newTally().take, OnError: failed.add})
 	first := receive(t, s.requests, "request")
-	if got := string(first.Data); !strings.Contains(got, `"batch":256`) || !strings.Contains(got, `"idle_heartbeat":10000000000`) ||
-		!strings.Contains(got, `"expires":30000000000`) || !strings.Contains(got, `"max_bytes":8388608`) {
-		t.Errorf("got request %s, want 256 messages of 8 MiB at most, waiting for 30 s with a heartbeat every 10 s", got)
+	if got, want := string(first.Data), `{"expires":4000000000,"batch":256,"max_bytes":8388608}`; got != want {
+		t.Errorf("got request %s, want 256 messages of 8 MiB at most, waiting for 4 s: %s", got, want)
 	}
 	s.status(t, first, "100", "Idle Heartbeat") // these two end nothing
 	s.status(t, first, "409", "Batch Completed")
@@ -638,5 +637,11 @@ func TestPullStatuses(t *testing.T) {
 	stop()
 	if len(s.requests) > 0 {
 		t.Errorf("%d requests too many", len(s.requests))
+	}
+	// Who is alone asks seldom.
+	p.run(nc, stream.Pull{Handle: newTally().take, Alone: func() bool { return true }})
+	got, want := string(receive(t, s.requests, "request").Data), `{"expires":30000000000,"batch":256,"max_bytes":8388608,"idle_heartbeat":10000000000}`
+	if got != want {
+		t.Errorf("got request %s, want it to wait for 30 s with a heartbeat every 10 s: %s", got, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/streamtest"
 )
 
 // timer is the message that makes a delivery of subscription come back at a time.
@@ -161,4 +163,63 @@ func TestRetryTimerNeedsTarget(t *testing.T) {
 			t.Errorf("a timer that fires to %s was taken: %+v", what, ack)
 		}
 	}
+}
+
+// Whether there was a timer is known for a while, whether it waits or has fired; to ask
+// stores nothing.
+func TestHadTimer(t *testing.T) {
+	t.Parallel()
+	check := func(t *testing.T, js jetstream.JetStream, l stream.Layout) {
+		t.Helper()
+		shard := l.QueueFor("ci").RetryShard
+		for key, at := range map[string]time.Time{"waits": time.Now().Add(time.Hour), "fires": time.Now()} {
+			if _, err := js.PublishMsg(t.Context(), timer(l, shard, "ci", key, at, pushEvent()), jetstream.WithMsgID(key+":a2")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := js.Consumer(t.Context(), l.RetryStream(shard), stream.SenderConsumer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fired, err := c.Next(jetstream.FetchMaxWait(30 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := fired.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			key, id string
+			want    bool
+		}{{"waits", "waits:a2", true}, {"fires", "fires:a2", true}, {"waits", "waits:a3", false}, {"none", "none:a2", false}, {"none", "none:a2", false}} {
+			if got, err := l.HadTimer(t.Context(), js, shard, "ci", tt.key, tt.id); got != tt.want || err != nil {
+				t.Errorf("timer %s: %v, error %v, want %v", tt.id, got, err, tt.want)
+			}
+		}
+		for key := range 3 { // the stream works as before
+			if _, err := js.PublishMsg(t.Context(), timer(l, shard, "ci", strconv.Itoa(key), time.Now().Add(time.Hour), pushEvent())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := js.Stream(t.Context(), l.RetryStream(shard))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.CachedInfo().State.Msgs; got != 1+3 {
+			t.Errorf("the stream has %d messages, want the timers that wait: 4", got)
+		}
+	}
+	t.Run("one server", func(t *testing.T) {
+		t.Parallel()
+		s, _ := ensured(t)
+		check(t, s.JS(), s.Layout)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		c := streamtest.NewCluster(t)
+		if err := c.Layout.Ensure(t.Context(), c.JS(), nil); err != nil {
+			t.Fatal(err)
+		}
+		check(t, c.JS(), c.Layout)
+	})
 }

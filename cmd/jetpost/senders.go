@@ -18,7 +18,7 @@ type sendersCmd struct {
 // Help is the long text of --help.
 func (c *sendersCmd) Help() string {
 	return `Senders share the subscriptions among themselves: each belongs to one of them, or to as
-many as its delivery.senders says. One that dies is missed after ten seconds, one that is
+many as its delivery.senders says. One that dies is missed after five seconds, one that is
 stopped hands over at once.
 
   jetpost senders

@@ -206,6 +206,9 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 
 	var notice string // for who starts it
 	services, ctx := errgroup.WithContext(ctx)
+	if c.has(roleAdmin) {
+		services.Go(func() error { adoptQueues(ctx, js, layout, view, log); return nil })
+	}
 	mux := http.NewServeMux()
 	if c.has(roleProducer) || c.has(roleAdmin) {
 		guard, tokens, told, err := c.openGuard(js, layout, log, reg)

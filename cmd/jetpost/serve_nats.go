@@ -17,6 +17,7 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/embedded"
+	"github.com/jetpost/jetpost/subscription"
 )
 
 // connector opens one connection for a stream.Role. It is closed with the others.
@@ -124,4 +125,21 @@ func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream
 		g.Go(func() error { return layout.EnsureEventLog(ctx, js, domain) })
 	}
 	return g.Wait()
+}
+
+// adoptQueues brings the queues up to date that an earlier version has made. Nothing waits
+// for it.
+func adoptQueues(ctx context.Context, js jetstream.JetStream, layout stream.Layout, view *subscription.View, log *zap.Logger) {
+	subscriptions := view.Snapshot().All()
+	queues := make([]stream.Queue, len(subscriptions))
+	for i, sub := range subscriptions {
+		queues[i] = sub.Queue
+	}
+	adopted, err := layout.AdoptQueues(ctx, js, queues)
+	if adopted > 0 {
+		log.Info("updated the queues of an earlier version", zap.Int("queues", adopted))
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Warn("failed to update the queues of an earlier version, the next start tries again", zap.Error(err))
+	}
 }
