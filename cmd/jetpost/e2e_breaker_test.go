@@ -66,9 +66,8 @@ func TestProberIsKilled(t *testing.T) {
 		}
 		return len(delivered) == 30
 	})
-	if len(second.stderr.lines(`"msg":"breaker is closed"`)) != 1 {
-		t.Errorf("the second sender does not say that it has closed the breaker:\n%s", second.stderr.tail(20))
-	}
+	// Lines of the log come a moment later.
+	eventually(t, "the second sender says that it has closed the breaker", func() bool { return len(second.stderr.lines(`"msg":"breaker is closed"`)) == 1 })
 }
 
 // What a person sees and does about it.

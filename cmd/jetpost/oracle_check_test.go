@@ -377,7 +377,7 @@ const unsettled = 5 * time.Second
 
 // routesAgain is how long an event that was in a router's hands may take to be routed
 // again: the server waits for its acknowledgement, and then for a router.
-const routesAgain = 45 * time.Second
+const routesAgain = 25 * time.Second
 
 func (f *fault) repeats() bool      { return f.requests }
 func (f *fault) losesRecords() bool { return f.records }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jetpost/jetpost/stream"
 )
 
 // What is done to the program while it works, and what may come of it. The plan
@@ -30,6 +32,8 @@ type effects struct {
 	forgets bool
 	// outage: while it lasts nothing is settled.
 	outage bool
+	// stall: it does harm for as long as it lasts, and none when it is over.
+	stall bool
 	// wire on which requests and answers are lost or late; "": none.
 	wire string
 }
@@ -53,6 +57,8 @@ func (f *fault) until() time.Time {
 	switch {
 	case f.end.IsZero():
 		return time.Now()
+	case f.stall:
+		return f.end
 	case f.records && f.outage: // everything was killed, and has connections when it is ready
 		return f.end
 	case f.outage || f.wire != "":
@@ -299,6 +305,26 @@ func (o *oracle) killing(kind string, does effects, victims ...*victim) *deed {
 		o.start(t, byName[target])
 		return nil
 	}
+	return d
+}
+
+// freezing is the deed of stopping some victims for a while, which is longer or shorter
+// than the server's patience, and having them go on as if nothing were.
+func (o *oracle) freezing(kind string, does effects, victims ...*victim) *deed {
+	does.stall = true
+	d := &deed{kind: "freeze " + kind, effects: func(string) effects { return does }, atLeast: time.Second, atMost: stream.AckWait + 4*time.Second}
+	byName := make(map[string]*victim)
+	for _, v := range victims {
+		d.targets = append(d.targets, v.name)
+		byName[v.name] = v
+	}
+	thaw := func() {} // one is frozen at a time
+	d.begin = func(t *testing.T, target string, _ *rand.Rand) error {
+		t.Helper()
+		thaw = freeze(t, byName[target].s.cmd.Process)
+		return nil
+	}
+	d.end = func(*testing.T, string) error { thaw(); return nil }
 	return d
 }
 

@@ -49,7 +49,7 @@ func waiting(ctx context.Context, js jetstream.JetStream, but ...string) (string
 // changed for longer than a process that was killed can hold a message.
 func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 	t.Helper()
-	const patience = 2 * time.Minute
+	const patience = time.Minute
 	poll := time.NewTicker(250 * time.Millisecond)
 	defer poll.Stop()
 	before, changed, told, nothing := "", time.Now(), time.Now(), 0

@@ -33,19 +33,23 @@ const (
 // explains more of them than were in flight; and the attempt log knows every request
 // but those that were under way when their sender was killed.
 //
-// Here everything is in one process, NATS too, which is killed again and again.
+// Here everything is in one process, NATS too, which is killed again and again, or stands
+// still for a while.
 func TestOracle(t *testing.T) {
 	t.Parallel()
 	runOracle(t, "one process", workload{every: 60 * time.Millisecond, made: 25}, func(t *testing.T, o *oracle) []*deed {
 		t.Helper()
 		v := o.addService(t, "serve", allRoles, "")
-		return []*deed{o.killing("serve", effects{requests: true, records: true, routing: true, forgets: true, outage: true}, v)}
+		return []*deed{
+			o.killing("serve", effects{requests: true, records: true, routing: true, forgets: true, outage: true}, v),
+			o.freezing("serve", effects{requests: true, routing: true, outage: true}, v),
+		}
 	}, nil)
 }
 
 // TestOracleOfOneRole is the same with each role in two processes of its own, each
-// with a wire to NATS. They are killed, and their wires are bad, and the NATS server
-// lives.
+// with a wire to NATS. They are killed, or stand still for a while, and their wires are
+// bad, and the NATS server lives.
 func TestOracleOfOneRole(t *testing.T) {
 	t.Parallel()
 	var wires []*badWire
@@ -65,6 +69,8 @@ func TestOracleOfOneRole(t *testing.T) {
 			o.killing("sender", effects{requests: true, records: true}, by["sender"]...),
 			o.killing("router", effects{routing: true}, by["router"]...),
 			o.killing("admin", effects{}, by["producer,admin"]...),
+			o.freezing("sender", effects{requests: true}, by["sender"]...),
+			o.freezing("router", effects{routing: true}, by["router"]...),
 		}
 	}, func(o *oracle) []*deed { return o.spoilingNATS(wires...) })
 }
@@ -104,6 +110,8 @@ func TestOracleOfCluster(t *testing.T) {
 			o.killing("sender", effects{requests: true, records: true}, senders...),
 			o.killing("router", effects{routing: true}, router, other),
 			o.killing("admin", effects{}, admin),
+			o.freezing("sender", effects{requests: true}, senders...),
+			o.freezing("router", effects{routing: true}, router),
 		)
 	}, nil)
 }
