@@ -29,8 +29,8 @@ import (
 type benchCmd struct {
 	outputFlag
 
-	Measure       []string      `default:"throughput,latency,isolation,comeback" enum:"throughput,latency,isolation,comeback" placeholder:"WHAT" help:"throughput: as much as the machine can do, beside its own limits. latency: at a steady rate. isolation: what a dead and a dripping receiver cost the others. comeback: many deliveries wait for a receiver that was down. Default: all."`
-	Events        int           `default:"40000" help:"Deliveries per measurement of throughput."`
+	Measure       []string      `default:"throughput,latency,isolation,flaky,comeback" enum:"throughput,latency,isolation,flaky,comeback" placeholder:"WHAT" help:"throughput: as much as the machine can do, beside its own limits. latency: at a steady rate. isolation: what a dead and a dripping receiver cost the others. flaky: what a receiver that refuses one delivery in ten once costs the others. comeback: many deliveries wait for a receiver that was down. Default: all."`
+	Events        int           `default:"40000" help:"Deliveries per measurement of throughput and flaky."`
 	Size          int           `default:"1024" help:"Bytes of data in an event."`
 	Fanout        []int         `default:"1,10" help:"Subscriptions that want each event."`
 	Rate          int           `default:"100" help:"Events per second when latency is measured."`
@@ -38,7 +38,7 @@ type benchCmd struct {
 	Subscriptions int           `default:"100" help:"Subscriptions when isolation is measured; two of them get the bad receivers."`
 	Isolation     time.Duration `default:"10s" help:"How long each round of isolation takes."`
 	Waiting       int           `default:"100000" help:"Deliveries that wait for the receiver which comes back, at most 200000."`
-	Rounds        int           `default:"3" help:"How often to measure each throughput and isolation; the median counts."`
+	Rounds        int           `default:"3" help:"How often to measure each throughput, isolation and flaky; the median counts."`
 	JSON          bool          `name:"json" hidden:"" help:"The same as --output json."`
 	Profile       string        `placeholder:"FILE" help:"Write a CPU profile of the pipeline."`
 }
@@ -53,6 +53,7 @@ const (
 	measureThroughput = "throughput"
 	measureLatency    = "latency"
 	measureIsolation  = "isolation"
+	measureFlaky      = "flaky"
 	measureComeback   = "comeback"
 )
 
@@ -149,6 +150,7 @@ type benchReport struct {
 	Throughput []throughput `json:"throughput"`
 	Latency    latency      `json:"latency"`
 	Isolation  isolation    `json:"isolation"`
+	Flaky      []flaky      `json:"flaky"`
 	Comeback   comeback     `json:"comeback"`
 	PeakMemory int64        `json:"peak_memory_bytes"`
 }
@@ -194,6 +196,12 @@ func (r *benchReport) print(w io.Writer) {
 		fmt.Fprintf(w, "\npublish to received of %d subscriptions at %d events/s each\n", i.Subscriptions-2, i.Rate)
 		fmt.Fprintf(w, "  beside two more like them:         %s\n", i.Alone.percentiles())
 		fmt.Fprintf(w, "  beside a dead and a dripping one:  %s; p99 ratio %.2f\n", i.Disturbed.percentiles(), i.Ratio)
+	}
+	if len(r.Flaky) > 0 {
+		fmt.Fprintf(w, "\nfirst attempts when one delivery in %d is refused once, beside none\n", flakyOneIn)
+	}
+	for _, f := range r.Flaky {
+		fmt.Fprintf(w, "  made again after %-6s %.0f/s beside %.0f/s; ratio %.2f\n", f.Delay.String()+":", f.Flaky, f.Well, f.Ratio)
 	}
 	fmt.Fprintf(w, "\npeak memory of the process: %d MB\n", r.PeakMemory>>20)
 	if c := r.Comeback; c.Waiting > 0 {

@@ -57,6 +57,11 @@ func (b *bench) run(ctx context.Context) (*benchReport, error) {
 			return nil, err
 		}
 	}
+	if b.has(measureFlaky) {
+		if r.Flaky, err = b.measureFlaky(ctx); err != nil {
+			return nil, err
+		}
+	}
 	r.PeakMemory = peakMemory() // before what is made to fill it
 	if b.has(measureComeback) {
 		if r.Comeback, err = b.measureComeback(ctx); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ func TestBenchFacts(t *testing.T) {
 	const waiting = 300
 	var stdout, stderr bytes.Buffer
 	err := run(&env{ctx: t.Context(), stdout: &stdout, stderr: &stderr}, []string{
-		"bench", "--json", "--measure", "isolation,comeback", "--rounds", "1",
+		"bench", "--json", "--measure", "isolation,flaky,comeback", "--rounds", "1", "--events", "500",
 		"--subscriptions", "5", "--isolation", "1s", "--waiting", "300",
 	})
 	if err != nil {
@@ -37,6 +38,9 @@ func TestBenchFacts(t *testing.T) {
 	}
 	if got.Comeback.Refused == 0 || got.Comeback.Most == 0 {
 		t.Errorf("the receiver was never down, or nothing was counted: %+v", got.Comeback)
+	}
+	if len(got.Flaky) != 3 || slices.ContainsFunc(got.Flaky, func(f flaky) bool { return f.Well <= 0 || f.Flaky <= 0 || f.Ratio <= 0 }) {
+		t.Errorf("with a receiver that refuses some: %+v", got.Flaky)
 	}
 	if len(got.Throughput) != 0 || got.Latency.Count != 0 {
 		t.Errorf("what was not asked for was measured: %+v", got)
