@@ -75,7 +75,7 @@ func TestFanOut(t *testing.T) {
 			t.Errorf("queue of %s has %d deliveries, want 1", sub.ID, len(msgs))
 			continue
 		}
-		origin := "EVENTS_notes:1:" + sub.ID
+		origin := fmt.Sprintf("EVENTS_notes:1@%d:%s", kept.Time.UnixNano(), sub.ID)
 		want := &delivery.Delivery{
 			ID: delivery.ID(sub.ID, e.Source, e.ID), SubscriptionID: sub.ID, Event: e, Origin: origin,
 			Accepted: kept.Time, Attempt: 1,
@@ -304,7 +304,7 @@ func TestRoutedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		origin := delivery.Origin("EVENTS_notes", kept.Sequence, "a")
+		origin := delivery.Origin("EVENTS_notes", kept.Sequence, kept.Time, "a")
 		if _, err := r.js.PublishMsg(t.Context(), delivery.Queued(event(n), a.Queue.Subject, a.Queue.Stream, origin, kept.Time)); err != nil {
 			t.Fatal(err)
 		}

@@ -36,7 +36,7 @@ func subscriptionTo(types ...string) *subscription.Subscription {
 func someDelivery(eventType string) *delivery.Delivery {
 	e := &stream.Event{ID: "1", Source: "/git/widgets", Type: eventType, Subject: "main", Data: []byte(`{"secret":"` + secretText + `"}`)}
 	return &delivery.Delivery{
-		ID: delivery.ID("ci", e.Source, e.ID), SubscriptionID: "ci", Event: e, Origin: delivery.Origin("EVENTS_git", 42, "ci"), Attempt: 3,
+		ID: delivery.ID("ci", e.Source, e.ID), SubscriptionID: "ci", Event: e, Origin: delivery.Origin("EVENTS_git", 42, time.Unix(1_770_000_000, 42), "ci"), Attempt: 3,
 	}
 }
 
@@ -66,7 +66,7 @@ func everything(sub *subscription.Subscription, d *delivery.Delivery) []Event {
 		GivenUp(sub, d, delivery.ReasonExpired, 0, nil),
 		Opened(sub, &opened), Opened(sub, &silentlyOpened), Closed(sub, &opened, &closed, Itself),
 		Overflowed(sub, Overflow{Count: 2, Since: now, Until: next, First: d, Last: d}),
-		Lagging(sub, Backlog{Episode: 3, Waiting: 7, Oldest: now, Age: time.Hour, Limit: time.Minute, Breaker: subscription.BreakerOff}),
+		Lagging(sub, Backlog{Episode: "3@2026-03-01T12:00:00Z", Waiting: 7, Oldest: now, Age: time.Hour, Limit: time.Minute, Breaker: subscription.BreakerOff}),
 	}
 	for _, reason := range delivery.Reasons() {
 		if reason != delivery.ReasonOverflow && reason != delivery.ReasonUnreadable { // see Overflowed; those have no subscription
@@ -232,7 +232,7 @@ func TestIDsAreOfFacts(t *testing.T) {
 	next := time.Now()
 	failed := &delivery.Attempt{Attempt: 3, NextAttempt: &next}
 	redriven := *d
-	redriven.Redrive = delivery.Redrive{Letter: 9, Before: 10}
+	redriven.Redrive = delivery.Redrive{Letter: 9, Before: 10, At: time.Unix(3, 0)}
 	was := breaker.Record{}.Trip(time.Unix(1, 0), "x", "", 1, breaker.Cause{}, breaker.Timing{})
 	other := breaker.Record{}.Trip(time.Unix(2, 0), "x", "", 1, breaker.Cause{}, breaker.Timing{})
 	for _, tt := range []struct {
