@@ -291,7 +291,8 @@ func (l *lane) remembers(m *stream.Message) bool { return m.Stored.UnixNano() > 
 // has handed it back.
 type expectation struct {
 	attempt   int
-	delivered int // how often it was handed out by then
+	delivered int       // how often it was handed out by then
+	stored    time.Time // a queue that has lost its end in a crash uses sequences again
 }
 
 // expected is the attempt number that this lane gave the message when it handed
@@ -305,7 +306,7 @@ func (l *lane) expected(m *stream.Message) (attempt int, known bool) {
 	defer l.mu.Unlock()
 	next := l.next[m.Sequence]
 	delete(l.next, m.Sequence)
-	return next.attempt, next.delivered == m.Delivered-1
+	return next.attempt, next.delivered == m.Delivered-1 && next.stored.Equal(m.Stored)
 }
 
 func (l *lane) expect(m *stream.Message, attempt int) {
@@ -314,7 +315,7 @@ func (l *lane) expect(m *stream.Message, attempt int) {
 	if len(l.next) > 4*l.terms.batch {
 		clear(l.next) // most went to other senders: no more can be under way than the limit
 	}
-	l.next[m.Sequence] = expectation{attempt, m.Delivered}
+	l.next[m.Sequence] = expectation{attempt, m.Delivered, m.Stored}
 }
 
 func (l *lane) endpointFor(sub *subscription.Subscription) (*endpoint, error) {

@@ -114,9 +114,14 @@ func hostOf(sub *subscription.Subscription) string {
 	return u.Host
 }
 
-// revisionFact names a change of a subscription.
+// revisionFact names a change of a subscription. A bucket that has lost changes in a
+// crash uses revisions again, so its time belongs to it.
 func revisionFact(sub *subscription.Subscription) string {
-	return sub.ID + "/" + strconv.FormatUint(sub.Revision, 10)
+	fact := sub.ID + "/" + strconv.FormatUint(sub.Revision, 10)
+	if sub.UpdatedAt.IsZero() {
+		return fact
+	}
+	return fact + "@" + strconv.FormatInt(sub.UpdatedAt.UnixMilli(), 10)
 }
 
 // What is kept of texts that others choose, in bytes.
