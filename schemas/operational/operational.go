@@ -57,6 +57,7 @@ const (
 	breakerClosed        = "breaker.closed"
 	queueOverflow        = "queue.overflow"
 	backlogLagging       = "backlog.lagging"
+	consumerReset        = "consumer.reset"
 )
 
 // Observes reports whether a subscription wants operational events, be it among
@@ -76,7 +77,7 @@ func Observes(sub *subscription.Subscription) bool {
 type Event struct {
 	kind    string    // without the prefix of its type
 	fact    string    // what it is about: the same for whoever notices
-	subject string    // the id of the subscription
+	subject string    // the id of the subscription, or a stream
 	at      time.Time // when it was noticed
 	data    any
 }
