@@ -196,10 +196,15 @@ func TestFullQueue(t *testing.T) {
 	}
 	for _, letter := range letters {
 		n := int(letter.Event.Sequence) - 1 //nolint:gosec // small
+		kept, err := stream.Get(t.Context(), r.js, "EVENTS_notes", letter.Event.Sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
 		want := delivery.DeadLetter{
 			DeliveryID: delivery.ID("full", "/notes", fmt.Sprint(n)), SubscriptionID: "full", Reason: delivery.ReasonOverflow,
 			Event: delivery.EventRef{
 				ID: fmt.Sprint(n), Source: "/notes", Type: "notes.added", Subject: event(n).Subject, Stream: "EVENTS_notes", Sequence: uint64(n) + 1, //nolint:gosec // small
+				Stored: kept.Time.UTC(),
 			},
 		}
 		if diff := cmp.Diff(want, letter, cmpopts.IgnoreFields(delivery.DeadLetter{}, "At", "Sequence")); diff != "" {
