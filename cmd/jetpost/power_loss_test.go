@@ -252,3 +252,43 @@ func (c *powerCut) wantReady(t *testing.T) {
 		}
 	}
 }
+
+// Damage at the head of an event log has NATS begin it at 1 again, while the routers'
+// consumer stands behind all that was there. What is published then is routed.
+func TestHeadOfLogIsDamaged(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := startCatcher(t, nil)
+	s.subscribe(t, "hook", c.URL, []string{"artifact.*"}, nil)
+	before := numbered("before", 200)
+	for _, id := range before {
+		s.publish(t, deployed(id, "libs"))
+	}
+	c.wantAll(t, before, 0)
+	s.stop(t)
+	block := filepath.Join(s.data, "nats", "jetstream", "$G", "streams", "EVENTS_artifact", "msgs", "1.blk")
+	b, err := os.ReadFile(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[10] ^= 1
+	if err := os.WriteFile(block, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.restart(t)
+	after := numbered("after", 60)
+	for _, id := range after {
+		s.publish(t, deployed(id, "libs"))
+	}
+	c.wantAll(t, after, len(before))
+	if last := s.publish(t, deployed("last", "libs")); last.Sequence != 61 {
+		t.Errorf("the log has not begun again, it is at %d: this shows nothing", last.Sequence)
+	}
+	if said := s.stderr.lines("ahead of its stream"); len(said) != 1 || !strings.Contains(said[0], `"level":"error"`) {
+		t.Errorf("said: %v", said)
+	}
+	eventually(t, "it is published as an event", func() bool {
+		r := s.do(t, http.MethodGet, "/v1/events?domain=jetpost&type=jetpost.consumer.reset", nil)
+		return strings.Contains(string(r.body), `"stream":"EVENTS_artifact"`)
+	})
+}
