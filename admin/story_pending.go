@@ -176,8 +176,8 @@ func (t *telling) findPending(ctx context.Context, part *told) error {
 	ended := part.delivered() != nil || len(part.DeadLetters) > 0
 	var due time.Time
 	if last != nil && last.Outcome == delivery.Retry && !ended {
-		for _, origin := range origins {
-			at, found, err := t.layout.RetryDueAt(ctx, t.js, part.sub.Queue, part.SubscriptionID, (&delivery.Delivery{Origin: origin}).TimerKey())
+		for _, key := range (&delivery.Delivery{Origin: origins[0]}).TimerKeys() {
+			at, found, err := t.layout.RetryDueAt(ctx, t.js, part.sub.Queue, part.SubscriptionID, key)
 			if err != nil {
 				return err
 			}

@@ -62,6 +62,20 @@ func ID(subscription, source, id string) string {
 // the same one, and a timer replaces that of the same key.
 func (d *Delivery) TimerKey() string { return digest([]byte(d.Chain())) }
 
+// TimerKeys are all names that the retry timer of a delivery can have, that of
+// TimerKey first: an earlier version may have set it.
+func (d *Delivery) TimerKeys() []string {
+	keys := []string{d.TimerKey()}
+	from, err := ParseOrigin(d.Origin)
+	if err != nil || from.Stored.IsZero() {
+		return keys
+	}
+	for _, origin := range Origins(from.EventLog, from.Sequence, from.Stored, from.Subscription)[1:] {
+		keys = append(keys, (&Delivery{Origin: origin, Manual: d.Manual}).TimerKey())
+	}
+	return keys
+}
+
 // digest is the first 26 characters of lower-case base32hex of SHA-256.
 func digest(b []byte) string {
 	sum := sha256.Sum256(b)

@@ -112,7 +112,11 @@ func TestOriginOfEarlierVersions(t *testing.T) {
 	}
 	d := pushDelivery()
 	want := delivery.RefOf(d)
+	keys := d.TimerKeys()
 	d.Origin = old
+	if len(keys) != 2 || keys[1] != d.TimerKey() || keys[0] == keys[1] || len(d.TimerKeys()) != 1 {
+		t.Errorf("keys of timers: %v, that of an earlier version is %s", keys, d.TimerKey())
+	}
 	if diff := cmp.Diff(want, delivery.RefOf(d)); diff != "" { // it says elsewhere when its event was stored
 		t.Errorf("the event of %s (-want +got):\n%s", old, diff)
 	}
