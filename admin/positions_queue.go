@@ -44,7 +44,7 @@ func (p *positions) checkRetries(ctx context.Context, shard string) error {
 	})
 }
 
-// checkWork finds messages that nobody will be handed, because the consumer takes them
+// checkWork finds messages that are never handed out, because the consumer takes them
 // for settled:
 //
 //   - It is ahead of its stream. It is set back to the beginning: all that is stored is

@@ -33,14 +33,14 @@ const (
 // Any number of admins may do so at a time.
 func (a *Admin) sweepQueues(ctx context.Context) {
 	nc := a.js.Conn()
-	var mended time.Time
+	var repaired time.Time
 	for {
 		reconnects, queues := nc.Stats().Reconnects, 0
-		if time.Since(mended) >= a.cfg.SweepEvery {
+		if time.Since(repaired) >= a.cfg.SweepEvery {
 			for _, mend := range a.menders {
 				mend(ctx)
 			}
-			mended = time.Now()
+			repaired = time.Now()
 		}
 		if snapshot, err := a.view.Sync(ctx); err == nil {
 			for _, sub := range snapshot.All() {

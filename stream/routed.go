@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,10 +51,10 @@ func (l Layout) ReadRouted(ctx context.Context, js jetstream.JetStream, domain s
 		return Routed{}, fmt.Errorf("read how far %s was routed: %w", domain, err)
 	}
 	var value routedValue
-	if json.Unmarshal(key.Value, &value) != nil {
-		return Routed{}, nil // it is written over
-	}
 	var r Routed
+	if json.Unmarshal(key.Value, &value) != nil {
+		return r, nil //nolint:nilerr // it is of no use, and written over
+	}
 	for _, m := range value.Marks {
 		r.Marks = append(r.Marks, Mark{uint64(m[0]), time.Unix(0, m[1])}) //nolint:gosec // as it was written
 	}
@@ -124,8 +125,7 @@ func (l Layout) Match(ctx context.Context, js jetstream.JetStream, domain string
 		return Match{Intact: true, From: start, Unknown: true}, nil
 	}
 	differs := false
-	for i := len(r.Marks) - 1; i >= 0; i-- {
-		m := r.Marks[i]
+	for _, m := range slices.Backward(r.Marks) {
 		if m.Sequence > p.Last {
 			differs = true
 			continue
