@@ -42,6 +42,8 @@ type Live struct {
 type known struct {
 	Token
 
+	stored time.Time // its record: a bucket that has lost changes uses revisions again
+
 	limit  atomic.Pointer[rate.Limiter]
 	usedAt atomic.Int64 // when its use was last noted, in Unix seconds
 }
@@ -94,7 +96,7 @@ func (l *Live) apply(entries map[string]stream.Entry, _ uint64) {
 	next := make(map[string]*known, len(entries))
 	for id, e := range entries {
 		old := before[id]
-		if old != nil && old.revision == e.Revision {
+		if old != nil && old.revision == e.Revision && old.stored.Equal(e.Stored) {
 			next[id] = old
 			continue
 		}
@@ -103,7 +105,7 @@ func (l *Live) apply(entries map[string]stream.Entry, _ uint64) {
 			l.log.Error("token cannot be used", zap.Uint64("revision", e.Revision), zap.Error(err))
 			continue
 		}
-		k := &known{Token: *t}
+		k := &known{Token: *t, stored: e.Stored}
 		if old != nil && old.Rate == t.Rate { // a new name is no new budget
 			k.limit.Store(old.limit.Load())
 			k.usedAt.Store(old.usedAt.Load())

@@ -58,7 +58,8 @@ type Config struct {
 	// another one takes it over. Default: 10 s.
 	RedriveLease time.Duration
 	// SweepEvery is how often all queues are looked at, for what accidents of NATS have
-	// left behind. Default: 10 min, and when Run begins.
+	// left behind, at least: few of them are looked at every minute, and all when Run
+	// begins and after each reconnect. Default: 10 min.
 	SweepEvery time.Duration
 	// Proxies are those that endpoints may name. Default: none.
 	Proxies *subscription.Proxies
@@ -129,6 +130,7 @@ type Admin struct {
 	changing  locks         // one change of a subscription at a time
 	followers chan struct{} // a token for each client that follows
 	redrives  *redrives     // the jobs, and which of them this process works on
+	positions *positions    // of the consumers in their streams
 
 	keyed      *idempotency    // answers to requests that may be repeated
 	repeatable map[string]bool // the routes of such requests, by pattern
@@ -160,7 +162,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),
 	}
 	a.domains.Within(a.recordDomain)
-	a.redrives = newRedrives(js, layout)
+	a.redrives, a.positions = newRedrives(js, layout), newPositions(a)
 	a.keyed = &idempotency{js: js, layout: layout, keyring: store.Keyring(), lease: cfg.Timeout + idempotencyGrace, log: a.log, bucket: stream.NewBucket(js, layout.IdempotencyBucket())}
 	a.repeatable, a.needed = make(map[string]bool), make(map[string]access.Need)
 	if a.handler, err = a.routes(); err != nil {

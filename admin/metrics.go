@@ -12,6 +12,7 @@ type metrics struct {
 	requests  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
 	followers prometheus.Gauge
+	resets    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -26,8 +27,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		followers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "jetpost_admin_followers", Help: "Clients that follow a log.",
 		}),
+		resets: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "jetpost_admin_consumer_resets_total", Help: "Consumers that were ahead of their streams, which have lost messages, and were set back.",
+		}),
 	}
-	return m, errors.Join(reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.followers))
+	return m, errors.Join(reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.followers), reg.Register(m.resets))
 }
 
 // request counts an answer. route is the pattern of the route, never a path: paths

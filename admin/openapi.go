@@ -197,6 +197,7 @@ func descriptions() map[string]map[string]string {
 		"EventRef": {
 			"id": "The event's id.", "source": "Its source.", "type": "Its type.", "subject": "Its subject.",
 			"stream": "The event log that has it; " + testLog + " for a test event, which none has.", "sequence": "Its place there.",
+			"stored_at": "When it was stored there. A log that has lost its end in a crash uses sequences again: both together name an event. Missing from records of earlier versions.",
 		},
 	}
 }

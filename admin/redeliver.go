@@ -48,12 +48,12 @@ func (a *Admin) fromEventLog(ctx context.Context, last *delivery.Attempt) (*deli
 		return nil, err
 	}
 	e, err := stream.FromMessage(record.Header, record.Data)
-	if err != nil || delivery.ID(last.SubscriptionID, e.Source, e.ID) != last.DeliveryID {
-		return nil, gone // a log that was deleted and made anew has another event there
+	if err != nil || delivery.ID(last.SubscriptionID, e.Source, e.ID) != last.DeliveryID || !ref.Is(record.Stream, record.Sequence, record.Time) {
+		return nil, gone // a log that was made anew, or has lost its end, has another event there
 	}
 	return &delivery.Delivery{
 		ID: last.DeliveryID, SubscriptionID: last.SubscriptionID, Event: e, Attempt: 1,
-		Origin: delivery.Origin(ref.Stream, ref.Sequence, last.SubscriptionID), Accepted: record.Time,
+		Origin: delivery.Origin(ref.Stream, ref.Sequence, record.Time, last.SubscriptionID), Accepted: record.Time,
 	}, nil
 }
 

@@ -504,7 +504,11 @@ func TestRedeliver(t *testing.T) {
 	if diff := cmp.Diff(e, got[0].Event); diff != "" {
 		t.Errorf("the event (-want +got):\n%s", diff)
 	}
-	if got[0].Origin != delivery.Origin("EVENTS_git", sequence, "ci") {
+	record, err := stream.Get(t.Context(), f.js, "EVENTS_git", sequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got[0].Origin != delivery.Origin("EVENTS_git", sequence, record.Time, "ci") {
 		t.Errorf("origin %s", got[0].Origin)
 	}
 	// One that was given up, and whose event is gone.

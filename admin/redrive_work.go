@@ -32,7 +32,7 @@ const (
 )
 
 // Run works on redrive jobs until ctx ends, and then hands them over. It also looks
-// after the queues, see sweepQueues. It is for one goroutine.
+// after the queues and consumers, see sweepQueues and positions. It is for one goroutine.
 //
 // A job belongs to the process that has written its name into it last. While it
 // works, it writes the job every second, each time over the revision that it knows.
@@ -43,6 +43,7 @@ func (a *Admin) Run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
 	working.Go(func() { a.sweepQueues(ctx) })
+	working.Go(func() { a.positions.run(ctx) })
 	w := &redriveWatch{seen: make(map[string]sighting), active: make(map[string]bool)}
 	tick := time.NewTicker(max(a.cfg.RedriveLease/5, 10*time.Millisecond))
 	defer tick.Stop()

@@ -210,7 +210,7 @@ func (t *telling) findUnreadable(ctx context.Context) error {
 		return err
 	}
 	for i := range letters {
-		if letters[i].Event.Stream == t.record.Stream && letters[i].Event.Sequence == t.record.Sequence {
+		if t.isOfEvent(&letters[i].Event) {
 			t.story.Body.Unreadable = &letters[i]
 			return nil
 		}
@@ -384,7 +384,7 @@ func (t *telling) noteUnread(parts []*told) {
 
 // isOfEvent tells the event from another one with the same source and id.
 func (t *telling) isOfEvent(ref *delivery.EventRef) bool {
-	return ref.Stream == t.record.Stream && ref.Sequence == t.record.Sequence
+	return ref.Is(t.record.Stream, t.record.Sequence, t.record.Time)
 }
 
 func (t *telling) addAttempt(one delivery.Attempt) {

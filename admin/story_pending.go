@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -170,18 +171,20 @@ func (p *told) concludePending(last *delivery.Attempt) {
 // findPending looks at the retry timers and then at the queue, in the order in which
 // a delivery moves on.
 func (t *telling) findPending(ctx context.Context, part *told) error {
-	origin := delivery.Origin(t.record.Stream, t.record.Sequence, part.SubscriptionID)
+	origins := delivery.Origins(t.record.Stream, t.record.Sequence, t.record.Time, part.SubscriptionID)
 	last := part.last()
 	ended := part.delivered() != nil || len(part.DeadLetters) > 0
 	var due time.Time
 	if last != nil && last.Outcome == delivery.Retry && !ended {
-		at, found, err := t.layout.RetryDueAt(ctx, t.js, part.sub.Queue, part.SubscriptionID, (&delivery.Delivery{Origin: origin}).TimerKey())
-		if err != nil {
-			return err
-		}
-		if found {
-			part.Pending = &pendingDelivery{Place: "timer", Since: last.At.Add(time.Duration(last.Duration)).UTC(), Due: at.UTC()}
-			return nil
+		for _, key := range (&delivery.Delivery{Origin: origins[0]}).TimerKeys() {
+			at, found, err := t.layout.RetryDueAt(ctx, t.js, part.sub.Queue, part.SubscriptionID, key)
+			if err != nil {
+				return err
+			}
+			if found {
+				part.Pending = &pendingDelivery{Place: "timer", Since: last.At.Add(time.Duration(last.Duration)).UTC(), Due: at.UTC()}
+				return nil
+			}
 		}
 		if last.NextAttempt != nil && last.NextAttempt.After(time.Now()) {
 			due = last.NextAttempt.UTC()
@@ -200,7 +203,7 @@ func (t *telling) findPending(ctx context.Context, part *told) error {
 	for _, from := range starts {
 		found, complete, err := stream.FindWaiting(ctx, t.js, part.sub.Queue, from.Add(-time.Second), limit, func(h nats.Header) bool {
 			has, _ := delivery.OriginOf(h)
-			return has == origin
+			return slices.Contains(origins, has)
 		})
 		if err != nil {
 			return err

@@ -48,10 +48,20 @@ func (f *fixture) routed(domain string) {
 
 func (j *journey) log() string { return j.layout.EventLog("git") }
 
+// stored is when the log stored the event.
+func (j *journey) stored() time.Time {
+	j.t.Helper()
+	record, err := stream.Get(j.t.Context(), j.js, j.log(), j.seq)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	return record.Time
+}
+
 func (j *journey) delivery(sub string) *delivery.Delivery {
 	return &delivery.Delivery{
 		ID: delivery.ID(sub, j.e.Source, j.e.ID), SubscriptionID: sub, Event: j.e, Attempt: 1,
-		Origin: delivery.Origin(j.log(), j.seq, sub), Accepted: time.Now(),
+		Origin: delivery.Origin(j.log(), j.seq, j.stored(), sub), Accepted: time.Now(),
 	}
 }
 
@@ -59,7 +69,7 @@ func (j *journey) delivery(sub string) *delivery.Delivery {
 func (j *journey) queue(sub string) {
 	j.t.Helper()
 	q := j.layout.QueueFor(sub)
-	j.publishMsg(delivery.Queued(j.e, q.Subject, q.Stream, delivery.Origin(j.log(), j.seq, sub), time.Now()))
+	j.publishMsg(delivery.Queued(j.e, q.Subject, q.Stream, delivery.Origin(j.log(), j.seq, j.stored(), sub), time.Now()))
 }
 
 // take has a sender take all that is in the queue, and hands it back if it is to wait.

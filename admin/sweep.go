@@ -5,21 +5,26 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/subscription"
 )
 
-// sweepTimeout bounds what is done about one queue.
-const sweepTimeout = 10 * time.Second
+const (
+	// sweepTimeout bounds what is done about one queue.
+	sweepTimeout = 30 * time.Second
+	// queuesEvery is how often all queues are looked at, unless there are so many that
+	// it would cost too much, or Config.SweepEvery is less.
+	queuesEvery = time.Minute
+	queueCost   = 60 * time.Millisecond
+)
 
-// sweepQueues looks at all queues, now and then, until ctx ends. It is what mends
+// sweepQueues looks at all queues, now and then and after each reconnect, until ctx ends. It is what mends
 // them after accidents that neither routers nor senders can see:
 //
-//   - A NATS server that was killed, or whose disk has failed, may have lost that a
-//     message was taken off the queue, and still know that it was acknowledged. Nobody
-//     gets it any more, and it counts as waiting.
+//   - A NATS server that was killed, or whose disk has failed, may have lost messages
+//     of a queue, or that they were taken off it, and not where its consumer stands:
+//     see checkWork.
 //   - A queue that was deleted by hand holds up the routers of all domains whose
 //     events the subscription wants.
 //
@@ -27,23 +32,29 @@ const sweepTimeout = 10 * time.Second
 //
 // Any number of admins may do so at a time.
 func (a *Admin) sweepQueues(ctx context.Context) {
-	tick := time.NewTicker(a.cfg.SweepEvery)
-	defer tick.Stop()
+	nc := a.js.Conn()
+	var repaired time.Time
 	for {
-		for _, mend := range a.menders {
-			mend(ctx)
+		reconnects, queues := nc.Stats().Reconnects, 0
+		if time.Since(repaired) >= a.cfg.SweepEvery {
+			for _, mend := range a.menders {
+				mend(ctx)
+			}
+			repaired = time.Now()
 		}
 		if snapshot, err := a.view.Sync(ctx); err == nil {
 			for _, sub := range snapshot.All() {
+				queues++
 				if ctx.Err() == nil && !a.sweepTrial(ctx, sub) {
 					a.sweep(ctx, sub)
 				}
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+		pause := min(a.cfg.SweepEvery, max(queuesEvery, time.Duration(queues)*queueCost))
+		for until := time.Now().Add(pause); time.Now().Before(until) && nc.Stats().Reconnects == reconnects; {
+			if pauseFor(ctx, min(pause, time.Second)) != nil {
+				return
+			}
 		}
 	}
 }
@@ -52,41 +63,13 @@ func (a *Admin) sweepQueues(ctx context.Context) {
 func (a *Admin) sweep(ctx context.Context, sub *subscription.Subscription) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	err := a.dropAcknowledged(ctx, sub)
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+	err := a.positions.checkWork(ctx, queueOf(sub))
+	if isMissing(err) {
 		err = a.restoreQueue(ctx, sub.ID)
 	}
 	if err != nil && ctx.Err() == nil {
 		a.log.Warn("cannot look after a queue, will try again", zap.String("subscription_id", sub.ID), zap.Error(err))
 	}
-}
-
-// dropAcknowledged deletes what is left of deliveries that were settled. All messages
-// up to the consumer's ack floor were acknowledged, whatever else happens meanwhile: a
-// consumer that is ahead of its stream after a crash is set back by the server.
-func (a *Admin) dropAcknowledged(ctx context.Context, sub *subscription.Subscription) error {
-	queue, err := a.js.Stream(ctx, sub.Queue.Stream)
-	if err != nil {
-		return err
-	}
-	state := queue.CachedInfo().State
-	if state.Msgs == 0 {
-		return nil
-	}
-	consumer, err := queue.Consumer(ctx, sub.Queue.Consumer)
-	if err != nil {
-		return err
-	}
-	info := consumer.CachedInfo()
-	if info.NumPending > 0 || info.NumAckPending > 0 || info.AckFloor.Stream < state.FirstSeq {
-		return nil
-	}
-	if err := queue.Purge(ctx, jetstream.WithPurgeSequence(info.AckFloor.Stream+1)); err != nil {
-		return err
-	}
-	a.log.Warn("dropped what was left of deliveries that had been made", zap.String("subscription_id", sub.ID),
-		zap.String("stream", sub.Queue.Stream), zap.Uint64("seq", info.AckFloor.Stream))
-	return nil
 }
 
 // restoreQueue makes a queue that is missing, unless its subscription is being

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -109,6 +110,23 @@ func TestSweepLeavesWhatWaits(t *testing.T) {
 	}
 }
 
+// recordDelivered records the attempt that delivers a message, as senders do before
+// they settle it.
+func (f *fixture) recordDelivered(id string, m jetstream.Msg) {
+	f.t.Helper()
+	d, err := delivery.FromMessage(id, m.Headers(), m.Data())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	a := &delivery.Attempt{
+		DeliveryID: d.ID, SubscriptionID: id, Event: delivery.RefOf(d), Attempt: 1, At: time.Now().UTC(), Outcome: delivery.Delivered,
+		Method: http.MethodPost, URL: "http://127.0.0.1/", Status: http.StatusNoContent,
+	}
+	if err := delivery.NewLog(f.js, f.layout).Record(f.t.Context(), a, d.Chain(), func(*delivery.Attempt) {}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 // The NATS server has lost that messages were taken off the queue, and knows that they
 // were acknowledged: as after a kill, its files are of different moments.
 func TestSweepDropsWhatWasAcknowledged(t *testing.T) {
@@ -139,6 +157,7 @@ func TestSweepDropsWhatWasAcknowledged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for m := range batch.Messages() {
+		f.recordDelivered("ci", m)
 		if err := m.DoubleAck(t.Context()); err != nil {
 			t.Fatal(err)
 		}

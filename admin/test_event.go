@@ -74,7 +74,7 @@ func (a *Admin) sendTest(ctx context.Context, sub *subscription.Subscription, ev
 	}
 	now := time.Now().UTC()
 	e := exampleEvent(t, now)
-	origin := delivery.Origin(testLog, uint64(now.UnixNano()), sub.ID) //nolint:gosec // the clock is after 1970
+	origin := delivery.Origin(testLog, uint64(now.UnixNano()), now, sub.ID) //nolint:gosec // the clock is after 1970
 	msg := delivery.Queued(e, sub.Queue.Subject, sub.Queue.Stream, origin, now)
 	err = a.Record(ctx, audit.Record{
 		Action: actionTest, Target: audit.SubscriptionTarget(sub.ID), After: audit.State(map[string]string{"event_id": e.ID, "event_type": e.Type}),

@@ -81,7 +81,7 @@ func (a *Admin) TryDelivery(ctx context.Context, sub, old *subscription.Subscrip
 	e := exampleEvent(t, now)
 	d := &delivery.Delivery{
 		ID: delivery.ID(id, e.Source, e.ID), SubscriptionID: id, Event: e, Attempt: 1, Accepted: now,
-		Origin: delivery.Origin(testLog, uint64(now.UnixNano()), id), //nolint:gosec // the clock is after 1970
+		Origin: delivery.Origin(testLog, uint64(now.UnixNano()), now, id), //nolint:gosec // the clock is after 1970
 	}
 	if err := a.enqueue(ctx, d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, newID())); err != nil {
 		return nil, err

@@ -44,6 +44,10 @@ func parseRedrive(text string) (Redrive, error) {
 	return Redrive{Letter: letter, Before: before, At: time.Unix(0, at)}, nil
 }
 
+// Name tells r from every other redrive, also from one of another letter that has the
+// same sequence: the stream of dead letters may lose its end, and use it again.
+func (r Redrive) Name() string { return placeName(r.Letter, r.At) }
+
 // Chain names the attempts of d that are numbered together: all that its schedule
 // makes, before and after a redrive, or the one that somebody has asked for.
 func (d *Delivery) Chain() string {
@@ -71,7 +75,7 @@ func (l *Letter) Redriven(subject, expected string, now time.Time) *nats.Msg {
 	d := *l.Delivery
 	d.Redrive = Redrive{Letter: l.Sequence, Before: l.Attempts, At: now}
 	d.Attempt, d.Manual = l.Attempts+1, ""
-	return d.message(subject, expected, d.Origin+":redrive:"+strconv.FormatUint(l.Sequence, 10))
+	return d.message(subject, expected, d.Origin+":redrive:"+placeName(l.Sequence, l.Stored))
 }
 
 // ManualRetry is the message that has one attempt of d made, beside those of its

@@ -22,7 +22,7 @@ func numbered(n int) *delivery.Delivery {
 	d := pushDelivery()
 	d.Event.ID = "event-" + strconv.Itoa(n)
 	d.ID = delivery.ID("hook", d.Event.Source, d.Event.ID)
-	d.Origin = delivery.Origin("EVENTS_git", uint64(n), "hook") //nolint:gosec // small
+	d.Origin = delivery.Origin("EVENTS_git", uint64(n), pushStored, "hook") //nolint:gosec // small
 	return d
 }
 

@@ -52,15 +52,31 @@ type EventRef struct {
 	Subject  string `json:"subject,omitempty"`
 	Stream   string `json:"stream"`
 	Sequence uint64 `json:"sequence"`
+	// Stored is when the stream stored the event. A stream that has lost its end gives
+	// the same sequences again: only both together name an event. Missing from records
+	// of earlier versions.
+	Stored time.Time `json:"stored_at,omitzero"`
 }
 
 // RefOf is the reference to the event of a delivery.
 func RefOf(d *Delivery) EventRef {
 	ref := EventRef{ID: d.Event.ID, Source: d.Event.Source, Type: d.Event.Type, Subject: d.Event.Subject}
-	if log, sequence, _, err := ParseOrigin(d.Origin); err == nil {
-		ref.Stream, ref.Sequence = log, sequence
+	if from, err := ParseOrigin(d.Origin); err == nil {
+		ref.Stream, ref.Sequence, ref.Stored = from.EventLog, from.Sequence, from.Stored.UTC()
+		if from.Stored.IsZero() {
+			ref.Stored = time.Time{}
+			if !d.Accepted.IsZero() {
+				ref.Stored = d.Accepted.UTC()
+			}
+		}
 	}
 	return ref
+}
+
+// Is reports whether r is the event at a place of a stream, which was stored there
+// at a time.
+func (r *EventRef) Is(name string, sequence uint64, stored time.Time) bool {
+	return r.Stream == name && r.Sequence == sequence && (r.Stored.IsZero() || r.Stored.Equal(stored))
 }
 
 // Millis is a duration that JSON shows as milliseconds with three decimals.
@@ -154,6 +170,9 @@ func (a *Attempt) append(b []byte) []byte {
 	optional("subject", a.Event.Subject)
 	text("stream", a.Event.Stream)
 	b = strconv.AppendUint(append(b, `,"sequence":`...), a.Event.Sequence, 10)
+	if !a.Event.Stored.IsZero() {
+		b = append(a.Event.Stored.AppendFormat(append(b, `,"stored_at":"`...), time.RFC3339Nano), '"')
+	}
 	b = strconv.AppendInt(append(b, `},"attempt":`...), int64(a.Attempt), 10)
 	b = append(a.At.AppendFormat(append(b, `,"at":"`...), time.RFC3339Nano), '"')
 	b = a.Duration.append(append(b, `,"duration_ms":`...))

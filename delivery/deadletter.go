@@ -60,6 +60,7 @@ type verdict struct {
 	At       time.Time `json:"at"`
 	Stream   string    `json:"stream,omitempty"` // unreadable: where it came from
 	Sequence uint64    `json:"sequence,omitempty"`
+	Stored   time.Time `json:"stored_at,omitzero"`
 }
 
 // maxLetterBody is how much of the last answer a letter keeps, in bytes. It is in
@@ -91,8 +92,8 @@ func (l *DeadLetters) GiveUp(ctx context.Context, d *Delivery, reason Reason, at
 	h := make(nats.Header, 16)
 	d.setHeader(h)
 	id := d.Origin + ":dead:" + strconv.Itoa(attempts)
-	if letter := d.Redrive.Letter; letter > 0 { // without another attempt it would be the id of that letter, which is gone
-		id += ":" + strconv.FormatUint(letter, 10)
+	if !d.Redrive.At.IsZero() { // without another attempt it would be the id of that letter, which is gone
+		id += ":" + d.Redrive.Name()
 	}
 	return l.store(ctx, d.SubscriptionID, id, h, d.Event.Data, v)
 }
@@ -106,9 +107,9 @@ func (l *DeadLetters) KeepUnreadable(ctx context.Context, m *stream.Message, cau
 			h[name] = values
 		}
 	}
-	id := m.Stream + ":" + strconv.FormatUint(m.Sequence, 10) + ":unreadable"
+	id := m.Stream + ":" + placeName(m.Sequence, m.Stored) + ":unreadable"
 	return l.store(ctx, stream.InvalidLetters, id, h, m.Data, verdict{
-		Reason: ReasonUnreadable, Error: cause.Error(), At: time.Now().UTC(), Stream: m.Stream, Sequence: m.Sequence,
+		Reason: ReasonUnreadable, Error: cause.Error(), At: time.Now().UTC(), Stream: m.Stream, Sequence: m.Sequence, Stored: m.Stored.UTC(),
 	})
 }
 
@@ -152,7 +153,7 @@ func decodeDeadLetter(subscription string, r *stream.Record) DeadLetter {
 	}
 	letter := DeadLetter{
 		Reason: v.Reason, Attempts: v.Attempts, Status: v.Status, Error: v.Error, ResponseBody: v.Response, At: v.At, Sequence: r.Sequence,
-		Event: EventRef{Stream: v.Stream, Sequence: v.Sequence},
+		Event: EventRef{Stream: v.Stream, Sequence: v.Sequence, Stored: v.Stored},
 	}
 	if subscription == stream.InvalidLetters {
 		return letter

@@ -37,7 +37,7 @@ func TestGiveUp(t *testing.T) {
 		{delivery.ReasonUnreadable, 0, last(0, "größe \"100%\"\r\nand more"), delivery.DeadLetter{Error: "größe \"100%\"\r\nand more"}},
 	} {
 		d := pushDelivery()
-		d.Origin = delivery.Origin("EVENTS_git", uint64(n)+1, "hook") //nolint:gosec // small
+		d.Origin = delivery.Origin("EVENTS_git", uint64(n)+1, pushStored, "hook") //nolint:gosec // small
 		began := time.Now()
 		if err := letters.GiveUp(t.Context(), d, tt.reason, tt.attempts, tt.last); err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestDeadLetterKeepsDelivery(t *testing.T) {
 	letters := delivery.NewDeadLetters(js, server.Layout)
 	for n, data := range [][]byte{pushEvent().Data, {0, 0xff, '\n'}, nil, bytes.Repeat([]byte("x"), 250<<10)} {
 		want := retried()
-		want.Origin = delivery.Origin("EVENTS_git", uint64(n)+1, "hook") //nolint:gosec // small
+		want.Origin = delivery.Origin("EVENTS_git", uint64(n)+1, pushStored, "hook") //nolint:gosec // small
 		want.Event.Data = data
 		if err := letters.GiveUp(t.Context(), want, delivery.ReasonExhausted, 2, nil); err != nil {
 			t.Fatal(err)
@@ -137,7 +137,7 @@ func TestKeepUnreadable(t *testing.T) {
 		},
 		{"for a reason that quotes it all", nats.Msg{Header: nats.Header{"ce-time": {long[:40_000]}}}, "attribute time " + long + " is not"},
 	} {
-		m := &stream.Message{Msg: &tt.msg, Stream: "EVENTS_git", Sequence: uint64(n) + 1} //nolint:gosec // small
+		m := &stream.Message{Msg: &tt.msg, Stream: "EVENTS_git", Sequence: uint64(n) + 1, Stored: pushStored} //nolint:gosec // small
 		if err := letters.KeepUnreadable(t.Context(), m, errors.New(tt.cause)); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -151,7 +151,7 @@ func TestKeepUnreadable(t *testing.T) {
 			t.Errorf("%s: got error %.80q, want the beginning of %.80q", tt.name, letter.Error, tt.cause)
 		}
 		want := delivery.DeadLetter{
-			Reason: delivery.ReasonUnreadable, Event: delivery.EventRef{Stream: "EVENTS_git", Sequence: m.Sequence},
+			Reason: delivery.ReasonUnreadable, Event: delivery.EventRef{Stream: "EVENTS_git", Sequence: m.Sequence, Stored: pushStored.UTC()},
 			Error: letter.Error, At: letter.At, Sequence: letter.Sequence,
 		}
 		if diff := cmp.Diff(want, letter); diff != "" {
@@ -167,7 +167,7 @@ func TestKeepUnreadable(t *testing.T) {
 				t.Errorf("%s: got header %s %.40q, want it kept", tt.name, name, r.Header[name])
 			}
 		}
-		wantServerHeaders(t, r.Header, "EVENTS_git:"+string(rune('1'+n))+":unreadable")
+		wantServerHeaders(t, r.Header, "EVENTS_git:"+string(rune('1'+n))+"@1772364600123456789:unreadable")
 	}
 }
 
@@ -177,7 +177,7 @@ func TestDeadLetterPages(t *testing.T) {
 	letters := delivery.NewDeadLetters(js, server.Layout)
 	for n := range 7 {
 		d := pushDelivery()
-		d.Origin = delivery.Origin("EVENTS_git", uint64(n), d.SubscriptionID) //nolint:gosec // small
+		d.Origin = delivery.Origin("EVENTS_git", uint64(n), pushStored, d.SubscriptionID) //nolint:gosec // small
 		if err := letters.GiveUp(t.Context(), d, delivery.ReasonExhausted, 1, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -25,8 +25,7 @@ type Delivery struct {
 	ID             string // webhook-id: the same on every attempt and replay
 	SubscriptionID string
 	Event          *stream.Event
-	// Origin is the id of the first publish to the queue:
-	// <event log>:<sequence>:<subscription>.
+	// Origin is the id of the first publish to the queue, see Origin.
 	Origin string
 	// Accepted is when the event log stored the event.
 	Accepted time.Time
@@ -63,6 +62,20 @@ func ID(subscription, source, id string) string {
 // the same one, and a timer replaces that of the same key.
 func (d *Delivery) TimerKey() string { return digest([]byte(d.Chain())) }
 
+// TimerKeys are all names that the retry timer of a delivery can have, that of
+// TimerKey first: an earlier version may have set it.
+func (d *Delivery) TimerKeys() []string {
+	keys := []string{d.TimerKey()}
+	from, err := ParseOrigin(d.Origin)
+	if err != nil || from.Stored.IsZero() {
+		return keys
+	}
+	for _, origin := range Origins(from.EventLog, from.Sequence, from.Stored, from.Subscription)[1:] {
+		keys = append(keys, (&Delivery{Origin: origin, Manual: d.Manual}).TimerKey())
+	}
+	return keys
+}
+
 // digest is the first 26 characters of lower-case base32hex of SHA-256.
 func digest(b []byte) string {
 	sum := sha256.Sum256(b)
@@ -71,25 +84,69 @@ func digest(b []byte) string {
 	return strings.ToLower(string(text[:26]))
 }
 
-// Origin is the message id under which a router publishes the event at sequence
-// of an event log to a subscription's queue. It is made of the sequence and not
-// of the event's id, because producers reuse ids (jetstream.md, section 4).
-func Origin(eventLog string, sequence uint64, subscription string) string {
-	b := make([]byte, 0, len(eventLog)+len(subscription)+22)
+// Origin is the message id under which a router publishes an event to a
+// subscription's queue: <event log>:<sequence>@<when it was stored>:<subscription>. It
+// is not made of the event's id, because producers reuse ids (jetstream.md, section 4).
+// Nor is the sequence enough: a log that has lost its end in a power loss gives the
+// same sequences to other events, and a queue that remembers them would take those
+// for duplicates. When the log stored an event, in nanoseconds, tells the two apart.
+func Origin(eventLog string, sequence uint64, stored time.Time, subscription string) string {
+	b := make([]byte, 0, len(eventLog)+len(subscription)+42)
 	b = append(append(b, eventLog...), ':')
-	b = append(strconv.AppendUint(b, sequence, 10), ':')
+	b = append(appendPlace(b, sequence, stored), ':')
 	return string(append(b, subscription...))
 }
 
-// ParseOrigin is the inverse of Origin.
-func ParseOrigin(origin string) (eventLog string, sequence uint64, subscription string, err error) {
+// appendPlace names a message of a stream: its sequence, and when it was stored.
+func appendPlace(b []byte, sequence uint64, stored time.Time) []byte {
+	b = append(strconv.AppendUint(b, sequence, 10), '@')
+	return strconv.AppendInt(b, stored.UnixNano(), 10)
+}
+
+// placeName is appendPlace as a string.
+func placeName(sequence uint64, stored time.Time) string {
+	return string(appendPlace(nil, sequence, stored))
+}
+
+// A Source is what an origin is made of.
+type Source struct {
+	EventLog     string
+	Sequence     uint64
+	Stored       time.Time // zero: the origin was made by a version that left it out
+	Subscription string
+}
+
+// ParseOrigin is the inverse of Origin. It also reads <event log>:<sequence>:<subscription>,
+// which earlier versions made.
+func ParseOrigin(origin string) (Source, error) {
+	bad := fmt.Errorf("%q is not the origin of a delivery", origin)
 	parts := strings.Split(origin, ":")
-	if len(parts) == 3 {
-		if sequence, err = strconv.ParseUint(parts[1], 10, 64); err == nil {
-			return parts[0], sequence, parts[2], nil
-		}
+	if len(parts) != 3 {
+		return Source{}, bad
 	}
-	return "", 0, "", fmt.Errorf("%q is not the origin of a delivery", origin)
+	s := Source{EventLog: parts[0], Subscription: parts[2]}
+	sequence, stored, hasTime := strings.Cut(parts[1], "@")
+	var err error
+	if s.Sequence, err = strconv.ParseUint(sequence, 10, 64); err != nil {
+		return Source{}, bad
+	}
+	if hasTime {
+		ns, err := strconv.ParseInt(stored, 10, 64)
+		if err != nil {
+			return Source{}, bad
+		}
+		s.Stored = time.Unix(0, ns)
+	}
+	return s, nil
+}
+
+// Origins are all ids that the delivery of an event to a subscription can have on its
+// queue, the present one first: what earlier versions have queued is still handled.
+func Origins(eventLog string, sequence uint64, stored time.Time, subscription string) []string {
+	return []string{
+		Origin(eventLog, sequence, stored, subscription),
+		eventLog + ":" + strconv.FormatUint(sequence, 10) + ":" + subscription,
+	}
 }
 
 // ErrUnreadable is wrapped by errors about messages on a queue that are not

@@ -57,7 +57,7 @@ func TestTimerKey(t *testing.T) {
 	t.Parallel()
 	first, again, other := pushDelivery(), pushDelivery(), pushDelivery()
 	again.Attempt = 2
-	other.Origin = "EVENTS_git:8:hook"
+	other.Origin = "EVENTS_git:8@1772364600123456789:hook"
 	if first.TimerKey() != again.TimerKey() {
 		t.Errorf("the second attempt has key %s, want that of the first, %s", again.TimerKey(), first.TimerKey())
 	}
@@ -73,27 +73,60 @@ func TestOrigin(t *testing.T) {
 	t.Parallel()
 	const greatest = 1<<64 - 1
 	for _, tt := range []struct {
-		log          string
-		sequence     uint64
-		subscription string
-		want         string
+		from delivery.Source
+		want string
 	}{
-		{"EVENTS_git", 7, "hook", "EVENTS_git:7:hook"},
-		{"eu_EVENTS_a-b", greatest, "a", "eu_EVENTS_a-b:18446744073709551615:a"},
+		{delivery.Source{EventLog: "EVENTS_git", Sequence: 7, Stored: pushStored, Subscription: "hook"}, pushOrigin},
+		{delivery.Source{EventLog: "eu_EVENTS_a-b", Sequence: greatest, Stored: time.Unix(0, 1), Subscription: "a"}, "eu_EVENTS_a-b:18446744073709551615@1:a"},
 	} {
-		origin := delivery.Origin(tt.log, tt.sequence, tt.subscription)
+		from := tt.from
+		origin := delivery.Origin(from.EventLog, from.Sequence, from.Stored, from.Subscription)
 		if origin != tt.want {
 			t.Errorf("got origin %q, want %q", origin, tt.want)
 		}
-		log, sequence, subscription, err := delivery.ParseOrigin(origin)
-		if err != nil || log != tt.log || sequence != tt.sequence || subscription != tt.subscription {
-			t.Errorf("parse %q: got %q, %d, %q, %v", origin, log, sequence, subscription, err)
+		got, err := delivery.ParseOrigin(origin)
+		if diff := cmp.Diff(from, got); diff != "" || err != nil {
+			t.Errorf("parse %q: error %v (-want +got):\n%s", origin, err, diff)
 		}
 	}
-	for _, wrong := range []string{"", ":", "::", "EVENTS_git:7", "EVENTS_git:x:hook", "EVENTS_git:-1:hook", "EVENTS_git:18446744073709551616:hook", "EVENTS_git:7:hook:redrive:1"} {
-		if log, sequence, subscription, err := delivery.ParseOrigin(wrong); err == nil {
-			t.Errorf("parse %q: got %q, %d, %q, want an error", wrong, log, sequence, subscription)
+	for _, wrong := range []string{
+		"", ":", "::", "EVENTS_git:7", "EVENTS_git:x:hook", "EVENTS_git:-1:hook", "EVENTS_git:18446744073709551616:hook", "EVENTS_git:7:hook:redrive:1",
+		"EVENTS_git:7@:hook", "EVENTS_git:7@x:hook", "EVENTS_git:@1:hook", "EVENTS_git:7@1@2:hook",
+	} {
+		if got, err := delivery.ParseOrigin(wrong); err == nil {
+			t.Errorf("parse %q: got %+v, want an error", wrong, got)
 		}
+	}
+}
+
+// What earlier versions have queued has no time in its id, and is still told.
+func TestOriginOfEarlierVersions(t *testing.T) {
+	t.Parallel()
+	const old = "EVENTS_git:7:hook"
+	got, err := delivery.ParseOrigin(old)
+	if want := (delivery.Source{EventLog: "EVENTS_git", Sequence: 7, Subscription: "hook"}); got != want || err != nil {
+		t.Errorf("parse %q: got %+v, error %v, want %+v", old, got, err, want)
+	}
+	if diff := cmp.Diff([]string{pushOrigin, old}, delivery.Origins("EVENTS_git", 7, pushStored, "hook")); diff != "" {
+		t.Errorf("all origins (-want +got):\n%s", diff)
+	}
+	d := pushDelivery()
+	want := delivery.RefOf(d)
+	keys := d.TimerKeys()
+	d.Origin = old
+	if len(keys) != 2 || keys[1] != d.TimerKey() || keys[0] == keys[1] || len(d.TimerKeys()) != 1 {
+		t.Errorf("keys of timers: %v, that of an earlier version is %s", keys, d.TimerKey())
+	}
+	if diff := cmp.Diff(want, delivery.RefOf(d)); diff != "" { // it says elsewhere when its event was stored
+		t.Errorf("the event of %s (-want +got):\n%s", old, diff)
+	}
+	d.Accepted = time.Time{}
+	ref := delivery.RefOf(d)
+	if !ref.Stored.IsZero() || !ref.Is("EVENTS_git", 7, pushStored) || ref.Is("EVENTS_git", 8, pushStored) {
+		t.Errorf("without the time the event is %+v", ref)
+	}
+	if want.Is("EVENTS_git", 7, pushStored.Add(1)) || !want.Is("EVENTS_git", 7, pushStored) {
+		t.Errorf("%+v is not told from another event at its place", want)
 	}
 }
 
@@ -105,8 +138,8 @@ func TestQueueMessage(t *testing.T) {
 		t.Errorf("got subject %q and reply %q, want deliveries.hook and none", m.Subject, m.Reply)
 	}
 	wantHeader(t, m.Header, map[string]string{
-		"Nats-Msg-Id": "EVENTS_git:7:hook", "Nats-Expected-Stream": "DELIVERIES_hook",
-		"jetpost-origin": "EVENTS_git:7:hook", "jetpost-accepted": "1772364600123456789",
+		"Nats-Msg-Id": pushOrigin, "Nats-Expected-Stream": "DELIVERIES_hook",
+		"jetpost-origin": pushOrigin, "jetpost-accepted": "1772364600123456789",
 	})
 	wantDelivery(t, m, want)
 }
@@ -119,8 +152,8 @@ func TestRequeuedMessage(t *testing.T) {
 		t.Errorf("got subject %q, want deliveries.hook", m.Subject)
 	}
 	wantHeader(t, m.Header, map[string]string{
-		"Nats-Msg-Id": "EVENTS_git:7:hook:a3", "Nats-Expected-Stream": "DELIVERIES_hook",
-		"jetpost-origin": "EVENTS_git:7:hook", "jetpost-accepted": "1772364600123456789",
+		"Nats-Msg-Id": pushOrigin + ":a3", "Nats-Expected-Stream": "DELIVERIES_hook",
+		"jetpost-origin": pushOrigin, "jetpost-accepted": "1772364600123456789",
 		"jetpost-attempt": "3", "jetpost-first-attempt": "1772364601987654321",
 	})
 	wantDelivery(t, m, want)
@@ -134,9 +167,9 @@ func TestTimerMessage(t *testing.T) {
 		t.Errorf("got subject %q, want retries.00.at.hook.key", m.Subject)
 	}
 	wantHeader(t, m.Header, map[string]string{
-		"Nats-Msg-Id": "EVENTS_git:7:hook:a3", "Nats-Schedule": "@at 2026-03-01T12:00:00.012Z",
+		"Nats-Msg-Id": pushOrigin + ":a3", "Nats-Schedule": "@at 2026-03-01T12:00:00.012Z",
 		"Nats-Schedule-Target": "retries.00.due.hook",
-		"jetpost-origin":       "EVENTS_git:7:hook", "jetpost-accepted": "1772364600123456789",
+		"jetpost-origin":       pushOrigin, "jetpost-accepted": "1772364600123456789",
 		"jetpost-attempt": "3", "jetpost-first-attempt": "1772364601987654321",
 	})
 	wantDelivery(t, m, want)
@@ -149,8 +182,8 @@ func TestRequeuedWithoutTimes(t *testing.T) {
 	want.Accepted = time.Time{}
 	m := want.Requeued("deliveries.hook", "DELIVERIES_hook")
 	wantHeader(t, m.Header, map[string]string{
-		"Nats-Msg-Id": "EVENTS_git:7:hook:a1", "Nats-Expected-Stream": "DELIVERIES_hook",
-		"jetpost-origin": "EVENTS_git:7:hook", "jetpost-attempt": "1",
+		"Nats-Msg-Id": pushOrigin + ":a1", "Nats-Expected-Stream": "DELIVERIES_hook",
+		"jetpost-origin": pushOrigin, "jetpost-attempt": "1",
 	})
 	wantDelivery(t, m, want)
 }

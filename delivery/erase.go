@@ -21,9 +21,10 @@ type Erasable struct {
 	Stored time.Time
 }
 
-// Is reports whether a record is about the event. Records hold long texts cut.
+// Is reports whether a record is about the event. Records hold long texts cut. A log that
+// has lost its end in a crash has other events at the places of those that are gone.
 func (e *Erasable) Is(ref EventRef) bool {
-	return ref.Stream == e.Event.Stream && ref.Sequence == e.Event.Sequence &&
+	return ref.Stream == e.Event.Stream && ref.Sequence == e.Event.Sequence && (e.Stored.IsZero() || ref.Stored.IsZero() || ref.Stored.Equal(e.Stored)) &&
 		(e.Event.ID == "" || ref.ID == "" || sameText(ref.ID, e.Event.ID) && sameText(ref.Source, e.Event.Source))
 }
 

@@ -93,6 +93,12 @@ func TestErasable(t *testing.T) {
 			t.Errorf("%.20q of %s, %s %d: got %t, want %t", test.ref.ID, test.ref.Source, test.ref.Stream, test.ref.Sequence, got, test.want)
 		}
 	}
+	at := &delivery.Erasable{Event: delivery.EventRef{Stream: "EVENTS_git", Sequence: 7}, Stored: time.Unix(7, 0)}
+	for stored, want := range map[time.Time]bool{time.Unix(7, 0).UTC(): true, time.Unix(8, 0).UTC(): false, {}: true} {
+		if got := at.Is(delivery.EventRef{Stream: "EVENTS_git", Sequence: 7, Stored: stored}); got != want {
+			t.Errorf("stored at %s: got %t, want %t", stored, got, want)
+		}
+	}
 	place := &delivery.Erasable{Event: delivery.EventRef{Stream: "EVENTS_git", Sequence: 7}}
 	if !place.Is(delivery.EventRef{ID: "any", Source: "/any", Stream: "EVENTS_git", Sequence: 7}) {
 		t.Error("an event whose id is not known is not found by its place")

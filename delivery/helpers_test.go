@@ -46,12 +46,17 @@ func pushEvent() *stream.Event {
 	}
 }
 
+// When the event log stored pushEvent, and the id of its delivery.
+var pushStored = time.Unix(1772364600, 123456789)
+
+const pushOrigin = "EVENTS_git:7@1772364600123456789:hook"
+
 func pushDelivery() *delivery.Delivery {
 	e := pushEvent()
 	return &delivery.Delivery{
 		ID: delivery.ID("hook", e.Source, e.ID), SubscriptionID: "hook", Event: e,
-		Origin:   "EVENTS_git:7:hook",
-		Accepted: time.Unix(1772364600, 123456789), Attempt: 1,
+		Origin:   pushOrigin,
+		Accepted: pushStored, Attempt: 1,
 	}
 }
 

@@ -23,6 +23,9 @@ var ErrNoLetter = errors.New("dead letter not found")
 type Letter struct {
 	DeadLetter
 
+	// Stored is when the stream stored it. With Sequence it names the letter: a stream
+	// that has lost its end gives the same sequences again.
+	Stored time.Time
 	// Delivery can be made again; nil when the letter is not a readable one.
 	Delivery *Delivery
 	// Header and Data of the message that was kept; Data is that of the event.
@@ -92,7 +95,7 @@ func (l *DeadLetters) Get(ctx context.Context, sequence uint64) (*Letter, error)
 	}
 	of := l.layout.DeadLetterSubscription(raw.Subject)
 	record := stream.Record{Sequence: raw.Sequence, Time: raw.Time, Header: raw.Header, Data: raw.Data}
-	letter := &Letter{DeadLetter: decodeDeadLetter(of, &record), Header: raw.Header, Data: raw.Data}
+	letter := &Letter{DeadLetter: decodeDeadLetter(of, &record), Stored: raw.Time, Header: raw.Header, Data: raw.Data}
 	if of != stream.InvalidLetters {
 		if d, err := FromMessage(of, raw.Header, raw.Data); err == nil {
 			letter.Delivery = d

@@ -32,10 +32,20 @@ type Made struct {
 	forget    *time.Timer
 }
 
-// success names a delivery. Producers reuse ids, so its event's place belongs to it.
+// success names a delivery. Producers reuse ids, so its event's place belongs to it; logs
+// that have lost their ends use places again, so the time at which it was stored does.
 type success struct {
 	delivery string
 	sequence uint64
+	stored   int64 // Unix nanoseconds; 0 in records of earlier versions
+}
+
+func successOf(delivery string, ref *EventRef) success {
+	s := success{delivery: delivery, sequence: ref.Sequence}
+	if !ref.Stored.IsZero() {
+		s.stored = ref.Stored.UnixNano()
+	}
+	return s
 }
 
 const (
@@ -66,7 +76,11 @@ func (m *Made) Has(ctx context.Context, d *Delivery, queued, now time.Time) (boo
 	if err := m.read(ctx, d.Waiting(), queued, now); err != nil {
 		return false, fmt.Errorf("read the attempts of %s: %w", m.subscription, err)
 	}
-	stored, ok := m.successes[success{d.ID, RefOf(d).Sequence}]
+	ref := RefOf(d)
+	stored, ok := m.successes[successOf(d.ID, &ref)]
+	if !ok {
+		stored, ok = m.successes[success{delivery: d.ID, sequence: ref.Sequence}]
+	}
 	return ok && !stored.Before(d.Waiting()), nil
 }
 
@@ -109,7 +123,7 @@ func (m *Made) note(r *stream.Record) {
 		if len(m.successes) == maxMade {
 			clear(m.successes)
 		}
-		m.successes[success{attempts[i].DeliveryID, attempts[i].Event.Sequence}] = r.Time
+		m.successes[successOf(attempts[i].DeliveryID, &attempts[i].Event)] = r.Time
 	}
 	m.next = r.Sequence + 1
 }

@@ -125,7 +125,7 @@ func (d *domainRoute) copies(r *routed) *delivery.Copies {
 // send publishes one delivery without waiting. The message id is the same
 // whenever the same event is routed again, so the queue stores it once.
 func (d *domainRoute) send(copies *delivery.Copies, m *stream.Message, s *subscription.Subscription) target {
-	msg := copies.To(s.Queue.Subject, s.Queue.Stream, delivery.Origin(m.Stream, m.Sequence, s.ID))
+	msg := copies.To(s.Queue.Subject, s.Queue.Stream, delivery.Origin(m.Stream, m.Sequence, m.Stored, s.ID))
 	future, err := d.js.PublishMsgAsync(msg, publishOptions...) // it is encoded before this returns
 	return target{subscription: s, future: future, err: err}
 }

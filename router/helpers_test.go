@@ -213,6 +213,16 @@ func (r *rig) state(name string) jetstream.StreamState {
 	return state
 }
 
+// storedAt is when the log stored the event at a place.
+func (r *rig) storedAt(sequence uint64) time.Time {
+	r.t.Helper()
+	record, err := stream.Get(r.t.Context(), r.js, "EVENTS_notes", sequence)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return record.Time.UTC()
+}
+
 // awaitQueued waits until at least n deliveries are in a queue.
 func (r *rig) awaitQueued(sub *subscription.Subscription, n int) {
 	r.t.Helper()

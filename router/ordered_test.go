@@ -28,11 +28,11 @@ func (r *rig) sequences(sub *subscription.Subscription) []uint64 {
 	r.t.Helper()
 	var sequences []uint64
 	for _, m := range r.queued(sub) {
-		_, sequence, _, err := delivery.ParseOrigin(m.Header.Get(stream.HeaderOrigin))
+		from, err := delivery.ParseOrigin(m.Header.Get(stream.HeaderOrigin))
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		sequences = append(sequences, sequence)
+		sequences = append(sequences, from.Sequence)
 	}
 	return sequences
 }

@@ -36,7 +36,7 @@ func TestOverflowsAreCountedByTheMinute(t *testing.T) {
 			seq++
 			e := &stream.Event{ID: fmt.Sprint(seq), Source: "/notes", Type: "notes.added"}
 			o.add(&subscription.Subscription{ID: id, Types: []string{"notes.*"}}, &delivery.Delivery{
-				ID: delivery.ID(id, e.Source, e.ID), SubscriptionID: id, Event: e, Origin: delivery.Origin("EVENTS_notes", seq, id),
+				ID: delivery.ID(id, e.Source, e.ID), SubscriptionID: id, Event: e, Origin: delivery.Origin("EVENTS_notes", seq, at, id),
 			})
 		}
 	}

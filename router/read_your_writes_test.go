@@ -67,7 +67,8 @@ func TestReadYourWrites(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, id, err := delivery.ParseOrigin(d.Origin)
+		from, err := delivery.ParseOrigin(d.Origin)
+		id := from.Subscription
 		if err != nil || got[d.Event.ID] != "" {
 			t.Errorf("event %s is there for %q and %q, %v", d.Event.ID, got[d.Event.ID], id, err)
 		}

@@ -75,7 +75,7 @@ func TestFanOut(t *testing.T) {
 			t.Errorf("queue of %s has %d deliveries, want 1", sub.ID, len(msgs))
 			continue
 		}
-		origin := "EVENTS_notes:1:" + sub.ID
+		origin := fmt.Sprintf("EVENTS_notes:1@%d:%s", kept.Time.UnixNano(), sub.ID)
 		want := &delivery.Delivery{
 			ID: delivery.ID(sub.ID, e.Source, e.ID), SubscriptionID: sub.ID, Event: e, Origin: origin,
 			Accepted: kept.Time, Attempt: 1,
@@ -155,7 +155,9 @@ func TestUnreadableEvent(t *testing.T) {
 		}
 	}
 	bySequence := cmpopts.SortSlices(func(a, b delivery.EventRef) bool { return a.Sequence < b.Sequence })
-	want := []delivery.EventRef{{Stream: "EVENTS_notes", Sequence: 2}, {Stream: "EVENTS_notes", Sequence: 3}}
+	want := []delivery.EventRef{
+		{Stream: "EVENTS_notes", Sequence: 2, Stored: r.storedAt(2)}, {Stream: "EVENTS_notes", Sequence: 3, Stored: r.storedAt(3)},
+	}
 	if diff := cmp.Diff(want, got, bySequence); diff != "" {
 		t.Errorf("letters are about others (-want +got):\n%s", diff)
 	}
@@ -200,6 +202,7 @@ func TestFullQueue(t *testing.T) {
 			DeliveryID: delivery.ID("full", "/notes", fmt.Sprint(n)), SubscriptionID: "full", Reason: delivery.ReasonOverflow,
 			Event: delivery.EventRef{
 				ID: fmt.Sprint(n), Source: "/notes", Type: "notes.added", Subject: event(n).Subject, Stream: "EVENTS_notes", Sequence: uint64(n) + 1, //nolint:gosec // small
+				Stored: r.storedAt(letter.Event.Sequence),
 			},
 		}
 		if diff := cmp.Diff(want, letter, cmpopts.IgnoreFields(delivery.DeadLetter{}, "At", "Sequence")); diff != "" {
@@ -304,7 +307,7 @@ func TestRoutedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		origin := delivery.Origin("EVENTS_notes", kept.Sequence, "a")
+		origin := delivery.Origin("EVENTS_notes", kept.Sequence, kept.Time, "a")
 		if _, err := r.js.PublishMsg(t.Context(), delivery.Queued(event(n), a.Queue.Subject, a.Queue.Stream, origin, kept.Time)); err != nil {
 			t.Fatal(err)
 		}

@@ -127,7 +127,7 @@ func (d *domainRoute) overflow(ctx context.Context, r *routed, t *target) error 
 	s := t.subscription
 	letter := &delivery.Delivery{
 		ID: delivery.ID(s.ID, r.event.Source, r.event.ID), SubscriptionID: s.ID, Event: r.event,
-		Origin: delivery.Origin(r.msg.Stream, r.msg.Sequence, s.ID), Accepted: r.msg.Stored, Attempt: 1,
+		Origin: delivery.Origin(r.msg.Stream, r.msg.Sequence, r.msg.Stored, s.ID), Accepted: r.msg.Stored, Attempt: 1,
 	}
 	if err := d.letters.GiveUp(ctx, letter, delivery.ReasonOverflow, 0, nil); err != nil {
 		return err

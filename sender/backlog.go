@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,7 +146,7 @@ func (l *lane) judgeBacklog(ctx context.Context, info *jetstream.StreamInfo) err
 	}
 	switch {
 	case b.lagging == 0 && b.age > limit:
-		episode, isNew, err := l.beginLagging(ctx, info)
+		episode, name, isNew, err := l.beginLagging(ctx, info)
 		if err != nil {
 			return fmt.Errorf("note that subscription %s lags: %w", l.id, err)
 		}
@@ -153,7 +154,7 @@ func (l *lane) judgeBacklog(ctx context.Context, info *jetstream.StreamInfo) err
 		if isNew {
 			l.log.Warn("deliveries wait for too long", zap.String("subscription_id", l.id), zap.Duration("age", b.age), zap.Uint64("waiting", info.State.Msgs))
 			l.cfg.Events.Publish(operational.Lagging(sub, operational.Backlog{
-				Episode: episode, Waiting: info.State.Msgs, Oldest: info.State.FirstTime, Age: b.age, Limit: limit, Breaker: l.breakerState(),
+				Episode: name, Waiting: info.State.Msgs, Oldest: info.State.FirstTime, Age: b.age, Limit: limit, Breaker: l.breakerState(),
 			}))
 		}
 	case b.lagging != 0 && b.age < limit/2:
@@ -166,28 +167,34 @@ func (l *lane) judgeBacklog(ctx context.Context, info *jetstream.StreamInfo) err
 	return nil
 }
 
-// beginLagging returns the revision of the episode's record, and whether the episode
-// is new. A record that was there before the oldest delivery that waits is taken for
+// beginLagging returns the revision of the episode's record, a name of the episode that
+// is the same for all senders, and whether the episode is new. A record that was there before the oldest delivery that waits is taken for
 // one of another episode, whose end nobody has seen.
-func (l *lane) beginLagging(ctx context.Context, info *jetstream.StreamInfo) (episode uint64, isNew bool, err error) {
+func (l *lane) beginLagging(ctx context.Context, info *jetstream.StreamInfo) (episode uint64, name string, isNew bool, err error) {
 	kv, err := l.state.Open(ctx)
 	if err != nil {
-		return 0, false, err
+		return 0, "", false, err
 	}
 	key, value := stream.StateLagging(l.id), []byte(info.State.FirstTime.UTC().Format(time.RFC3339Nano))
 	episode, err = kv.Create(ctx, key, value)
 	if !errors.Is(err, jetstream.ErrKeyExists) {
-		return episode, err == nil, err
+		return episode, episodeName(episode, value), err == nil, err
 	}
 	e, err := kv.Get(ctx, key)
 	if err != nil {
-		return 0, false, err
+		return 0, "", false, err
 	}
 	if info.State.FirstTime.After(e.Created()) {
 		episode, err = kv.Update(ctx, key, value, e.Revision())
-		return episode, err == nil, err
+		return episode, episodeName(episode, value), err == nil, err
 	}
-	return e.Revision(), info.TimeStamp.Sub(e.Created()) < sameEpisode, nil
+	return e.Revision(), episodeName(e.Revision(), e.Value()), info.TimeStamp.Sub(e.Created()) < sameEpisode, nil
+}
+
+// episodeName has the value of the record in it: a bucket that has lost changes in a
+// crash uses revisions again.
+func episodeName(revision uint64, value []byte) string {
+	return strconv.FormatUint(revision, 10) + "@" + string(value)
 }
 
 // endLagging deletes the record, unless somebody has by now.

@@ -68,6 +68,18 @@ func (b *breakers) of(id string) *breakerCopy {
 	return c
 }
 
+// distrust has whatever the bucket says next taken for true. A server that has crashed
+// may have lost changes, and then it gives their revisions to others.
+func (b *breakers) distrust() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.known {
+		c.mu.Lock()
+		c.seen = 0
+		c.mu.Unlock()
+	}
+}
+
 // forget drops the copy of a subscription that is gone.
 func (b *breakers) forget(id string) {
 	b.mu.Lock()
@@ -115,7 +127,11 @@ func (s *Sender) followBreakers(ctx context.Context) {
 	reconnected := s.nc.StatusChanged(nats.CONNECTED)
 	defer s.nc.RemoveStatusListener(reconnected)
 	failed := false
-	for ctx.Err() == nil {
+	for reconnects := s.nc.Stats().Reconnects; ctx.Err() == nil; {
+		if now := s.nc.Stats().Reconnects; now != reconnects {
+			reconnects = now
+			s.breakers.distrust()
+		}
 		err := s.watchBreakers(ctx, reconnected)
 		if err != nil && !failed && ctx.Err() == nil {
 			s.log.Warn("cannot follow the breakers, will keep trying", zap.Error(err))

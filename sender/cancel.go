@@ -42,9 +42,17 @@ const mostHolders = 4
 func (l *lane) cancelTimer(ctx context.Context, u *underway) bool {
 	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
 	defer cancel()
-	d := *u.d
-	d.Manual = "" // one that was asked for has no timer: it is about that of the schedule
-	cancelled, err := l.layout.CancelTimer(ctx, l.nc, l.terms.queue.RetryShard, d.SubscriptionID, d.TimerKey())
+	d, keys := *u.d, []string{u.d.TimerKey()}
+	if d.Manual != "" { // one that was asked for has no timer: it is about that of the schedule
+		d.Manual = ""
+		keys = d.TimerKeys()
+	}
+	cancelled, err := false, error(nil)
+	for i := 0; i < len(keys) && err == nil; i++ {
+		var one bool
+		one, err = l.layout.CancelTimer(ctx, l.nc, l.terms.queue.RetryShard, d.SubscriptionID, keys[i])
+		cancelled = cancelled || one
+	}
 	switch {
 	case err != nil:
 		l.log.Warn("cannot cancel the retry timer of a delivery that has been made, it may be made again",

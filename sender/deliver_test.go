@@ -91,7 +91,7 @@ func TestDelivered(t *testing.T) {
 
 	recorded(t, a, delivery.Attempt{
 		DeliveryID: id, SubscriptionID: "hook",
-		Event:   delivery.EventRef{ID: "1", Source: "/notes", Type: "notes.added", Subject: "note 1", Stream: "EVENTS_notes", Sequence: 1},
+		Event:   delivery.EventRef{ID: "1", Source: "/notes", Type: "notes.added", Subject: "note 1", Stream: "EVENTS_notes", Sequence: 1, Stored: storedAt(1)},
 		Attempt: 1, Outcome: delivery.Delivered, Method: "PUT", URL: rc.URL + "/in/a%2Fb?…", Status: 202,
 		ResponseBody: "größe", RequestBytes: len(body),
 	})
@@ -145,7 +145,7 @@ func TestRetried(t *testing.T) {
 		}
 		recorded(t, got, delivery.Attempt{
 			DeliveryID: requests[i].Header.Get("Webhook-Id"), SubscriptionID: "hook",
-			Event:   delivery.EventRef{ID: "1", Source: "/notes", Type: "notes.added", Subject: "note 1", Stream: "EVENTS_notes", Sequence: 1},
+			Event:   delivery.EventRef{ID: "1", Source: "/notes", Type: "notes.added", Subject: "note 1", Stream: "EVENTS_notes", Sequence: 1, Stored: storedAt(1)},
 			Attempt: i + 1, Outcome: outcome, Method: "POST", URL: rc.URL, Status: answers[i], RequestBytes: len(requests[i].body),
 		})
 		if requests[i].Header.Get("Webhook-Id") != requests[0].Header.Get("Webhook-Id") {
@@ -183,7 +183,7 @@ func TestRetriedMuchLater(t *testing.T) {
 	sub := r.subscribe(to("hook", rc.URL, 0, time.Second))
 	r.send()
 	for sequence := range uint64(2) {
-		m := delivery.Queued(event(1), sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", sequence, "hook"), time.Now())
+		m := delivery.Queued(event(1), sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", sequence, time.Unix(1, 0), "hook"), time.Now())
 		if _, err := r.js.PublishMsg(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +222,7 @@ func TestTimerFired(t *testing.T) {
 	fire := func(id string, n int) {
 		e := event(n)
 		d := &delivery.Delivery{
-			ID: delivery.ID(id, e.Source, e.ID), SubscriptionID: id, Event: e, Origin: delivery.Origin("EVENTS_notes", uint64(n), id), //nolint:gosec // small
+			ID: delivery.ID(id, e.Source, e.ID), SubscriptionID: id, Event: e, Origin: delivery.Origin("EVENTS_notes", uint64(n), time.Unix(1, 0), id), //nolint:gosec // small
 			Accepted: time.Now(), FirstAttempt: time.Now(), Attempt: 4,
 		}
 		m := d.Requeued(r.layout.RetryDue(r.layout.QueueFor(id).RetryShard, id), "")
@@ -311,7 +311,7 @@ func TestExhausted(t *testing.T) {
 	r.awaitSettled(sub)
 	want := delivery.DeadLetter{
 		DeliveryID: delivery.ID("hook", "/notes", "1"), SubscriptionID: "hook", Reason: delivery.ReasonExhausted, Attempts: 3, Status: http.StatusTeapot, ResponseBody: "no\n",
-		Event: delivery.EventRef{ID: "1", Source: "/notes", Type: "notes.added", Subject: "note 1", Stream: "EVENTS_notes", Sequence: 1},
+		Event: delivery.EventRef{ID: "1", Source: "/notes", Type: "notes.added", Subject: "note 1", Stream: "EVENTS_notes", Sequence: 1, Stored: storedAt(1)},
 	}
 	if diff := cmp.Diff(want, letter, cmpopts.IgnoreFields(delivery.DeadLetter{}, "At", "Sequence")); diff != "" {
 		t.Errorf("the dead letter differs (-want +got):\n%s", diff)
@@ -366,10 +366,13 @@ func TestNeverSent(t *testing.T) {
 	got := make(map[delivery.Reason]delivery.DeadLetter)
 	for _, letter := range append(r.letters("hook"), r.letters("_invalid")...) {
 		letter.At, letter.Sequence = time.Time{}, 0
+		if letter.Reason == delivery.ReasonUnreadable {
+			letter.Event.Stored = time.Time{} // when the queue has stored it
+		}
 		got[letter.Reason] = letter
 	}
 	ref := func(n string, sequence uint64) delivery.EventRef {
-		return delivery.EventRef{ID: n, Source: "/notes", Type: "notes.added", Subject: "note " + n, Stream: "EVENTS_notes", Sequence: sequence}
+		return delivery.EventRef{ID: n, Source: "/notes", Type: "notes.added", Subject: "note " + n, Stream: "EVENTS_notes", Sequence: sequence, Stored: storedAt(sequence)}
 	}
 	want := map[delivery.Reason]delivery.DeadLetter{
 		delivery.ReasonExpired: {

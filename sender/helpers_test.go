@@ -122,10 +122,13 @@ func event(n int) *stream.Event {
 	}
 }
 
+// storedAt is when the log is taken to have stored the event at a place.
+func storedAt(sequence uint64) time.Time { return time.Unix(int64(sequence), 0).UTC() } //nolint:gosec // small
+
 // queued is the message that a router would make of an event.
 func queued(sub *subscription.Subscription, e *stream.Event, accepted time.Time) *nats.Msg {
-	n, _ := strconv.ParseUint(e.ID, 10, 64)
-	return delivery.Queued(e, sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", n, sub.ID), accepted)
+	n, _ := strconv.ParseUint(e.ID, 10, 32)
+	return delivery.Queued(e, sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", n, storedAt(n), sub.ID), accepted)
 }
 
 // queue puts the notes from first on, n of them, on a subscription's queue.

@@ -14,7 +14,7 @@ import (
 // again is the message of a delivery whose event is routed again after a NATS server has
 // crashed that does not know the id of the first message any more.
 func again(sub *subscription.Subscription, e *stream.Event, sequence uint64, accepted time.Time) *nats.Msg {
-	m := delivery.NewCopies(e, accepted).Again().To(sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", sequence, sub.ID))
+	m := delivery.NewCopies(e, accepted).Again().To(sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", sequence, storedAt(sequence), sub.ID))
 	m.Header.Set(stream.HeaderMessageID, "forgotten:"+m.Header.Get(stream.HeaderMessageID))
 	return m
 }

@@ -137,7 +137,7 @@ func TestFailingIsSaid(t *testing.T) {
 	all[1].wantFields(t, object{"attempts": 5.0, "reason": "exhausted"})
 
 	manual := &delivery.Delivery{
-		ID: letter.DeliveryID, SubscriptionID: "hook", Event: event(1), Origin: delivery.Origin("EVENTS_notes", 1, "hook"), Accepted: time.Now(), Attempt: 1,
+		ID: letter.DeliveryID, SubscriptionID: "hook", Event: event(1), Origin: delivery.Origin("EVENTS_notes", 1, time.Unix(1, 0), "hook"), Accepted: time.Now(), Attempt: 1,
 	}
 	if _, err := r.js.PublishMsg(t.Context(), manual.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, "by hand")); err != nil {
 		t.Fatal(err)

@@ -61,6 +61,7 @@ type headRecord struct {
 type head struct {
 	mu       sync.Mutex
 	sequence uint64 // of the message that the record was written for, if by this lane
+	stored   time.Time
 	record   headRecord
 	read     int64 // when the connection was made over which it was read or written: see stream.Session
 	hurry    bool  // the next one need not wait until it is due
@@ -135,14 +136,14 @@ func (l *lane) writeHead(ctx context.Context, m *stream.Message, record headReco
 	h := l.head
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.record, h.sequence, h.read, h.hurry = record, m.Sequence, l.session.Since(), false
+	h.record, h.sequence, h.stored, h.read, h.hurry = record, m.Sequence, m.Stored, l.session.Since(), false
 	return nil
 }
 
 // isOwn reports whether this lane has written the record for m, nobody else has had
 // it since, and the server cannot have forgotten that it was handed out.
 func (h *head) isOwn(m *stream.Message, connected int64) bool {
-	return h.sequence == m.Sequence && h.record.Delivered == m.Delivered-1 && h.read == connected
+	return h.sequence == m.Sequence && h.stored.Equal(m.Stored) && h.record.Delivered == m.Delivered-1 && h.read == connected
 }
 
 // use is isOwn, once.

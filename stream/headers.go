@@ -4,7 +4,7 @@ package stream
 // ce-… attributes, travel beside them.
 const (
 	// On deliveries, retry timers and dead letters.
-	HeaderOrigin       = "jetpost-origin"        // <event log>:<sequence>:<subscription>, the id of the first publish
+	HeaderOrigin       = "jetpost-origin"        // <event log>:<sequence>@<stored, Unix nanoseconds>:<subscription>, the id of the first publish
 	HeaderAccepted     = "jetpost-accepted"      // when the event log stored the event, Unix nanoseconds
 	HeaderAttempt      = "jetpost-attempt"       // the number of the next attempt; absent: 1
 	HeaderFirstAttempt = "jetpost-first-attempt" // when the first attempt began, Unix nanoseconds

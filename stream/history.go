@@ -34,7 +34,8 @@ type Range struct {
 }
 
 // Read yields the records of a range. It ends at the newest that was stored when
-// Read was called, or never with Follow. An error is yielded once, as the last
+// Read was called, or with Follow only when the stream has lost what was read
+// (ErrWentBack). An error is yielded once, as the last
 // thing; the end of ctx is not an error.
 func Read(ctx context.Context, js jetstream.JetStream, name string, r Range) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
@@ -61,11 +62,21 @@ func read(ctx context.Context, js jetstream.JetStream, name string, r Range, yie
 	case r.FromSequence > 0:
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.FromSequence
 	}
-	last := s.CachedInfo().State.LastSeq
-	if r.Follow {
-		last = math.MaxUint64
+	if !r.Follow {
+		return scan(ctx, s, cfg, s.CachedInfo().State.LastSeq, yield)
 	}
-	return scan(ctx, s, cfg, last, yield)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	guard := &readGuard{js: js, name: name, session: js.Conn().Stats().Reconnects}
+	go guard.watch(ctx, cancel)
+	err = scan(ctx, s, cfg, math.MaxUint64, func(rec Record) bool {
+		guard.note(&rec)
+		return yield(rec)
+	})
+	if errors.Is(context.Cause(ctx), ErrWentBack) {
+		return ErrWentBack
+	}
+	return err
 }
 
 // How often the server says that it is there while it has nothing to send, and

@@ -301,7 +301,8 @@ func (l Layout) TokenKey(id string) string { return "$KV." + l.TokensBucket() + 
 
 // StateBucket is the key-value bucket that holds what the processes of one kind
 // have to agree on while they work: senders by StateRate, StateBreaker, StateLagging,
-// StateOrder and StateMade, admins by StateRedrive, those with an API by StateUsed.
+// StateOrder and StateMade, admins by StateRedrive and
+// StateRouted, those with an API by StateUsed.
 func (l Layout) StateBucket() string { return l.stream("state") }
 
 // StateStream is the stream under the state bucket.
@@ -364,6 +365,13 @@ func StateRedrive(job string) string { return "redrive." + job }
 func (l Layout) StateRedriveSubject(job string) string {
 	return l.stateKey(StateRedrive(job))
 }
+
+// StateRouted is the key in the state bucket under which admins keep how far the event
+// log of a domain was routed: see Routed.
+func StateRouted(domain string) string { return "routed." + domain }
+
+// StateRoutedSubject is the subject of that key; with * that of all of them.
+func (l Layout) StateRoutedSubject(domain string) string { return l.stateKey(StateRouted(domain)) }
 
 // StateUsed is the key in the state bucket under which processes with an API keep
 // when a token was last used.

@@ -70,6 +70,8 @@ func TestNamesGolden(t *testing.T) {
 		row("its subject", l.StateOrderSubject("ci"))
 		row("state key of a redrive job", stream.StateRedrive("rd-1"))
 		row("and its subject", l.StateRedriveSubject("rd-1"))
+		row("state key of how far a domain was routed", stream.StateRouted("git"))
+		row("and its subject", l.StateRoutedSubject("git"))
 		row("idempotency bucket", l.IdempotencyBucket())
 		row("idempotency stream", l.IdempotencyStream())
 		row("idempotency key", l.IdempotencyKey("k1"))

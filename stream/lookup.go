@@ -198,14 +198,15 @@ type Routing struct {
 	HandedOut uint64 // no router has had those behind this one yet
 }
 
-// ReadRouting asks how far the routers are with the event log of a domain.
+// ReadRouting asks how far the routers are with the event log of a domain. A consumer
+// that is ahead of its log says nothing about the events that are there: until it is
+// set back, all of them wait.
 func (l Layout) ReadRouting(ctx context.Context, js jetstream.JetStream, domain string) (Routing, error) {
-	name := l.EventLog(domain)
-	fields, err := ask(ctx, js, "CONSUMER.INFO."+name+"."+RouterConsumer, nil, "ack_floor.stream_seq", "delivered.stream_seq")
-	if err != nil {
-		return Routing{}, fmt.Errorf("look up consumer %s of stream %s: %w", RouterConsumer, name, err)
+	at, err := ReadPosition(ctx, js, l.EventLog(domain), RouterConsumer)
+	if err != nil || at.Ahead() {
+		return Routing{}, err
 	}
-	return Routing{Settled: fields[0].Uint(), HandedOut: fields[1].Uint()}, nil
+	return Routing{Settled: at.Settled, HandedOut: at.Delivered}, nil
 }
 
 // SubjectCounts returns how many messages a stream keeps of each subject that matches

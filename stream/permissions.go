@@ -120,6 +120,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix + "CONSUMER.INFO.*.*",
 			apiPrefix + "CONSUMER.MSG.NEXT.*.*", // who reads history gets a consumer for it
 			apiPrefix + "CONSUMER.DELETE.*.*",
+			apiPrefix + "CONSUMER.RESET.*.*", // one that is ahead of its stream is set back
 			apiPrefix + "DIRECT.GET." + l.SubscriptionsStream() + "." + l.SubscriptionKey("*"),
 			l.SubscriptionKey("*"),
 			l.CatalogKey("*"),
@@ -138,6 +139,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix + "STREAM.MSG.GET.*",
 			apiPrefix + "DIRECT.GET." + l.StateStream() + "." + l.StateRedriveSubject("*"),
 			l.StateRedriveSubject("*"),
+			l.StateRoutedSubject("*"),
 			// A breaker is shown, and closed by hand.
 			apiPrefix + "DIRECT.GET." + l.StateStream() + "." + l.StateBreakerSubject("*"),
 			l.StateBreakerSubject("*"),

@@ -184,6 +184,9 @@ func TestPermissions(t *testing.T) {
 		{"ask for the deletion of an audit record, which is always refused", api + "STREAM.MSG.DELETE." + l.Audit(), []stream.Role{control}},
 
 		{"keep a redrive job", "$KV.acme_state." + stream.StateRedrive("rd-1"), []stream.Role{sender, control}},
+		{"keep how far a domain was routed", "$KV.acme_state." + stream.StateRouted("git"), []stream.Role{sender, control}},
+		{"keep how far a domain was routed elsewhere", "$KV.umbrella_state." + stream.StateRouted("git"), nil},
+		{"set a consumer back", api + "CONSUMER.RESET." + l.EventLog("git") + "." + stream.RouterConsumer, []stream.Role{control}},
 		{"keep a redrive job elsewhere", "$KV.umbrella_state." + stream.StateRedrive("rd-1"), nil},
 		{"read a redrive job", api + "DIRECT.GET." + l.StateStream() + ".$KV.acme_state." + stream.StateRedrive("rd-1"), []stream.Role{sender, control}},
 

@@ -59,9 +59,10 @@ type View struct {
 	log     *zap.Logger
 
 	snapshot atomic.Pointer[Snapshot]
-	rewatch  chan struct{} // asks follow to open the watch again
-	wake     chan struct{} // tells ask that next is there
-	stopped  chan struct{} // closed when Run ends
+	stored   map[string]time.Time // when the records in it were stored; follow's own
+	rewatch  chan struct{}        // asks follow to open the watch again
+	wake     chan struct{}        // tells ask that next is there
+	stopped  chan struct{}        // closed when Run ends
 
 	mu       sync.Mutex
 	epoch    uint64        // counts the times that a bucket was given up: see startOver

@@ -114,6 +114,9 @@ type watching struct {
 	epoch uint64      // of the view when the watch was opened
 	head  stream.Head // of the bucket, before that
 	known *Snapshot   // whose revisions mean the same as the watch's
+	// When the records of known were stored, and those of this watch. A bucket that has
+	// lost changes in a crash uses revisions again: only both together name a record.
+	knownStored, stored map[string]time.Time
 
 	last   uint64 // revision of the last entry
 	behind bool   // the server had more when it sent the last entry
@@ -132,6 +135,7 @@ type watching struct {
 func newWatching(v *View) *watching {
 	return &watching{
 		view: v, known: emptySnapshot(), broken: make(map[string]Broken),
+		knownStored: v.stored, stored: make(map[string]time.Time),
 		put: make(map[string]*Subscription), gone: make(map[string]bool),
 	}
 }
@@ -207,10 +211,12 @@ func (w *watching) take(e jetstream.KeyValueEntry) {
 	id := e.Key()
 	delete(w.put, id)
 	delete(w.broken, id)
+	delete(w.stored, id)
 	w.gone[id] = true
 	if e.Operation() != jetstream.KeyValuePut {
 		return
 	}
+	w.stored[id] = e.Created()
 	sub, err := w.decode(id, e)
 	if err != nil { // it matches nothing, rather than what it once said
 		w.report(Broken{id, e.Revision(), err})
@@ -222,7 +228,7 @@ func (w *watching) take(e jetstream.KeyValueEntry) {
 
 // decode reads an entry, or takes it from the snapshot when that has it.
 func (w *watching) decode(id string, e jetstream.KeyValueEntry) (*Subscription, error) {
-	if known, ok := w.known.Get(id); ok && known.Revision == e.Revision() {
+	if known, ok := w.known.Get(id); ok && known.Revision == e.Revision() && w.knownStored[id].Equal(e.Created()) {
 		return known, nil
 	}
 	return decodeRecord(id, e.Revision(), e.Value(), w.view.keyring)
@@ -231,7 +237,7 @@ func (w *watching) decode(id string, e jetstream.KeyValueEntry) (*Subscription, 
 // report notes a record that cannot be used, and logs it once.
 func (w *watching) report(b Broken) {
 	w.broken[b.ID] = b
-	if known, ok := w.known.broken[b.ID]; ok && known.Revision == b.Revision {
+	if known, ok := w.known.broken[b.ID]; ok && known.Revision == b.Revision && w.knownStored[b.ID].Equal(w.stored[b.ID]) {
 		return
 	}
 	w.view.log.Error("subscription cannot be read and matches no event",
@@ -293,6 +299,7 @@ func (w *watching) publish() error {
 		return err
 	}
 	w.loaded, w.dirty = true, false
+	w.view.stored = w.stored
 	clear(w.put)
 	clear(w.gone)
 	if !w.view.publish(w) {
@@ -332,7 +339,7 @@ func (w *watching) sameAsKnown() bool {
 		}
 	}
 	for id, b := range w.broken {
-		if known, ok := w.known.broken[id]; !ok || known.Revision != b.Revision {
+		if known, ok := w.known.broken[id]; !ok || known.Revision != b.Revision || !w.knownStored[id].Equal(w.stored[id]) {
 			return false
 		}
 	}

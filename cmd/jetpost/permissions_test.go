@@ -122,7 +122,7 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 	for n, wait := range []time.Duration{time.Second, time.Hour} { // the second is deleted with its subscription
 		d := &delivery.Delivery{
 			ID: delivery.ID("flaky", e.Source, e.ID), SubscriptionID: "flaky", Event: e, Attempt: 2,
-			Origin: delivery.Origin(accepted.Stream, uint64(1_000+n), "flaky"), Accepted: time.Now(),
+			Origin: delivery.Origin(accepted.Stream, uint64(1_000+n), time.Unix(1, 0), "flaky"), Accepted: time.Now(),
 		}
 		publishAs(t, ns, stream.RoleSender, d.Timer(layout.RetryAt(shard, "flaky", d.TimerKey()), layout.RetryDue(shard, "flaky"), time.Now().Add(wait)))
 	}

@@ -229,6 +229,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 			return err
 		}
 		if a != nil {
+			a.CheckPositions(ctx) // before the first event is taken: what a crash has left is plain to see
 			services.Go(func() error { return a.Run(ctx) })
 		}
 	}

@@ -84,8 +84,8 @@ func GivenUp(sub *subscription.Subscription, d *delivery.Delivery, reason delive
 // chain names a delivery and, where it was redriven, which time. Not its id: producers
 // reuse those of events.
 func chain(d *delivery.Delivery) string {
-	if d.Redrive.Letter > 0 {
-		return d.Origin + "/redrive/" + strconv.FormatUint(d.Redrive.Letter, 10)
+	if !d.Redrive.At.IsZero() {
+		return d.Origin + "/redrive/" + d.Redrive.Name()
 	}
 	return d.Origin
 }
@@ -150,7 +150,7 @@ func Overflowed(sub *subscription.Subscription, o Overflow) Event {
 // A Backlog is what waits in the queue of a subscription.
 type Backlog struct {
 	// Episode names the time for which it has lagged, the same for all who notice.
-	Episode uint64
+	Episode string
 	Waiting uint64
 	Oldest  time.Time // since when the oldest delivery waits
 	Age     time.Duration
@@ -163,7 +163,7 @@ func Lagging(sub *subscription.Subscription, b Backlog) Event {
 	if Observes(sub) {
 		return Event{}
 	}
-	return newEvent(backlogLagging, sub.ID+"/"+strconv.FormatUint(b.Episode, 10), sub.ID, struct {
+	return newEvent(backlogLagging, sub.ID+"/"+b.Episode, sub.ID, struct {
 		about
 
 		EndpointHost string    `json:"endpoint_host"`

@@ -57,6 +57,7 @@ const (
 	breakerClosed        = "breaker.closed"
 	queueOverflow        = "queue.overflow"
 	backlogLagging       = "backlog.lagging"
+	consumerReset        = "consumer.reset"
 )
 
 // Observes reports whether a subscription wants operational events, be it among
@@ -76,7 +77,7 @@ func Observes(sub *subscription.Subscription) bool {
 type Event struct {
 	kind    string    // without the prefix of its type
 	fact    string    // what it is about: the same for whoever notices
-	subject string    // the id of the subscription
+	subject string    // the id of the subscription, or a stream
 	at      time.Time // when it was noticed
 	data    any
 }
@@ -114,9 +115,14 @@ func hostOf(sub *subscription.Subscription) string {
 	return u.Host
 }
 
-// revisionFact names a change of a subscription.
+// revisionFact names a change of a subscription. A bucket that has lost changes in a
+// crash uses revisions again, so its time belongs to it.
 func revisionFact(sub *subscription.Subscription) string {
-	return sub.ID + "/" + strconv.FormatUint(sub.Revision, 10)
+	fact := sub.ID + "/" + strconv.FormatUint(sub.Revision, 10)
+	if sub.UpdatedAt.IsZero() {
+		return fact
+	}
+	return fact + "@" + strconv.FormatInt(sub.UpdatedAt.UnixMilli(), 10)
 }
 
 // What is kept of texts that others choose, in bytes.

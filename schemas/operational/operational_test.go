@@ -36,7 +36,7 @@ func subscriptionTo(types ...string) *subscription.Subscription {
 func someDelivery(eventType string) *delivery.Delivery {
 	e := &stream.Event{ID: "1", Source: "/git/widgets", Type: eventType, Subject: "main", Data: []byte(`{"secret":"` + secretText + `"}`)}
 	return &delivery.Delivery{
-		ID: delivery.ID("ci", e.Source, e.ID), SubscriptionID: "ci", Event: e, Origin: delivery.Origin("EVENTS_git", 42, "ci"), Attempt: 3,
+		ID: delivery.ID("ci", e.Source, e.ID), SubscriptionID: "ci", Event: e, Origin: delivery.Origin("EVENTS_git", 42, time.Unix(1_770_000_000, 42), "ci"), Attempt: 3,
 	}
 }
 
@@ -66,7 +66,8 @@ func everything(sub *subscription.Subscription, d *delivery.Delivery) []Event {
 		GivenUp(sub, d, delivery.ReasonExpired, 0, nil),
 		Opened(sub, &opened), Opened(sub, &silentlyOpened), Closed(sub, &opened, &closed, Itself),
 		Overflowed(sub, Overflow{Count: 2, Since: now, Until: next, First: d, Last: d}),
-		Lagging(sub, Backlog{Episode: 3, Waiting: 7, Oldest: now, Age: time.Hour, Limit: time.Minute, Breaker: subscription.BreakerOff}),
+		Lagging(sub, Backlog{Episode: "3@2026-03-01T12:00:00Z", Waiting: 7, Oldest: now, Age: time.Hour, Limit: time.Minute, Breaker: subscription.BreakerOff}),
+		ResetQueue(sub, ConsumerReset{Stream: "DELIVERIES_ci", Consumer: "sender", Stood: 200, Last: 100, From: 1, Created: now}),
 	}
 	for _, reason := range delivery.Reasons() {
 		if reason != delivery.ReasonOverflow && reason != delivery.ReasonUnreadable { // see Overflowed; those have no subscription
@@ -232,7 +233,7 @@ func TestIDsAreOfFacts(t *testing.T) {
 	next := time.Now()
 	failed := &delivery.Attempt{Attempt: 3, NextAttempt: &next}
 	redriven := *d
-	redriven.Redrive = delivery.Redrive{Letter: 9, Before: 10}
+	redriven.Redrive = delivery.Redrive{Letter: 9, Before: 10, At: time.Unix(3, 0)}
 	was := breaker.Record{}.Trip(time.Unix(1, 0), "x", "", 1, breaker.Cause{}, breaker.Timing{})
 	other := breaker.Record{}.Trip(time.Unix(2, 0), "x", "", 1, breaker.Cause{}, breaker.Timing{})
 	for _, tt := range []struct {
@@ -247,6 +248,31 @@ func TestIDsAreOfFacts(t *testing.T) {
 		if id(tt.one) != id(tt.same) || id(tt.one) == id(tt.another) {
 			t.Errorf("%s: ids %s, %s and %s", tt.name, id(tt.one), id(tt.same), id(tt.another))
 		}
+	}
+}
+
+// One about no subscription names the stream.
+func TestConsumerReset(t *testing.T) {
+	t.Parallel()
+	catalogue, err := schemas.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout, err := stream.NewLayout(stream.LayoutConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Reset(ConsumerReset{Stream: "EVENTS_git", Consumer: "router", Stood: 2100, From: 1, Created: time.UnixMilli(5)})
+	ce, err := e.cloudEvent(layout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := catalogue.Validate(ce); err != nil {
+		t.Error(err)
+	}
+	const data = `{"stream":"EVENTS_git","consumer":"router","stood":2100,"last":0,"from":1}`
+	if ce.Subject != "EVENTS_git" || ce.ID != "consumer.reset/EVENTS_git@5/2100/1" || string(ce.Data) != data {
+		t.Errorf("got %s about %s: %s", ce.ID, ce.Subject, ce.Data)
 	}
 }
 

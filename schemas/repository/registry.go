@@ -65,13 +65,13 @@ func (r *Registry) apply(entries map[string]stream.Entry, _ uint64) {
 			continue
 		}
 		repository, ok := known[e.Revision]
-		if !ok || stream.RepositoryRecord(repository.Key) != name {
+		if !ok || stream.RepositoryRecord(repository.Key) != name || !repository.stored.Equal(e.Stored) {
 			repository = Repository{}
 			if err := json.Unmarshal(e.Value, &repository); err != nil || repository.validate() != nil || stream.RepositoryRecord(repository.Key) != name {
 				r.log.Error("a registered repository cannot be read", zap.String("record", name), zap.Error(err))
 				continue
 			}
-			repository.revision = e.Revision
+			repository.revision, repository.stored = e.Revision, e.Stored
 		}
 		next.repositories[repository.Key] = repository
 	}

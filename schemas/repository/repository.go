@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Class is of what kind a repository is.
@@ -55,6 +56,7 @@ type Repository struct {
 	Document json.RawMessage `json:"document,omitempty"`
 
 	revision uint64
+	stored   time.Time // its record: a bucket that has lost changes uses revisions again
 }
 
 // Revision is what changes with every change of the repository; 0: it is not stored.
