@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription/wildcard"
 )
 
 // A node is one compiled condition. Nodes never change, so any number of events
@@ -40,10 +41,13 @@ type comparison struct {
 	// is, and tail is how it ends. They are compared before anything else is done.
 	literal, tail string
 	whole         bool
-	// rest decides where these did not; nil when they say all.
-	rest func(value string) bool
-	// segments says that the value is to be compared as cleanPath makes it.
+	// rest decides about what is between the two; nil when they say all.
+	rest *wildcard.Pattern
+	// segments says that the value is to be compared as cleanPath makes it, least how
+	// many bytes it has then at the least, and relative that it does not begin with a /.
 	segments bool
+	least    int
+	relative bool
 }
 
 func compileExact(value string) ([]comparison, error) {
@@ -58,22 +62,26 @@ func compileSuffix(value string) ([]comparison, error) {
 	return []comparison{{tail: value}}, nil
 }
 
-func (c *comparison) accepts(value string) bool {
+// ends compares how value begins and ends, and returns what is between the two.
+func (c *comparison) ends(value string) (middle string, ok bool) {
 	if c.whole {
-		return value == c.literal
+		return "", value == c.literal
 	}
-	return len(value) >= len(c.literal)+len(c.tail) && strings.HasPrefix(value, c.literal) && strings.HasSuffix(value, c.tail) &&
-		(c.rest == nil || c.rest(value))
+	if len(value) < max(c.least, len(c.literal)+len(c.tail)) || c.relative && strings.HasPrefix(value, "/") ||
+		!strings.HasPrefix(value, c.literal) || !strings.HasSuffix(value, c.tail) {
+		return "", false
+	}
+	return value[len(c.literal) : len(value)-len(c.tail)], true
 }
 
 func (n *entryNode) match(v *values) bool {
 	have, ok := v.get(n.of)
-	return ok && n.accepts(have)
+	return ok && v.accepts(&n.comparison, have)
 }
 
 func (n *inNode) match(v *values) bool {
 	have, ok := v.get(n.of)
-	if ok {
+	if ok && v.spend(comparedSteps(len(have))) {
 		_, ok = n.want[have]
 	}
 	return ok
@@ -195,6 +203,8 @@ func (f Filter) compile(intern func(name string) (*operand, error)) (node, error
 // values are what operands have in one event, each looked up once, when first
 // asked for. It is reused: see reset.
 type values struct {
+	meter
+
 	event *stream.Event
 	json  string // the data, when state says that it is JSON
 	state presence
@@ -205,6 +215,7 @@ type values struct {
 type cell struct {
 	text  string
 	state presence
+	round int // of the evaluation that has paid for it
 }
 
 type presence uint8
@@ -228,9 +239,10 @@ func (v *values) reset() {
 	for _, slot := range v.used {
 		v.cells[slot] = cell{}
 	}
-	v.event, v.json, v.state, v.used = nil, "", unknown, v.used[:0]
+	v.event, v.json, v.state, v.used, v.meter = nil, "", unknown, v.used[:0], meter{}
 }
 
+// get returns what the event has of an operand, and has the evaluation pay for it once.
 func (v *values) get(of *operand) (string, bool) {
 	c := &v.cells[of.slot]
 	if c.state == unknown {
@@ -251,7 +263,30 @@ func (v *values) get(of *operand) (string, bool) {
 			c.state = present
 		}
 	}
+	if c.round != v.round {
+		c.round = v.round
+		v.pay(of, c.text)
+	}
 	return c.text, c.state == present
+}
+
+// pay counts the steps of looking up an operand.
+func (v *values) pay(of *operand, text string) {
+	steps := lookupSteps
+	switch {
+	case of.raw != nil:
+		_, _ = v.get(of.raw)
+		steps += len(text)
+	case of.path != "":
+		if v.lookups == 0 {
+			steps += len(v.event.Data) // has to be valid
+		}
+		if v.lookups < dataLookups {
+			steps += len(v.event.Data) / bytesPerStep
+		}
+		v.lookups++
+	}
+	v.spend(steps)
 }
 
 // data looks a path up in the event's data.

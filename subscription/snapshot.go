@@ -55,3 +55,7 @@ func (s *Snapshot) Broken() []Broken {
 func (s *Snapshot) Match(domain string, e *stream.Event, dst []*Subscription) []*Subscription {
 	return s.table.Match(domain, e, dst)
 }
+
+// Judge sets m to the subscriptions that an event of a domain is for: each once, in the
+// order of their ids.
+func (s *Snapshot) Judge(domain string, e *stream.Event, m *Matches) { s.table.Judge(domain, e, m) }

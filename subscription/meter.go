@@ -1,0 +1,64 @@
+package subscription
+
+import "github.com/jetpost/jetpost/stream"
+
+// What deciding on one event may take of one subscription, in steps. A step is about a
+// nanosecond, and about a byte that is looked at; steps are counted and not measured, so
+// that an event and a filter always come to the same. Whatever filters are saved, an
+// event costs no subscription more: what needs more is a dead letter.
+//
+// An event of 1 KiB and ten filters take some hundred steps. What it takes to look
+// values up in the data is always granted: see extraction.
+const (
+	baseSteps    = 512 << 10
+	stepsPerByte = 8 // of the data
+)
+
+func budgetOf(e *stream.Event) int { return baseSteps + stepsPerByte*len(e.Data) }
+
+// Steps of looking a value up in the data. The first lookups read the data from its
+// beginning, later ones know where everything is: see document.
+const (
+	lookupSteps  = 16
+	dataLookups  = 8 // are charged by the size of the data
+	bytesPerStep = 2
+)
+
+// A meter counts the steps of one evaluation.
+type meter struct {
+	left    int
+	over    bool // more was needed than was granted: the evaluation has no result
+	lookups int  // values of the data that were looked up
+	// round tells the cells that this evaluation has asked for from those that others
+	// have. Each evaluation pays for all that it needs, so that what it comes to does
+	// not depend on other subscriptions.
+	round int
+}
+
+// begin grants the steps of an evaluation.
+func (m *meter) begin(steps int) { *m = meter{left: steps, round: m.round + 1} }
+
+// spend reports whether there are steps left.
+func (m *meter) spend(steps int) bool {
+	m.left -= steps
+	if m.left < 0 {
+		m.over = true
+	}
+	return !m.over
+}
+
+// comparedSteps is what comparing a text of n bytes takes: many bytes at a time.
+func comparedSteps(n int) int { return 2 + n/16 }
+
+// accepts compares a value and counts the steps.
+func (m *meter) accepts(c *comparison, value string) bool {
+	if !m.spend(comparedSteps(len(c.literal) + len(c.tail))) {
+		return false
+	}
+	middle, ok := c.ends(value)
+	if !ok || c.rest == nil {
+		return ok
+	}
+	matched, steps := c.rest.Match(middle, m.left)
+	return m.spend(steps) && matched
+}
