@@ -46,7 +46,7 @@ func compileAnt(pattern string) ([]comparison, error) {
 	c.least = len(root) + 1 // each of the other wildcards is in a segment
 	tokens := antTokens(segments)
 	skip, drop := utf8.RuneCountInString(literal)-len(root), utf8.RuneCountInString(c.tail)
-	c.rest = wildcard.Compile(tokens[skip : len(tokens)-drop])
+	c.rest, c.inner = wildcard.Compile(tokens[skip : len(tokens)-drop])
 	return []comparison{c}, nil
 }
 

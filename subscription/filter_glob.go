@@ -75,7 +75,7 @@ func compileSimpleGlob(pattern string) comparison {
 	literal, middle, tail := globLiterals(pattern)
 	c := comparison{literal: literal, tail: tail, whole: middle == ""}
 	if strings.Trim(middle, "*") != "" {
-		c.rest = wildcard.Compile(globTokens(middle))
+		c.rest, c.inner = wildcard.Compile(globTokens(middle))
 	}
 	return c
 }

@@ -145,7 +145,7 @@ func TestPatternSteps(t *testing.T) {
 		}
 		steps := func(value string) int {
 			m := &meter{left: math.MaxInt}
-			slices.ContainsFunc(compiled, func(c comparison) bool { return m.accepts(&c, value) })
+			_ = slices.ContainsFunc(compiled, func(c comparison) bool { return m.accepts(&c, value) })
 			return math.MaxInt - m.left
 		}
 		overhead := len(compiled) * len(tt.pattern) * 16

@@ -41,8 +41,10 @@ type comparison struct {
 	// is, and tail is how it ends. They are compared before anything else is done.
 	literal, tail string
 	whole         bool
-	// rest decides about what is between the two; nil when they say all.
-	rest *wildcard.Pattern
+	// rest decides about what is between the two, which has inner in it; nil when they
+	// say all.
+	rest  *wildcard.Pattern
+	inner string
 	// segments says that the value is to be compared as cleanPath makes it, least how
 	// many bytes it has then at the least, and relative that it does not begin with a /.
 	segments bool
@@ -207,6 +209,8 @@ type values struct {
 
 	event *stream.Event
 	json  string // the data, when state says that it is JSON
+	found int    // values that were looked up in it
+	root  document
 	state presence
 	cells []cell // by slot
 	used  []int  // the slots to clear
@@ -240,6 +244,7 @@ func (v *values) reset() {
 		v.cells[slot] = cell{}
 	}
 	v.event, v.json, v.state, v.used, v.meter = nil, "", unknown, v.used[:0], meter{}
+	v.found, v.root = 0, document{}
 }
 
 // get returns what the event has of an operand, and has the evaluation pay for it once.
@@ -298,12 +303,18 @@ func (v *values) data(path string) (string, bool) {
 			// The string shares the event's bytes, which never change, and
 			// values do not outlive the event.
 			v.json = unsafe.String(unsafe.SliceData(v.event.Data), len(v.event.Data))
+			v.root = document{raw: v.json}
 		}
 	}
 	if v.state == missing {
 		return "", false
 	}
-	result := gjson.Get(v.json, path)
+	var result gjson.Result
+	if v.found++; v.found <= dataLookups {
+		result = gjson.Get(v.json, path)
+	} else if at := v.root.find(pathKeys(path)); at != nil {
+		result = gjson.Parse(at.raw)
+	}
 	switch result.Type {
 	case gjson.String:
 		return result.Str, true

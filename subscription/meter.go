@@ -1,6 +1,10 @@
 package subscription
 
-import "github.com/jetpost/jetpost/stream"
+import (
+	"strings"
+
+	"github.com/jetpost/jetpost/stream"
+)
 
 // What deciding on one event may take of one subscription, in steps. A step is about a
 // nanosecond, and about a byte that is looked at; steps are counted and not measured, so
@@ -52,13 +56,17 @@ func comparedSteps(n int) int { return 2 + n/16 }
 
 // accepts compares a value and counts the steps.
 func (m *meter) accepts(c *comparison, value string) bool {
-	if !m.spend(comparedSteps(len(c.literal) + len(c.tail))) {
-		return false
-	}
 	middle, ok := c.ends(value)
-	if !ok || c.rest == nil {
-		return ok
+	steps := comparedSteps(len(c.literal) + len(c.tail))
+	if ok && c.rest != nil {
+		// What has to be there is sooner looked for than matched.
+		if steps += comparedSteps(len(middle)); steps <= m.left && !strings.Contains(middle, c.inner) {
+			ok = false
+		} else if steps <= m.left {
+			var used int
+			ok, used = c.rest.Match(middle, m.left-steps)
+			steps += used
+		}
 	}
-	matched, steps := c.rest.Match(middle, m.left)
-	return m.spend(steps) && matched
+	return m.spend(steps) && ok
 }

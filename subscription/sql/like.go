@@ -59,7 +59,7 @@ func newPattern(s string) pattern {
 	}
 	p.literal = b.String()
 	if len(tokens) > 0 {
-		p.rest = wildcard.Compile(tokens)
+		p.rest, _ = wildcard.Compile(tokens)
 	}
 	return p
 }
