@@ -80,7 +80,7 @@ type Router struct {
 	log     *zap.Logger
 	metrics *metrics
 
-	overflows *overflows
+	overflows, undecided *overflows
 }
 
 // New returns a router. view must be kept running by the caller; its secrets may
@@ -101,15 +101,18 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	return &Router{
 		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, view: view,
 		letters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
-		overflows: newOverflows(cfg.Events, overflowPause, overflowEvery),
+		overflows: newOverflows(cfg.Events, operational.Overflowed, overflowPause, overflowEvery),
+		undecided: newOverflows(cfg.Events, operational.OverBudget, overflowPause, overflowEvery),
 	}, nil
 }
 
 // Run routes until ctx ends, and returns nil when what was in work is settled.
 func (r *Router) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { r.overflows.run(ctx); return nil })
-	defer r.overflows.flushAll()
+	for _, counted := range []*overflows{r.overflows, r.undecided} {
+		g.Go(func() error { counted.run(ctx); return nil })
+		defer counted.flushAll()
+	}
 	if len(r.cfg.Domains) > 0 {
 		for _, domain := range r.cfg.Domains {
 			g.Go(func() error { return r.route(ctx, domain) })
@@ -167,8 +170,8 @@ func (r *Router) follow(ctx context.Context, start func(ctx context.Context, dom
 // batchesInWork bounds how far matching may run ahead of acknowledging.
 const batchesInWork = 64
 
-// route runs one domain: two pull slots match and publish, one goroutine waits
-// for the stores and acknowledges, and events that meet trouble get a goroutine
+// route runs one domain: two pull slots match and publish, one goroutine decides about
+// filters that take long, one waits for the stores and acknowledges, and events that meet trouble get a goroutine
 // of their own, so that one bad queue does not hold up the others.
 func (r *Router) route(ctx context.Context, domain string) error {
 	// Settling outlives ctx by the grace period.
@@ -183,6 +186,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 		batches: make(chan []routed, batchesInWork),
 	}
 	d.order = newOrder(d)
+	d.slow = newSlowLane(d)
 	var work sync.WaitGroup
 	work.Go(d.settleBatches)
 	pull := stream.Pull{
@@ -193,6 +197,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 		},
 	}
 	err := pull.Run(ctx, r.nc)
+	d.slow.close()
 	close(d.batches)
 	d.order.close()
 	work.Wait()

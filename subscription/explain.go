@@ -31,6 +31,8 @@ type Verdict struct {
 	Because Because
 	// Type is the one of the subscription's types that wants the event. Empty: none.
 	Type string
+	// Undecided: the filters take too many steps, also where the state decides.
+	Undecided bool
 	// Filters are its filters, each with its parts. They are not evaluated where no
 	// type wants the event, and left out where evaluating each part takes too many steps.
 	Filters []Clause
@@ -144,9 +146,9 @@ func (x *Explainer) judge(s *Subscription, verdict *Verdict) error {
 	if filter != nil {
 		whole.keySets = keySets(filter)
 	}
-	switch whole.evaluate(&x.values) {
+	switch whole.evaluate(&x.values, budgetOf(x.values.event)) {
 	case undecided:
-		verdict.Because = BecauseBudget
+		verdict.Because, verdict.Undecided = BecauseBudget, true
 		return nil
 	case unwanted:
 		verdict.Because = BecauseFilter

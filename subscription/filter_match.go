@@ -208,6 +208,7 @@ type values struct {
 	meter
 
 	event *stream.Event
+	quick int    // steps of an evaluation that nothing else waits for
 	json  string // the data, when state says that it is JSON
 	found int    // values that were looked up in it
 	root  document
@@ -232,7 +233,7 @@ const (
 
 // start prepares v for an event and operands with slots below n.
 func (v *values) start(e *stream.Event, n int) {
-	v.event = e
+	v.event, v.quick = e, quickOf(e)
 	if len(v.cells) < n {
 		v.cells = make([]cell, n+n/4)
 	}

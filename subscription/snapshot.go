@@ -56,6 +56,13 @@ func (s *Snapshot) Match(domain string, e *stream.Event, dst []*Subscription) []
 	return s.table.Match(domain, e, dst)
 }
 
-// Judge sets m to the subscriptions that an event of a domain is for: each once, in the
-// order of their ids.
-func (s *Snapshot) Judge(domain string, e *stream.Event, m *Matches) { s.table.Judge(domain, e, m) }
+// JudgeQuick sets m to the subscriptions that an event of a domain is for, as far as that
+// can be said quickly: see Table.
+func (s *Snapshot) JudgeQuick(domain string, e *stream.Event, m *Matches) {
+	s.table.JudgeQuick(domain, e, m)
+}
+
+// JudgeSlow appends to m what becomes of the subscriptions that JudgeQuick has left open.
+func (s *Snapshot) JudgeSlow(e *stream.Event, slow []*Subscription, m *Matches) {
+	s.table.JudgeSlow(e, slow, m)
+}

@@ -175,6 +175,8 @@ func (t *Table) Len() int { return t.entries.size }
 type Matches struct {
 	// Wanted want it: active and paused ones whose filters match.
 	Wanted []*Subscription
+	// Slow are those that JudgeQuick has not decided about.
+	Slow []*Subscription
 	// Undecided are those whose filters need more steps for this event than one event
 	// may take. Whether they want it is not known.
 	Undecided []*Subscription
@@ -186,17 +188,28 @@ type Matches struct {
 func (t *Table) Match(domain string, e *stream.Event, dst []*Subscription) []*Subscription {
 	m := Matches{Wanted: dst}
 	t.judge(domain, e, &m)
+	t.JudgeSlow(e, m.Slow, &m)
+	m.Wanted = once(m.Wanted, len(dst))
 	return m.Wanted
 }
 
 // Judge sets m to the subscriptions that an event of a domain is for: each once, in the
 // order of their ids. What it says of a subscription does not depend on others.
 func (t *Table) Judge(domain string, e *stream.Event, m *Matches) {
-	m.Wanted, m.Undecided = m.Wanted[:0], m.Undecided[:0]
+	t.JudgeQuick(domain, e, m)
+	t.JudgeSlow(e, m.Slow, m)
+	m.Wanted, m.Undecided, m.Slow = once(m.Wanted, 0), once(m.Undecided, 0), m.Slow[:0]
+}
+
+// JudgeQuick is Judge without what takes long: it sets m.Wanted to the subscriptions
+// that want the event for all that can be said quickly, and m.Slow to those about
+// which JudgeSlow has to decide.
+func (t *Table) JudgeQuick(domain string, e *stream.Event, m *Matches) {
+	m.Wanted, m.Slow, m.Undecided = m.Wanted[:0], m.Slow[:0], m.Undecided[:0]
 	t.judge(domain, e, m)
 }
 
-// judge appends to m.
+// judge appends to m what can be said quickly.
 func (t *Table) judge(domain string, e *stream.Event, m *Matches) {
 	byType, _ := t.types.get(e.Type)
 	byDomain, _ := t.domains.get(domain)
@@ -205,13 +218,38 @@ func (t *Table) judge(domain string, e *stream.Event, m *Matches) {
 	}
 	v := t.scratch.Get().(*values) // nothing else is put there
 	v.start(e, t.slots)
-	fromWanted, fromUndecided := len(m.Wanted), len(m.Undecided)
+	fromWanted, fromSlow := len(m.Wanted), len(m.Slow)
 	byType.match(v, m)
 	byDomain.match(v, m)
 	v.reset()
 	t.scratch.Put(v)
 	m.Wanted = once(m.Wanted, fromWanted)
-	m.Undecided = once(m.Undecided, fromUndecided)
+	m.Slow = once(m.Slow, fromSlow)
+}
+
+// JudgeSlow appends to m.Wanted and m.Undecided what becomes of slow, which JudgeQuick has
+// found for the event.
+func (t *Table) JudgeSlow(e *stream.Event, slow []*Subscription, m *Matches) {
+	if len(slow) == 0 {
+		return
+	}
+	v := t.scratch.Get().(*values) // nothing else is put there
+	v.start(e, t.slots)
+	for _, sub := range slow {
+		found, ok := t.entries.get(sub.ID)
+		if !ok {
+			continue // of another table
+		}
+		switch found.evaluate(v, budgetOf(e)) {
+		case wanted:
+			m.Wanted = append(m.Wanted, sub)
+		case undecided:
+			m.Undecided = append(m.Undecided, sub)
+		case unwanted:
+		}
+	}
+	v.reset()
+	t.scratch.Put(v)
 }
 
 // once sorts what is behind from and leaves one of each: a subscription may be there by
@@ -231,15 +269,15 @@ type result uint8
 const (
 	unwanted result = iota
 	wanted
-	undecided // it would have taken more steps than one event may
+	undecided // it would have taken more steps than were granted
 )
 
 // evaluate decides whether e wants the event of v, in a bounded number of steps.
-func (e *entry) evaluate(v *values) result {
+func (e *entry) evaluate(v *values, steps int) result {
 	if e.filter == nil {
 		return wanted
 	}
-	v.begin(budgetOf(v.event))
+	v.begin(steps)
 	matched := e.filter.match(v)
 	switch {
 	case v.over && e.excluded(v):

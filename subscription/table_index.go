@@ -234,11 +234,11 @@ func (ix *typeIndex) match(v *values, m *Matches) {
 
 func (l *entryList) match(v *values, m *Matches) {
 	for _, e := range l.entries {
-		switch e.evaluate(v) {
+		switch e.evaluate(v, v.quick) {
 		case wanted:
 			m.Wanted = append(m.Wanted, e.sub)
 		case undecided:
-			m.Undecided = append(m.Undecided, e.sub)
+			m.Slow = append(m.Slow, e.sub)
 		case unwanted:
 		}
 	}

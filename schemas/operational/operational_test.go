@@ -66,10 +66,14 @@ func everything(sub *subscription.Subscription, d *delivery.Delivery) []Event {
 		GivenUp(sub, d, delivery.ReasonExpired, 0, nil),
 		Opened(sub, &opened), Opened(sub, &silentlyOpened), Closed(sub, &opened, &closed, Itself),
 		Overflowed(sub, Overflow{Count: 2, Since: now, Until: next, First: d, Last: d}),
+		OverBudget(sub, Overflow{Count: 1, Since: now, Until: now, First: d, Last: d}),
 		Lagging(sub, Backlog{Episode: 3, Waiting: 7, Oldest: now, Age: time.Hour, Limit: time.Minute, Breaker: subscription.BreakerOff}),
 	}
 	for _, reason := range delivery.Reasons() {
-		if reason != delivery.ReasonOverflow && reason != delivery.ReasonUnreadable { // see Overflowed; those have no subscription
+		switch reason {
+		case delivery.ReasonOverflow, delivery.ReasonMatchBudget: // see Overflowed and OverBudget
+		case delivery.ReasonUnreadable: // those have no subscription
+		default:
 			events = append(events, GivenUp(sub, d, reason, 10, &delivery.Attempt{Status: 500, Error: "no"}))
 		}
 	}

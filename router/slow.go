@@ -1,0 +1,109 @@
+package router
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jetpost/jetpost/subscription"
+)
+
+// maxSlow bounds how many events of a domain wait for filters that take long. When there
+// are as many, no more events are taken from the log until one is decided.
+const maxSlow = 256
+
+// A slowLane decides, one after the other, whether subscriptions want an event whose
+// filters take long for it. The deliveries to all other subscriptions are on their way by
+// then, and the events behind it do not wait for it:
+//
+//	handle ─► quickly decided ─► publish ───────────────────────► settle
+//	   └────► the rest, event by event ─► decide ─► publish ────────┘
+//
+// What one decision takes is bounded, so the lane always moves: see package subscription.
+type slowLane struct {
+	*domainRoute
+	room    chan struct{} // has an element for each event that waits
+	events  chan *slowEvent
+	working sync.WaitGroup
+
+	mu      sync.Mutex
+	waiting []*slowEvent
+}
+
+// A slowEvent is an event with the subscriptions that are not decided about.
+type slowEvent struct {
+	routed   *routed
+	snapshot *subscription.Snapshot
+	subs     []*subscription.Subscription
+}
+
+func newSlowLane(d *domainRoute) *slowLane {
+	l := &slowLane{domainRoute: d, room: make(chan struct{}, maxSlow), events: make(chan *slowEvent, maxSlow)}
+	ctx, cancel := context.WithCancel(d.settleCtx)
+	l.working.Go(func() {
+		defer cancel()
+		for e := range l.events {
+			l.decide(e)
+			<-l.room
+		}
+	})
+	l.working.Go(func() { l.hold(ctx) })
+	return l
+}
+
+// add has an event wait, and waits itself while there is no room.
+func (l *slowLane) add(e *slowEvent) {
+	l.room <- struct{}{}
+	l.mu.Lock()
+	l.waiting = append(l.waiting, e)
+	l.mu.Unlock()
+	l.events <- e
+}
+
+// close returns when all that waits is decided, or handed back because time is up.
+func (l *slowLane) close() {
+	close(l.events)
+	l.working.Wait()
+}
+
+func (l *slowLane) decide(e *slowEvent) {
+	defer l.done(e)
+	r := e.routed
+	if l.settleCtx.Err() != nil {
+		l.nak(r.msg, time.Millisecond)
+		return
+	}
+	var matches subscription.Matches
+	e.snapshot.JudgeSlow(r.event, e.subs, &matches)
+	r.targets = append(r.targets, l.sendAll(r, &matches)...)
+	if r.isOrdered() {
+		l.order.add(r)
+		return
+	}
+	l.batches <- []routed{*r}
+}
+
+func (l *slowLane) done(e *slowEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = slices.DeleteFunc(l.waiting, func(each *slowEvent) bool { return each == e })
+}
+
+// hold tells the server that the events that wait are still in work.
+func (l *slowLane) hold(ctx context.Context) {
+	tick := time.NewTicker(keepAlive)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		l.mu.Lock()
+		for _, e := range l.waiting {
+			_ = e.routed.msg.InProgress() // failing that it is handed out again, under the same ids
+		}
+		l.mu.Unlock()
+	}
+}
