@@ -78,12 +78,12 @@ func (c *comparison) ends(value string) (middle string, ok bool) {
 
 func (n *entryNode) match(v *values) bool {
 	have, ok := v.get(n.of)
-	return ok && v.accepts(&n.comparison, have)
+	return v.spend(lookupSteps) && ok && v.accepts(&n.comparison, have)
 }
 
 func (n *inNode) match(v *values) bool {
 	have, ok := v.get(n.of)
-	if ok && v.spend(comparedSteps(len(have))) {
+	if v.spend(lookupSteps+comparedSteps(len(have))) && ok {
 		_, ok = n.want[have]
 	}
 	return ok
@@ -220,7 +220,6 @@ type values struct {
 type cell struct {
 	text  string
 	state presence
-	round int // of the evaluation that has paid for it
 }
 
 type presence uint8
@@ -248,7 +247,6 @@ func (v *values) reset() {
 	v.found, v.root = 0, document{}
 }
 
-// get returns what the event has of an operand, and has the evaluation pay for it once.
 func (v *values) get(of *operand) (string, bool) {
 	c := &v.cells[of.slot]
 	if c.state == unknown {
@@ -269,30 +267,7 @@ func (v *values) get(of *operand) (string, bool) {
 			c.state = present
 		}
 	}
-	if c.round != v.round {
-		c.round = v.round
-		v.pay(of, c.text)
-	}
 	return c.text, c.state == present
-}
-
-// pay counts the steps of looking up an operand.
-func (v *values) pay(of *operand, text string) {
-	steps := lookupSteps
-	switch {
-	case of.raw != nil:
-		_, _ = v.get(of.raw)
-		steps += len(text)
-	case of.path != "":
-		if v.lookups == 0 {
-			steps += len(v.event.Data) // has to be valid
-		}
-		if v.lookups < dataLookups {
-			steps += len(v.event.Data) / bytesPerStep
-		}
-		v.lookups++
-	}
-	v.spend(steps)
 }
 
 // data looks a path up in the event's data.
@@ -311,7 +286,7 @@ func (v *values) data(path string) (string, bool) {
 		return "", false
 	}
 	var result gjson.Result
-	if v.found++; v.found <= dataLookups {
+	if v.found++; v.found <= directLookups {
 		result = gjson.Get(v.json, path)
 	} else if at := v.root.find(pathKeys(path)); at != nil {
 		result = gjson.Parse(at.raw)

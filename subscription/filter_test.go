@@ -486,7 +486,7 @@ func FuzzDataPath(f *testing.F) {
 		var v values
 		v.start(e, 0)
 		got, ok := v.data(parsed)
-		v.found = dataLookups // from now on by way of a document
+		v.found = directLookups // from now on by way of a document
 		if again, okAgain := v.data(parsed); again != got || okAgain != ok {
 			t.Fatalf("%q (%q) in %q: got %q, %t, and of a document %q, %t", path, parsed, data, got, ok, again, okAgain)
 		}

@@ -11,45 +11,37 @@ import (
 // that an event and a filter always come to the same. Whatever filters are saved, an
 // event costs no subscription more: what needs more is a dead letter.
 //
-// An event of 1 KiB and ten filters take some hundred steps. What it takes to look
-// values up in the data is always granted: see pay.
+// An event of 1 KiB and ten filters take some hundred steps. Finding values in the data
+// is not counted but for lookupSteps: all subscriptions share it, and however many there
+// are it is done by reading the data a few times. See document.
 const (
-	baseSteps    = 512 << 10
-	stepsPerByte = 8 // of the data
+	baseSteps    = 256 << 10
+	stepsPerByte = 4 // of the data
+	lookupSteps  = 32
 )
 
 func budgetOf(e *stream.Event) int { return baseSteps + stepsPerByte*len(e.Data) }
 
-// What may be decided while the deliveries to others wait: as much as storing one of
-// them takes, about. What takes longer is decided afterwards, from the beginning.
+// What may be decided while the deliveries to others wait: a small part of what storing
+// one of them takes. What takes longer is decided afterwards, from the beginning.
 const (
-	quickSteps        = 32 << 10
-	quickStepsPerByte = 6 // looking values up in the data takes at most 5
+	quickSteps        = 16 << 10
+	quickBytesPerStep = 8 // of the data: to find a short text in all of it
 )
 
-func quickOf(e *stream.Event) int { return quickSteps + quickStepsPerByte*len(e.Data) }
+func quickOf(e *stream.Event) int { return quickSteps + len(e.Data)/quickBytesPerStep }
 
-// Steps of looking a value up in the data. The first lookups read the data from its
-// beginning, later ones know where everything is: see document.
-const (
-	lookupSteps  = 16
-	dataLookups  = 8 // are charged by the size of the data
-	bytesPerStep = 2
-)
+// directLookups is how many values are found by reading the data from its beginning.
+const directLookups = 8
 
 // A meter counts the steps of one evaluation.
 type meter struct {
-	left    int
-	over    bool // more was needed than was granted: the evaluation has no result
-	lookups int  // values of the data that were looked up
-	// round tells the cells that this evaluation has asked for from those that others
-	// have. Each evaluation pays for all that it needs, so that what it comes to does
-	// not depend on other subscriptions.
-	round int
+	left int
+	over bool // more was needed than was granted: the evaluation has no result
 }
 
 // begin grants the steps of an evaluation.
-func (m *meter) begin(steps int) { *m = meter{left: steps, round: m.round + 1} }
+func (m *meter) begin(steps int) { *m = meter{left: steps} }
 
 // spend reports whether there are steps left.
 func (m *meter) spend(steps int) bool {

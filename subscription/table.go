@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -235,7 +236,10 @@ func (t *Table) JudgeSlow(e *stream.Event, slow []*Subscription, m *Matches) {
 	}
 	v := t.scratch.Get().(*values) // nothing else is put there
 	v.start(e, t.slots)
-	for _, sub := range slow {
+	for i, sub := range slow {
+		if i > 0 {
+			runtime.Gosched() // others have less to do
+		}
 		found, ok := t.entries.get(sub.ID)
 		if !ok {
 			continue // of another table
