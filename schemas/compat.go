@@ -123,7 +123,7 @@ func (c *Comparison) checkExamples(was, is Type) {
 		if f != nil || is.compiled == nil {
 			continue // both versions were loaded
 		}
-		for _, p := range fewest(validate(is.compiled, value, "")) {
+		for _, p := range fewest(is.validate(value, len(example.Data), "")) {
 			c.Incompatible = append(c.Incompatible, Incompatibility{
 				exampleFile(was.Event, example.Name), p.Field, "of the old version would be refused: it " + p.Message,
 			})

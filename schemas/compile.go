@@ -24,6 +24,11 @@ func (s *source) compile(found *problems) map[string]*jsonschema.Schema {
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
 	compiler.UseLoader(s.references(names, found))
+	engine := compileBoundedPattern
+	if s.stored {
+		engine = compilePattern
+	}
+	compiler.UseRegexpEngine(engine)
 
 	compiled := map[string]*jsonschema.Schema{}
 	var reported []string // files may share a broken reference
@@ -38,6 +43,11 @@ func (s *source) compile(found *problems) map[string]*jsonschema.Schema {
 				break
 			}
 			compiled[name] = schema
+		}
+		if worst := costliest(compiled[name]); worst != nil && !s.stored {
+			found.add(s.file(name), "%s needs more than %d evaluations of schemas to check one value: have $ref, allOf, anyOf and oneOf lead to each schema in fewer ways",
+				strings.TrimPrefix(worst.Location, scheme), maxStepsPerValue)
+			delete(compiled, name)
 		}
 	}
 	return compiled

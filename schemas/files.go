@@ -59,16 +59,16 @@ func decodeFiles(data []byte, found *problems) Files {
 // schemas refuse.
 func NewDomain(name string, files Files) (*Domain, error) {
 	var found problems
-	d := newDomain(name, files, &found)
+	d := newDomain(name, files, false, &found)
 	if len(found) > 0 {
 		return nil, &LoadError{Problems: found}
 	}
 	return &d.Domain, nil
 }
 
-func newDomain(name string, files Files, found *problems) *loaded {
+func newDomain(name string, files Files, stored bool, found *problems) *loaded {
 	before := len(*found)
-	s := &source{dir: name, files: map[string][]byte{}, docs: map[string]any{}}
+	s := &source{stored: stored, dir: name, files: map[string][]byte{}, docs: map[string]any{}}
 	if len(files) > maxFiles {
 		found.add("", "has %d files: use at most %d in a domain", len(files), maxFiles)
 		return nil
@@ -148,7 +148,7 @@ func decodeRecord(name string, value []byte, revision uint64) (*loaded, error) {
 		return nil, fmt.Errorf("read domain %s: its record has the format %d, this version of jetpost reads %d", name, r.Format, recordFormat)
 	}
 	var found problems
-	d := newDomain(name, r.Files, &found)
+	d := newDomain(name, r.Files, true, &found)
 	if len(found) > 0 {
 		return nil, fmt.Errorf("read domain %s: %w", name, &LoadError{Problems: found})
 	}

@@ -73,6 +73,10 @@ func readDomains(fsys fs.FS, label string, dirs []string, found *problems) []*lo
 
 // A source is the text of one domain's files, by name.
 type source struct {
+	// stored: it was registered before, so what is too costly in it is refused when it
+	// comes to data, and not here.
+	stored bool
+
 	dir   string // the folder's name; "." if the domain's folder was given itself
 	label string // path of the folder in problems
 	files map[string][]byte

@@ -183,7 +183,7 @@ func (c *Catalogue) plan(name string, files Files, revision *uint64) (*Change, [
 		return nil, nil, fmt.Errorf("register domain %s: %w: it has revision %d, not %d", cut(name), ErrConflict, current, *revision)
 	}
 	var found problems
-	d := newDomain(name, files, &found)
+	d := newDomain(name, files, false, &found)
 	if len(found) > 0 {
 		return nil, nil, &LoadError{Problems: found}
 	}
