@@ -102,8 +102,8 @@ func Compare(old, next *Domain) Comparison {
 
 // compareSchemas compares one file of both versions, with all that it refers to.
 func (c *Comparison) compareSchemas(before, after *version, file string) {
-	work := comparison{before: before, after: after, visited: map[string]int{}, equal: map[string]bool{}}
-	work.accepts([]node{rootNode(file, before.docs[file])}, rootNode(file, after.docs[file]))
+	work := comparison{before: before, after: after, visited: map[string]bool{}}
+	work.compare(before.fieldOf(rootNode(file, before.docs[file])), after.fieldOf(rootNode(file, after.docs[file])))
 	for _, found := range work.found {
 		if !slices.Contains(c.Incompatible, found) { // files share definitions
 			c.Incompatible = append(c.Incompatible, found)
