@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +19,7 @@ const draft = "https://json-schema.org/draft/2020-12/schema"
 // compile is reported and missing in the result.
 //
 // "format" is checked, not only noted: who writes "date-time" wants one.
-func (s *source) compile(found *problems) map[string]*jsonschema.Schema {
+func (s *source) compile(ctx context.Context, found *problems) map[string]*jsonschema.Schema {
 	names := s.schemas(found)
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
@@ -33,6 +34,9 @@ func (s *source) compile(found *problems) map[string]*jsonschema.Schema {
 	compiled := map[string]*jsonschema.Schema{}
 	var reported []string // files may share a broken reference
 	for _, name := range names {
+		if ctx.Err() != nil {
+			break
+		}
 		for _, target := range targets(name, s.docs[name]) {
 			schema, err := compiler.Compile(address(name) + target)
 			if err != nil {

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"maps"
 	"regexp"
@@ -68,7 +69,7 @@ const maxPrefix = 200
 
 // build makes the domain of the files. The domain is usable only if nothing was
 // reported.
-func (s *source) build(found *problems) *loaded {
+func (s *source) build(ctx context.Context, found *problems) *loaded {
 	m := s.manifest(found)
 	d := &loaded{file: s.file(domainFile), Domain: Domain{
 		Name: m.Name, Description: m.Description, TypePrefix: m.TypePrefix, Validation: m.Validation, Open: m.Open,
@@ -77,7 +78,7 @@ func (s *source) build(found *problems) *loaded {
 	for name, data := range s.files {
 		d.files[name] = data
 	}
-	schemas := s.compile(found)
+	schemas := s.compile(ctx, found)
 	examples := s.examples(found)
 	for _, event := range s.events(m, found) {
 		name := event + schemaSuffix
@@ -91,7 +92,7 @@ func (s *source) build(found *problems) *loaded {
 		if t.Description == "" {
 			t.Description = annotation(s.docs[name])
 		}
-		s.checkExamples(&t, found)
+		s.checkExamples(ctx, &t, found)
 		d.Types = append(d.Types, t)
 	}
 	for name, data := range s.files {
@@ -212,7 +213,7 @@ func (s *source) hasSchema(event string) bool {
 
 // checkExamples holds every example against the schema, whatever the domain's
 // mode: an example that is wrong misleads everybody.
-func (s *source) checkExamples(t *Type, found *problems) {
+func (s *source) checkExamples(ctx context.Context, t *Type, found *problems) {
 	if t.Schema == nil {
 		return
 	}
@@ -224,7 +225,7 @@ func (s *source) checkExamples(t *Type, found *problems) {
 		if example.Name != "" {
 			name = t.Event + "." + example.Name + exampleSuffix
 		}
-		if t.compiled == nil || !s.intact(name) {
+		if t.compiled == nil || !s.intact(name) || ctx.Err() != nil {
 			continue // already reported
 		}
 		d := t.validate(s.docs[name], len(example.Data), "")

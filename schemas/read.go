@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,7 +61,7 @@ func readDomains(fsys fs.FS, label string, dirs []string, found *problems) []*lo
 		s := &source{dir: dir, label: path.Join(label, dir), files: map[string][]byte{}, docs: map[string]any{}}
 		before := len(*found)
 		s.read(fsys, found)
-		d := s.build(found)
+		d := s.build(context.Background(), found)
 		if len(*found) == before {
 			d.closed(found)
 		}
