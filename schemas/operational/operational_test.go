@@ -73,7 +73,7 @@ func everything(sub *subscription.Subscription, d *delivery.Delivery) []Event {
 		switch reason {
 		case delivery.ReasonOverflow, delivery.ReasonMatchBudget: // see Overflowed and OverBudget
 		case delivery.ReasonUnreadable: // those have no subscription
-		default:
+		case delivery.ReasonExhausted, delivery.ReasonRejected, delivery.ReasonGone, delivery.ReasonExpired:
 			events = append(events, GivenUp(sub, d, reason, 10, &delivery.Attempt{Status: 500, Error: "no"}))
 		}
 	}

@@ -138,14 +138,14 @@ func (m *machine) match(text string, limit int) (matched bool, steps int) {
 		if slash {
 			stay = m.staySlash
 		}
-		var carry, any uint64
+		var carry, reached uint64
 		for w := range m.words {
 			moved := active[w] & m.advance[symbol*m.words+w]
 			active[w] = moved<<1 | carry | active[w]&stay[w]
 			carry = moved >> 63
-			any |= active[w]
+			reached |= active[w]
 		}
-		if any == 0 {
+		if reached == 0 {
 			return false, steps
 		}
 		m.close(&active, 0, slash)
