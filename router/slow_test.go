@@ -103,7 +103,7 @@ func TestFiltersOverBudget(t *testing.T) {
 // machine does beside it can only make it worse, so one of several rounds has to show it.
 func TestCostlyFiltersDelayNobody(t *testing.T) {
 	t.Parallel()
-	const events, rounds, most = 150, 5, 1.5
+	const events, rounds, most = 150, 10, 1.5
 	r := newRig(t)
 	neighbour := r.subscribe(wants("neighbour", []string{"notes.*"}))
 	r.subscribe(wants("ordinary", []string{"notes.removed"}, subscription.Glob(map[string]string{"data.text": "a*a"})))

@@ -32,6 +32,7 @@ func (s *source) compile(ctx context.Context, found *problems) map[string]*jsons
 	compiler.UseRegexpEngine(engine)
 
 	compiled := map[string]*jsonschema.Schema{}
+	costs := newCostSearch()
 	var reported []string // files may share a broken reference
 	for _, name := range names {
 		if ctx.Err() != nil {
@@ -48,7 +49,7 @@ func (s *source) compile(ctx context.Context, found *problems) map[string]*jsons
 			}
 			compiled[name] = schema
 		}
-		if worst := costliest(compiled[name]); worst != nil && !s.stored {
+		if worst := costs.costliest(compiled[name]); worst != nil && !s.stored {
 			found.add(s.file(name), "%s needs more than %d evaluations of schemas to check one value: have $ref, allOf, anyOf and oneOf lead to each schema in fewer ways",
 				strings.TrimPrefix(worst.Location, scheme), maxStepsPerValue)
 			delete(compiled, name)

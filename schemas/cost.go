@@ -88,9 +88,8 @@ func extent(value any) (values, depth int) {
 	return values, depth
 }
 
-// weigh weighs a schema with all that it refers to.
-func weigh(s *jsonschema.Schema) weights {
-	work := weighing{}
+// weigh weighs a schema with all that it refers to. Schemas of a domain share work.
+func weigh(work weighing, s *jsonschema.Schema) weights {
 	if whole := work.of(math.MaxInt, s); whole.steps < maxSteps {
 		return weights{whole}
 	}
@@ -232,17 +231,26 @@ func inside(s *jsonschema.Schema) []*jsonschema.Schema {
 	return found
 }
 
+// A costSearch looks through the schemas of a domain, through each once.
+type costSearch struct {
+	known map[*jsonschema.Schema]int
+	seen  map[*jsonschema.Schema]bool
+}
+
+func newCostSearch() costSearch {
+	return costSearch{map[*jsonschema.Schema]int{}, map[*jsonschema.Schema]bool{}}
+}
+
 // costliest is a schema of those that s leads to for which perValue finds too many.
-func costliest(s *jsonschema.Schema) *jsonschema.Schema {
-	known, seen := map[*jsonschema.Schema]int{}, map[*jsonschema.Schema]bool{}
+func (c costSearch) costliest(s *jsonschema.Schema) *jsonschema.Schema {
 	for left := []*jsonschema.Schema{s}; len(left) > 0; {
 		next := left[len(left)-1]
 		left = left[:len(left)-1]
-		if next == nil || seen[next] {
+		if next == nil || c.seen[next] {
 			continue
 		}
-		seen[next] = true
-		if _, worst := perValue(next, known); worst != nil {
+		c.seen[next] = true
+		if _, worst := perValue(next, c.known); worst != nil {
 			return worst
 		}
 		left = append(append(left, inPlace(next)...), inside(next)...)
@@ -256,7 +264,7 @@ func tooCostly(s *jsonschema.Schema, w weights, value any, size int) bool {
 	if w.fits(value, size) {
 		return false
 	}
-	m := measure{left: budgetOf(size), size: size, known: map[measured]int{}}
+	m := measure{left: budgetOf(size), size: size, known: map[measured]int{}, schemas: map[*jsonschema.Schema]*measuredSchema{}}
 	return m.steps(s, value) > budgetOf(size) || m.left < 0
 }
 
@@ -267,6 +275,23 @@ type measure struct {
 	left  int // counts that may be made
 	size  int // of the data
 	known map[measured]int
+	// schemas have what is needed of each schema for every value.
+	schemas map[*jsonschema.Schema]*measuredSchema
+}
+
+type measuredSchema struct {
+	own     int
+	inPlace []*jsonschema.Schema
+}
+
+func (m *measure) schema(s *jsonschema.Schema) *measuredSchema {
+	known := m.schemas[s]
+	if known == nil {
+		inPlace := slices.DeleteFunc(inPlace(s), func(each *jsonschema.Schema) bool { return each == nil })
+		known = &measuredSchema{ownSteps(s), inPlace}
+		m.schemas[s] = known
+	}
+	return known
 }
 
 type measured struct {
@@ -282,6 +307,10 @@ func (m *measure) steps(s *jsonschema.Schema, value any) int {
 	if m.left--; m.left < 0 {
 		return maxSteps
 	}
+	schema := m.schema(s)
+	if text, ok := value.(string); ok && len(schema.inPlace) == 0 { // not worth remembering
+		return add(schema.own, m.text(s, text))
+	}
 	key := measured{schema: s}
 	switch v := value.(type) {
 	case map[string]any:
@@ -295,8 +324,8 @@ func (m *measure) steps(s *jsonschema.Schema, value any) int {
 		return steps
 	}
 	m.known[key] = 0 // a schema that leads to itself is refused by the validator
-	total := ownSteps(s)
-	for _, each := range inPlace(s) {
+	total := schema.own
+	for _, each := range schema.inPlace {
 		total = add(total, m.steps(each, value))
 	}
 	switch v := value.(type) {

@@ -80,6 +80,7 @@ func (s *source) build(ctx context.Context, found *problems) *loaded {
 	}
 	schemas := s.compile(ctx, found)
 	examples := s.examples(found)
+	work := weighing{}
 	for _, event := range s.events(m, found) {
 		name := event + schemaSuffix
 		t := Type{
@@ -87,7 +88,7 @@ func (s *source) build(ctx context.Context, found *problems) *loaded {
 			Schema: s.files[name], Examples: examples[event], validation: m.Validation, compiled: schemas[name],
 		}
 		if t.compiled != nil {
-			t.weight = weigh(t.compiled)
+			t.weight = weigh(work, t.compiled)
 		}
 		if t.Description == "" {
 			t.Description = annotation(s.docs[name])
