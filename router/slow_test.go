@@ -31,7 +31,7 @@ func longEvent(n int) *stream.Event {
 }
 
 // An event whose filters take too many steps for it is a dead letter of that subscription,
-// counted, logged and published; everybody else gets it, and events that are small are
+// counted, logged and published; all others get it, and events that are small are
 // judged.
 func TestFiltersOverBudget(t *testing.T) {
 	t.Parallel()
@@ -101,7 +101,7 @@ func TestFiltersOverBudget(t *testing.T) {
 // time from an event's place in the log to the queue has about the same p99 beside the
 // worst tenant as beside an ordinary one, in turn in one run. What the
 // machine does beside it can only make it worse, so one of several rounds has to show it.
-func TestCostlyFiltersDelayNobody(t *testing.T) {
+func TestCostlyFiltersDelayNoOther(t *testing.T) {
 	t.Parallel()
 	const events, rounds, most = 150, 10, 1.5
 	r := newRig(t)

@@ -25,7 +25,7 @@ func costlyEvent() *stream.Event {
 	return &stream.Event{ID: "1", Source: "/a", Type: "git.push", Subject: "main", DataContentType: "application/json", Data: []byte(`{"text":"` + strings.Repeat("a", 10<<10) + `","repo":"x"}`)}
 }
 
-// What a subscription's filters cost too much for is undecided, whoever else there is,
+// What a subscription's filters cost too much for is undecided, whatever others there are,
 // and explain says the same. Others are judged as ever.
 func TestBudget(t *testing.T) {
 	t.Parallel()
