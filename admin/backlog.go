@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
@@ -39,6 +40,7 @@ type shownBacklog struct {
 	OldestAge      subscription.Duration `json:"oldest_age,omitzero" doc:"How long ago that was, by the clock of the NATS server."`
 	Retries        uint64                `json:"retries" doc:"Deliveries that wait for the time of their next attempt, outside of the queue."`
 	NextRetryAt    time.Time             `json:"next_retry_at,omitzero" doc:"When the next of these is due; of one subscription only, and where there are no more than 50."`
+	OverBudgetAt   time.Time             `json:"filters_over_budget_at,omitzero" doc:"When its filters last took more steps for an event than one event may take, among its newest 20 dead letters: those events are dead letters with the reason match_budget. Of one subscription only."`
 	NoQueue        bool                  `json:"no_queue,omitempty" doc:"The queue was deleted past jetpost: an admin makes it again within ten minutes."`
 }
 
@@ -76,7 +78,26 @@ func (a *Admin) backlog(ctx context.Context, in *Named) (*oneBacklog, error) {
 	if err == nil && shown.Retries > 0 && shown.Retries <= maxNextRetry {
 		shown.NextRetryAt, err = a.layout.NextRetry(ctx, a.js, sub.Queue, sub.ID)
 	}
+	if err == nil {
+		shown.OverBudgetAt, err = a.overBudgetAt(ctx, sub.ID)
+	}
 	return &oneBacklog{shown}, err
+}
+
+// overBudgetAt is when the newest of a few dead letters was kept because filters took too
+// many steps; zero when none was.
+func (a *Admin) overBudgetAt(ctx context.Context, id string) (time.Time, error) {
+	const newest = 20
+	letters, err := a.letters.Latest(ctx, id, 0, newest)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at the dead letters of subscription %s: %w", id, err)
+	}
+	for i := range letters {
+		if letters[i].Reason == delivery.ReasonMatchBudget {
+			return letters[i].At, nil
+		}
+	}
+	return time.Time{}, nil
 }
 
 func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage, error) {

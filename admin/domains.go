@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -86,6 +87,7 @@ type putDomainRequest struct {
 	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the domain still has this ETag; otherwise 412."`
 	DryRun  bool   `query:"dry_run" doc:"Find out what would change, and whether it is compatible. Nothing is changed."`
 	Force   bool   `query:"force" doc:"Register it although events that were accepted would be refused."`
+	Stored  int    `query:"stored_events" minimum:"0" maximum:"10000" default:"1000" doc:"How many of the last stored events a new version is held against. 0: none."`
 }
 
 // A domainChange is what a registration has done, or would do.
@@ -94,8 +96,10 @@ type domainChange struct {
 
 	Change       string         `json:"change" enum:"created,updated,unchanged" doc:"What was done, or would be."`
 	DryRun       bool           `json:"dry_run,omitempty" doc:"Nothing was done."`
-	Compatible   bool           `json:"compatible" doc:"All events that were accepted still are."`
-	Incompatible []fieldProblem `json:"incompatible,omitempty" doc:"Where not; field is a file and a JSON pointer into it."`
+	Compatible   bool           `json:"compatible" doc:"No rule, no example and no stored event says that events which were accepted would be refused, or that a field is gone."`
+	Checked      int            `json:"stored_events_checked" doc:"How many of the last stored events the new version was held against."`
+	Refused      int            `json:"stored_events_refused" doc:"How many of them it would refuse, though the registered version accepts them. The first are listed in incompatible."`
+	Incompatible []fieldProblem `json:"incompatible,omitempty" doc:"Where not; field is a file and a JSON pointer into it, or into the event where the message names a stored one."`
 	Warnings     []fieldProblem `json:"warnings,omitempty" doc:"What is worth a thought."`
 	Added        []string       `json:"added,omitempty" doc:"Event types that are new."`
 	Changed      []string       `json:"changed,omitempty" doc:"Event types with another schema."`
@@ -129,7 +133,8 @@ func (a *Admin) domainRoutes(api huma.API) {
 		Summary: "Register a domain, or a new version of it", MaxBodyBytes: maxDomainBody,
 		Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
 		Description: "When this is answered every producer accepts its events, every router delivers them, and subscriptions can name its types. " +
-			"A version that would refuse events which the last one accepted is answered with 409 and the places, unless force is given. " +
+			"A new version is held against the last one by plain rules, against the examples of that, and against the last stored events. If it would refuse " +
+			"what was accepted, or lacks a field that was described, it is answered with 409 and the places, unless force is given. " +
 			"Domains that ship with jetpost, and those from folders, cannot be replaced.",
 	}, true, a.putDomain)
 	register(a, api, huma.Operation{
@@ -173,7 +178,7 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 		return nil, err
 	}
 	options := schemas.PutOptions{
-		Force: in.Force, DryRun: in.DryRun,
+		Force: in.Force, DryRun: in.DryRun, StoredEvents: cmp.Or(in.Stored, -1),
 		Before: func(ctx context.Context) error { return a.layout.EnsureEventLog(ctx, a.js, in.Name) },
 	}
 	if options.Revision, err = revisionOf(in.IfMatch); err != nil {
@@ -189,7 +194,7 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 	}
 	out := &changedDomain{Status: http.StatusOK, ETag: domainTag(&change.Domain), Body: domainChange{
 		DomainSummary: summaryOf(&change.Domain), DryRun: in.DryRun, Change: "updated",
-		Compatible: len(change.Incompatible) == 0, Incompatible: placesOf(change.Incompatible), Warnings: placesOf(change.Warnings),
+		Compatible: len(change.Incompatible) == 0, Incompatible: placesOf(change.Incompatible), Checked: change.Stored.Checked, Refused: change.Stored.Refused, Warnings: placesOf(change.Warnings),
 		Added: change.Added, Changed: change.Changed, Removed: change.Removed,
 	}}
 	switch {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -123,6 +124,40 @@ func TestRefuseDomain(t *testing.T) {
 	f.do("PUT", "/v1/domains/shop", large).want(422).mustContain("created.example.json", "has 600 KiB")
 	f.do("PUT", "/v1/domains/shop", strings.Repeat(" ", 2<<20)).want(http.StatusRequestEntityTooLarge)
 	f.do("PUT", "/v1/subscriptions/ci", strings.Repeat(" ", 300<<10)).want(http.StatusRequestEntityTooLarge)
+}
+
+// The answer says how many stored events a new version was held against, and names an event
+// that it would refuse, with the field. References that double without an end are
+// answered at once.
+func TestDomainAgainstStoredEvents(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.do("PUT", "/v1/domains/shop", shop(shopSchema)).want(http.StatusCreated)
+	for n := range 3 {
+		e := &stream.Event{ID: "e" + strconv.Itoa(n), Source: "/s", Type: "com.example.created", Data: []byte(`{"total":` + strconv.Itoa(n) + `}`)}
+		msg := nats.NewMsg(f.layout.EventSubject("shop", "created"))
+		e.SetHeader(msg.Header)
+		msg.Data = e.Data
+		f.publishMsg(msg)
+	}
+	narrow := shop(strings.TrimSuffix(shopSchema, "}") + `,"not":{"properties":{"total":{"const":2}},"required":["total"]}}`)
+	var change domainChange
+	f.do("PUT", "/v1/domains/shop?dry_run=true", narrow).want(http.StatusOK).into(&change)
+	if change.Checked != 3 || change.Refused != 1 || change.Compatible || len(change.Incompatible) != 1 || len(change.Warnings) == 0 ||
+		!strings.Contains(change.Incompatible[0].Message, `of the stored event "e2" (sequence 3)`) || !strings.HasPrefix(change.Incompatible[0].Field, "created.schema.json#/data") {
+		t.Errorf("got %+v", change)
+	}
+	f.do("PUT", "/v1/domains/shop", narrow).want(http.StatusConflict).mustContain("e2")
+	f.do("PUT", "/v1/domains/shop?dry_run=true&stored_events=0", narrow).want(http.StatusOK).mustContain(`"stored_events_checked":0`, `"compatible":true`)
+	f.do("PUT", "/v1/domains/shop?stored_events=10001", narrow).want(http.StatusUnprocessableEntity)
+
+	var doubled strings.Builder
+	for level := range 26 {
+		next := "#/$defs/a" + strconv.Itoa(level+1)
+		doubled.WriteString(`"a` + strconv.Itoa(level) + `":{"allOf":[{"$ref":"` + next + `"},{"$ref":"` + next + `"}]},`)
+	}
+	f.do("PUT", "/v1/domains/shop", shop(`{"$ref":"#/$defs/a0","$defs":{`+doubled.String()+`"a26":{}}}`)).want(http.StatusUnprocessableEntity).
+		mustContain("needs more than 1000 evaluations of schemas to check one value")
 }
 
 func TestDeleteDomain(t *testing.T) {

@@ -62,7 +62,7 @@ type verdict struct {
 	SubscriptionID string                `json:"subscription_id"`
 	State          subscription.State    `json:"state" doc:"Of the subscription."`
 	Matched        bool                  `json:"matched" doc:"Whether it gets a delivery."`
-	Because        subscription.Because  `json:"because" enum:"matched,disabled,type,filter,deleted" doc:"What decides: matched, everything wants it; disabled, the subscription's state; type, none of its types is that of the event; filter, the clause in decided; deleted, in stories: the subscription is not there any more."`
+	Because        subscription.Because  `json:"because" enum:"matched,disabled,type,filter,match_budget,deleted" doc:"What decides: matched, everything wants it; disabled, the subscription's state; type, none of its types is that of the event; filter, the clause in decided; match_budget, the filters take more steps than one event may take, so it becomes a dead letter; deleted, in stories: the subscription is not there any more."`
 	Reason         string                `json:"reason" doc:"The same in words."`
 	Type           string                `json:"type,omitempty" doc:"Which of the subscription's types is that of the event."`
 	Decided        *subscription.Clause  `json:"decided,omitempty" doc:"The innermost clause that does not match."`
@@ -231,7 +231,12 @@ func (s *showing) verdict(sub *subscription.Subscription) (verdict, error) {
 	case subscription.BecauseType:
 		out.Reason = "it wants " + typeList(sub.Types) + ", and the event is a " + s.event.Type
 	case subscription.BecauseFilter:
-		out.Reason = decided.Path + ": " + decided.Sentence(s.data)
+		out.Reason = "its filters do not match; which of them decides is not shown, since evaluating each part takes too many steps"
+		if decided != nil {
+			out.Reason = decided.Path + ": " + decided.Sentence(s.data)
+		}
+	case subscription.BecauseBudget:
+		out.Reason = "its filters take more steps for this event than one event may take, so the event is a dead letter with the reason match_budget: use fewer or shorter patterns, or put what decides sooner before them"
 	case subscription.BecauseDisabled:
 		out.Reason = "it is disabled"
 		switch {
@@ -239,6 +244,9 @@ func (s *showing) verdict(sub *subscription.Subscription) (verdict, error) {
 			out.Reason += "; active it would not match either: it wants " + typeList(sub.Types)
 		case decided != nil:
 			out.Reason += "; active it would not match either: " + decided.Path + ": " + decided.Sentence(s.data)
+		case found.Undecided:
+			out.Reason += "; active it could not be decided: its filters take more steps for this event than one event may take"
+		case len(found.Filters) < len(sub.Filters):
 		default:
 			out.Reason += "; active it would match"
 		}

@@ -5,10 +5,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
 )
 
 const explainedPush = `{"specversion":"1.0","id":"x","source":"/s","type":"git.push","subject":"main","datacontenttype":"application/json","data":{"secret":"swordfish"}}`
@@ -113,4 +117,36 @@ func TestExplainHidesData(t *testing.T) {
 			answer.want(http.StatusOK).mustContain("data.secret", "fish")
 		}
 	}
+}
+
+// Filters that take too many steps for an event are said to: by explain, also where the
+// subscription is disabled, and by the backlog once there is a dead letter.
+func TestFiltersOverBudget(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	pattern := strings.Repeat("*[a-y]?", 60) + "*[z]*"
+	filters := strings.TrimSuffix(strings.Repeat(`{"not":{"glob":{"data.text":"`+pattern+`"}}},`, 20), ",")
+	for _, id := range []string{"slow", "slow-off"} {
+		f.do("POST", "/v1/subscriptions", `{"id":"`+id+`","types":["git.*"],"filters":[`+filters+`],"endpoint":{"url":"https://example.com/"}}`).want(http.StatusCreated)
+	}
+	f.do("PATCH", "/v1/subscriptions/slow-off", `{"state":"disabled"}`).want(http.StatusOK)
+	var out explanation
+	event := `{"event":{"specversion":"1.0","id":"x","source":"/s","type":"git.push","data":{"text":"` + strings.Repeat("a", 10<<10) + `"}}}`
+	f.do("POST", "/v1/explain", event).want(http.StatusOK).into(&out)
+	for i, want := range []string{"its filters take more steps for this event than one event may take", "it is disabled; active it could not be decided"} {
+		if got := out.Items[i]; !strings.HasPrefix(got.Reason, want) || got.Matched || got.Decided != nil {
+			t.Errorf("got %+v", got)
+		}
+	}
+	if got := out.Items[0].Because; got != subscription.BecauseBudget {
+		t.Errorf("because %q", got)
+	}
+	f.do("GET", "/v1/subscriptions/slow/backlog", "").want(http.StatusOK).mustNotContain("filters_over_budget_at")
+	e := &stream.Event{ID: "e1", Source: "/s", Type: "git.push"}
+	letter := &delivery.Delivery{ID: delivery.ID("slow", e.Source, e.ID), SubscriptionID: "slow", Event: e, Origin: delivery.Origin(f.layout.EventLog("git"), 1, time.Now(), "slow"), Accepted: time.Now(), Attempt: 1}
+	if err := delivery.NewDeadLetters(f.js, f.layout).GiveUp(t.Context(), letter, delivery.ReasonMatchBudget, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	f.do("GET", "/v1/subscriptions/slow/backlog", "").want(http.StatusOK).mustContain(`"filters_over_budget_at":"`)
+	f.do("GET", "/v1/dead-letters?reason=match_budget", "").want(http.StatusOK).mustContain(`"reason":"match_budget"`)
 }

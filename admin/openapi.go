@@ -166,7 +166,7 @@ func descriptions() map[string]map[string]string {
 			"delivery_id":     "The webhook-id. Missing when the message could not be read.",
 			"subscription_id": "Whose delivery it was.",
 			"event":           "What was to be delivered.",
-			"reason":          "exhausted, rejected, gone, expired, overflow or unreadable.",
+			"reason":          "exhausted, rejected, gone, expired, overflow, unreadable or match_budget.",
 			"attempts":        "Requests that were made, also before it was redriven.",
 			"status":          "Of the last answer.",
 			"error":           "Of the last attempt, or why it was unreadable.",

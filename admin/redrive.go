@@ -49,7 +49,7 @@ const (
 // selectionOptions is delivery.Selection as clients write it.
 type selectionOptions struct {
 	Subscription string            `json:"subscription,omitempty" maxLength:"63" doc:"Only those of this subscription."`
-	Reasons      []delivery.Reason `json:"reasons,omitempty" doc:"Only those given up for one of these reasons: exhausted, rejected, gone, expired, overflow, unreadable."`
+	Reasons      []delivery.Reason `json:"reasons,omitempty" doc:"Only those given up for one of these reasons: exhausted, rejected, gone, expired, overflow, unreadable, match_budget."`
 	Types        []string          `json:"types,omitempty" doc:"Only those with an event of one of these types, or of types that begin alike: artifact.*" example:"[\"git.push\"]"`
 	From         time.Time         `json:"from,omitzero" doc:"Only those given up at this time or later."`
 	To           time.Time         `json:"to,omitzero" doc:"Only those given up before this time."`
@@ -64,7 +64,7 @@ func (o *selectionOptions) selection() (*delivery.Selection, error) {
 	}
 	for i, reason := range s.Reasons {
 		if !slices.Contains(delivery.Reasons(), reason) {
-			return nil, invalid(fmt.Sprintf("reasons[%d]", i), "is not a reason: use exhausted, rejected, gone, expired, overflow or unreadable")
+			return nil, invalid(fmt.Sprintf("reasons[%d]", i), "is not a reason: use exhausted, rejected, gone, expired, overflow, unreadable or match_budget")
 		}
 	}
 	if slices.Contains(s.Types, "") {

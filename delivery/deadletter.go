@@ -26,11 +26,14 @@ const (
 	ReasonExpired    Reason = "expired"    // it waited longer than the subscription's max_age
 	ReasonOverflow   Reason = "overflow"   // the subscription's queue was full
 	ReasonUnreadable Reason = "unreadable" // it is not an event, or not a delivery
+	// ReasonMatchBudget: the subscription's filters need more steps for the event than one
+	// event may take, so it is not known whether it is wanted.
+	ReasonMatchBudget Reason = "match_budget"
 )
 
 // Reasons are all of them.
 func Reasons() []Reason {
-	return []Reason{ReasonExhausted, ReasonRejected, ReasonGone, ReasonExpired, ReasonOverflow, ReasonUnreadable}
+	return []Reason{ReasonExhausted, ReasonRejected, ReasonGone, ReasonExpired, ReasonOverflow, ReasonUnreadable, ReasonMatchBudget}
 }
 
 // A DeadLetter is a delivery that jetpost gave up, kept with its event and the

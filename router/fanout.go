@@ -2,6 +2,8 @@ package router
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +24,7 @@ type domainRoute struct {
 	batches   chan batch
 	troubled  sync.WaitGroup
 	order     *order
+	slow      *slowLane
 }
 
 // routed is one event whose deliveries are on their way to their queues.
@@ -44,7 +47,13 @@ type target struct {
 	future       jetstream.PubAckFuture
 	stored       bool
 	err          error // why the publish failed
+	// undecided: it is not known whether the subscription wants the event. It is not
+	// published, and kept as a dead letter.
+	undecided bool
 }
+
+// errMatchBudget is why nothing is published to an undecided target.
+var errMatchBudget = errors.New("the filters take more steps for this event than one event may take")
 
 // handle matches a batch and sends its deliveries. It is the only place where
 // the view is read, and it reads it after the events have arrived: a subscription
@@ -67,7 +76,7 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 		return
 	}
 	events := make([]routed, 0, len(msgs))
-	var matched []*subscription.Subscription
+	var matches subscription.Matches
 	for _, m := range msgs {
 		if m.Lost() { // another router has it, or will soon
 			m.Leave()
@@ -79,9 +88,12 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 			continue
 		}
 		r := routed{msg: m, event: event}
-		matched = snapshot.Match(d.domain, event, matched[:0])
-		if len(matched) > 0 {
-			r.targets = d.sendAll(&r, matched)
+		snapshot.JudgeQuick(d.domain, event, &matches)
+		r.targets = d.sendAll(&r, &matches)
+		if len(matches.Slow) > 0 {
+			waits := r
+			d.slow.add(&slowEvent{routed: &waits, snapshot: snapshot, subs: slices.Clone(matches.Slow)})
+			continue
 		}
 		if r.isOrdered() {
 			waits := r
@@ -99,15 +111,21 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 
 // sendAll publishes the deliveries of an event, but for those that have to wait for
 // their turn.
-func (d *domainRoute) sendAll(r *routed, matched []*subscription.Subscription) []target {
+func (d *domainRoute) sendAll(r *routed, matches *subscription.Matches) []target {
+	if len(matches.Wanted)+len(matches.Undecided) == 0 {
+		return nil
+	}
 	copies := d.copies(r)
-	targets := make([]target, len(matched))
-	for n, s := range matched {
+	targets := make([]target, 0, len(matches.Wanted)+len(matches.Undecided))
+	for _, s := range matches.Wanted {
 		if s.Delivery.Ordered {
-			targets[n] = target{subscription: s} // see order
+			targets = append(targets, target{subscription: s}) // see order
 			continue
 		}
-		targets[n] = d.send(copies, r.msg, s)
+		targets = append(targets, d.send(copies, r.msg, s))
+	}
+	for _, s := range matches.Undecided {
+		targets = append(targets, target{subscription: s, undecided: true, err: errMatchBudget})
 	}
 	return targets
 }

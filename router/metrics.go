@@ -10,6 +10,7 @@ type metrics struct {
 	unmatched   *prometheus.CounterVec
 	invalid     *prometheus.CounterVec
 	overflowing prometheus.Counter
+	unmatchable *prometheus.CounterVec
 	waiting     *prometheus.GaugeVec
 }
 
@@ -30,11 +31,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		overflowing: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "jetpost_router_overflow_total", Help: "Deliveries that found their queue full, kept as dead letters.",
 		}),
+		unmatchable: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jetpost_router_match_budget_total", Help: "Deliveries whose filters needed more steps than one event may take, kept as dead letters.",
+		}, []string{"domain"}),
 		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "jetpost_router_ordered_waiting", Help: "Events with ordered deliveries that wait until those before them are routed.",
 		}, []string{"domain"}),
 	}
-	for _, c := range []prometheus.Collector{m.events, m.deliveries, m.unmatched, m.invalid, m.overflowing, m.waiting} {
+	for _, c := range []prometheus.Collector{m.events, m.deliveries, m.unmatched, m.invalid, m.overflowing, m.unmatchable, m.waiting} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -53,3 +57,5 @@ func (m *metrics) routed(domain string, deliveries int) {
 func (m *metrics) unreadable(domain string) { m.invalid.WithLabelValues(domain).Inc() }
 
 func (m *metrics) overflow() { m.overflowing.Inc() }
+
+func (m *metrics) undecided(domain string) { m.unmatchable.WithLabelValues(domain).Inc() }

@@ -71,8 +71,10 @@ func newOrder(d *domainRoute) *order {
 
 // isOrdered reports whether r has to wait for its turn.
 func (r *routed) isOrdered() bool {
-	return slices.ContainsFunc(r.targets, func(t target) bool { return t.subscription.Delivery.Ordered })
+	return slices.ContainsFunc(r.targets, func(t target) bool { return t.isOrdered() })
 }
+
+func (t *target) isOrdered() bool { return t.subscription.Delivery.Ordered && !t.undecided }
 
 // add has an event wait. One that the server has handed out again takes the place
 // of its earlier self.
@@ -331,7 +333,7 @@ func (o *order) cannotTell(sequence uint64, err error) {
 func (o *order) route(r *routed) {
 	copies := o.copies(r)
 	for n := range r.targets {
-		if t := &r.targets[n]; t.subscription.Delivery.Ordered {
+		if t := &r.targets[n]; t.isOrdered() {
 			*t = o.send(copies, r.msg, t.subscription)
 		}
 	}

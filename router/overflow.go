@@ -18,10 +18,12 @@ const (
 	overflowEvery = time.Minute
 )
 
-// overflows counts the deliveries that have found their queues full, by subscription,
-// and publishes the counts.
+// overflows counts the deliveries of one kind that are not queued, by subscription, and
+// publishes the counts: those that have found their queues full, or those whose filters
+// take too many steps.
 type overflows struct {
 	events *operational.Publisher
+	event  func(*subscription.Subscription, operational.Overflow) operational.Event
 	pause  time.Duration
 	every  time.Duration
 
@@ -30,7 +32,7 @@ type overflows struct {
 	wake    chan struct{}
 }
 
-// overflowing is one subscription whose queue is full.
+// overflowing is one subscription with such deliveries.
 type overflowing struct {
 	sub *subscription.Subscription
 	operational.Overflow
@@ -38,8 +40,8 @@ type overflowing struct {
 	due time.Time // for the next event
 }
 
-func newOverflows(events *operational.Publisher, pause, every time.Duration) *overflows {
-	return &overflows{events: events, pause: pause, every: every, pending: make(map[string]*overflowing), wake: make(chan struct{}, 1)}
+func newOverflows(events *operational.Publisher, event func(*subscription.Subscription, operational.Overflow) operational.Event, pause, every time.Duration) *overflows {
+	return &overflows{events: events, event: event, pause: pause, every: every, pending: make(map[string]*overflowing), wake: make(chan struct{}, 1)}
 }
 
 // add counts d, which is a dead letter now.
@@ -95,7 +97,7 @@ func (o *overflows) flush(now time.Time) bool {
 		case p.Count == 0: // none since the last event
 			delete(o.pending, id)
 		default:
-			o.events.Publish(operational.Overflowed(p.sub, p.Overflow))
+			o.events.Publish(o.event(p.sub, p.Overflow))
 			p.Overflow, p.due = operational.Overflow{}, now.Add(o.every)
 		}
 	}

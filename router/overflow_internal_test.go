@@ -29,7 +29,7 @@ func TestOverflowsAreCountedByTheMinute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := newOverflows(events, overflowPause, overflowEvery)
+	o := newOverflows(events, operational.Overflowed, overflowPause, overflowEvery)
 	at, seq := time.Now(), uint64(0)
 	overflow := func(id string, n int) {
 		for range n {

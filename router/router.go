@@ -80,8 +80,8 @@ type Router struct {
 	log     *zap.Logger
 	metrics *metrics
 
-	overflows *overflows
-	pulse     *stream.Pulse
+	overflows, undecided *overflows
+	pulse                *stream.Pulse
 }
 
 // New returns a router. view must be kept running by the caller; its secrets may
@@ -102,7 +102,8 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	return &Router{
 		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, view: view,
 		letters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
-		overflows: newOverflows(cfg.Events, overflowPause, overflowEvery),
+		overflows: newOverflows(cfg.Events, operational.Overflowed, overflowPause, overflowEvery),
+		undecided: newOverflows(cfg.Events, operational.OverBudget, overflowPause, overflowEvery),
 		pulse: &stream.Pulse{OnStall: func(d time.Duration) {
 			log.Named("router").Warn("this process has stood still, the events that it was handed meanwhile are left to others", zap.Duration("duration", d))
 		}},
@@ -112,9 +113,11 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 // Run routes until ctx ends, and returns nil when what was in work is settled.
 func (r *Router) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { r.overflows.run(ctx); return nil })
 	g.Go(func() error { r.pulse.Run(ctx); return nil })
-	defer r.overflows.flushAll()
+	for _, counted := range []*overflows{r.overflows, r.undecided} {
+		g.Go(func() error { counted.run(ctx); return nil })
+		defer counted.flushAll()
+	}
 	if len(r.cfg.Domains) > 0 {
 		for _, domain := range r.cfg.Domains {
 			g.Go(func() error { return r.route(ctx, domain) })
@@ -172,8 +175,8 @@ func (r *Router) follow(ctx context.Context, start func(ctx context.Context, dom
 // batchesInWork bounds how far matching may run ahead of acknowledging.
 const batchesInWork = 64
 
-// route runs one domain: two pull slots match and publish, one goroutine waits
-// for the stores and acknowledges, and events that meet trouble get a goroutine
+// route runs one domain: two pull slots match and publish, one goroutine decides about
+// filters that take long, one waits for the stores and acknowledges, and events that meet trouble get a goroutine
 // of their own, so that one bad queue does not hold up the others.
 func (r *Router) route(ctx context.Context, domain string) error {
 	// Settling outlives ctx by the grace period.
@@ -188,6 +191,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 		batches: make(chan batch, batchesInWork),
 	}
 	d.order = newOrder(d)
+	d.slow = newSlowLane(d)
 	var work sync.WaitGroup
 	work.Go(d.settleBatches)
 	pull := stream.Pull{
@@ -198,6 +202,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 		},
 	}
 	err := pull.Run(ctx, r.nc)
+	d.slow.close()
 	close(d.batches)
 	d.order.close()
 	work.Wait()

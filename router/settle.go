@@ -10,6 +10,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription"
 )
 
 const (
@@ -81,8 +82,12 @@ func (d *domainRoute) keepInvalid(ctx context.Context, r *routed) error {
 }
 
 // settleTarget tries until the delivery is stored, or need not be: the
-// subscription is gone, or its queue is full and the delivery a dead letter.
+// subscription is gone, its queue is full and the delivery a dead letter, or it is one
+// because it is not known whether it is wanted.
 func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) error {
+	if t.undecided {
+		return d.keepUndecided(ctx, r, t)
+	}
 	for delay := 100 * time.Millisecond; !t.await(ctx.Done()); delay = min(2*delay, 2*time.Second) {
 		if t.err == nil { // ctx ended first
 			return ctx.Err()
@@ -125,10 +130,7 @@ var errLost = errors.New("the event was out of hand for too long, another router
 // back for it: one full queue must not stop the others.
 func (d *domainRoute) overflow(ctx context.Context, r *routed, t *target) error {
 	s := t.subscription
-	letter := &delivery.Delivery{
-		ID: delivery.ID(s.ID, r.event.Source, r.event.ID), SubscriptionID: s.ID, Event: r.event,
-		Origin: delivery.Origin(r.msg.Stream, r.msg.Sequence, r.msg.Stored, s.ID), Accepted: r.msg.Stored, Attempt: 1,
-	}
+	letter := letterOf(r, s)
 	if err := d.letters.GiveUp(ctx, letter, delivery.ReasonOverflow, 0, nil); err != nil {
 		return err
 	}
@@ -137,4 +139,27 @@ func (d *domainRoute) overflow(ctx context.Context, r *routed, t *target) error 
 	d.log.Error("queue is full, delivery kept as dead letter", zap.String("subscription_id", s.ID),
 		zap.String("delivery_id", letter.ID), zap.String("event_id", r.event.ID), zap.Uint64("seq", r.msg.Sequence))
 	return nil
+}
+
+// keepUndecided keeps an event for a subscription whose filters take too many steps for
+// it. They are not evaluated again: they would take as many.
+func (d *domainRoute) keepUndecided(ctx context.Context, r *routed, t *target) error {
+	s := t.subscription
+	letter := letterOf(r, s)
+	if err := d.letters.GiveUp(ctx, letter, delivery.ReasonMatchBudget, 0, nil); err != nil {
+		return err
+	}
+	d.metrics.undecided(d.domain)
+	d.undecided.add(s, letter)
+	d.log.Error("filters take too many steps, event kept as dead letter", zap.String("subscription_id", s.ID),
+		zap.String("delivery_id", letter.ID), zap.String("event_id", r.event.ID), zap.Uint64("seq", r.msg.Sequence))
+	return nil
+}
+
+// letterOf is the delivery of an event that is not queued.
+func letterOf(r *routed, s *subscription.Subscription) *delivery.Delivery {
+	return &delivery.Delivery{
+		ID: delivery.ID(s.ID, r.event.Source, r.event.ID), SubscriptionID: s.ID, Event: r.event,
+		Origin: delivery.Origin(r.msg.Stream, r.msg.Sequence, r.msg.Stored, s.ID), Accepted: r.msg.Stored, Attempt: 1,
+	}
 }

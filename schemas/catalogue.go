@@ -94,6 +94,7 @@ type Type struct {
 
 	validation Validation
 	compiled   *jsonschema.Schema
+	weight     weights // of compiled
 }
 
 // An Example is data that its type's schema accepts.

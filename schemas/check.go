@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"errors"
+	"fmt"
 	"mime"
 	"slices"
 	"strconv"
@@ -66,10 +67,20 @@ func (t *Type) check(contentType string, data []byte) *ValidationError {
 		}
 		return newValidationError(t.Name, []Problem{problem}, 0)
 	}
-	if d := validate(t.compiled, value, "/data"); len(d.problems) > 0 {
+	if d := t.validate(value, len(data), "/data"); len(d.problems) > 0 {
 		return newValidationError(t.Name, d.problems, d.more)
 	}
 	return nil
+}
+
+// validate applies the schema of a type to a decoded value of a size in bytes. No problems
+// mean that the value is valid. One that takes too many steps to validate is not.
+func (t *Type) validate(value any, size int, prefix string) description {
+	if tooCostly(t.compiled, t.weight, value, size) {
+		return description{costly: true, problems: []Problem{{Field: prefix, Message: fmt.Sprintf(
+			"takes more than the %d steps that data of this size may take to check against the schema: the schema leads to the same schemas in too many ways", budgetOf(size))}}}
+	}
+	return validate(t.compiled, value, prefix)
 }
 
 // validate applies a schema to a decoded value. No problems mean that the value

@@ -39,12 +39,23 @@ type Comparison struct {
 	// Added, Changed and Removed are event types, sorted. A type is changed when its
 	// schema is another one, or a definition that the domain shares is.
 	Added, Changed, Removed []string
+	// Stored is about the stored events. Compare does not look at them.
+	Stored StoredCheck
 }
 
-// Compare decides whether every event that the domain old accepted is accepted by
-// next, its new version. It looks at the structure of the schemas, as far as that
-// tells; what it cannot decide it lists as incompatible, and says so. The examples
-// of the old version are held against the new one in addition.
+// Compare looks for what next, the new version of the domain old, would refuse that old
+// accepted, or no longer has. The rules are plain, and applied to each field of the data:
+//
+//   - an event type is gone, or the type prefix is another one;
+//   - a field is gone, or required now;
+//   - a field no longer accepts a type or a value of an enum, or a limit of it is narrower;
+//   - a pattern, a format or another condition on one value is new or has changed;
+//   - an object has no members any more but those that are described.
+//
+// References, allOf, anyOf and oneOf are followed. Where other keywords are new or have
+// changed, such as not and if, that is a warning. The examples of the old version are held
+// against the new one, and by Put the last stored events as well: what rules do not see,
+// they do.
 //
 // Where a domain does not enforce its schemas nothing is refused because of them,
 // so only the types are compared.
@@ -102,8 +113,8 @@ func Compare(old, next *Domain) Comparison {
 
 // compareSchemas compares one file of both versions, with all that it refers to.
 func (c *Comparison) compareSchemas(before, after *version, file string) {
-	work := comparison{before: before, after: after, visited: map[string]int{}, equal: map[string]bool{}}
-	work.accepts([]node{rootNode(file, before.docs[file])}, rootNode(file, after.docs[file]))
+	work := comparison{before: before, after: after, visited: map[string]bool{}}
+	work.compare(before.fieldOf(rootNode(file, before.docs[file])), after.fieldOf(rootNode(file, after.docs[file])))
 	for _, found := range work.found {
 		if !slices.Contains(c.Incompatible, found) { // files share definitions
 			c.Incompatible = append(c.Incompatible, found)
@@ -123,7 +134,7 @@ func (c *Comparison) checkExamples(was, is Type) {
 		if f != nil || is.compiled == nil {
 			continue // both versions were loaded
 		}
-		for _, p := range fewest(validate(is.compiled, value, "")) {
+		for _, p := range fewest(is.validate(value, len(example.Data), "")) {
 			c.Incompatible = append(c.Incompatible, Incompatibility{
 				exampleFile(was.Event, example.Name), p.Field, "of the old version would be refused: it " + p.Message,
 			})

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,16 +19,25 @@ const draft = "https://json-schema.org/draft/2020-12/schema"
 // compile is reported and missing in the result.
 //
 // "format" is checked, not only noted: who writes "date-time" wants one.
-func (s *source) compile(found *problems) map[string]*jsonschema.Schema {
+func (s *source) compile(ctx context.Context, found *problems) map[string]*jsonschema.Schema {
 	names := s.schemas(found)
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
 	compiler.UseLoader(s.references(names, found))
+	engine := compileBoundedPattern
+	if s.stored {
+		engine = compilePattern
+	}
+	compiler.UseRegexpEngine(engine)
 
 	compiled := map[string]*jsonschema.Schema{}
+	costs := newCostSearch()
 	var reported []string // files may share a broken reference
 	for _, name := range names {
+		if ctx.Err() != nil {
+			break
+		}
 		for _, target := range targets(name, s.docs[name]) {
 			schema, err := compiler.Compile(address(name) + target)
 			if err != nil {
@@ -38,6 +48,11 @@ func (s *source) compile(found *problems) map[string]*jsonschema.Schema {
 				break
 			}
 			compiled[name] = schema
+		}
+		if worst := costs.costliest(compiled[name]); worst != nil && !s.stored {
+			found.add(s.file(name), "%s needs more than %d evaluations of schemas to check one value: have $ref, allOf, anyOf and oneOf lead to each schema in fewer ways",
+				strings.TrimPrefix(worst.Location, scheme), maxStepsPerValue)
+			delete(compiled, name)
 		}
 	}
 	return compiled

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -18,6 +19,8 @@ type description struct {
 	prefix   string // before every field
 	problems []Problem
 	more     int // problems beyond those
+	// costly: nothing was validated, since that would have taken too many steps.
+	costly bool
 }
 
 // maxDescribed bounds the work of describing: 256 KiB of data can have hundreds of
@@ -135,6 +138,9 @@ func message(k jsonschema.ErrorKind) string {
 	case *kind.Const:
 		return "must be " + show(k.Want)
 	case *kind.Format:
+		if large, ok := errors.AsType[*patternSizeError](k.Err); ok {
+			return large.Error()
+		}
 		return "is not a valid " + k.Want
 	case *kind.Pattern:
 		return "must match the pattern " + k.Want

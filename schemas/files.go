@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -59,16 +60,17 @@ func decodeFiles(data []byte, found *problems) Files {
 // schemas refuse.
 func NewDomain(name string, files Files) (*Domain, error) {
 	var found problems
-	d := newDomain(name, files, &found)
+	d := newDomain(context.Background(), name, files, false, &found)
 	if len(found) > 0 {
 		return nil, &LoadError{Problems: found}
 	}
 	return &d.Domain, nil
 }
 
-func newDomain(name string, files Files, found *problems) *loaded {
+// newDomain ends with ctx; what is found then does not count.
+func newDomain(ctx context.Context, name string, files Files, stored bool, found *problems) *loaded {
 	before := len(*found)
-	s := &source{dir: name, files: map[string][]byte{}, docs: map[string]any{}}
+	s := &source{stored: stored, dir: name, files: map[string][]byte{}, docs: map[string]any{}}
 	if len(files) > maxFiles {
 		found.add("", "has %d files: use at most %d in a domain", len(files), maxFiles)
 		return nil
@@ -82,7 +84,7 @@ func newDomain(name string, files Files, found *problems) *loaded {
 	if len(*found) > before {
 		return nil
 	}
-	d := s.build(found)
+	d := s.build(ctx, found)
 	if len(*found) == before {
 		d.closed(found)
 	}
@@ -148,7 +150,7 @@ func decodeRecord(name string, value []byte, revision uint64) (*loaded, error) {
 		return nil, fmt.Errorf("read domain %s: its record has the format %d, this version of jetpost reads %d", name, r.Format, recordFormat)
 	}
 	var found problems
-	d := newDomain(name, r.Files, &found)
+	d := newDomain(context.Background(), name, r.Files, true, &found)
 	if len(found) > 0 {
 		return nil, fmt.Errorf("read domain %s: %w", name, &LoadError{Problems: found})
 	}

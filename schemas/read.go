@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,7 +61,7 @@ func readDomains(fsys fs.FS, label string, dirs []string, found *problems) []*lo
 		s := &source{dir: dir, label: path.Join(label, dir), files: map[string][]byte{}, docs: map[string]any{}}
 		before := len(*found)
 		s.read(fsys, found)
-		d := s.build(found)
+		d := s.build(context.Background(), found)
 		if len(*found) == before {
 			d.closed(found)
 		}
@@ -73,6 +74,10 @@ func readDomains(fsys fs.FS, label string, dirs []string, found *problems) []*lo
 
 // A source is the text of one domain's files, by name.
 type source struct {
+	// stored: it was registered before, so what is too costly in it is refused when it
+	// comes to data, and not here.
+	stored bool
+
 	dir   string // the folder's name; "." if the domain's folder was given itself
 	label string // path of the folder in problems
 	files map[string][]byte

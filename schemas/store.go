@@ -83,6 +83,9 @@ type PutOptions struct {
 	Force bool
 	// DryRun finds out what would change, and changes nothing.
 	DryRun bool
+	// StoredEvents is how many of the last stored events the new version is held against,
+	// at most MaxStoredEvents; -1: none. Default: DefaultStoredEvents.
+	StoredEvents int
 	// Before is called once the version is found good, before anybody can see it: to
 	// make its event log. Optional.
 	Before func(context.Context) error
@@ -108,14 +111,20 @@ const (
 // would be refused and that is not forced, or wraps ErrReserved or ErrConflict.
 // The Change is there with an *IncompatibleError as well.
 func (s *Store) Put(ctx context.Context, name string, files Files, options PutOptions) (*Change, error) {
+	var stored storedEvents
 	for try := 1; ; try++ {
 		catalogue, err := s.live.Sync(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("register domain %s: %w", cut(name), err)
 		}
-		change, value, err := catalogue.plan(name, files, options.Revision)
+		change, value, err := catalogue.plan(ctx, name, files, options.Revision)
 		if err != nil {
 			return nil, err
+		}
+		if old, exists := catalogue.Domain(name); exists && !change.Unchanged {
+			if err := stored.check(ctx, s, &old, change, options.StoredEvents); err != nil {
+				return nil, fmt.Errorf("register domain %s: %w", name, err)
+			}
 		}
 		if options.DryRun {
 			return change, nil
@@ -168,7 +177,7 @@ func pause(ctx context.Context, try int) error {
 }
 
 // plan finds out what files would change.
-func (c *Catalogue) plan(name string, files Files, revision *uint64) (*Change, []byte, error) {
+func (c *Catalogue) plan(ctx context.Context, name string, files Files, revision *uint64) (*Change, []byte, error) {
 	old, exists := c.Domain(name)
 	if exists && !old.Registered() {
 		return nil, nil, fmt.Errorf("register domain %s: %w: it %s; choose another name", name, ErrReserved, old.origin())
@@ -183,7 +192,10 @@ func (c *Catalogue) plan(name string, files Files, revision *uint64) (*Change, [
 		return nil, nil, fmt.Errorf("register domain %s: %w: it has revision %d, not %d", cut(name), ErrConflict, current, *revision)
 	}
 	var found problems
-	d := newDomain(name, files, &found)
+	d := newDomain(ctx, name, files, false, &found)
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("register domain %s: %w", name, err)
+	}
 	if len(found) > 0 {
 		return nil, nil, &LoadError{Problems: found}
 	}

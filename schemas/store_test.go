@@ -410,3 +410,65 @@ func TestDocumentedDomain(t *testing.T) {
 		t.Errorf("got %s", d.Types[0].Name)
 	}
 }
+
+// A new version is held against the last stored events: what no rule sees is refused with
+// the event and its field, so many events as were asked for, and not for longer than the
+// request.
+func TestPutHoldsStoredEvents(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	p := startProcess(t, server)
+	mustPut(t, p, "orders", `{"type":"object"}`)
+	if err := server.Layout.EnsureEventLog(t.Context(), server.JS(), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	store := func(id, data string) {
+		t.Helper()
+		e := &stream.Event{ID: id, Source: "/s", Type: "orders.created", DataContentType: "application/json", Data: []byte(data)}
+		m := nats.NewMsg("events.orders.created")
+		e.SetHeader(m.Header)
+		m.Data = e.Data
+		if _, err := server.JS().PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store("old", `{"kind":"old"}`)
+	for i := range 30 {
+		store(fmt.Sprintf("e%d", i), `{"a":1,"kind":"new"}`)
+	}
+	store("last", `{"a":1,"kind":"special"}`)
+	store("never", `"no object"`) // which the old version refuses, too
+	narrow := `{"type":"object","properties":{"kind":{"not":{"enum":["special","old"]}}}}`
+
+	dry, err := p.Put(t.Context(), "orders", oneEvent("orders", narrow), schemas.PutOptions{DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dry.Stored != (schemas.StoredCheck{Checked: 33, Refused: 2}) || len(dry.Incompatible) != 2 {
+		t.Errorf("got %+v", dry.Comparison)
+	}
+	want := `created.schema.json#/data/kind of the stored event "last" (sequence 32) would be refused: it `
+	if got := dry.Incompatible[1].String(); !strings.HasPrefix(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for most, want := range map[int]schemas.StoredCheck{-1: {}, 1: {Checked: 1}, 2: {Checked: 2, Refused: 1}, 32: {Checked: 32, Refused: 1}} {
+		got, err := p.Put(t.Context(), "orders", oneEvent("orders", narrow), schemas.PutOptions{DryRun: true, StoredEvents: most})
+		if err != nil || got.Stored != want {
+			t.Errorf("%d: got %+v, want %+v: %v", most, got.Stored, want, err)
+		}
+	}
+	_, err = p.Put(t.Context(), "orders", oneEvent("orders", narrow), schemas.PutOptions{})
+	if refused, ok := errors.AsType[*schemas.IncompatibleError](err); !ok || len(refused.Problems) != 2 {
+		t.Errorf("got %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Put(ended, "orders", oneEvent("orders", narrow), schemas.PutOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	warns := oneEvent("orders", narrow)
+	warns["domain.json"] = json.RawMessage(`{"name":"orders","validation":"warn"}`)
+	if change, err := p.Put(t.Context(), "orders", warns, schemas.PutOptions{}); err != nil || change.Stored.Checked != 0 {
+		t.Errorf("a domain that warns: %v", err)
+	}
+}

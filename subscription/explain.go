@@ -19,6 +19,9 @@ const (
 	BecauseDisabled Because = "disabled" // the subscription does not match, whatever it wants
 	BecauseType     Because = "type"     // none of its types is that of the event
 	BecauseFilter   Because = "filter"   // a filter does not match
+	// BecauseBudget: the filters need more steps for this event than one event may take.
+	// What a router does then is a dead letter.
+	BecauseBudget Because = "match_budget"
 )
 
 // A Verdict says whether a subscription wants an event, and why.
@@ -28,8 +31,10 @@ type Verdict struct {
 	Because Because
 	// Type is the one of the subscription's types that wants the event. Empty: none.
 	Type string
+	// Undecided: the filters take too many steps, also where the state decides.
+	Undecided bool
 	// Filters are its filters, each with its parts. They are not evaluated where no
-	// type wants the event.
+	// type wants the event, and left out where evaluating each part takes too many steps.
 	Filters []Clause
 }
 
@@ -115,15 +120,8 @@ func (x *Explainer) Explain(s *Subscription, domain string) (Verdict, error) {
 		}
 	}
 	if verdict.Because == BecauseMatched {
-		for i := range s.Filters {
-			clause, err := x.explain(s.Filters[i], index("filters", i))
-			if err != nil {
-				return Verdict{}, err
-			}
-			verdict.Filters = append(verdict.Filters, clause)
-			if !clause.Matched {
-				verdict.Because = BecauseFilter
-			}
+		if err := x.judge(s, &verdict); err != nil {
+			return Verdict{}, err
 		}
 	}
 	if !s.State.Matches() {
@@ -131,6 +129,44 @@ func (x *Explainer) Explain(s *Subscription, domain string) (Verdict, error) {
 	}
 	verdict.Matched = verdict.Because == BecauseMatched
 	return verdict, nil
+}
+
+// explainFactor is how many times the budget of an event explaining may take: of a
+// filter each part is evaluated, with those inside of it, and none is left out because
+// another one has decided.
+const explainFactor = 2 * maxFilterDepth
+
+// judge decides as a Table does, and evaluates each filter by its parts.
+func (x *Explainer) judge(s *Subscription, verdict *Verdict) error {
+	filter, err := compile(s.Filters, x.intern)
+	if err != nil {
+		return err
+	}
+	whole := entry{filter: filter}
+	if filter != nil {
+		whole.keySets = keySets(filter)
+	}
+	switch whole.evaluate(&x.values, budgetOf(x.values.event)) {
+	case undecided:
+		verdict.Because, verdict.Undecided = BecauseBudget, true
+		return nil
+	case unwanted:
+		verdict.Because = BecauseFilter
+	case wanted:
+	}
+	x.values.begin(explainFactor * budgetOf(x.values.event))
+	for i := range s.Filters {
+		clause, err := x.explain(s.Filters[i], index("filters", i))
+		if err != nil {
+			return err
+		}
+		if x.values.over {
+			verdict.Filters = nil
+			return nil
+		}
+		verdict.Filters = append(verdict.Filters, clause)
+	}
+	return nil
 }
 
 // An Explainer judges what subscriptions want of one event. What it has looked up in the

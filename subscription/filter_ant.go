@@ -3,8 +3,9 @@ package subscription
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
-	"github.com/bmatcuk/doublestar/v4"
+	"github.com/jetpost/jetpost/subscription/wildcard"
 )
 
 // compileAnt compiles an Ant pattern for paths:
@@ -17,9 +18,6 @@ import (
 // included, and the pattern is for the whole path. As in Ant, empty segments do
 // not count, in neither pattern nor path, and a pattern that begins with / is for
 // paths that do.
-//
-// The work is done by doublestar, whose patterns mean the same once they are
-// written so that the two cannot disagree: see antSegments and antMatcher.
 func compileAnt(pattern string) ([]comparison, error) {
 	if err := checkPattern(pattern); err != nil {
 		return nil, err
@@ -41,7 +39,48 @@ func compileAnt(pattern string) ([]comparison, error) {
 		}
 		literal += start[:strings.IndexAny(start, "*?")]
 	}
-	return []comparison{{literal: literal, tail: antTail(segments), rest: antMatcher(segments, rooted), segments: true}}, nil
+	c := comparison{literal: literal, tail: antTail(segments), segments: true, relative: !rooted}
+	if len(segments) == 1 && segments[0] == "**" { // any path, the empty one too
+		return []comparison{c}, nil
+	}
+	c.least = len(root) + 1 // each of the other wildcards is in a segment
+	tokens := antTokens(segments)
+	skip, drop := utf8.RuneCountInString(literal)-len(root), utf8.RuneCountInString(c.tail)
+	c.rest, c.inner = wildcard.Compile(tokens[skip : len(tokens)-drop])
+	return []comparison{c}, nil
+}
+
+// antTokens are those of a pattern for a path that is not empty, without the / that it
+// may begin with.
+func antTokens(segments []string) []wildcard.Token {
+	var tokens []wildcard.Token
+	slash := wildcard.Token{Kind: wildcard.Literal, Rune: '/'}
+	for i, segment := range segments {
+		last := i == len(segments)-1
+		if segment == "**" {
+			if !last {
+				tokens = append(tokens, wildcard.Token{Kind: wildcard.Segments})
+				continue
+			}
+			tokens[len(tokens)-1].Optional = true // the / before it: it may stand for nothing
+			tokens = append(tokens, wildcard.Token{Kind: wildcard.Run})
+			continue
+		}
+		for _, r := range segment {
+			switch r {
+			case '*':
+				tokens = append(tokens, wildcard.Token{Kind: wildcard.Run, WithinSegment: true})
+			case '?':
+				tokens = append(tokens, wildcard.Token{Kind: wildcard.Any, WithinSegment: true})
+			default:
+				tokens = append(tokens, wildcard.Token{Kind: wildcard.Literal, Rune: r})
+			}
+		}
+		if !last {
+			tokens = append(tokens, slash)
+		}
+	}
+	return tokens
 }
 
 // antTail returns what stands behind the last wildcard, and behind the / after a **,
@@ -75,40 +114,6 @@ func antSegments(pattern string) []string {
 		}
 	}
 	return segments
-}
-
-// antMatcher returns the matcher of paths as cleanPath makes them. Three things are
-// not left to doublestar: what a leading / means; that * is one segment, so that a
-// path without any does not match it; and that in a*/** both * and ** may stand for
-// nothing at once.
-func antMatcher(segments []string, rooted bool) func(string) bool {
-	anything := len(segments) == 1 && segments[0] == "**"
-	// What every path that matches has in it is sooner looked for than matched.
-	var inner string
-	for _, run := range strings.FieldsFunc(strings.Join(segments, "/"), func(r rune) bool { return r == '*' || r == '?' || r == '/' }) {
-		if len(run) > len(inner) {
-			inner = run
-		}
-	}
-	escape := strings.NewReplacer(`[`, `\[`, `{`, `\{`, `\`, `\\`)
-	pattern := escape.Replace(strings.Join(segments, "/"))
-	// folder is the pattern without its /**, where that has to be tried as well.
-	folder, both := strings.CutSuffix(pattern, "/**")
-	both = both && strings.HasSuffix(folder, "*")
-	limit := maxPatternWork / max(1, len(pattern))
-	return func(path string) bool {
-		if strings.HasPrefix(path, "/") != rooted {
-			return false
-		}
-		if rooted {
-			path = path[1:]
-		}
-		if path == "" || anything {
-			return anything
-		}
-		return len(path) <= limit && strings.Contains(path, inner) &&
-			(doublestar.MatchUnvalidated(pattern, path) || both && doublestar.MatchUnvalidated(folder, path))
-	}
 }
 
 // segmentsPrefix before the name of an operand makes the operand whose value is

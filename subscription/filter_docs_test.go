@@ -40,7 +40,8 @@ func TestFilterDocs(t *testing.T) {
 		{"subscription | ", " |", maxFilterNodes},
 		{"as JSON | ", " bytes", maxFilterBytes},
 		{"a pattern | ", " bytes", maxPatternBytes},
-		{"in bytes | ", ";", maxPatternWork},
+		{"an event may take of a subscription | ", ", and", baseSteps},
+		{"and ", " for each byte", stepsPerByte},
 		{"may stand for ", " patterns", maxAlternatives},
 		{"patterns of ", " bytes in all", maxExpandedBytes},
 	} {

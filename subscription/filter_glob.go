@@ -7,23 +7,22 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/glob"
+
+	"github.com/jetpost/jetpost/subscription/wildcard"
 )
 
 // Limits of patterns. They bound what comparing one value with one can cost.
 const (
 	maxPatternBytes = 512
 	// maxAlternatives is how many patterns the braces of a glob may stand for, and
-	// maxExpandedBytes how long those may be together. The engine backtracks through
-	// combinations of braces: eight pairs of {*a,*b} keep it busy for minutes.
+	// maxExpandedBytes how long those may be together: combinations of braces are
+	// written out, and eight pairs of them already stand for 256 patterns.
 	maxAlternatives  = 64
 	maxExpandedBytes = 8 << 10
-	// maxPatternWork is the product of the lengths of value and pattern from which
-	// on a value matches no pattern with wildcards. With braces written out, it is
-	// about the steps that the engines take.
-	maxPatternWork = 4 << 20
 )
 
-// compileGlob compiles a pattern for github.com/gobwas/glob without separators:
+// compileGlob compiles a pattern in the syntax of github.com/gobwas/glob without
+// separators:
 //
 //   - **     any run of characters, / included
 //     ?         one character
@@ -34,7 +33,8 @@ const (
 //
 // Anything else is itself, case-sensitively, and the pattern is for the whole
 // value. Alternatives become comparisons of their own: what they begin with can
-// then be looked up, and the engine never sees braces.
+// then be looked up. The library decides what is a pattern; it does not match, since it
+// backtracks: see package wildcard.
 func compileGlob(pattern string) ([]comparison, error) {
 	if err := checkPattern(pattern); err != nil {
 		return nil, err
@@ -55,10 +55,7 @@ func compileGlob(pattern string) ([]comparison, error) {
 	}
 	compiled := make([]comparison, len(patterns))
 	for i, each := range patterns {
-		var err error
-		if compiled[i], err = compileSimpleGlob(each); err != nil {
-			return nil, err
-		}
+		compiled[i] = compileSimpleGlob(each)
 	}
 	return compiled, nil
 }
@@ -73,22 +70,58 @@ func checkPattern(pattern string) error {
 	return nil
 }
 
-// compileSimpleGlob compiles a pattern without braces.
-func compileSimpleGlob(pattern string) (comparison, error) {
+// compileSimpleGlob compiles a valid pattern without braces.
+func compileSimpleGlob(pattern string) comparison {
 	literal, middle, tail := globLiterals(pattern)
 	c := comparison{literal: literal, tail: tail, whole: middle == ""}
-	if strings.Trim(middle, "*") == "" {
-		return c, nil
+	if strings.Trim(middle, "*") != "" {
+		c.rest, c.inner = wildcard.Compile(globTokens(middle))
 	}
-	compiled, err := glob.Compile(middle)
-	if err != nil {
-		return comparison{}, fmt.Errorf("is not a glob: %w", err)
+	return c
+}
+
+// globTokens are those of a valid pattern without braces.
+func globTokens(pattern string) []wildcard.Token {
+	var tokens []wildcard.Token
+	for pattern != "" {
+		n := globTokenLen(pattern)
+		switch token := pattern[:n]; token[0] {
+		case '*':
+			tokens = append(tokens, wildcard.Token{Kind: wildcard.Run})
+		case '?':
+			tokens = append(tokens, wildcard.Token{Kind: wildcard.Any})
+		case '[':
+			tokens = append(tokens, globClass(token[1:n-1]))
+		default:
+			if len(token) == 2 {
+				token = token[1:] // without the backslash
+			}
+			r, size := utf8.DecodeRuneInString(token + pattern[n:])
+			tokens = append(tokens, wildcard.Token{Kind: wildcard.Literal, Rune: r})
+			n += size - len(token)
+		}
+		pattern = pattern[n:]
 	}
-	limit := maxPatternWork / len(middle)
-	c.rest = func(value string) bool {
-		return len(value) <= limit && compiled.Match(value[len(literal):len(value)-len(tail)])
+	return tokens
+}
+
+// globClass reads what stands between the brackets.
+func globClass(text string) wildcard.Token {
+	t := wildcard.Token{Kind: wildcard.Class}
+	text, t.Negated = strings.CutPrefix(text, "!")
+	low, size := utf8.DecodeRuneInString(text)
+	if high, isRange := strings.CutPrefix(text[size:], "-"); isRange { // in which \ is a character
+		last, _ := utf8.DecodeRuneInString(high)
+		t.Ranges = []wildcard.Range{{Low: low, High: last}}
+		return t
 	}
-	return c, nil
+	escaped := false
+	for _, r := range text {
+		if escaped = r == '\\' && !escaped; !escaped {
+			t.Ranges = append(t.Ranges, wildcard.Range{Low: r, High: r})
+		}
+	}
+	return t
 }
 
 // globLiterals splits a pattern without braces before its first wildcard and behind

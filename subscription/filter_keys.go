@@ -28,8 +28,11 @@ const (
 type keySet []key
 
 const (
-	maxKeySets = 4  // that are considered for one filter
-	maxKeyPart = 64 // bytes of a beginning or an ending; indexes have a bit for each length
+	maxKeySets = 4 // that are considered for one filter
+	// maxKeyOperands is of how many operands a set may have keys: the index looks each of
+	// them up in every event, and no subscription pays for that.
+	maxKeyOperands = 8
+	maxKeyPart     = 64 // bytes of a beginning or an ending; indexes have a bit for each length
 )
 
 // keySets returns what a filter can be indexed by, the most promising first.
@@ -64,7 +67,7 @@ func keySets(n node) []keySet {
 	for i := range sets {
 		sets[i] = sets[i].simplified()
 	}
-	sets = slices.DeleteFunc(sets, func(s keySet) bool { return len(s) == 0 })
+	sets = slices.DeleteFunc(sets, func(s keySet) bool { return len(s) == 0 || s.operands() > maxKeyOperands })
 	slices.SortStableFunc(sets, func(a, b keySet) int { return cmp.Compare(a.cost(), b.cost()) })
 	return sets[:min(len(sets), maxKeySets)]
 }
@@ -121,8 +124,31 @@ func (s keySet) simplified() keySet {
 	return kept
 }
 
+// operands counts the operands of a simplified set.
+func (s keySet) operands() int {
+	n := 0
+	for i := range s {
+		if i == 0 || s[i].of != s[i-1].of {
+			n++
+		}
+	}
+	return n
+}
+
 func (k key) implies(other key) bool {
 	return k == other || k.of == other.of && k.part == beginning && other.part != ending && strings.HasPrefix(other.text, k.text)
+}
+
+// fits reports whether a value is, begins or ends as k says.
+func (k key) fits(value string) bool {
+	switch k.part {
+	case beginning:
+		return strings.HasPrefix(value, k.text)
+	case ending:
+		return strings.HasSuffix(value, k.text)
+	case wholeValue:
+	}
+	return value == k.text
 }
 
 // cost guesses how often an event has one of the keys. It breaks ties only: what

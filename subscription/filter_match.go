@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription/wildcard"
 )
 
 // A node is one compiled condition. Nodes never change, so any number of events
@@ -40,10 +41,15 @@ type comparison struct {
 	// is, and tail is how it ends. They are compared before anything else is done.
 	literal, tail string
 	whole         bool
-	// rest decides where these did not; nil when they say all.
-	rest func(value string) bool
-	// segments says that the value is to be compared as cleanPath makes it.
+	// rest decides about what is between the two, which has inner in it; nil when they
+	// say all.
+	rest  *wildcard.Pattern
+	inner string
+	// segments says that the value is to be compared as cleanPath makes it, least how
+	// many bytes it has then at the least, and relative that it does not begin with a /.
 	segments bool
+	least    int
+	relative bool
 }
 
 func compileExact(value string) ([]comparison, error) {
@@ -58,22 +64,26 @@ func compileSuffix(value string) ([]comparison, error) {
 	return []comparison{{tail: value}}, nil
 }
 
-func (c *comparison) accepts(value string) bool {
+// ends compares how value begins and ends, and returns what is between the two.
+func (c *comparison) ends(value string) (middle string, ok bool) {
 	if c.whole {
-		return value == c.literal
+		return "", value == c.literal
 	}
-	return len(value) >= len(c.literal)+len(c.tail) && strings.HasPrefix(value, c.literal) && strings.HasSuffix(value, c.tail) &&
-		(c.rest == nil || c.rest(value))
+	if len(value) < max(c.least, len(c.literal)+len(c.tail)) || c.relative && strings.HasPrefix(value, "/") ||
+		!strings.HasPrefix(value, c.literal) || !strings.HasSuffix(value, c.tail) {
+		return "", false
+	}
+	return value[len(c.literal) : len(value)-len(c.tail)], true
 }
 
 func (n *entryNode) match(v *values) bool {
 	have, ok := v.get(n.of)
-	return ok && n.accepts(have)
+	return v.spend(lookupSteps) && ok && v.accepts(&n.comparison, have)
 }
 
 func (n *inNode) match(v *values) bool {
 	have, ok := v.get(n.of)
-	if ok {
+	if v.spend(lookupSteps+comparedSteps(len(have))) && ok {
 		_, ok = n.want[have]
 	}
 	return ok
@@ -195,8 +205,13 @@ func (f Filter) compile(intern func(name string) (*operand, error)) (node, error
 // values are what operands have in one event, each looked up once, when first
 // asked for. It is reused: see reset.
 type values struct {
+	meter
+
 	event *stream.Event
+	quick int    // steps of an evaluation that nothing else waits for
 	json  string // the data, when state says that it is JSON
+	found int    // values that were looked up in it
+	root  document
 	state presence
 	cells []cell // by slot
 	used  []int  // the slots to clear
@@ -217,7 +232,7 @@ const (
 
 // start prepares v for an event and operands with slots below n.
 func (v *values) start(e *stream.Event, n int) {
-	v.event = e
+	v.event, v.quick = e, quickOf(e)
 	if len(v.cells) < n {
 		v.cells = make([]cell, n+n/4)
 	}
@@ -228,7 +243,8 @@ func (v *values) reset() {
 	for _, slot := range v.used {
 		v.cells[slot] = cell{}
 	}
-	v.event, v.json, v.state, v.used = nil, "", unknown, v.used[:0]
+	v.event, v.json, v.state, v.used, v.meter = nil, "", unknown, v.used[:0], meter{}
+	v.found, v.root = 0, document{}
 }
 
 func (v *values) get(of *operand) (string, bool) {
@@ -263,12 +279,18 @@ func (v *values) data(path string) (string, bool) {
 			// The string shares the event's bytes, which never change, and
 			// values do not outlive the event.
 			v.json = unsafe.String(unsafe.SliceData(v.event.Data), len(v.event.Data))
+			v.root = document{raw: v.json}
 		}
 	}
 	if v.state == missing {
 		return "", false
 	}
-	result := gjson.Get(v.json, path)
+	var result gjson.Result
+	if v.found++; v.found <= directLookups {
+		result = gjson.Get(v.json, path)
+	} else if at := v.root.find(pathKeys(path)); at != nil {
+		result = gjson.Parse(at.raw)
+	}
 	switch result.Type {
 	case gjson.String:
 		return result.Str, true

@@ -16,7 +16,10 @@ func compileSQL(expression string) (node, error) {
 	return &sqlNode{program: program}, nil
 }
 
-func (n *sqlNode) match(v *values) bool { return n.program.Match(v.event) }
+func (n *sqlNode) match(v *values) bool {
+	matched, steps := n.program.MatchWithin(v.event, v.left)
+	return v.spend(steps) && matched
+}
 
 // index finds out what the expression can be indexed by.
 func (n *sqlNode) index(intern func(name string) (*operand, error)) error {

@@ -36,6 +36,7 @@ func matches(tb testing.TB, f Filter, e *stream.Event) bool {
 	}
 	var v values
 	v.start(e, table.slots)
+	v.begin(1 << 40)
 	return compiled.match(&v)
 }
 
@@ -305,8 +306,11 @@ func TestValuesAreLookedUpOnce(t *testing.T) {
 	byDomain, _ := table.domains.get("git")
 	var v values
 	v.start(pushEvent(), table.slots)
-	if found := byDomain.match(&v, byType.match(&v, nil)); len(found) != 200 {
-		t.Errorf("got %d matches, want 200", len(found))
+	var found Matches
+	byType.match(&v, &found)
+	byDomain.match(&v, &found)
+	if len(found.Wanted) != 200 {
+		t.Errorf("got %d matches, want 200", len(found.Wanted))
 	}
 	if len(v.used) != 5 || table.slots != 5 {
 		t.Errorf("got %d lookups for %d operands, want 5", len(v.used), table.slots)
@@ -482,6 +486,10 @@ func FuzzDataPath(f *testing.F) {
 		var v values
 		v.start(e, 0)
 		got, ok := v.data(parsed)
+		v.found = directLookups // from now on by way of a document
+		if again, okAgain := v.data(parsed); again != got || okAgain != ok {
+			t.Fatalf("%q (%q) in %q: got %q, %t, and of a document %q, %t", path, parsed, data, got, ok, again, okAgain)
+		}
 		if want, wantOK := naiveData(path, e); got != want || ok != wantOK {
 			t.Fatalf("%q (%q) in %q: got %q, %t, want %q, %t", path, parsed, data, got, ok, want, wantOK)
 		}

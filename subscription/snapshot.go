@@ -55,3 +55,14 @@ func (s *Snapshot) Broken() []Broken {
 func (s *Snapshot) Match(domain string, e *stream.Event, dst []*Subscription) []*Subscription {
 	return s.table.Match(domain, e, dst)
 }
+
+// JudgeQuick sets m to the subscriptions that an event of a domain is for, as far as that
+// can be said quickly: see Table.
+func (s *Snapshot) JudgeQuick(domain string, e *stream.Event, m *Matches) {
+	s.table.JudgeQuick(domain, e, m)
+}
+
+// JudgeSlow appends to m what becomes of the subscriptions that JudgeQuick has left open.
+func (s *Snapshot) JudgeSlow(e *stream.Event, slow []*Subscription, m *Matches) {
+	s.table.JudgeSlow(e, slow, m)
+}

@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -171,27 +172,136 @@ func (t *Table) Get(id string) (*Subscription, bool) {
 // Len is the number of subscriptions, whatever their state.
 func (t *Table) Len() int { return t.entries.size }
 
+// Matches are the subscriptions that an event is for.
+type Matches struct {
+	// Wanted want it: active and paused ones whose filters match.
+	Wanted []*Subscription
+	// Slow are those that JudgeQuick has not decided about.
+	Slow []*Subscription
+	// Undecided are those whose filters need more steps for this event than one event
+	// may take. Whether they want it is not known.
+	Undecided []*Subscription
+}
+
 // Match appends to dst the active and paused subscriptions that want an event of
-// a domain: each once, in the order of their ids.
+// a domain: each once, in the order of their ids. Those that are undecided are left out:
+// see Judge.
 func (t *Table) Match(domain string, e *stream.Event, dst []*Subscription) []*Subscription {
+	m := Matches{Wanted: dst}
+	t.judge(domain, e, &m)
+	t.JudgeSlow(e, m.Slow, &m)
+	m.Wanted = once(m.Wanted, len(dst))
+	return m.Wanted
+}
+
+// Judge sets m to the subscriptions that an event of a domain is for: each once, in the
+// order of their ids. What it says of a subscription does not depend on others.
+func (t *Table) Judge(domain string, e *stream.Event, m *Matches) {
+	t.JudgeQuick(domain, e, m)
+	t.JudgeSlow(e, m.Slow, m)
+	m.Wanted, m.Undecided, m.Slow = once(m.Wanted, 0), once(m.Undecided, 0), m.Slow[:0]
+}
+
+// JudgeQuick is Judge without what takes long: it sets m.Wanted to the subscriptions
+// that want the event for all that can be said quickly, and m.Slow to those about
+// which JudgeSlow has to decide.
+func (t *Table) JudgeQuick(domain string, e *stream.Event, m *Matches) {
+	m.Wanted, m.Slow, m.Undecided = m.Wanted[:0], m.Slow[:0], m.Undecided[:0]
+	t.judge(domain, e, m)
+}
+
+// judge appends to m what can be said quickly.
+func (t *Table) judge(domain string, e *stream.Event, m *Matches) {
 	byType, _ := t.types.get(e.Type)
 	byDomain, _ := t.domains.get(domain)
 	if byType == nil && byDomain == nil {
-		return dst
+		return
 	}
 	v := t.scratch.Get().(*values) // nothing else is put there
 	v.start(e, t.slots)
-	from := len(dst)
-	dst = byType.match(v, dst)
-	dst = byDomain.match(v, dst)
+	fromWanted, fromSlow := len(m.Wanted), len(m.Slow)
+	byType.match(v, m)
+	byDomain.match(v, m)
 	v.reset()
 	t.scratch.Put(v)
+	m.Wanted = once(m.Wanted, fromWanted)
+	m.Slow = once(m.Slow, fromSlow)
+}
 
-	found := dst[from:]
+// JudgeSlow appends to m.Wanted and m.Undecided what becomes of slow, which JudgeQuick has
+// found for the event.
+func (t *Table) JudgeSlow(e *stream.Event, slow []*Subscription, m *Matches) {
+	if len(slow) == 0 {
+		return
+	}
+	v := t.scratch.Get().(*values) // nothing else is put there
+	v.start(e, t.slots)
+	for i, sub := range slow {
+		if i > 0 {
+			runtime.Gosched() // others have less to do
+		}
+		found, ok := t.entries.get(sub.ID)
+		if !ok {
+			continue // of another table
+		}
+		switch found.evaluate(v, budgetOf(e)) {
+		case wanted:
+			m.Wanted = append(m.Wanted, sub)
+		case undecided:
+			m.Undecided = append(m.Undecided, sub)
+		case unwanted:
+		}
+	}
+	v.reset()
+	t.scratch.Put(v)
+}
+
+// once sorts what is behind from and leaves one of each: a subscription may be there by
+// type and by domain, and by several operands.
+func once(subs []*Subscription, from int) []*Subscription {
+	found := subs[from:]
 	compare := func(a, b *Subscription) int { return strings.Compare(a.ID, b.ID) }
 	if !slices.IsSortedFunc(found, compare) {
 		slices.SortFunc(found, compare)
 	}
-	// A subscription may be there by type and by domain, and by several operands.
-	return dst[:from+len(slices.Compact(found))]
+	return subs[:from+len(slices.Compact(found))]
+}
+
+// A result is what became of an evaluation.
+type result uint8
+
+const (
+	unwanted result = iota
+	wanted
+	undecided // it would have taken more steps than were granted
+)
+
+// evaluate decides whether e wants the event of v, in a bounded number of steps.
+func (e *entry) evaluate(v *values, steps int) result {
+	if e.filter == nil {
+		return wanted
+	}
+	v.begin(steps)
+	matched := e.filter.match(v)
+	switch {
+	case v.over && e.excluded(v):
+		return unwanted
+	case v.over:
+		return undecided
+	case matched:
+		return wanted
+	}
+	return unwanted
+}
+
+// excluded reports whether the event of v has none of the keys of a set, of which every
+// event that is wanted has one. An index by that set does not find e, and which one it
+// uses depends on other subscriptions; so the keys decide before the budget does.
+func (e *entry) excluded(v *values) bool {
+	return slices.ContainsFunc(e.keySets, func(set keySet) bool {
+		return !slices.ContainsFunc(set, func(k key) bool {
+			have, ok := v.get(k.of)
+			return ok && k.fits(have)
+		})
+	})
 }

@@ -170,9 +170,9 @@ func (x *keyIndex) change(ed *edit, k key, change func(*entryList) *entryList) {
 }
 
 // match finds what an event may match by its value.
-func (x *keyIndex) match(have string, v *values, dst []*Subscription) []*Subscription {
+func (x *keyIndex) match(have string, v *values, m *Matches) {
 	if list, ok := x.values.get(have); ok {
-		dst = list.match(v, dst)
+		list.match(v, m)
 	}
 	for long := x.beginnings.long; long != 0; long &= long - 1 {
 		n := bits.TrailingZeros64(long) + 1
@@ -180,7 +180,7 @@ func (x *keyIndex) match(have string, v *values, dst []*Subscription) []*Subscri
 			break
 		}
 		if list, ok := x.beginnings.lists.get(have[:n]); ok {
-			dst = list.match(v, dst)
+			list.match(v, m)
 		}
 	}
 	for long := x.endings.long; long != 0; long &= long - 1 {
@@ -189,10 +189,9 @@ func (x *keyIndex) match(have string, v *values, dst []*Subscription) []*Subscri
 			break
 		}
 		if list, ok := x.endings.lists.get(have[len(have)-n:]); ok {
-			dst = list.match(v, dst)
+			list.match(v, m)
 		}
 	}
-	return dst
 }
 
 func (l *entryList) with(ed *edit, e *entry) *entryList {
@@ -221,24 +220,26 @@ func (l *entryList) find(id string) (int, bool) {
 	return slices.BinarySearchFunc(l.entries, id, func(e *entry, id string) int { return strings.Compare(e.sub.ID, id) })
 }
 
-func (ix *typeIndex) match(v *values, dst []*Subscription) []*Subscription {
+func (ix *typeIndex) match(v *values, m *Matches) {
 	if ix == nil {
-		return dst
+		return
 	}
-	dst = ix.always.match(v, dst)
+	ix.always.match(v, m)
 	for _, x := range ix.keyed {
 		if have, ok := v.get(x.operand); ok {
-			dst = x.match(have, v, dst)
+			x.match(have, v, m)
 		}
 	}
-	return dst
 }
 
-func (l *entryList) match(v *values, dst []*Subscription) []*Subscription {
+func (l *entryList) match(v *values, m *Matches) {
 	for _, e := range l.entries {
-		if e.filter == nil || e.filter.match(v) {
-			dst = append(dst, e.sub)
+		switch e.evaluate(v, v.quick) {
+		case wanted:
+			m.Wanted = append(m.Wanted, e.sub)
+		case undecided:
+			m.Slow = append(m.Slow, e.sub)
+		case unwanted:
 		}
 	}
-	return dst
 }

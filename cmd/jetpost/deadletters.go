@@ -28,7 +28,8 @@ type deadlettersCmd struct {
 func (c *deadlettersCmd) Help() string {
 	return `A delivery that is given up is kept with its event and the reason: its attempts were
 used up (exhausted), the receiver is gone (gone) or has refused it for good (rejected), it
-was too old (expired), the queue was full (overflow), or nobody could read it (unreadable).
+was too old (expired), the queue was full (overflow), it is not readable (unreadable), or the filters took too many
+steps to decide whether it is wanted (match_budget).
 
   jetpost deadletters                          the last ones of all subscriptions
   jetpost deadletters ci                       of one
@@ -39,7 +40,7 @@ was too old (expired), the queue was full (overflow), or nobody could read it (u
 
 // letterFlags select dead letters.
 type letterFlags struct {
-	Reason []string `env:"-" placeholder:"REASON" enum:"exhausted,rejected,gone,expired,overflow,unreadable" help:"Only those given up for this reason. Can be repeated: for one of them."`
+	Reason []string `env:"-" placeholder:"REASON" enum:"exhausted,rejected,gone,expired,overflow,unreadable,match_budget" help:"Only those given up for this reason. Can be repeated: for one of them."`
 	Type   []string `env:"-" complete:"type" placeholder:"TYPE" help:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated."`
 	Since  string   `env:"-" placeholder:"WHEN" help:"Only those given up at this time or later: 2h, for two hours ago, or 2026-01-31T12:00:00Z."`
 	Until  string   `env:"-" placeholder:"WHEN" help:"Only those given up before this time."`

@@ -255,7 +255,7 @@ func (o *oracle) checkDelivery(f *findings, s *oSub, e *oEvent, d string, record
 		f.letters[string(letter.Reason)]++
 		explained := false
 		switch letter.Reason {
-		case delivery.ReasonExpired, delivery.ReasonOverflow, delivery.ReasonUnreadable:
+		case delivery.ReasonExpired, delivery.ReasonOverflow, delivery.ReasonUnreadable, delivery.ReasonMatchBudget:
 		case delivery.ReasonExhausted:
 			explained = (doomed || exhausted) && letter.Attempts >= len(s.schedule)
 		case delivery.ReasonRejected:

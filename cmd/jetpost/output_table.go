@@ -59,7 +59,7 @@ func (s style) tinted(word string) string {
 		colour = green
 	case "paused", "retry", "draining", "half_open", "running", "changed", "pending", "expired", "cancelled":
 		colour = yellow
-	case "disabled", "open", "exhausted", "rejected", "gone", "overflow", "unreadable", "failed", "denied", "deleted", "revoked":
+	case "disabled", "open", "exhausted", "rejected", "gone", "overflow", "unreadable", "match_budget", "failed", "denied", "deleted", "revoked":
 		colour = red
 	}
 	return s.paint(word, colour)

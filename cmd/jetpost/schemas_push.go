@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -31,6 +32,7 @@ type schemasPushCmd struct {
 	Dir    string `arg:"" type:"existingdir" help:"A domain's folder, or a folder of such folders."`
 	DryRun bool   `env:"-" help:"Show what would change, and change nothing. Exits with 1 if it is not compatible."`
 	Force  bool   `env:"-" help:"Push even what would refuse events that were accepted."`
+	Stored int    `env:"-" name:"stored-events" default:"1000" help:"How many of the last stored events a new version is held against, up to 10000. 0: none."`
 }
 
 // Help is the long text of --help.
@@ -40,8 +42,9 @@ each event; docs/schemas.md says more. All are checked before the first one is p
 and by the server. When it is done every producer accepts the events and every router
 delivers them: nothing has to be restarted.
 
-A new version has to accept what the old one did. Where it does not, or where that cannot
-be decided, the file and the place are named, and nothing is changed.
+A new version has to accept what the old one did: it is held against that by rules, against
+its examples, and against the last stored events. Where it does not, the file and the place
+are named, or the event and its field, and nothing is changed.
 
   jetpost schemas push ./schemas --dry-run
   jetpost schemas push ./schemas/orders`
@@ -53,6 +56,8 @@ type pushResult struct {
 	Change       string     `json:"change"`
 	DryRun       bool       `json:"dry_run,omitempty"`
 	Compatible   bool       `json:"compatible"`
+	Checked      int        `json:"stored_events_checked"`
+	Refused      int        `json:"stored_events_refused"`
 	Incompatible []apiField `json:"incompatible,omitempty"`
 	Warnings     []apiField `json:"warnings,omitempty"`
 	Added        []string   `json:"added,omitempty"`
@@ -115,6 +120,7 @@ func (c *schemasPushCmd) put(ctx context.Context, api *client, domains []schemas
 	if c.Force {
 		query.Set("force", "true")
 	}
+	query.Set("stored_events", strconv.Itoa(c.Stored))
 	results := []pushResult{}
 	for _, d := range domains {
 		var body bytes.Buffer
@@ -150,6 +156,11 @@ func (r pushResult) print(w io.Writer) {
 	}
 	for _, i := range r.Incompatible {
 		_, _ = fmt.Fprintf(w, "  incompatible: %s %s\n", shown(i.Field, shownField), shown(i.Message, shownLine))
+	}
+	if r.Refused > 0 {
+		_, _ = fmt.Fprintf(w, "  incompatible: %d of the last %d stored events would be refused\n", r.Refused, r.Checked)
+	} else if r.Checked > 0 {
+		_, _ = fmt.Fprintf(w, "  checked against the last %d stored events\n", r.Checked)
 	}
 	for _, i := range r.Warnings {
 		_, _ = fmt.Fprintf(w, "  note: %s %s\n", shown(i.Field, shownField), shown(i.Message, shownLine))

@@ -62,6 +62,7 @@ type waitingState struct {
 	OldestAge      subscription.Duration `json:"oldest_age"`
 	Retries        uint64                `json:"retries"`
 	NextRetryAt    time.Time             `json:"next_retry_at"`
+	OverBudgetAt   time.Time             `json:"filters_over_budget_at"`
 	NoQueue        bool                  `json:"no_queue"`
 }
 
@@ -84,6 +85,9 @@ func printBacklogs(e *env, all []waitingState, one bool) error {
 		}
 		if b.NoQueue {
 			state += ", no queue"
+		}
+		if !b.OverBudgetAt.IsZero() {
+			state += ", filters over budget at " + clock(b.OverBudgetAt)
 		}
 		row := []string{b.SubscriptionID, state, b.Breaker, strconv.FormatUint(b.Waiting, 10), oldest, strconv.FormatUint(b.InFlight, 10), strconv.FormatUint(b.Retries, 10), next}
 		t.row(row[:len(header)]...)

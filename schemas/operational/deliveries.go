@@ -125,19 +125,29 @@ func Closed(sub *subscription.Subscription, was, r *breaker.Record, by Actor) Ev
 	}{aboutOf(sub), hostOf(sub), r.Reason, by, was.DownSince.UTC()})
 }
 
-// An Overflow are deliveries that have found the queue of their subscription full.
+// An Overflow are deliveries that have found the queue of their subscription full, or
+// whose subscription has filters that take too many steps for their events.
 type Overflow struct {
 	Count        int
 	Since, Until time.Time          // of the first and the last
 	First, Last  *delivery.Delivery // of them
 }
 
-// Overflowed is the event of an Overflow.
+// Overflowed is the event of an Overflow of the first kind.
 func Overflowed(sub *subscription.Subscription, o Overflow) Event {
+	return notQueued(queueOverflow, sub, o)
+}
+
+// OverBudget is the event of an Overflow of the second kind.
+func OverBudget(sub *subscription.Subscription, o Overflow) Event {
+	return notQueued(filtersOverBudget, sub, o)
+}
+
+func notQueued(kind string, sub *subscription.Subscription, o Overflow) Event {
 	if Observes(sub) {
 		return Event{}
 	}
-	return newEvent(queueOverflow, o.First.Origin+"/"+strconv.FormatInt(o.Since.UnixNano(), 10), sub.ID, struct {
+	return newEvent(kind, o.First.Origin+"/"+strconv.FormatInt(o.Since.UnixNano(), 10), sub.ID, struct {
 		about
 
 		Count      int       `json:"count"`

@@ -56,6 +56,7 @@ const (
 	breakerOpened        = "breaker.opened"
 	breakerClosed        = "breaker.closed"
 	queueOverflow        = "queue.overflow"
+	filtersOverBudget    = "filters.over_budget"
 	backlogLagging       = "backlog.lagging"
 	consumerReset        = "consumer.reset"
 )

@@ -66,11 +66,15 @@ func everything(sub *subscription.Subscription, d *delivery.Delivery) []Event {
 		GivenUp(sub, d, delivery.ReasonExpired, 0, nil),
 		Opened(sub, &opened), Opened(sub, &silentlyOpened), Closed(sub, &opened, &closed, Itself),
 		Overflowed(sub, Overflow{Count: 2, Since: now, Until: next, First: d, Last: d}),
+		OverBudget(sub, Overflow{Count: 1, Since: now, Until: now, First: d, Last: d}),
 		Lagging(sub, Backlog{Episode: "3@2026-03-01T12:00:00Z", Waiting: 7, Oldest: now, Age: time.Hour, Limit: time.Minute, Breaker: subscription.BreakerOff}),
 		ResetQueue(sub, ConsumerReset{Stream: "DELIVERIES_ci", Consumer: "sender", Stood: 200, Last: 100, From: 1, Created: now}),
 	}
 	for _, reason := range delivery.Reasons() {
-		if reason != delivery.ReasonOverflow && reason != delivery.ReasonUnreadable { // see Overflowed; those have no subscription
+		switch reason {
+		case delivery.ReasonOverflow, delivery.ReasonMatchBudget: // see Overflowed and OverBudget
+		case delivery.ReasonUnreadable: // those have no subscription
+		case delivery.ReasonExhausted, delivery.ReasonRejected, delivery.ReasonGone, delivery.ReasonExpired:
 			events = append(events, GivenUp(sub, d, reason, 10, &delivery.Attempt{Status: 500, Error: "no"}))
 		}
 	}

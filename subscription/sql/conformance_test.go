@@ -61,7 +61,7 @@ func TestConformance(t *testing.T) {
 				}
 				continue
 			}
-			v, f := p.root.eval(e)
+			v, f := p.root.eval(&run{event: e, left: 1 << 30})
 			want := map[string]failure{"math": mathFailure, "cast": castFailure, "missingAttribute": missingAttribute, "functionEvaluation": functionFailure}[tt.Error]
 			if f != want {
 				t.Errorf("%s: %s: failure %d, want %q", name, tt.Expression, f, tt.Error)

@@ -15,12 +15,30 @@ const (
 	castFailure
 	missingAttribute
 	functionFailure
+	tooCostly // more steps than were granted: there is no result
 )
+
+// A run is the evaluation of an expression for an event, with the steps that are left to
+// it. A step is about a byte that is looked at or written.
+type run struct {
+	event *stream.Event
+	left  int
+}
+
+func (r *run) spend(steps int) failure {
+	if r.left -= steps; r.left < 0 {
+		return tooCostly
+	}
+	return 0
+}
+
+// nodeSteps is what every part of an expression takes beside the texts.
+const nodeSteps = 8
 
 // An expr is a compiled expression. With a failure its value is the one that the
 // specification gives: the zero value of its type, mostly.
 type expr interface {
-	eval(e *stream.Event) (value, failure)
+	eval(e *run) (value, failure)
 }
 
 type (
@@ -52,27 +70,27 @@ type (
 	}
 )
 
-func (l literal) eval(*stream.Event) (value, failure) { return l.value, 0 }
+func (l literal) eval(*run) (value, failure) { return l.value, 0 }
 
-func (a attribute) eval(e *stream.Event) (value, failure) {
-	text, ok := e.Attribute(a.name)
+func (a attribute) eval(e *run) (value, failure) {
+	text, ok := e.event.Attribute(a.name)
 	if !ok {
 		return truth(false), missingAttribute
 	}
-	return str(text), 0
+	return str(text), e.spend(nodeSteps)
 }
 
-func (x exists) eval(e *stream.Event) (value, failure) {
-	_, ok := e.Attribute(x.name)
-	return truth(ok), 0
+func (x exists) eval(e *run) (value, failure) {
+	_, ok := e.event.Attribute(x.name)
+	return truth(ok), e.spend(nodeSteps)
 }
 
-func (n not) eval(e *stream.Event) (value, failure) {
+func (n not) eval(e *run) (value, failure) {
 	v, f := evalAs(n.of, e, boolean)
 	return truth(f == 0 && !v.truth), f
 }
 
-func (n negate) eval(e *stream.Event) (value, failure) {
+func (n negate) eval(e *run) (value, failure) {
 	v, f := evalAs(n.of, e, integer)
 	if f != 0 {
 		return number(0), f
@@ -80,35 +98,49 @@ func (n negate) eval(e *stream.Event) (value, failure) {
 	return inRange(-int64(v.number))
 }
 
-func evalAs(x expr, e *stream.Event, k kind) (value, failure) {
-	v, f := x.eval(e)
-	if f != 0 {
-		return v, f
+// bytesAtOnce is how many bytes of equal texts a step compares.
+const bytesAtOnce = 16
+
+// cast is as, with the steps that it takes: what a text says is looked at as a whole.
+func (v value) cast(k kind, e *run) (value, failure) {
+	if v.kind == k || k == anything {
+		return v, 0
+	}
+	if f := e.spend(nodeSteps + len(v.text)); f != 0 {
+		return k.zero(), f
 	}
 	return v.as(k)
 }
 
+func evalAs(x expr, e *run, k kind) (value, failure) {
+	v, f := x.eval(e)
+	if f != 0 {
+		return v, f
+	}
+	return v.cast(k, e)
+}
+
 // both evaluates both operands before it casts them, so that an attribute that is
 // missing is the failure that counts.
-func (b binary) both(e *stream.Event) (left, right value, f failure) {
+func (b binary) both(e *run) (left, right value, f failure) {
 	if left, f = b.left.eval(e); f == 0 {
 		right, f = b.right.eval(e)
 	}
 	return left, right, f
 }
 
-func (b binary) integers(e *stream.Event) (left, right int64, f failure) {
+func (b binary) integers(e *run) (left, right int64, f failure) {
 	l, r, f := b.both(e)
 	if f == 0 {
-		l, f = l.as(integer)
+		l, f = l.cast(integer, e)
 	}
 	if f == 0 {
-		r, f = r.as(integer)
+		r, f = r.cast(integer, e)
 	}
 	return int64(l.number), int64(r.number), f
 }
 
-func (l logic) eval(e *stream.Event) (value, failure) {
+func (l logic) eval(e *run) (value, failure) {
 	left, f := evalAs(l.left, e, boolean)
 	switch {
 	case f != 0:
@@ -126,15 +158,18 @@ func (l logic) eval(e *stream.Event) (value, failure) {
 	return right, 0 // the left one has not decided
 }
 
-func (q equal) eval(e *stream.Event) (value, failure) {
+func (q equal) eval(e *run) (value, failure) {
 	left, right, f := q.both(e)
 	if f == 0 {
-		left, f = left.as(right.kind)
+		left, f = left.cast(right.kind, e)
+	}
+	if f == 0 {
+		f = e.spend(nodeSteps + min(len(left.text), len(right.text))/bytesAtOnce)
 	}
 	return truth(f == 0 && (left == right) != q.inverse), f
 }
 
-func (o order) eval(e *stream.Event) (value, failure) {
+func (o order) eval(e *run) (value, failure) {
 	left, right, f := o.integers(e)
 	var is bool
 	switch o.op {
@@ -150,7 +185,7 @@ func (o order) eval(e *stream.Event) (value, failure) {
 	return truth(f == 0 && is), f
 }
 
-func (a arithmetic) eval(e *stream.Event) (value, failure) {
+func (a arithmetic) eval(e *run) (value, failure) {
 	left, right, f := a.integers(e)
 	if f != 0 {
 		return number(0), f
@@ -178,13 +213,16 @@ func inRange(n int64) (value, failure) {
 	return number(int32(n)), 0
 }
 
-func (i in) eval(e *stream.Event) (value, failure) {
+func (i in) eval(e *run) (value, failure) {
 	have, f := i.of.eval(e)
 	if f != 0 {
 		return truth(false), f
 	}
 	for _, each := range i.set {
 		want, f := evalAs(each, e, have.kind)
+		if f == 0 {
+			f = e.spend(nodeSteps + min(len(have.text), len(want.text))/bytesAtOnce)
+		}
 		if f != 0 {
 			return truth(false), f
 		}

@@ -6,10 +6,13 @@ import (
 	"github.com/jetpost/jetpost/stream"
 )
 
+// explainSteps is what finding out why may take.
+const explainSteps = 1 << 20
+
 // Failure says why an expression has no value for an event; empty when it has one.
 // An expression that has none does not match.
 func (p *Program) Failure(e *stream.Event) string {
-	switch v, f := p.root.eval(e); {
+	switch v, f := p.root.eval(&run{event: e, left: explainSteps}); {
 	case f == mathFailure:
 		return "a number is out of range, or is divided by zero"
 	case f == castFailure:
@@ -18,6 +21,8 @@ func (p *Program) Failure(e *stream.Event) string {
 		return "it needs an attribute that the event does not have"
 	case f == functionFailure:
 		return "a function cannot be applied to its arguments"
+	case f == tooCostly:
+		return "it takes more steps than an event may take"
 	case v.kind != boolean:
 		return "its value is not a Boolean"
 	}

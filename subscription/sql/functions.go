@@ -4,8 +4,6 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/jetpost/jetpost/stream"
 )
 
 // A function is one of those that every engine has to have.
@@ -35,7 +33,7 @@ func (f function) takes(n int) bool {
 	return n == len(f.args) || f.variadic != nil && n >= len(f.args)-1
 }
 
-func (c call) eval(e *stream.Event) (value, failure) {
+func (c call) eval(e *run) (value, failure) {
 	var v value
 	var f failure
 	if c.function.variadic != nil {
@@ -45,6 +43,9 @@ func (c call) eval(e *stream.Event) (value, failure) {
 				return c.function.returns.zero(), f
 			}
 		}
+		if f = e.spend(textSteps(args)); f != 0 {
+			return c.function.returns.zero(), f
+		}
 		v, f = c.function.variadic(args)
 	} else {
 		var args arguments
@@ -53,16 +54,32 @@ func (c call) eval(e *stream.Event) (value, failure) {
 				return c.function.returns.zero(), f
 			}
 		}
+		if f = e.spend(textSteps(args[:])); f != 0 {
+			return c.function.returns.zero(), f
+		}
 		v, f = c.function.run(args)
 	}
 	if len(v.text) > maxText {
 		return c.function.returns.zero(), functionFailure
 	}
+	if f == 0 {
+		f = e.spend(len(v.text))
+	}
 	return v, f
 }
 
+// textSteps is what a function takes: it reads each text and writes at most about all of
+// them, characters of several bytes slower than others.
+func textSteps(args []value) int {
+	steps := nodeSteps
+	for i := range args {
+		steps += 4 * len(args[i].text)
+	}
+	return steps
+}
+
 // arg evaluates an argument.
-func (c call) arg(i int, e *stream.Event) (value, failure) {
+func (c call) arg(i int, e *run) (value, failure) {
 	return evalAs(c.args[i], e, c.function.args[min(i, len(c.function.args)-1)])
 }
 

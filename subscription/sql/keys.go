@@ -45,7 +45,7 @@ func keySets(x expr) [][]Key {
 		return keysOf(a, values...)
 	case like:
 		if a, ok := x.of.(attribute); ok && x.pattern.literal != "" {
-			return [][]Key{{{a.name, x.pattern.literal, len(x.pattern.steps) > 0}}}
+			return [][]Key{{{a.name, x.pattern.literal, x.pattern.rest != nil}}}
 		}
 	case logic:
 		left, right := keySets(x.left), keySets(x.right)

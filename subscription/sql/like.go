@@ -4,7 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/subscription/wildcard"
 )
 
 type like struct {
@@ -12,84 +12,54 @@ type like struct {
 	pattern pattern
 }
 
-// maxLikeWork is the product of the lengths of text and pattern from which on LIKE
-// fails.
-const maxLikeWork = 4 << 20
-
-func (l like) eval(e *stream.Event) (value, failure) {
+func (l like) eval(e *run) (value, failure) {
 	v, f := evalAs(l.of, e, text)
-	switch {
-	case f != 0:
+	if f != 0 {
 		return truth(false), f
-	case len(v.text)*len(l.pattern.steps) > maxLikeWork:
-		return truth(false), functionFailure
 	}
-	return truth(strings.HasPrefix(v.text, l.pattern.literal) && l.pattern.match(v.text[len(l.pattern.literal):])), 0
+	rest, ok := strings.CutPrefix(v.text, l.pattern.literal)
+	if !ok || l.pattern.rest == nil {
+		return truth(ok && rest == ""), e.spend(nodeSteps)
+	}
+	matched, steps := l.pattern.rest.Match(rest, e.left)
+	return truth(matched), e.spend(nodeSteps + steps)
 }
 
 // A pattern is that of LIKE: % is any run of characters, _ one character, and a
 // backslash before either takes the meaning away.
 type pattern struct {
-	literal string // what stands before the first wildcard
-	steps   []step // the rest
-}
-
-// A step is a character, or with wild % or _.
-type step struct {
-	character rune
-	wild      bool
+	literal string            // what stands before the first wildcard
+	rest    *wildcard.Pattern // for what follows; nil where nothing does
 }
 
 func newPattern(s string) pattern {
-	var steps []step
+	var tokens []wildcard.Token
 	for i := 0; i < len(s); {
 		if s[i] == '\\' && i+1 < len(s) && (s[i+1] == '%' || s[i+1] == '_') {
-			steps = append(steps, step{character: rune(s[i+1])})
+			tokens = append(tokens, wildcard.Token{Kind: wildcard.Literal, Rune: rune(s[i+1])})
 			i += 2
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
 		i += size
-		steps = append(steps, step{r, r == '%' || r == '_'})
+		switch r {
+		case '%':
+			tokens = append(tokens, wildcard.Token{Kind: wildcard.Run})
+		case '_':
+			tokens = append(tokens, wildcard.Token{Kind: wildcard.Any})
+		default:
+			tokens = append(tokens, wildcard.Token{Kind: wildcard.Literal, Rune: r})
+		}
 	}
 	var p pattern
 	var b strings.Builder
-	for len(steps) > 0 && !steps[0].wild {
-		b.WriteRune(steps[0].character)
-		steps = steps[1:]
+	for len(tokens) > 0 && tokens[0].Kind == wildcard.Literal {
+		b.WriteRune(tokens[0].Rune)
+		tokens = tokens[1:]
 	}
-	p.literal, p.steps = b.String(), steps
+	p.literal = b.String()
+	if len(tokens) > 0 {
+		p.rest, _ = wildcard.Compile(tokens)
+	}
 	return p
-}
-
-// match takes time in proportion to the product of the lengths: when something does
-// not fit, only the last % is made longer.
-func (p pattern) match(s string) bool {
-	step, star, from := 0, -1, 0
-	for at := 0; at < len(s); {
-		r, size := utf8.DecodeRuneInString(s[at:])
-		if step < len(p.steps) {
-			now := p.steps[step]
-			if now.wild && now.character == '%' {
-				star, from = step, at
-				step++
-				continue
-			}
-			if now.wild || now.character == r {
-				step++
-				at += size
-				continue
-			}
-		}
-		if star < 0 {
-			return false
-		}
-		_, size = utf8.DecodeRuneInString(s[from:])
-		from += size
-		step, at = star+1, from
-	}
-	for step < len(p.steps) && p.steps[step].wild && p.steps[step].character == '%' {
-		step++
-	}
-	return step == len(p.steps)
 }

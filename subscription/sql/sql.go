@@ -8,7 +8,7 @@
 //
 // An expression matches when its value is the Boolean true and no error came up on
 // the way. Evaluation cannot panic, and its cost is bounded: see the limits of
-// Compile and maxText.
+// Compile, maxText and MatchWithin.
 //
 // Where the specification leaves room:
 //
@@ -23,6 +23,7 @@ package sql
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -55,10 +56,19 @@ func Compile(expression string) (*Program, error) {
 	return &Program{root}, nil
 }
 
-// Match reports whether the expression is true for an event.
+// Match reports whether the expression is true for an event, however long that takes.
 func (p *Program) Match(e *stream.Event) bool {
-	v, failure := p.root.eval(e)
-	return failure == 0 && v.kind == boolean && v.truth
+	matched, _ := p.MatchWithin(e, math.MaxInt)
+	return matched
+}
+
+// MatchWithin reports whether the expression is true for an event, and how many steps it
+// took to find out, which depends on nothing else. Where that would take more than limit,
+// it says so by steps beyond limit, and no.
+func (p *Program) MatchWithin(e *stream.Event, limit int) (matched bool, steps int) {
+	r := run{event: e, left: limit}
+	v, failure := p.root.eval(&r)
+	return failure == 0 && v.kind == boolean && v.truth, limit - r.left
 }
 
 // check refuses what is not for the parser: what is too large, and characters whose

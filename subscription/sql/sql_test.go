@@ -352,7 +352,7 @@ func TestEvaluate(t *testing.T) {
 			t.Errorf("%s: %v", tt.expression, err)
 			continue
 		}
-		v, f := p.root.eval(testEvent())
+		v, f := p.root.eval(&run{event: testEvent(), left: 1 << 30})
 		if got := native(v); got != tt.want || f != tt.failure {
 			t.Errorf("%s: got %v (%T), failure %d, want %v, failure %d", tt.expression, got, got, f, tt.want, tt.failure)
 		}
