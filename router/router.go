@@ -185,6 +185,8 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	d.order = newOrder(d)
 	var work sync.WaitGroup
 	work.Go(d.settleBatches)
+	watching, stopWatching := context.WithCancel(ctx)
+	work.Go(func() { d.followClock(watching) })
 	pull := stream.Pull{
 		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle,
 		Held: stream.NewHeld(stream.RouterAckWait, 2*stream.RouterMaxPending),
@@ -193,6 +195,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 		},
 	}
 	err := pull.Run(ctx, r.nc)
+	stopWatching()
 	close(d.batches)
 	d.order.close()
 	work.Wait()

@@ -24,6 +24,7 @@ type metrics struct {
 	gained      prometheus.Counter
 	lost        prometheus.Counter
 	oldest      prometheus.Gauge
+	clockSet    prometheus.Counter
 
 	repeatsAvoided prometheus.Counter
 }
@@ -71,10 +72,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.repeatsAvoided = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jetpost_sender_repeats_avoided_total", Help: "Deliveries that were queued again after a crash of NATS, and were not made again: the attempt log had them.",
 	})
+	m.clockSet = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jetpost_sender_clock_set_total", Help: "How often this sender has noticed that the clock of the NATS server was set.",
+	})
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.repeatsAvoided} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.clockSet, m.repeatsAvoided} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -71,8 +71,16 @@ func (s *Sender) putBack(work context.Context, snapshot *subscription.Snapshot, 
 		return fired{m: m, err: s.letters.KeepUnreadable(work, m, err)}
 	}
 	d.Again = d.Again || s.session.MayForget(m)
-	future, err := s.js.PublishMsgAsync(d.Requeued(sub.Queue.Subject, sub.Queue.Stream), requeueOptions...)
-	return fired{m: m, queue: sub.Queue.Stream, future: future, err: err}
+	name, next := sub.Queue.Stream, d.Requeued(sub.Queue.Subject, sub.Queue.Stream)
+	if due, mark, early := s.isEarly(work, m); early {
+		shard := sub.Queue.RetryShard
+		name, next = s.layout.RetryStream(shard), d.Timer(s.layout.RetryAt(shard, id, d.TimerKey()), s.layout.RetryDue(shard, id), due)
+		stream.PlanTimer(next.Header, due, mark)
+		s.log.Info("a retry timer has fired too early and waits again: the clock of the NATS server was set",
+			zap.String("subscription_id", id), zap.String("delivery_id", d.ID))
+	}
+	future, err := s.js.PublishMsgAsync(next, requeueOptions...)
+	return fired{m: m, queue: name, future: future, err: err}
 }
 
 // settleFired acknowledges what is back on its queue. The ack may be lost: put

@@ -204,7 +204,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	s.token, s.breakers, s.backlogs = newMemberID(), newBreakers(), newBacklogs()
 	host, _ := os.Hostname() // it is for people only
 	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
-	s.clock.read = s.serverTime
+	s.clock.read, s.clock.agree = s.serverTime, s.agreeOnClock
 	return s, nil
 }
 
@@ -226,6 +226,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	for _, shard := range s.layout.RetryShards() {
 		running.Go(func() { s.pump(pulling, work, shard) })
 	}
+	running.Go(func() { s.followClock(pulling) })
 	running.Go(func() { s.followBreakers(pulling) })
 	running.Go(func() { s.watchBacklogs(pulling) })
 	running.Go(func() { s.runLanes(pulling, work) })

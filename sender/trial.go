@@ -99,7 +99,7 @@ func (l *lane) tryOut(ctx, work context.Context) {
 		if l.closed(&r) {
 			return
 		}
-		now := l.breakerNow(ctx)
+		r, now := l.current(ctx, r)
 		if wait := r.Due(l.token, now, l.cfg.Probes).Sub(now); wait > 0 {
 			timer := time.NewTimer(wait)
 			select {

@@ -98,7 +98,9 @@ func TestMain(m *testing.M) {
 	if most := 4 * runtime.GOMAXPROCS(0); !given("test.parallel") {
 		_ = flag.Set("test.parallel", strconv.Itoa(most)) // a number it takes
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	removeClocked()
+	os.Exit(code)
 }
 
 func given(name string) (found bool) {

@@ -24,6 +24,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -92,6 +93,21 @@ type Record struct {
 	Lease Lease `json:"lease,omitzero"`
 	// Target is which endpoint the record is about: see TargetOf.
 	Target string `json:"target,omitempty"`
+	// Clock is by which setting of the server's clock the times are.
+	Clock stream.Mark `json:"clock,omitzero"`
+}
+
+// On is the record by the clock as it is set now.
+func (r Record) On(now stream.Mark) Record {
+	if by := now.Since(r.Clock); by != 0 {
+		for _, at := range []*time.Time{&r.Since, &r.DownSince, &r.OutageSince, &r.LastFailure, &r.NextProbe, &r.Lease.Until} {
+			if !at.IsZero() {
+				*at = at.Add(by)
+			}
+		}
+	}
+	r.Clock = now
+	return r
 }
 
 // A Lease is the right of one sender to make requests while the breaker is not
@@ -163,7 +179,7 @@ func (r Record) Trip(now time.Time, target, reason string, failures int, cause C
 	}
 	next := Record{
 		State: Open, Since: now, DownSince: now, Reason: reason, Failures: failures, Opened: opened + 1, Target: target,
-		Backoff: subscription.Duration(backoff), NextProbe: now.Add(t.wait(backoff, cause.RetryAfter)),
+		Backoff: subscription.Duration(backoff), NextProbe: now.Add(t.wait(backoff, cause.RetryAfter)), Clock: r.Clock,
 	}
 	return next.note(now, cause)
 }

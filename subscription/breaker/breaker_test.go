@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
 )
@@ -375,5 +376,36 @@ func TestCounter(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// A record is by the clock as it was set when it was written. Read after the clock was
+// set again, it says the same.
+func TestOnAnotherSetting(t *testing.T) {
+	t.Parallel()
+	before := stream.Mark{Origin: "a", By: time.Minute}
+	r := fail(trip(breaker.Record{Clock: before}, start()), start().Add(time.Minute))
+	for name, test := range map[string]struct {
+		now stream.Mark
+		by  time.Duration
+	}{
+		"the same":           {before, 0},
+		"set back":           {stream.Mark{Origin: "a", By: -2 * time.Hour}, -2*time.Hour - time.Minute},
+		"set forward":        {stream.Mark{Origin: "a", By: time.Hour}, 59 * time.Minute},
+		"of another history": {stream.Mark{Origin: "b", By: time.Hour}, 0},
+	} {
+		got, now := r.On(test.now), start().Add(time.Minute+test.by)
+		if !got.NextProbe.Equal(r.NextProbe.Add(test.by)) || !got.DownSince.Equal(r.DownSince.Add(test.by)) || got.Clock != test.now {
+			t.Errorf("%s: got %+v", name, got)
+		}
+		if wait := got.Due("me", now, longest()).Sub(now); wait != 10*time.Second {
+			t.Errorf("%s: the next probe is in %s, want 10s", name, wait)
+		}
+		if !got.OutageSince.IsZero() {
+			t.Errorf("%s: a time that is missing is %s", name, got.OutageSince)
+		}
+	}
+	if got := (breaker.Record{}).On(before); got.Clock != before || !got.Since.IsZero() {
+		t.Errorf("got %+v of no record", got)
 	}
 }
