@@ -156,7 +156,7 @@ func TestClockWasSet(t *testing.T) {
 		}
 		off, away = by, true
 		if read, err := c.atLeast(t.Context(), 0); err != nil || by.Abs() > stream.LeastSet && time.Until(read.now()).Abs() > stream.LeastSet {
-			t.Errorf("set by %s, and nobody knows: got %s, %v, want the time before", by, read.now(), err)
+			t.Errorf("set by %s, and not agreed on: got %s, %v, want the time before", by, read.now(), err)
 		}
 		away, c.failed = false, time.Time{}
 		read, err := c.atLeast(t.Context(), 0)

@@ -106,6 +106,12 @@ type Config struct {
 	// LookEvery is how often queues in which deliveries wait are looked at, give or take
 	// a third. Default: 45 s.
 	LookEvery time.Duration
+	// Connections is how many connections to receivers may be open at a time. Requests
+	// beyond that wait. Default: 0, as many as there are.
+	Connections int
+	// FreeFiles is how many more files this process may open, beside those that it keeps
+	// for what it stores. It is asked for each connection. Default: not known, and not asked.
+	FreeFiles func() int
 }
 
 func (c Config) withDefaults() Config {
@@ -177,8 +183,9 @@ type Sender struct {
 	breakers *breakers
 	backlogs *backlogs
 
-	clock clock
-	state *stream.Bucket // what senders agree on
+	warned int // see warnOfConnections
+	clock  clock
+	state  *stream.Bucket // what senders agree on
 }
 
 // New returns a sender. view must be kept running by the caller and open its
@@ -198,7 +205,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}
 	s := &Sender{
 		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, state: stream.NewBucket(js, layout.StateBucket()), view: view, store: store, log: log.Named("sender"), metrics: metrics,
-		clients: newClients(cfg.Egress, cfg.Proxies), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
+		clients: newClients(cfg.Egress, cfg.Proxies).on(newMachine(log.Named("sender"), metrics), &cfg), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
 	s.token, s.breakers, s.backlogs = newMemberID(), newBreakers(), newBacklogs()
@@ -285,6 +292,7 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			running.Go(func() { l.run(laneCtx, work) })
 		}
 		s.metrics.lanes.Set(float64(len(lanes)))
+		s.warnOfConnections(lanes)
 		s.countBreakers()
 		expired, stopTimer := owned.next()
 		select {

@@ -110,7 +110,7 @@ func TestMoveTimers(t *testing.T) {
 }
 
 // What a consumer has handed out is not handed out again while its ack wait is renewed,
-// whoever has it and whether it was handed back with a delay or not.
+// held or handed back with a delay or not.
 func TestRenewPending(t *testing.T) {
 	t.Parallel()
 	server := streamtest.New(t)
@@ -160,7 +160,7 @@ func TestRenewPending(t *testing.T) {
 	}
 	for m := range batch.Messages() {
 		if got, err := m.Metadata(); err != nil || got.Sequence.Stream != 3 {
-			t.Errorf("got message %+v, %v, want only the one that nobody has had", got, err)
+			t.Errorf("got message %+v, %v, want only the one that was not handed out", got, err)
 		}
 	}
 	times := make(map[uint64]uint64)
@@ -175,7 +175,7 @@ func TestRenewPending(t *testing.T) {
 		}
 		times[got.Sequence.Stream] = got.NumDelivered
 	}
-	for _, missing := range [][2]string{{"WORK", "nobody"}, {"NOTHING", consumer}} {
+	for _, missing := range [][2]string{{"WORK", "missing"}, {"NOTHING", consumer}} {
 		if err := stream.RenewPending(t.Context(), js, missing[0], missing[1]); err != nil {
 			t.Errorf("%v: %v", missing, err)
 		}

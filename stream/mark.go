@@ -11,8 +11,8 @@ import (
 
 // A Mark says by which setting of the NATS server's clock a time is meant. Clocks are
 // set, by hand or when they find out what time it is, and NATS keeps timers by the time
-// of day. So whoever stores a time of the server's clock stores the mark with it, and
-// whoever reads it later knows by how much the clock was set since.
+// of day. So a time of the server's clock is stored with its mark, and a reader knows by how
+// much the clock was set since.
 //
 //	           stored: 12:30, 0s                   read: 10:30, that is in half an hour
 //	12:00 ─────────────┬──────────► 12:00 set to 10:00 ┬──────────►
