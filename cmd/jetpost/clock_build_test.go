@@ -103,6 +103,9 @@ func removeClocked() {
 type setClock struct {
 	binary, file string
 	by           time.Duration
+
+	mu  sync.Mutex
+	all []time.Duration // by what it was wrong, ever
 }
 
 // newClock returns a clock that is right. Tests that need one share a build.
@@ -129,6 +132,38 @@ func (c *setClock) write(tb testing.TB, by time.Duration) {
 		tb.Fatal(err)
 	}
 	c.by = by
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, by)
+}
+
+// readings are the times at which a clock may have shown a time; a clock that cannot be
+// set has one.
+func (c *setClock) readings(shown time.Time) []time.Time {
+	if c == nil {
+		return []time.Time{shown}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := make([]time.Time, len(c.all))
+	for i, by := range c.all {
+		at[i] = shown.Add(-by)
+	}
+	return at
+}
+
+// latest is the last time, no later than limit, at which a clock may have shown a time.
+func (c *setClock) latest(shown, limit time.Time) time.Time {
+	var latest time.Time
+	for _, at := range c.readings(shown) {
+		if at.After(latest) && !at.After(limit) {
+			latest = at
+		}
+	}
+	if latest.IsZero() {
+		return shown
+	}
+	return latest
 }
 
 // set sets the clock by so much from what it shows.
