@@ -21,7 +21,7 @@ import (
 type shownBreaker struct {
 	State       string                `json:"state" enum:"closed,open,half-open,off" doc:"closed: deliveries are made; open: they wait, and one at a time probes the endpoint; half-open: a few are made, to see whether it stays up; off: the subscription has no breaker."`
 	Since       time.Time             `json:"since,omitzero" doc:"Since when; missing when it has never opened."`
-	DownSince   time.Time             `json:"down_since,omitzero" doc:"When it opened, if it has not closed since."`
+	DownSince   time.Time             `json:"down_since,omitzero" doc:"Since when the endpoint has been down: its first failure since its last success, or that success. Missing while it is closed."`
 	Reason      string                `json:"reason,omitempty" doc:"Why the state is what it is."`
 	LastStatus  int                   `json:"last_status,omitempty" doc:"Of the last request that failed; missing when there was no answer."`
 	LastError   string                `json:"last_error,omitempty" doc:"Of the last request that failed."`

@@ -191,7 +191,7 @@ func (i *idempotency) begin(ctx context.Context, key, request string) (*underway
 	case known.Status != 0:
 		u.known = known
 		return u, nil
-	case time.Since(known.Started) < i.lease:
+	case time.Since(known.Started).Abs() < i.lease: // one of the future was begun before the clock was set back
 		return nil, errUnderway
 	}
 	// Whoever began it is gone. What it has done of it is not known: the routes see to

@@ -230,7 +230,7 @@ func (p *positions) mark(ctx context.Context, domain string, m *logMemory, at *s
 	if err != nil {
 		return err
 	}
-	m.routed.Add(stream.Mark{Sequence: record.Sequence, Stored: record.Time})
+	m.routed.Add(stream.Place{Sequence: record.Sequence, Stored: record.Time})
 	return p.layout.WriteRouted(ctx, p.js, domain, m.routed)
 }
 

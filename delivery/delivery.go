@@ -237,6 +237,9 @@ func (d *Delivery) setHeader(h nats.Header) {
 	if d.Redrive != (Redrive{}) {
 		h[stream.HeaderRedrive] = []string{d.Redrive.String()}
 	}
+	if d.Again {
+		h[stream.HeaderAgain] = []string{"1"}
+	}
 	if d.Manual != "" {
 		h[stream.HeaderManual] = []string{d.Manual}
 	}

@@ -194,6 +194,8 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	d.slow = newSlowLane(d)
 	var work sync.WaitGroup
 	work.Go(d.settleBatches)
+	watching, stopWatching := context.WithCancel(ctx)
+	work.Go(func() { d.followClock(watching) })
 	pull := stream.Pull{
 		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle, Pulse: r.pulse,
 		Held: stream.NewHeld(stream.AckWait, 2*stream.RouterMaxPending),
@@ -203,6 +205,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	}
 	err := pull.Run(ctx, r.nc)
 	d.slow.close()
+	stopWatching()
 	close(d.batches)
 	d.order.close()
 	work.Wait()

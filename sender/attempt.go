@@ -18,7 +18,7 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 	began := time.Now()
 	got, err := l.clients.send(ctx, e.sub.Endpoint.Proxy, e.timeout, request, body)
 	took := delivery.Millis(time.Since(began))
-	u.ended = began.Add(time.Duration(took))
+	u.ended, u.held = began.Add(time.Duration(took)), false
 	a = &delivery.Attempt{
 		DeliveryID: d.ID, SubscriptionID: d.SubscriptionID, Event: delivery.RefOf(d), Attempt: d.Attempt,
 		At: began.UTC(), Duration: took, Method: request.Method, URL: e.shown,
@@ -31,6 +31,9 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 	case err != nil && ctx.Err() != nil: // the end of the grace period; the receiver is not to blame
 		u.brokenOff = true
 		a.Outcome, a.Error = delivery.Retry, "broken off: the sender was stopped"
+	case isMachineError(err): // neither is it when this machine cannot make the request
+		u.held = true
+		return a, 0
 	case err != nil:
 		a.Outcome, a.Error = delivery.Retry, e.strikeError(err)
 	default:

@@ -231,11 +231,17 @@ type evidence struct {
 // breakerNow is the time by which breakers go: the server's, or this machine's where
 // that is not known.
 func (s *Sender) breakerNow(ctx context.Context) time.Time {
+	_, now := s.current(ctx, breaker.Record{})
+	return now
+}
+
+// current is a record by the clock as it is set now, and what that shows.
+func (s *Sender) current(ctx context.Context, r breaker.Record) (breaker.Record, time.Time) {
 	read, err := s.clock.at(ctx)
 	if err != nil {
-		return time.Now()
+		return r, time.Now()
 	}
-	return read.now()
+	return r.On(read.Mark), read.now()
 }
 
 // guard counts the requests of one lane while its breaker is closed.
@@ -334,7 +340,7 @@ func (l *lane) changeBreaker(ctx context.Context, change func(breaker.Record, ti
 	}
 	for {
 		r, revision, _ := l.breaker.get()
-		next, wanted := change(r, l.breakerNow(ctx))
+		next, wanted := change(l.current(ctx, r))
 		if !wanted {
 			return nil, nil //nolint:nilnil // documented
 		}

@@ -521,6 +521,62 @@ func TestDisabledWhenDown(t *testing.T) {
 	r.awaitSettled(sub)
 }
 
+// An outage that is over does not count: what an older version has left half-open, or a
+// success that was days ago, is no reason to give an endpoint up that fails for a moment.
+func TestNotDisabledForAnOldOutage(t *testing.T) {
+	t.Parallel()
+	const days = 6 * 24 * time.Hour
+	r := newRig(t)
+	rc := receiveBroken(t, http.StatusBadGateway)
+	sub := guarded("hook", rc.URL, 3)
+	sub.Delivery.Breaker.DisableAfter = subscription.Duration(5 * 24 * time.Hour)
+	sub = r.subscribe(sub)
+	r.changeBreaker("hook", func(b breaker.Record) breaker.Record { // a short outage on day 0, and one success on each day since
+		day0 := time.Now().Add(-days)
+		b = b.Trip(day0, breaker.TargetOf(sub), "the test says so", 3, breaker.Cause{Status: 502}, breaker.Timing{})
+		for day := range 5 {
+			b = b.Succeed(day0.Add(time.Hour+time.Duration(day)*24*time.Hour), 1)
+		}
+		return b
+	})
+	r.send(soon)
+	r.queue(sub, 0, 8)
+	opened := r.awaitBreaker("hook", "open again", func(b breaker.Record) bool { return b.State == breaker.Open && b.Failures > 8 })
+	if down := opened.LastFailure.Sub(opened.DownSince); down > time.Hour {
+		t.Errorf("it is down since %s ago, want since its first failure of today", down)
+	}
+	rc.up.Store(true)
+	r.awaitDelivered(sub, 8)
+	if now, err := r.store.Get(t.Context(), "hook"); err != nil || now.State != subscription.Active {
+		t.Errorf("got %+v, %v, want it active", now, err)
+	}
+	r.awaitState("hook", breaker.Closed)
+}
+
+// With fewer deliveries than it takes requests to close it, a breaker closes when what
+// has waited is delivered.
+func TestBreakerClosesWhenDelivered(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 3} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			rc := receiveBroken(t, http.StatusServiceUnavailable)
+			sub := r.subscribe(guarded("hook", rc.URL, 3))
+			r.open(sub)
+			r.send(byTest, r.withEvents())
+			r.queue(sub, 0, n)
+			rc.up.Store(true)
+			r.probe("hook")
+			r.awaitDelivered(sub, n)
+			if got := r.awaitState("hook", breaker.Closed); got.Reason != "the endpoint is up again" || !got.DownSince.IsZero() {
+				t.Errorf("got %+v", got)
+			}
+			wantKinds(t, r.awaitSaid(1), "breaker.closed")
+		})
+	}
+}
+
 // The rate counts for probes, and when everything flows again.
 func TestBreakerWithRate(t *testing.T) {
 	t.Parallel()
@@ -560,7 +616,7 @@ func TestClosedBreakerCostsNothing(t *testing.T) {
 		"$KV." + r.layout.StateBucket() + ".>", "$JS.API.*.*." + r.layout.StateStream(), "$JS.API.*.*." + r.layout.StateStream() + ".>",
 	} {
 		if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
-			if !strings.HasSuffix(m.Subject, "."+stream.StateMade("hook")) {
+			if !strings.HasSuffix(m.Subject, "."+stream.StateMade("hook")) && m.Subject != "$JS.API.STREAM.INFO."+r.layout.StateStream() && !strings.HasSuffix(m.Subject, stream.StateClock) { // the clock once, at the start
 				seen.Add(1)
 			}
 		}); err != nil {

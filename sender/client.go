@@ -83,14 +83,22 @@ func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
 // on one could be lost.
 func (withoutLocation) CloseIdleConnections() {}
 
-// closeIdle closes the connections that are not in use, at the end.
+// closeIdle closes the connections that are not in use.
 func closeIdle(client *retryablehttp.Client) {
+	if t := transportOf(client); t != nil {
+		t.CloseIdleConnections()
+	}
+}
+
+// transportOf is where a client has its connections.
+func transportOf(client *retryablehttp.Client) *http.Transport {
 	switch t := client.HTTPClient.Transport.(type) {
 	case withoutLocation:
-		t.Transport.CloseIdleConnections()
+		return t.Transport
 	case throughProxy:
-		t.Transport.CloseIdleConnections()
+		return t.Transport
 	}
+	return nil
 }
 
 // notConnected reports a failure from before anything was written. An address

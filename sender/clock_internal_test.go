@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -23,7 +24,7 @@ func TestWrongClock(t *testing.T) {
 		server := time.Now().Add(off)
 		s := &Sender{clock: skewed(server)}
 		due := time.Now().Add(5 * time.Minute)
-		if wait := s.onServer(t.Context(), due).Sub(server); wait < 4*time.Minute || wait > 6*time.Minute {
+		if wait := planned(t, s, due).Sub(server); wait < 4*time.Minute || wait > 6*time.Minute {
 			t.Errorf("off by %s: a timer of five minutes fires after %s", off, wait)
 		}
 		e := &endpoint{sub: &subscription.Subscription{Delivery: subscription.Delivery{MaxAge: subscription.Duration(30 * time.Minute)}}}
@@ -44,7 +45,7 @@ func TestUnknownClock(t *testing.T) {
 	if s.expired(t.Context(), e, &delivery.Delivery{Accepted: time.Now().Add(-time.Hour)}) {
 		t.Error("a delivery is given up, and nobody knows how old it is")
 	}
-	if due := time.Now().Add(time.Minute); !s.onServer(t.Context(), due).Equal(due) {
+	if due := time.Now().Add(time.Minute); !planned(t, s, due).Equal(due) {
 		t.Error("without the server's clock a timer is not of this machine's")
 	}
 }
@@ -54,7 +55,7 @@ func TestUnknownClock(t *testing.T) {
 func TestClockIsNotSet(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	if got := step(now, time.Now()).Abs(); got > maxStep {
+	if got := stream.Step(now, time.Now()).Abs(); got > maxStep {
 		t.Errorf("a clock that nobody has set has stepped by %s", got)
 	}
 	asked := 0
@@ -119,6 +120,60 @@ func TestWholeSchedule(t *testing.T) {
 					t.Errorf("after attempt %d, asked for %s: got %s, more: %t, want %s to %s", n, asked, got, more, least, most)
 				}
 			}
+		}
+	}
+}
+
+func planned(t *testing.T, s *Sender, at time.Time) time.Time {
+	t.Helper()
+	due, _ := s.planned(t.Context(), at)
+	return due
+}
+
+// A clock that is set, forward or back, is read again, and what its times are meant by is
+// agreed on. Until that is done the readings before count.
+func TestClockWasSet(t *testing.T) {
+	t.Parallel()
+	for _, by := range []time.Duration{-2 * time.Hour, 20 * time.Second, 2 * time.Hour, -time.Second} {
+		start := time.Now()
+		var off, told time.Duration
+		asked, away := 0, false
+		c := clock{
+			read: func(context.Context) (time.Time, error) { return time.Now().Round(0).Add(off), nil },
+			agree: func(_ context.Context, read *reading, by time.Duration) error {
+				if away {
+					return context.DeadlineExceeded
+				}
+				asked++
+				told = by
+				read.Mark = stream.Mark{Origin: "a", By: read.Mark.By + by}
+				read.At, read.Before = read.server, read.server.Add(-by)
+				return nil
+			},
+		}
+		if read, err := c.atLeast(t.Context(), 0); err != nil || asked != 1 || told != 0 || read.Mark.By != 0 {
+			t.Fatalf("the first reading: asked %d times, told %s, %+v, %v", asked, told, read, err)
+		}
+		off, away = by, true
+		if read, err := c.atLeast(t.Context(), 0); err != nil || by.Abs() > stream.LeastSet && time.Until(read.now()).Abs() > stream.LeastSet {
+			t.Errorf("set by %s, and not agreed on: got %s, %v, want the time before", by, read.now(), err)
+		}
+		away, c.failed = false, time.Time{}
+		read, err := c.atLeast(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by.Abs() < stream.LeastSet {
+			if asked != 1 {
+				t.Errorf("set by %s: it is said to be set by %s", by, told)
+			}
+			continue
+		}
+		if asked != 2 || (told-by).Abs() > time.Second || read.now().Sub(time.Now().Add(by)).Abs() > time.Second {
+			t.Errorf("set by %s: asked %d times, told %s, it shows %s", by, asked, told, read.now())
+		}
+		if age := read.age(start.Add(-time.Hour)); by > 0 && (age-time.Hour).Abs() > 10*time.Second || age > time.Hour+10*time.Second {
+			t.Errorf("set by %s: what is an hour old is %s old", by, age)
 		}
 	}
 }

@@ -96,7 +96,7 @@ func (s *Sender) expired(ctx context.Context, e *endpoint, d *delivery.Delivery)
 		return false
 	}
 	read, err := s.clock.at(ctx)
-	return err == nil && read.now().Sub(since) > maxAge
+	return err == nil && read.age(since) > maxAge
 }
 
 // render makes the request for an attempt of d. body is what was signed, and what must be sent.

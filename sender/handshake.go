@@ -56,6 +56,7 @@ func waitsForCallback(h *subscription.Handshake) bool {
 //	   ▲───────────────────────────┘ required only, an hour to a day later
 type asker struct {
 	seen     moment    // where the handshake was last
+	since    time.Time // when that was: steps of the clock do not matter to it
 	asked    time.Time // when this sender has asked last
 	failures int       // questions in a row that got no answer, whoever asked
 	denials  int
@@ -107,15 +108,15 @@ func (a *asker) due(sub *subscription.Subscription) time.Time {
 	switch {
 	case h.CheckedAt.IsZero():
 	case waitsForCallback(h):
-		next = h.CallbackUntil
+		next = a.since.Add(h.CallbackUntil.Sub(h.CheckedAt))
 	case h.Consent == subscription.Denied:
-		next = h.CheckedAt.Add(spread(grow(minDeniedDelay, maxDeniedDelay, a.denials-1)))
+		next = a.since.Add(spread(grow(minDeniedDelay, maxDeniedDelay, a.denials-1)))
 	default:
 		wait := grow(minAskDelay, maxAskDelay, a.failures-1)
 		if !h.CheckedAt.Equal(a.asked) { // another sender is at it, or was when it ended
 			wait = max(wait, time.Duration(sub.Endpoint.Timeout)+10*time.Second)
 		}
-		next = h.CheckedAt.Add(spread(wait))
+		next = a.since.Add(spread(wait))
 	}
 	if next.After(a.notUntil) {
 		return next
@@ -134,7 +135,11 @@ func (a *asker) note(now moment) {
 	default:
 		a.failures++ // until there is an answer
 	}
-	a.seen = now
+	a.seen, a.since = now, time.Now()
+	// What lies ahead was written by another clock, or before this one was set back.
+	if age := a.since.Sub(now.checked); !now.checked.IsZero() && age > 0 {
+		a.since = a.since.Add(-age)
+	}
 }
 
 // grow is a delay doubled n times.

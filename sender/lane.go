@@ -213,6 +213,8 @@ type underway struct {
 	ended, due time.Time
 	// brokenOff: the request did not end within the grace period of a stop.
 	brokenOff bool
+	// held: this machine could not make the request.
+	held bool
 	// certain: d.Attempt is right. It may be too low after a crash, see
 	// delivery.Log.
 	certain bool
@@ -268,21 +270,17 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
 		return u.found
 	}
-	request, body, err := e.render(d, u.number(), time.Now())
-	if err != nil {
-		if d.Manual != "" {
-			l.recordUnsent(ctx, u, err)
-			return u.found
-		}
-		unsent := &delivery.Attempt{Error: e.strikeError(err)}
-		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, unsent)
+	a, wait, err := l.attemptWhenPossible(ctx, u)
+	switch {
+	case err != nil && d.Manual != "":
+		l.recordUnsent(ctx, u, err)
+		return u.found
+	case err != nil:
+		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, &delivery.Attempt{Error: e.strikeError(err)})
+		return u.found
+	case a == nil: // handed back
 		return u.found
 	}
-	if m.Lost() {
-		l.leave(1)
-		return u.found
-	}
-	a, wait := l.attempt(ctx, u, request, body)
 	if judged != nil {
 		judged(&u.found)
 	}

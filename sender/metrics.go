@@ -24,6 +24,8 @@ type metrics struct {
 	gained      prometheus.Counter
 	lost        prometheus.Counter
 	oldest      prometheus.Gauge
+	clockSet    prometheus.Counter
+	held        *prometheus.CounterVec
 
 	repeatsAvoided prometheus.Counter
 }
@@ -71,10 +73,16 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.repeatsAvoided = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jetpost_sender_repeats_avoided_total", Help: "Deliveries that were queued again after a crash of NATS, and were not made again: the attempt log had them.",
 	})
+	m.clockSet = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jetpost_sender_clock_set_total", Help: "How often this sender has noticed that the clock of the NATS server was set.",
+	})
+	m.held = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jetpost_sender_held_total", Help: "Requests that this machine could not make, by what it has run out of. They are made later, and are no attempts.",
+	}, []string{"cause"})
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.repeatsAvoided} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.clockSet, m.held, m.repeatsAvoided} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -44,6 +44,8 @@ type headRecord struct {
 	First   time.Time `json:"first_attempt,omitzero"`
 	// Due is when the next attempt is to be made, by the clock of the NATS server.
 	Due time.Time `json:"due"`
+	// Clock is by which setting of that clock it is.
+	Clock stream.Mark `json:"clock,omitzero"`
 	// Early is how many attempts were made before they were due: probes of an open
 	// breaker, for the most part. The schedule does not count them.
 	Early int `json:"early,omitempty"`
@@ -92,7 +94,11 @@ func (l *lane) recall(ctx context.Context, m *stream.Message, d *delivery.Delive
 	if h.record.Chain != d.Chain() || h.record.Attempt <= d.Attempt {
 		return headRecord{}, nil
 	}
-	return h.record, nil
+	record := h.record
+	if read, err := l.clock.at(ctx); err == nil && !record.Due.IsZero() {
+		record.Due, record.Clock = record.Due.Add(read.Mark.Since(record.Clock)), read.Mark
+	}
+	return record, nil
 }
 
 func (l *lane) readHead(ctx context.Context) (headRecord, error) {
@@ -253,8 +259,9 @@ func (u *underway) isEarly(a *delivery.Attempt) bool {
 // retryInOrder hands the head back, to be attempted again before any other.
 func (l *lane) retryInOrder(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
+	due, mark := l.planned(ctx, u.due)
 	record := headRecord{
-		Chain: d.Chain(), Attempt: a.Attempt + 1, First: d.FirstAttempt, Due: l.onServer(ctx, u.due).UTC(), Early: u.early,
+		Chain: d.Chain(), Attempt: a.Attempt + 1, First: d.FirstAttempt, Due: due.UTC(), Clock: mark, Early: u.early,
 		Now: u.trial || u.brokenOff, Revision: u.e.sub.Revision,
 	}
 	if u.isEarly(a) {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -23,12 +25,26 @@ import (
 type clients struct {
 	direct  *retryablehttp.Client
 	proxied map[string]*retryablehttp.Client // by key
+	machine *machine                         // nil: its faults are taken for the receivers'
+	sockets sockets
 }
 
 func newClients(egress *subscription.Egress, proxies *subscription.Proxies) *clients {
 	c := &clients{direct: newClient(egress.Control), proxied: make(map[string]*retryablehttp.Client)}
 	for _, key := range proxies.Keys() {
 		c.proxied[key] = newProxiedClient(key, proxies.URL(key), egress)
+	}
+	return c
+}
+
+// on has the faults of a machine told from those of receivers, and no more connections
+// open than the configuration says.
+func (c *clients) on(m *machine, cfg *Config) *clients {
+	c.machine, c.sockets.most, c.sockets.free, c.sockets.idle = m, int64(cfg.Connections), cfg.FreeFiles, c.closeIdle
+	for _, client := range append(slices.Collect(maps.Values(c.proxied)), c.direct) {
+		if t := transportOf(client); t != nil {
+			t.DialContext = c.sockets.limit(t.DialContext)
+		}
 	}
 	return c
 }
@@ -43,7 +59,11 @@ func (c *clients) send(ctx context.Context, proxy string, timeout time.Duration,
 	if client == nil {
 		return answer{}, fmt.Errorf("%s: this sender was not started with it (jetpost serve --proxy)", subscription.ProxyProblem(proxy))
 	}
-	return send(ctx, client, timeout, request, body)
+	got, err := send(ctx, client, timeout, request, body)
+	if err != nil && ctx.Err() == nil {
+		err = c.machine.judge(ctx, err)
+	}
+	return got, err
 }
 
 func (c *clients) closeIdle() {

@@ -96,6 +96,10 @@ func (p *pump) requeue(ctx, work context.Context, msgs []*stream.Message) {
 			p.settling.Go(func() { p.keepUnreadable(work, m, err) })
 			continue
 		}
+		if due, mark, early := p.s.isEarly(work, m); early {
+			p.settling.Go(func() { p.waitAgain(work, sub, m, d, due, mark) })
+			continue
+		}
 		d.Again = d.Again || p.s.session.MayForget(m)
 		if delay, is := p.isDown(sub.Queue.Stream); is {
 			p.settling.Go(func() { p.reschedule(work, sub, m, d, delay) })
@@ -149,8 +153,20 @@ func (p *pump) settle(work context.Context, sub *subscription.Subscription, m *s
 // queue has it after all may not be known: put there again under the same id it is stored
 // once.
 func (p *pump) reschedule(work context.Context, sub *subscription.Subscription, m *stream.Message, d *delivery.Delivery, delay time.Duration) {
-	due := time.Now().Add(delay + rand.N(delay/2)) //nolint:gosec // jitter
-	timer := d.Timer(p.s.layout.RetryAt(p.shard, sub.ID, d.TimerKey()), p.s.layout.RetryDue(p.shard, sub.ID), p.s.onServer(work, due))
+	due, mark := p.s.planned(work, time.Now().Add(delay+rand.N(delay/2))) //nolint:gosec // jitter
+	p.setTimer(work, sub, m, d, due, mark)
+}
+
+// waitAgain stores another timer for a retry whose timer has fired too early.
+func (p *pump) waitAgain(work context.Context, sub *subscription.Subscription, m *stream.Message, d *delivery.Delivery, due time.Time, mark stream.Mark) {
+	p.s.log.Info("a retry timer has fired too early and waits again: the clock of the NATS server was set",
+		zap.String("subscription_id", sub.ID), zap.String("delivery_id", d.ID))
+	p.setTimer(work, sub, m, d, due, mark)
+}
+
+func (p *pump) setTimer(work context.Context, sub *subscription.Subscription, m *stream.Message, d *delivery.Delivery, due time.Time, mark stream.Mark) {
+	timer := d.Timer(p.s.layout.RetryAt(p.shard, sub.ID, d.TimerKey()), p.s.layout.RetryDue(p.shard, sub.ID), due)
+	mark.SetTimer(timer.Header, due)
 	timer.Header.Del(stream.HeaderMessageID) // of the one that has fired: this is another
 	ctx, cancel := context.WithTimeout(work, queuePatience)
 	defer cancel()

@@ -59,6 +59,8 @@ type turnRecord struct {
 	// Interval is that at which Last was given away. When it is another one now, the
 	// rate has changed, and what was reserved by the old one counts no more.
 	Interval subscription.Duration `json:"interval"`
+	// Clock is by which setting of that clock Last is.
+	Clock stream.Mark `json:"clock,omitzero"`
 }
 
 func newTurns(s *Sender, id string, perSecond float64) *turns {
@@ -88,6 +90,7 @@ func (t *turns) reserve(ctx context.Context, n int) ([]time.Time, error) {
 		if err := t.load(ctx, kv); err != nil {
 			return nil, err
 		}
+		t.known.Last, t.known.Clock = t.known.Last.Add(read.Mark.Since(t.known.Clock)), read.Mark
 		first := t.next(read.now())
 		err = t.store(ctx, kv, first.Add(time.Duration(n-1)*t.interval))
 		if err == nil {
@@ -155,7 +158,7 @@ func (t *turns) load(ctx context.Context, kv jetstream.KeyValue) error {
 // store writes a new last turn over the record that is known. When it fails, the
 // record has to be loaded again.
 func (t *turns) store(ctx context.Context, kv jetstream.KeyValue, last time.Time) error {
-	record := turnRecord{Last: last.UTC(), Interval: subscription.Duration(t.interval)}
+	record := turnRecord{Last: last.UTC(), Interval: subscription.Duration(t.interval), Clock: t.known.Clock}
 	value, err := json.Marshal(record)
 	if err != nil {
 		return err
@@ -177,9 +180,6 @@ func (t *turns) store(ctx context.Context, kv jetstream.KeyValue, last time.Time
 
 // serverTime is what the clock of the NATS server shows.
 func (s *Sender) serverTime(ctx context.Context) (time.Time, error) {
-	info, err := s.js.Stream(ctx, s.layout.StateStream())
-	if err != nil {
-		return time.Time{}, err
-	}
-	return info.CachedInfo().TimeStamp, nil
+	now, _, err := stream.ServerTime(ctx, s.js, s.layout.RetryStream(s.layout.RetryShards()[0]))
+	return now, err
 }

@@ -100,6 +100,12 @@ type Config struct {
 	// LookEvery is how often queues in which deliveries wait are looked at, give or take
 	// a third. Default: 45 s.
 	LookEvery time.Duration
+	// Connections is how many connections to receivers may be open at a time. Requests
+	// beyond that wait. Default: 0, as many as there are.
+	Connections int
+	// FreeFiles is how many more files this process may open, beside those that it keeps
+	// for what it stores. It is asked for each connection. Default: not known, and not asked.
+	FreeFiles func() int
 }
 
 func (c Config) withDefaults() Config {
@@ -165,9 +171,10 @@ type Sender struct {
 	breakers *breakers
 	backlogs *backlogs
 
-	clock clock
-	state *stream.Bucket // what senders agree on
-	pulse *stream.Pulse
+	warned int // see warnOfConnections
+	clock  clock
+	state  *stream.Bucket // what senders agree on
+	pulse  *stream.Pulse
 }
 
 // New returns a sender. view must be kept running by the caller and open its
@@ -187,7 +194,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}
 	s := &Sender{
 		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, state: stream.NewBucket(js, layout.StateBucket()), view: view, store: store, log: log.Named("sender"), metrics: metrics,
-		clients: newClients(cfg.Egress, cfg.Proxies), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
+		clients: newClients(cfg.Egress, cfg.Proxies).on(newMachine(log.Named("sender"), metrics), &cfg), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
 	s.token, s.breakers, s.backlogs, s.pulse = newMemberID(), newBreakers(), newBacklogs(), &stream.Pulse{OnStall: func(d time.Duration) {
@@ -195,7 +202,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}}
 	host, _ := os.Hostname() // it is for people only
 	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
-	s.clock.read = s.serverTime
+	s.clock.read, s.clock.agree = s.serverTime, s.agreeOnClock
 	return s, nil
 }
 
@@ -218,6 +225,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	for _, shard := range s.layout.RetryShards() {
 		running.Go(func() { s.pump(pulling, work, shard) })
 	}
+	running.Go(func() { s.followClock(pulling) })
 	running.Go(func() { s.followBreakers(pulling) })
 	running.Go(func() { s.watchBacklogs(pulling) })
 	running.Go(func() { s.runLanes(pulling, work) })
@@ -276,6 +284,7 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			running.Go(func() { l.run(laneCtx, work) })
 		}
 		s.metrics.lanes.Set(float64(len(lanes)))
+		s.warnOfConnections(lanes)
 		s.countBreakers()
 		expired, stopTimer := owned.next()
 		select {

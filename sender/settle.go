@@ -105,7 +105,9 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 		return
 	}
 	shard := l.terms.queue.RetryShard
-	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), l.onServer(ctx, u.due))
+	due, mark := l.planned(ctx, u.due)
+	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), due)
+	mark.SetTimer(timer.Header, due)
 	err := l.insist(ctx, u, "retry timer", l.layout.RetryStream(shard), func(ctx context.Context) error {
 		_, err := l.js.PublishMsg(ctx, timer)
 		return err
@@ -128,16 +130,6 @@ func (l *lane) requeue(ctx context.Context, d *delivery.Delivery) bool {
 
 // requeueTimeout bounds that: a timer is as good.
 const requeueTimeout = 2 * time.Second
-
-// onServer is a time of this machine by the clock of the NATS server, which lets timers
-// fire. Where that is not known they are taken for the same.
-func (s *Sender) onServer(ctx context.Context, at time.Time) time.Time {
-	read, err := s.clock.at(ctx)
-	if err != nil {
-		return at
-	}
-	return read.there(at)
-}
 
 // giveUp makes d a dead letter and settles it. last is its last attempt, if any.
 func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, attempts int, last *delivery.Attempt) {

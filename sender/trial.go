@@ -20,6 +20,10 @@ const (
 	leaseMargin = 10 * time.Second
 	// maxSweep is how many deliveries are pulled at a time while all are too old.
 	maxSweep = 64
+	// Between two looks at whether the queue of a breaker that is half-open is empty,
+	// doubling.
+	firstEmptyLook = 250 * time.Millisecond
+	longEmptyLook  = 30 * time.Second
 )
 
 // A trial makes the requests of a lane while its breaker is not closed:
@@ -95,7 +99,7 @@ func (l *lane) tryOut(ctx, work context.Context) {
 		if l.closed(&r) {
 			return
 		}
-		now := l.breakerNow(ctx)
+		r, now := l.current(ctx, r)
 		if wait := r.Due(l.token, now, l.cfg.Probes).Sub(now); wait > 0 {
 			timer := time.NewTimer(wait)
 			select {
@@ -107,13 +111,13 @@ func (l *lane) tryOut(ctx, work context.Context) {
 			timer.Stop()
 			continue
 		}
-		t.pull(ctx, work, r.Room(), changed, viewChanged)
+		t.pull(ctx, work, &r, changed, viewChanged)
 	}
 }
 
 // pull takes deliveries for one round of requests, and makes them. It gives up when
 // the breaker or the subscription has changed before any came.
-func (t *trial) pull(ctx, work context.Context, room int, changed, viewChanged <-chan struct{}) {
+func (t *trial) pull(ctx, work context.Context, r *breaker.Record, changed, viewChanged <-chan struct{}) {
 	waiting, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	defer watching.Wait()
@@ -126,8 +130,12 @@ func (t *trial) pull(ctx, work context.Context, room int, changed, viewChanged <
 		}
 		cancel()
 	})
+	room := r.Room()
 	if t.terms.rate > 0 {
 		room = 1 // each has its turn
+	}
+	if r.State == breaker.HalfOpen {
+		watching.Go(func() { t.closeWhenDelivered(waiting) })
 	}
 	pull := stream.Pull{
 		Stream: t.terms.queue.Stream, Consumer: t.terms.queue.Consumer, Batch: room + t.sweep, Once: true,
@@ -183,6 +191,42 @@ func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Messag
 	}
 	requests.Wait()
 	t.finish(work, e, findings)
+}
+
+// closeWhenDelivered closes a breaker that is half-open when nothing waits in its queue,
+// until ctx ends, as it does when the breaker has changed.
+func (t *trial) closeWhenDelivered(ctx context.Context) {
+	for wait := firstEmptyLook; pause(ctx, wait); wait = min(2*wait, longEmptyLook) {
+		if !t.isDelivered(ctx) {
+			continue
+		}
+		var before breaker.Record
+		next, err := t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
+			before = r
+			return r.Delivered(now)
+		})
+		if err != nil {
+			t.log.Debug("cannot close breaker, will try again", zap.String("subscription_id", t.id), zap.Error(err))
+			continue
+		}
+		if next == nil {
+			continue
+		}
+		t.metrics.transition(next.State)
+		if sub, ok := t.view.Snapshot().Get(t.id); ok && breaker.TargetOf(sub) == next.Target {
+			t.noteClosed(sub, &before, next)
+		}
+		t.log.Warn("breaker is "+string(next.State), breakerFields(t.id, next)...)
+	}
+}
+
+// isDelivered reports whether the queue is empty. What is under way, or was handed back
+// with a delay, is in it; timers are not: they may be of hours.
+func (t *trial) isDelivered(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	queue, err := t.js.Stream(ctx, t.terms.queue.Stream)
+	return err == nil && queue.CachedInfo().State.Msgs == 0
 }
 
 // sweepExpired gives up the deliveries that have waited for too long, and those that

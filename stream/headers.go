@@ -10,6 +10,9 @@ const (
 	HeaderFirstAttempt = "jetpost-first-attempt" // when the first attempt began, Unix nanoseconds
 	HeaderAgain        = "jetpost-again"         // "1": it may have been on its queue before, see Made in package delivery
 
+	// On retry timers.
+	HeaderTimer = "jetpost-timer" // <when due, Unix nanoseconds> <by what setting of the clock>: see Mark
+
 	// On deliveries that are made again because somebody asked.
 	HeaderRedrive = "jetpost-redrive" // <sequence of the dead letter> <attempts before> <when, Unix nanoseconds>
 	HeaderManual  = "jetpost-manual"  // names one attempt beside those of the schedule
@@ -22,4 +25,5 @@ const (
 	HeaderExpectedStream = "Nats-Expected-Stream"
 	HeaderSchedule       = "Nats-Schedule"
 	HeaderScheduleTarget = "Nats-Schedule-Target"
+	headerLastOfSubject  = "Nats-Expected-Last-Subject-Sequence"
 )

@@ -301,8 +301,8 @@ func (l Layout) TokenKey(id string) string { return "$KV." + l.TokensBucket() + 
 
 // StateBucket is the key-value bucket that holds what the processes of one kind
 // have to agree on while they work: senders by StateRate, StateBreaker, StateLagging,
-// StateOrder and StateMade, admins by StateRedrive and
-// StateRouted, those with an API by StateUsed.
+// StateOrder, StateMade and StateClock, admins by StateRedrive and StateRouted, those with
+// an API by StateUsed.
 func (l Layout) StateBucket() string { return l.stream("state") }
 
 // StateStream is the stream under the state bucket.
@@ -357,6 +357,10 @@ func StateMade(subscription string) string { return "made." + subscription }
 func (l Layout) StateMadeSubject(subscription string) string {
 	return l.stateKey(StateMade(subscription))
 }
+
+// StateClock is the key in the state bucket under which the senders keep by how much the
+// clock of the NATS server was set.
+const StateClock = "clock.server"
 
 // StateRedrive is the key in the state bucket under which admins keep a redrive job.
 func StateRedrive(job string) string { return "redrive." + job }

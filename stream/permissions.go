@@ -98,6 +98,11 @@ func (l Layout) Permissions(role Role) Permissions {
 		for _, shard := range l.RetryShards() { // a timer is cancelled when its delivery has been made
 			p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.RetryStream(shard))
 		}
+		// When the clock of the NATS server was set, timers are moved, and ack waits renewed.
+		for _, shard := range l.RetryShards() {
+			p.Publish = append(p.Publish, apiPrefix+"STREAM.MSG.GET."+l.RetryStream(shard))
+		}
+		p.Publish = append(p.Publish, apiPrefix+"CONSUMER.INFO.*."+SenderConsumer)
 	case RoleView:
 		p.Publish = slices.Concat([]string{
 			apiPrefix + "INFO",            // is JetStream there?

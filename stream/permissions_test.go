@@ -148,7 +148,7 @@ func TestPermissions(t *testing.T) {
 
 		{"ask which events are settled", api + "CONSUMER.INFO." + l.EventLog("git") + ".router", []stream.Role{router, control}},
 		{"ask which events are erased", api + "STREAM.INFO." + l.EventLog("git"), []stream.Role{router, sender, control}},
-		{"ask which deliveries are settled", api + "CONSUMER.INFO." + queue + ".sender", []stream.Role{control}},
+		{"ask which deliveries are settled", api + "CONSUMER.INFO." + queue + ".sender", []stream.Role{sender, control}},
 		{"write down the attempts of what is ordered", "$KV.acme_state." + stream.StateOrder("ci"), []stream.Role{sender}},
 		{"note what was made by hand", "$KV.acme_state." + stream.StateMade("ci"), []stream.Role{sender}},
 		{"read the attempts of what is ordered", api + "DIRECT.GET." + l.StateStream() + "." + l.StateOrderSubject("ci"), []stream.Role{sender}},
@@ -173,7 +173,7 @@ func TestPermissions(t *testing.T) {
 		{"get an attempt", api + "DIRECT.GET." + l.Attempts(), []stream.Role{sender, control}},
 		{"get an event", api + "DIRECT.GET." + l.EventLog("git"), []stream.Role{control}},
 		{"look into a queue", api + "STREAM.MSG.GET." + queue, []stream.Role{control}},
-		{"look up a retry timer", api + "STREAM.MSG.GET." + l.RetryStream("00"), []stream.Role{control}},
+		{"look up a retry timer", api + "STREAM.MSG.GET." + l.RetryStream("00"), []stream.Role{sender, control}},
 		{"get a dead letter", api + "DIRECT.GET." + l.DeadLetters(), []stream.Role{control}},
 		{"delete a dead letter", api + "STREAM.MSG.DELETE." + l.DeadLetters(), []stream.Role{control}},
 		{"delete an attempt", api + "STREAM.MSG.DELETE." + l.Attempts(), []stream.Role{control}},

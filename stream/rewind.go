@@ -25,8 +25,8 @@ type readGuard struct {
 
 	mu       sync.Mutex
 	session  uint64 // of the connection: how often it was made anew
-	last     Mark   // what was read last
-	previous Mark   // what was read last in the sessions before
+	last     Place  // what was read last
+	previous Place  // what was read last in the sessions before
 }
 
 // note takes down what was read last.
@@ -37,11 +37,11 @@ func (g *readGuard) note(r *Record) {
 	if session != g.session {
 		g.session, g.previous = session, g.last
 	}
-	g.last = Mark{r.Sequence, r.Time}
+	g.last = Place{r.Sequence, r.Time}
 }
 
 // readBefore is what was read last before a session.
-func (g *readGuard) readBefore(session uint64) Mark {
+func (g *readGuard) readBefore(session uint64) Place {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.session == session {

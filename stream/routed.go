@@ -21,11 +21,11 @@ import (
 //
 // What is routed again and has been before is recognised by its id.
 type Routed struct {
-	Marks []Mark // by sequence
+	Marks []Place // by sequence
 }
 
-// A Mark is an event of a log up to which all were routed.
-type Mark struct {
+// A Place is an event of a log up to which all were routed.
+type Place struct {
 	Sequence uint64
 	Stored   time.Time
 }
@@ -56,7 +56,7 @@ func (l Layout) ReadRouted(ctx context.Context, js jetstream.JetStream, domain s
 		return r, nil //nolint:nilerr // it is of no use, and written over
 	}
 	for _, m := range value.Marks {
-		r.Marks = append(r.Marks, Mark{uint64(m[0]), time.Unix(0, m[1])}) //nolint:gosec // as it was written
+		r.Marks = append(r.Marks, Place{uint64(m[0]), time.Unix(0, m[1])}) //nolint:gosec // as it was written
 	}
 	return r, nil
 }
@@ -77,21 +77,21 @@ func (l Layout) WriteRouted(ctx context.Context, js jetstream.JetStream, domain 
 	return nil
 }
 
-// Newest is the last mark; the zero Mark when there is none.
-func (r *Routed) Newest() Mark {
+// Newest is the last mark; the zero Place when there is none.
+func (r *Routed) Newest() Place {
 	if len(r.Marks) == 0 {
-		return Mark{}
+		return Place{}
 	}
 	return r.Marks[len(r.Marks)-1]
 }
 
 // Add adds a mark behind the others.
-func (r *Routed) Add(m Mark) {
+func (r *Routed) Add(m Place) {
 	r.Marks = append(r.Marks, m)
 	if len(r.Marks) <= maxMarks {
 		return
 	}
-	kept := make([]Mark, 0, maxMarks)
+	kept := make([]Place, 0, maxMarks)
 	for i, mark := range r.Marks {
 		if i >= maxMarks/2 || i%2 == 0 {
 			kept = append(kept, mark)

@@ -23,7 +23,7 @@ func TestRoutedFits(t *testing.T) {
 	now := time.Unix(1772364600, 123456789)
 	const marks = 10_000
 	for n := range uint64(marks) {
-		r.Add(stream.Mark{Sequence: 1<<52 + n, Stored: now.Add(time.Duration(n) * 10 * time.Second)}) //nolint:gosec // small
+		r.Add(stream.Place{Sequence: 1<<52 + n, Stored: now.Add(time.Duration(n) * 10 * time.Second)}) //nolint:gosec // small
 	}
 	if err := server.Layout.WriteRouted(t.Context(), js, "notes", r); err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestRoutedFits(t *testing.T) {
 		t.Errorf("after those behind were dropped the newest is %d", r.Newest().Sequence)
 	}
 	r.Keep(0)
-	if r.Newest() != (stream.Mark{}) {
+	if r.Newest() != (stream.Place{}) {
 		t.Errorf("left is %v", r.Marks)
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -61,4 +64,68 @@ func (l Layout) CancelTimer(ctx context.Context, nc *nats.Conn, shard, subscript
 		return false, fmt.Errorf("purge %s: %w", at, answer.Error)
 	}
 	return answer.Purged > 0, nil
+}
+
+// MoveTimers has the retry timers of a shard fire when they are due by the clock as it is
+// set now, where that is another setting than that by which they were stored. It returns
+// how many there were of those. Several may do so at a time: a timer that has fired, was
+// cancelled or moved meanwhile stays as it is.
+func (l Layout) MoveTimers(ctx context.Context, js jetstream.JetStream, shard string, now Mark) (moved int, err error) {
+	name := l.RetryStream(shard)
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	timers := l.RetryAt(shard, "*", "*")
+	for sequence := uint64(1); ; sequence++ {
+		m, err := s.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(timers))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return moved, nil
+		}
+		if err != nil {
+			return moved, fmt.Errorf("read stream %s: %w", name, err)
+		}
+		sequence = m.Sequence
+		next := l.movedTimer(m, now)
+		if next == nil {
+			continue
+		}
+		_, err = js.PublishMsg(ctx, next)
+		if api, ok := errors.AsType[*jetstream.APIError](err); ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+			continue
+		}
+		if err != nil {
+			return moved, fmt.Errorf("move retry timer %d of stream %s: %w", m.Sequence, name, err)
+		}
+		moved++
+	}
+}
+
+// movedTimer is the timer that replaces m, nil where m is right.
+func (l Layout) movedTimer(m *jetstream.RawStreamMsg, now Mark) *nats.Msg {
+	due, mark, known := TimerMark(m.Header)
+	if !known {
+		var err error
+		if due, err = scheduledFor(m.Header); err != nil {
+			return nil // the server does not fire it either
+		}
+	}
+	by := now.Since(mark)
+	if by == 0 {
+		return nil
+	}
+	h := maps.Clone(m.Header)
+	h[headerLastOfSubject] = []string{strconv.FormatUint(m.Sequence, 10)}
+	PlanTimer(h, due.Add(by), now)
+	return &nats.Msg{Subject: m.Subject, Header: h, Data: m.Data}
+}
+
+// PlanTimer makes h, the headers of a retry timer, those of one that is due at another
+// time. Its message id must be another one too: the stream remembers the first.
+func PlanTimer(h nats.Header, due time.Time, mark Mark) {
+	h[HeaderSchedule] = []string{"@at " + due.UTC().Format(time.RFC3339Nano)}
+	if id := h.Get(HeaderMessageID); id != "" {
+		h[HeaderMessageID] = []string{id + ":" + strconv.FormatInt(due.UnixNano(), 36)}
+	}
+	mark.SetTimer(h, due)
 }

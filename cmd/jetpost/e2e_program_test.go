@@ -245,6 +245,7 @@ type server struct {
 	url    string
 	token  string
 	client *http.Client
+	clock  *setClock // nil: that of the machine
 }
 
 // startServer runs a server in all its roles that may call loopback addresses.
@@ -287,6 +288,9 @@ func (s *server) restartAt(tb testing.TB, home string, env ...string) {
 	tb.Helper()
 	s.program = prepareProgramAt(tb, home, s.args...)
 	s.cmd.Env = append(s.cmd.Env, env...)
+	if s.clock != nil {
+		s.clock.give(s.program)
+	}
 	s.program.start(tb)
 	line := s.line(tb, " listening on http://")
 	s.url = line[strings.Index(line, "http://"):]

@@ -10,6 +10,19 @@ import (
 	"syscall"
 )
 
+// limitDescriptors makes a child open no more files than descriptorsVariable says, which
+// it cannot raise.
+func limitDescriptors() {
+	most, err := strconv.ParseUint(os.Getenv(descriptorsVariable), 10, 31)
+	if err != nil {
+		return
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
+		fmt.Fprintln(os.Stderr, "limit open files:", err)
+		os.Exit(4)
+	}
+}
+
 // limitFiles makes writes fail beyond the size of a file that fileVariable says: the
 // nearest thing to a full disk that needs no privileges.
 func limitFiles() {

@@ -82,6 +82,7 @@ func TestMain(m *testing.M) {
 			}()
 		}
 		limitFiles()
+		limitDescriptors()
 		if len(os.Args) >= 4 && os.Args[1] == natsCommand {
 			if err := serveNATS(os.Args[2:]); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -98,7 +99,9 @@ func TestMain(m *testing.M) {
 	if most := 4 * runtime.GOMAXPROCS(0); !given("test.parallel") {
 		_ = flag.Set("test.parallel", strconv.Itoa(most)) // a number it takes
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	removeClocked()
+	os.Exit(code)
 }
 
 func given(name string) (found bool) {

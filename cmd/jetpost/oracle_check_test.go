@@ -366,7 +366,9 @@ func (o *oracle) lostAnswer(s *oSub, a *delivery.Attempt) bool {
 		return true
 	}
 	return s.wire >= 0 && slices.ContainsFunc(o.faults, func(f *fault) bool {
-		return f.wire == o.wires[s.wire].name && f.hits(a.At, a.At.Add(time.Duration(a.Duration)))
+		return f.wire == o.wires[s.wire].name && slices.ContainsFunc(o.clock.readings(a.At), func(at time.Time) bool {
+			return f.hits(at, at.Add(time.Duration(a.Duration)))
+		})
 	})
 }
 

@@ -225,6 +225,9 @@ func (o *oracle) start(t *testing.T, v *victim) {
 	t.Helper()
 	p := prepareProgram(t, v.s.args...)
 	p.quiet = true
+	if o.clock != nil {
+		o.clock.give(p)
+	}
 	p.start(t)
 	v.s.program = p
 	o.programs = append(o.programs, p)
@@ -326,6 +329,35 @@ func (o *oracle) freezing(kind string, does effects, victims ...*victim) *deed {
 	}
 	d.end = func(*testing.T, string) error { thaw(); return nil }
 	return d
+}
+
+// maxWrong is by how much the clock is wrong at most: receivers refuse signatures whose
+// times are further off.
+const maxWrong = 2 * time.Minute
+
+// setting is the deed of setting the clock of all processes. Ack waits of what is under
+// way are over when it is set forward.
+func (o *oracle) setting() *deed {
+	return &deed{
+		kind: "set clock", targets: []string{"back", "forward"}, atMost: 300 * time.Millisecond,
+		effects: func(target string) effects {
+			forward := target == "forward"
+			return effects{requests: forward, routing: forward}
+		},
+		begin: func(t *testing.T, target string, r *rand.Rand) error {
+			t.Helper()
+			room := o.clock.by + maxWrong // back
+			if target == "forward" {
+				room = maxWrong - o.clock.by
+			}
+			by := room/2 + upTo(r, room/2)
+			if target == "back" {
+				by = -by
+			}
+			o.clock.set(t, by)
+			return nil
+		},
+	}
 }
 
 // spoiling are the deeds of making wires bad, one for each way.

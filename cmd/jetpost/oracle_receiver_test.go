@@ -30,6 +30,7 @@ type oRequest struct {
 // oReceivers are the receivers of all subscriptions: they answer as planned, look
 // at all that they get, and remember it.
 type oReceivers struct {
+	clock *setClock // of all processes; nil: that of the machine
 	*httptest.Server
 	seed uint64
 
@@ -87,7 +88,7 @@ func (o *oReceivers) receive(w http.ResponseWriter, r *http.Request) {
 	e := o.eventOf(s, id)
 	req := &oRequest{nth: len(o.requests[id]) + 1, attempt: r.Header.Get("Jetpost-Attempt"), at: began, sent: began}
 	if seconds, err := strconv.ParseInt(r.Header.Get("Webhook-Timestamp"), 10, 64); err == nil { // or its signature is wrong
-		req.sent = time.Unix(seconds, 0)
+		req.sent = o.clock.latest(time.Unix(seconds, 0), began)
 	}
 	o.requests[id] = append(o.requests[id], req)
 	o.of[id] = s

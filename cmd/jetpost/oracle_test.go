@@ -34,13 +34,15 @@ const (
 // but those that were under way when their sender was killed.
 //
 // Here everything is in one process, NATS too, which is killed again and again, or stands
-// still for a while.
+// still for a while, and whose clock is set.
 func TestOracle(t *testing.T) {
 	t.Parallel()
 	runOracle(t, "one process", workload{every: 60 * time.Millisecond, made: 25}, func(t *testing.T, o *oracle) []*deed {
 		t.Helper()
+		o.clock = newClock(t)
 		v := o.addService(t, "serve", allRoles, "")
 		return []*deed{
+			o.setting(),
 			o.killing("serve", effects{requests: true, records: true, routing: true, forgets: true, outage: true}, v),
 			o.freezing("serve", effects{requests: true, routing: true, outage: true}, v),
 		}

@@ -233,6 +233,10 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 			services.Go(func() error { return a.Run(ctx) })
 		}
 	}
+	checks := []admin.Check{
+		{Name: "catalogue", Run: func(ctx context.Context) error { _, err := catalogue.Sync(ctx); return err }},
+		{Name: "storage", Run: func(ctx context.Context) error { return errors.Join(natsHealth(ctx), storage.Check(ctx)) }},
+	}
 	if c.has(roleRouter) {
 		nc, err := connect(string(stream.RoleRouter))
 		if err != nil {
@@ -254,19 +258,20 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 			return err
 		}
 		store := subscription.NewStore(storeJS, layout, keyring, log)
-		s, err := sender.New(sender.Config{
+		cfg := sender.Config{
 			Egress: egress, Proxies: c.proxies, Version: version, PID: os.Getpid(), UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
 			Health: storage,
 			Events: events, LaggingAfter: c.limit(),
-		}, nc, layout, view, store, log, reg)
+		}
+		limitConnections(&cfg, log)
+		s, err := sender.New(cfg, nc, layout, view, store, log, reg)
 		if err != nil {
 			return err
 		}
 		services.Go(func() error { return s.Run(ctx) })
+		checks = append(checks, admin.Check{Name: "machine", Run: s.CheckMachine})
 	}
-	admin.MountHealth(mux, shared, view, reg,
-		admin.Check{Name: "catalogue", Run: func(ctx context.Context) error { _, err := catalogue.Sync(ctx); return err }},
-		admin.Check{Name: "storage", Run: func(ctx context.Context) error { return errors.Join(natsHealth(ctx), storage.Check(ctx)) }})
+	admin.MountHealth(mux, shared, view, reg, checks...)
 	admin.MountRoot(mux, c.has(roleAdmin))
 	services.Go(func() error { return serveHTTP(ctx, listener, mux, log) })
 

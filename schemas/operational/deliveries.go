@@ -122,7 +122,7 @@ func Closed(sub *subscription.Subscription, was, r *breaker.Record, by Actor) Ev
 		Reason       string    `json:"reason"`
 		Actor        Actor     `json:"actor"`
 		DownSince    time.Time `json:"down_since"`
-	}{aboutOf(sub), hostOf(sub), r.Reason, by, was.DownSince.UTC()})
+	}{aboutOf(sub), hostOf(sub), r.Reason, by, was.Outage().UTC()})
 }
 
 // An Overflow are deliveries that have found the queue of their subscription full, or

@@ -3,9 +3,9 @@
 //	           failures in a row, or a share of them
 //	   ┌────────────────────────────────────────────────┐
 //	   │                                                ▼
-//	closed ◄── 8 successes ── half-open ◄── success ── open ◄─┐ failure:
-//	   ▲                          └── more failures than ──►──┘ the delay doubles
-//	   │                                successes
+//	closed ◄── 8 successes, ─ half-open ◄── success ── open ◄─┐ failure:
+//	   ▲       or nothing         └── more failures than ──►──┘ the delay doubles
+//	   │       waits any more           successes
 //	   └── by hand, or another endpoint
 //
 // While it is open one request at a time, a probe, is made over all senders, each
@@ -24,6 +24,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -47,6 +48,9 @@ const maxError = 512
 // maxStep is by how much readings of one clock may differ.
 const maxStep = 5 * time.Second
 
+// upAgain is why a breaker closes by itself.
+const upAgain = "the endpoint is up again"
+
 // preference is for how long the sender that was successful in half-open may go on
 // before another one may.
 const preference = 5 * time.Second
@@ -57,8 +61,13 @@ type Record struct {
 	State State `json:"state"`
 	// Since is when State began.
 	Since time.Time `json:"since,omitzero"`
-	// DownSince is when the breaker opened first and has not closed since.
+	// DownSince is the first failure since the last success or, where there was none
+	// since, that success. A subscription is disabled by it, so an outage that is over
+	// must not count.
 	DownSince time.Time `json:"down_since,omitzero"`
+	// OutageSince is when the breaker opened, once DownSince says something later. See
+	// Outage.
+	OutageSince time.Time `json:"outage_since,omitzero"`
 	// Reason says why State is what it is.
 	Reason string `json:"reason,omitempty"`
 	// LastStatus and LastError are of the last request that failed, LastFailure is when
@@ -84,6 +93,21 @@ type Record struct {
 	Lease Lease `json:"lease,omitzero"`
 	// Target is which endpoint the record is about: see TargetOf.
 	Target string `json:"target,omitempty"`
+	// Clock is by which setting of the server's clock the times are.
+	Clock stream.Mark `json:"clock,omitzero"`
+}
+
+// On is the record by the clock as it is set now.
+func (r Record) On(now stream.Mark) Record {
+	if by := now.Since(r.Clock); by != 0 {
+		for _, at := range []*time.Time{&r.Since, &r.DownSince, &r.OutageSince, &r.LastFailure, &r.NextProbe, &r.Lease.Until} {
+			if !at.IsZero() {
+				*at = at.Add(by)
+			}
+		}
+	}
+	r.Clock = now
+	return r
 }
 
 // A Lease is the right of one sender to make requests while the breaker is not
@@ -155,7 +179,7 @@ func (r Record) Trip(now time.Time, target, reason string, failures int, cause C
 	}
 	next := Record{
 		State: Open, Since: now, DownSince: now, Reason: reason, Failures: failures, Opened: opened + 1, Target: target,
-		Backoff: subscription.Duration(backoff), NextProbe: now.Add(t.wait(backoff, cause.RetryAfter)),
+		Backoff: subscription.Duration(backoff), NextProbe: now.Add(t.wait(backoff, cause.RetryAfter)), Clock: r.Clock,
 	}
 	return next.note(now, cause)
 }
@@ -166,6 +190,9 @@ func (r Record) Trip(now time.Time, target, reason string, failures int, cause C
 // begins anew.
 func (r Record) Fail(now time.Time, n int, cause Cause, t Timing) Record {
 	t = t.withDefaults()
+	if r.State == HalfOpen && (r.LastFailure.Before(r.DownSince) || r.Since.After(r.DownSince)) { // the first since a success
+		r = r.down(now)
+	}
 	r = r.note(now, cause)
 	r.Failures += n
 	backoff := min(max(2*time.Duration(r.Backoff), t.Min), t.Max)
@@ -194,6 +221,21 @@ func (r Record) note(now time.Time, cause Cause) Record {
 	return r
 }
 
+// down is the record when DownSince is another time.
+func (r Record) down(since time.Time) Record {
+	r.OutageSince, r.DownSince = r.Outage(), since
+	return r
+}
+
+// Outage is when the breaker opened and has not closed since. It is zero when it is
+// closed.
+func (r Record) Outage() time.Time {
+	if r.OutageSince.IsZero() {
+		return r.DownSince
+	}
+	return r.OutageSince
+}
+
 // cut keeps what is valid UTF-8 of the beginning.
 func cut(s string) string {
 	if len(s) <= maxError {
@@ -211,20 +253,32 @@ func cut(s string) string {
 func (r Record) Succeed(now time.Time, n int) Record {
 	r.Successes += n
 	if r.Successes >= Enough {
-		return r.Close(now, "the endpoint is up again")
+		return r.Close(now, upAgain)
 	}
 	if r.State != HalfOpen {
 		r.State, r.Since, r.Reason = HalfOpen, now, "a probe has succeeded"
 	}
+	r = r.down(now)
 	r.Failures, r.NextProbe = 0, time.Time{}
 	r.Lease.Until = now.Add(preference)
 	return r
 }
 
+// Delivered is the record when nothing waits any more: half-open, it closes although
+// fewer than Enough have succeeded, or it would stay half-open until more events come.
+// One whose requests fail as often as they succeed waits for those that were put off.
+func (r Record) Delivered(now time.Time) (next Record, closed bool) {
+	if r.State != HalfOpen || r.Successes <= r.Misses {
+		return r, false
+	}
+	return r.Close(now, upAgain), true
+}
+
 // Close is a breaker that lets everything through. It remembers what has happened.
 func (r Record) Close(now time.Time, reason string) Record {
 	r.State, r.Since, r.Reason = Closed, now, reason
-	r.DownSince, r.NextProbe, r.Failures, r.Successes, r.Misses, r.Lease = time.Time{}, time.Time{}, 0, 0, 0, Lease{}
+	r.DownSince, r.OutageSince, r.NextProbe = time.Time{}, time.Time{}, time.Time{}
+	r.Failures, r.Successes, r.Misses, r.Lease = 0, 0, 0, Lease{}
 	return r
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
 )
@@ -113,6 +114,80 @@ func TestStates(t *testing.T) {
 				t.Errorf("down since %s, opened %d times", r.DownSince, r.Opened)
 			}
 		})
+	}
+}
+
+// How long an endpoint has been down is counted from its last success: an outage that is
+// over does not count towards the next one.
+func TestDownSince(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	type at struct {
+		after time.Duration // since the breaker opened first
+		step  step
+	}
+	for _, test := range []struct {
+		name   string
+		steps  []at
+		want   breaker.State
+		down   time.Duration // when it is said to be down since, after the first opening
+		outage time.Duration // and when the breaker had opened
+	}{
+		{"down all the time", []at{{0, trip}, {day, fail}, {6 * day, fail}}, breaker.Open, 0, 0},
+		{"up again", []at{{0, trip}, {time.Minute, succeed(1)}}, breaker.HalfOpen, time.Minute, 0},
+		{
+			"one success on each day, then three failures in two seconds",
+			[]at{
+				{0, trip},
+				{time.Minute, succeed(1)},
+				{day, succeed(1)},
+				{2 * day, succeed(1)},
+				{3 * day, succeed(1)},
+				{4 * day, succeed(1)},
+				{5 * day, succeed(1)},
+				{6 * day, failAll(3)},
+				{6*day + time.Second, failAll(3)},
+				{6*day + 2*time.Second, failAll(3)},
+			},
+			breaker.Open, 6 * day, 0,
+		},
+		{"one success, and days without a request", []at{{0, trip}, {time.Minute, succeed(1)}, {6 * day, failAll(2)}}, breaker.Open, 6 * day, 0},
+		{
+			"the first failure counts, also where it has not opened the breaker",
+			[]at{{0, trip}, {time.Minute, succeed(1)}, {day, fail}, {2 * day, fail}, {3 * day, fail}},
+			breaker.Open, day, 0,
+		},
+		{"some succeed and some fail", []at{{0, trip}, {time.Minute, succeed(2)}, {day, fail}, {2 * day, succeed(1)}, {3 * day, failAll(3)}}, breaker.Open, 3 * day, 0},
+		{"down again since", []at{{0, trip}, {time.Minute, succeed(1)}, {day, failAll(2)}, {7 * day, fail}}, breaker.Open, day, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var r breaker.Record
+			for _, s := range test.steps {
+				r = s.step(r, start().Add(s.after))
+			}
+			if r.State != test.want || !r.DownSince.Equal(start().Add(test.down)) {
+				t.Errorf("got %s, down since %s, want %s, down since %s", r.State, r.DownSince, test.want, start().Add(test.down))
+			}
+			if got, want := r.Outage(), start().Add(test.outage); !got.Equal(want) {
+				t.Errorf("the outage began at %s, want %s", got, want)
+			}
+			if r = r.Close(start().Add(8*day), "by hand"); !r.DownSince.IsZero() || !r.Outage().IsZero() {
+				t.Errorf("closed, it is down since %s", r.DownSince)
+			}
+		})
+	}
+}
+
+// A breaker that an older version has left half-open says that its endpoint is down since
+// the first outage, whatever has succeeded since.
+func TestDownSinceOfOldRecord(t *testing.T) {
+	t.Parallel()
+	now := start().Add(6 * 24 * time.Hour)
+	r := breaker.Parse([]byte(`{"state":"half-open","since":"2026-03-01T12:05:00Z","down_since":"2026-03-01T12:00:00Z","reason":"a probe has succeeded",
+		"last_status":503,"last_failure":"2026-03-01T12:04:00Z","failures":0,"opened":1,"backoff":"20s","successes":3,"target":"a"}`))
+	if r = failAll(4)(r, now); r.State != breaker.Open || !r.DownSince.Equal(now) || !r.Outage().Equal(start()) {
+		t.Errorf("got %s, down since %s, the outage began at %s", r.State, r.DownSince, r.Outage())
 	}
 }
 
@@ -301,5 +376,36 @@ func TestCounter(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// A record is by the clock as it was set when it was written. Read after the clock was
+// set again, it says the same.
+func TestOnAnotherSetting(t *testing.T) {
+	t.Parallel()
+	before := stream.Mark{Origin: "a", By: time.Minute}
+	r := fail(trip(breaker.Record{Clock: before}, start()), start().Add(time.Minute))
+	for name, test := range map[string]struct {
+		now stream.Mark
+		by  time.Duration
+	}{
+		"the same":           {before, 0},
+		"set back":           {stream.Mark{Origin: "a", By: -2 * time.Hour}, -2*time.Hour - time.Minute},
+		"set forward":        {stream.Mark{Origin: "a", By: time.Hour}, 59 * time.Minute},
+		"of another history": {stream.Mark{Origin: "b", By: time.Hour}, 0},
+	} {
+		got, now := r.On(test.now), start().Add(time.Minute+test.by)
+		if !got.NextProbe.Equal(r.NextProbe.Add(test.by)) || !got.DownSince.Equal(r.DownSince.Add(test.by)) || got.Clock != test.now {
+			t.Errorf("%s: got %+v", name, got)
+		}
+		if wait := got.Due("me", now, longest()).Sub(now); wait != 10*time.Second {
+			t.Errorf("%s: the next probe is in %s, want 10s", name, wait)
+		}
+		if !got.OutageSince.IsZero() {
+			t.Errorf("%s: a time that is missing is %s", name, got.OutageSince)
+		}
+	}
+	if got := (breaker.Record{}).On(before); got.Clock != before || !got.Since.IsZero() {
+		t.Errorf("got %+v of no record", got)
 	}
 }

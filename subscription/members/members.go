@@ -42,6 +42,8 @@ type Member struct {
 	// LastSeen is when the record was written last, by the clock of the NATS server. Set
 	// by what reads it.
 	LastSeen time.Time `json:"-"`
+	// Revision of the record. Set by what reads it.
+	Revision uint64 `json:"-"`
 }
 
 // A Set is all senders that are known at one moment. It never changes.
@@ -51,18 +53,19 @@ type Set struct {
 }
 
 // NewSet is the set of these members. Those that are draining own nothing, nor do those
-// whose record is older than the newest by more than stream.MembersTTL: it should have
-// gone away by itself, and has not.
+// whose record is older than the one written last by more than stream.MembersTTL: it should
+// have gone away by itself, and has not. One that is as much younger was written before the
+// server's clock was set back: a sender that lives writes its own again.
 func NewSet(all []Member) *Set {
 	s := &Set{all: slices.SortedFunc(slices.Values(all), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })}
-	var newest time.Time
+	var last Member // by its revision: times may go back
 	for i := range s.all {
-		if seen := s.all[i].LastSeen; seen.After(newest) {
-			newest = seen
+		if m := &s.all[i]; m.Revision > last.Revision || m.Revision == last.Revision && m.LastSeen.After(last.LastSeen) {
+			last = *m
 		}
 	}
 	for i := range s.all {
-		if m := &s.all[i]; !m.Draining && newest.Sub(m.LastSeen) <= stream.MembersTTL {
+		if m := &s.all[i]; !m.Draining && last.LastSeen.Sub(m.LastSeen).Abs() <= stream.MembersTTL {
 			s.live = append(s.live, candidate{m.ID, hash(m.ID)})
 		}
 	}
@@ -74,15 +77,15 @@ func NewSet(all []Member) *Set {
 func FromEntries(entries map[string]stream.Entry) *Set {
 	all := make([]Member, 0, len(entries))
 	for id, e := range entries {
-		all = append(all, parse(id, e.Value, e.Stored))
+		all = append(all, parse(id, e))
 	}
 	return NewSet(all)
 }
 
-func parse(id string, value []byte, seen time.Time) Member {
+func parse(id string, e stream.Entry) Member {
 	var m Member
-	_ = json.Unmarshal(value, &m) // see FromEntries
-	m.ID, m.LastSeen = id, seen
+	_ = json.Unmarshal(e.Value, &m) // see FromEntries
+	m.ID, m.LastSeen, m.Revision = id, e.Stored, e.Revision
 	return m
 }
 

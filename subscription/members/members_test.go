@@ -79,6 +79,8 @@ func TestOwners(t *testing.T) {
 		{"one is draining", []members.Member{alive("a"), {ID: "b", LastSeen: now, Draining: true}}, 2, 1, "b"},
 		{"all are draining", []members.Member{{ID: "b", LastSeen: now, Draining: true}}, 2, 0, "b"},
 		{"one has not been seen for long", []members.Member{alive("a"), {ID: "b", LastSeen: now.Add(-stream.MembersTTL - 1)}}, 2, 1, "b"},
+		{"the clock was set back since one died", []members.Member{{ID: "a", LastSeen: now, Revision: 9}, {ID: "b", LastSeen: now.Add(2 * time.Hour), Revision: 8}}, 2, 1, "b"},
+		{"the clock was set back, and all have written again", []members.Member{{ID: "a", LastSeen: now, Revision: 9}, {ID: "b", LastSeen: now.Add(time.Second), Revision: 8}}, 2, 2, ""},
 		{"one was seen just in time", []members.Member{alive("a"), {ID: "b", LastSeen: now.Add(-stream.MembersTTL)}}, 2, 2, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -333,7 +335,7 @@ func TestReadBack(t *testing.T) {
 			if all[i].LastSeen.IsZero() {
 				t.Errorf("%s: %s was never seen", what, all[i].ID)
 			}
-			all[i].LastSeen = time.Time{}
+			all[i].LastSeen, all[i].Revision = time.Time{}, 0
 		}
 		if diff := cmp.Diff(want, all); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)

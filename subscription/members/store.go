@@ -62,7 +62,7 @@ func Read(ctx context.Context, js jetstream.JetStream, layout stream.Layout) (*S
 			return nil, fmt.Errorf("read bucket %s: %w", bucket, err)
 		}
 		if len(m.Data) > 0 { // otherwise it says that the record was taken away
-			all = append(all, parse(subject[strings.LastIndexByte(subject, '.')+1:], m.Data, m.Time))
+			all = append(all, parse(subject[strings.LastIndexByte(subject, '.')+1:], stream.Entry{Value: m.Data, Revision: m.Sequence, Stored: m.Time}))
 		}
 	}
 	return NewSet(all), nil

@@ -1,0 +1,44 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// maxRenewed bounds for how many messages RenewPending asks.
+const maxRenewed = 1 << 20
+
+// RenewPending has the ack wait of everything that a consumer has handed out, or was
+// handed back with a delay, begin now. The server counts from a time of day, so after its
+// clock was set back by two hours all of it would wait for two hours more. What has been
+// handed back with a delay waits for the ack wait instead; nothing is handed out before
+// it would have been. A consumer that does not exist has nothing.
+func RenewPending(ctx context.Context, js jetstream.JetStream, name, consumer string) error {
+	fields, err := ask(ctx, js, "CONSUMER.INFO."+name+"."+consumer, nil,
+		"num_ack_pending", "ack_floor.stream_seq", "delivered.stream_seq", "delivered.consumer_seq")
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up consumer %s of stream %s: %w", consumer, name, err)
+	}
+	if fields[0].Uint() == 0 {
+		return nil
+	}
+	first, last := fields[1].Uint()+1, fields[2].Uint()
+	if last-first >= maxRenewed { // the newest wait the longest
+		first = last - maxRenewed + 1
+	}
+	for sequence := first; sequence <= last; sequence++ {
+		// The subject of an ack, see newMessage. The server takes no notice when it is of
+		// a message that is not waited for.
+		subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", name, consumer, sequence, fields[3].Uint())
+		if err := js.Conn().Publish(subject, []byte("+WPI")); err != nil {
+			return fmt.Errorf("renew what consumer %s of stream %s has handed out: %w", consumer, name, err)
+		}
+	}
+	return nil
+}
