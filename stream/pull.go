@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/stream/budget"
 )
 
 // Pull takes messages from a durable consumer for as long as ctx lives.
@@ -47,6 +48,8 @@ type Pull struct {
 	// Once ends Run after Handle was called once. No more is taken than it is given;
 	// what else may be on its way is handed back.
 	Once bool
+	// Memory bounds what the messages take. Default: by their number only.
+	Memory Memory
 }
 
 const (
@@ -82,6 +85,7 @@ type pullRequest struct {
 	Batch     int           `json:"batch"`
 	MaxBytes  int           `json:"max_bytes"`
 	Heartbeat time.Duration `json:"idle_heartbeat,omitempty"`
+	NoWait    bool          `json:"no_wait,omitempty"`
 }
 
 // slot runs one of the two loops. The helper asks only after the other slot has
@@ -96,24 +100,20 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 	reconnected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnected)
 
-	ask := pullRequest{Expires: pullExpiry, Batch: p.Batch, MaxBytes: pullMaxBytes, Heartbeat: pullHeartbeat}
-	patience := 2*pullHeartbeat + time.Second
-	if helper {
-		ask.Expires, ask.Heartbeat = pullBusyExpiry, 0
-		patience = pullBusyExpiry + time.Second
-	}
-	request, err := json.Marshal(ask)
-	if err != nil {
-		return err
-	}
+	plan := &plan{pull: &p, helper: helper}
+	defer plan.forgo()
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + p.Stream + "." + p.Consumer
-	silence := time.NewTimer(patience) // fires when the request must be taken for lost
+	silence := time.NewTimer(pullExpiry) // fires when the request must be taken for lost
 	defer silence.Stop()
 	wait := newBackoff(p.OnError)
 	batch := make([]*Message, 0, p.Batch)
 	for idle := helper; ; {
-		if idle && !p.rest(ctx, nc, busy, arrivals, batch) {
+		if idle && !p.rest(ctx, nc, busy, arrivals, plan, batch) {
 			return nil
+		}
+		request, patience, err := plan.next(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // ctx has ended while there was no memory
 		}
 		if err := nc.PublishRequest(subject, sub.Subject, request); err != nil && nc.IsClosed() {
 			return err
@@ -121,7 +121,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 		silence.Reset(patience)
 		received := 0
 		var ended error
-		for ended == nil && received < p.Batch {
+		for ended == nil && received < plan.asked {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -131,7 +131,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 				ended = errExpired
 			case m := <-arrivals:
 				var copies int
-				batch, copies, ended = p.collect(nc, m, arrivals, batch[:0])
+				batch, copies, ended = p.collect(nc, m, arrivals, plan, batch[:0])
 				received += len(batch) + copies
 				if len(batch) > 0 {
 					p.Handle(ctx, batch)
@@ -145,6 +145,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 		if received > 0 {
 			wait.reset()
 		}
+		plan.ended(received, ended)
 		if received >= p.Batch && !helper {
 			select {
 			case busy <- struct{}{}:
@@ -161,7 +162,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 // rest waits until the other slot is busy, and reports whether to go on. Messages
 // may come nevertheless: for a request that was taken for lost with the connection
 // and has reached the server after all.
-func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arrivals <-chan *nats.Msg, batch []*Message) bool {
+func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arrivals <-chan *nats.Msg, plan *plan, batch []*Message) bool {
 	for {
 		select {
 		case <-ctx.Done():
@@ -169,7 +170,7 @@ func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arr
 		case <-busy:
 			return true
 		case m := <-arrivals:
-			if batch, _, _ = p.collect(nc, m, arrivals, batch[:0]); len(batch) > 0 {
+			if batch, _, _ = p.collect(nc, m, arrivals, plan, batch[:0]); len(batch) > 0 {
 				p.Handle(ctx, batch)
 			}
 		}
@@ -178,11 +179,12 @@ func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arr
 
 // collect takes m and all that has arrived behind it, but for copies of what is held.
 // ended is non-nil when a status says that the request is over.
-func (p Pull) collect(nc *nats.Conn, m *nats.Msg, arrivals <-chan *nats.Msg, batch []*Message) (messages []*Message, copies int, ended error) {
+func (p Pull) collect(nc *nats.Conn, m *nats.Msg, arrivals <-chan *nats.Msg, plan *plan, batch []*Message) (messages []*Message, copies int, ended error) {
 	for {
 		switch isStatus, status := statusOf(m); {
 		case !isStatus:
 			if message := newMessage(nc, m); p.Held == nil || p.Held.take(message) {
+				plan.arrived(message)
 				batch = append(batch, message)
 			} else {
 				copies++
@@ -230,7 +232,7 @@ func statusOf(m *nats.Msg) (isStatus bool, status error) {
 			return true, ErrConsumerMissing
 		}
 		if strings.Contains(description, "MaxBytes") { // the rest comes with the next request
-			return true, errExpired
+			return true, errTooLarge
 		}
 		return true, fmt.Errorf("server: 409 %s", description)
 	case "503":
@@ -321,6 +323,9 @@ type Message struct {
 	held  *Held                  // nil: it is not known what is held
 	reply atomic.Pointer[string] // by which it is settled, where that is not Reply: see Held
 	alive atomic.Int64           // when its holder has last said that it works on it, Unix nanoseconds
+
+	share  *budget.Share // of the memory that it holds; nil: none
+	weight atomic.Int64  // and how much; 0 when it is settled
 }
 
 // newMessage reads the reply subject of a delivered message:
@@ -357,6 +362,7 @@ func newMessage(nc *nats.Conn, m *nats.Msg) *Message {
 // Ack settles the message: it is done. The server processes the acks of one
 // consumer in the order in which a connection sends them.
 func (m *Message) Ack() error {
+	defer m.Drop()
 	return m.nc.Publish(m.settledBy(true), []byte("+ACK"))
 }
 
@@ -380,12 +386,14 @@ func (m *Message) currentReply() string {
 // AckSync settles the message and waits until the server has taken note of it,
 // and with it of every ack that was sent before on the same connection.
 func (m *Message) AckSync(ctx context.Context) error {
+	defer m.Drop()
 	_, err := m.nc.RequestWithContext(ctx, m.settledBy(true), []byte("+ACK"))
 	return err
 }
 
 // Nak hands the message back, to be delivered again after delay.
 func (m *Message) Nak(delay time.Duration) error {
+	defer m.Drop()
 	reply := m.settledBy(false)
 	if delay <= 0 {
 		return m.nc.Publish(reply, []byte("-NAK"))
