@@ -10,6 +10,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/budget"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -22,6 +23,7 @@ type domainRoute struct {
 	batches   chan []routed
 	troubled  sync.WaitGroup
 	order     *order
+	share     *budget.Share // of the memory for events in work
 }
 
 // routed is one event whose deliveries are on their way to their queues.
