@@ -77,6 +77,7 @@ func (q *line) take(n int) (msgs []*stream.Message, lost int) {
 		q.waiting[0] = held{}
 		q.waiting = q.waiting[1:]
 		if time.Since(first.told) > holdLimit {
+			first.m.Drop()
 			lost++
 			continue
 		}

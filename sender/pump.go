@@ -20,7 +20,7 @@ const queueFullDelay = 30 * time.Second
 // every request passes the limits of its subscription.
 func (s *Sender) pump(ctx, work context.Context, shard string) {
 	pull := stream.Pull{
-		Stream: s.layout.RetryStream(shard), Consumer: stream.SenderConsumer, Held: stream.NewHeld(stream.RetryAckWait, 2*stream.RetryMaxPending),
+		Stream: s.layout.RetryStream(shard), Consumer: stream.SenderConsumer, Memory: s.memoryOfPump(), Held: stream.NewHeld(stream.RetryAckWait, 2*stream.RetryMaxPending),
 		Handle: func(ctx context.Context, msgs []*stream.Message) { s.requeue(ctx, work, msgs) },
 		OnError: func(err error) {
 			s.log.Warn("cannot pull retries, will go on trying", zap.String("stream", s.layout.RetryStream(shard)), zap.Error(err))

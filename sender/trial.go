@@ -130,7 +130,7 @@ func (t *trial) pull(ctx, work context.Context, room int, changed, viewChanged <
 		room = 1 // each has its turn
 	}
 	pull := stream.Pull{
-		Stream: t.terms.queue.Stream, Consumer: t.terms.queue.Consumer, Batch: room + t.sweep, Once: true, Held: t.held,
+		Stream: t.terms.queue.Stream, Consumer: t.terms.queue.Consumer, Batch: room + t.sweep, Once: true, Held: t.held, Memory: t.memory,
 		Handle: t.whenNotMade(func(_ context.Context, msgs []*stream.Message) { t.round(ctx, work, room, msgs) }),
 		OnError: func(err error) {
 			t.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", t.id), zap.Error(err))
