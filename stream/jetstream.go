@@ -95,7 +95,7 @@ func (p *publishing) PublishMsgAsync(m *nats.Msg, opts ...jetstream.PublishOpt) 
 // client library.
 func (p *publishing) answered(m *nats.Msg) {
 	if one, ok := p.open.LoadAndDelete(m); ok {
-		one := one.(*published) //nolint:errcheck,forcetypeassert // nothing else is stored
+		one := one.(*published) // nothing else is stored
 		one.share.Done(one.weight)
 	}
 }
@@ -110,5 +110,5 @@ func (p *publishing) shareOf(m *nats.Msg) *budget.Share {
 	if !ok {
 		share, _ = p.shares.LoadOrStore(name, p.memory.Share(0))
 	}
-	return share.(*budget.Share) //nolint:errcheck,forcetypeassert // nothing else is stored
+	return share.(*budget.Share) // nothing else is stored
 }

@@ -113,7 +113,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 		}
 		request, patience, err := plan.next(ctx)
 		if err != nil {
-			return nil //nolint:nilerr // ctx has ended while there was no memory
+			return nil // ctx has ended while there was no memory
 		}
 		if err := nc.PublishRequest(subject, sub.Subject, request); err != nil && nc.IsClosed() {
 			return err
