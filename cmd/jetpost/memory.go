@@ -121,7 +121,7 @@ func (c *serveCmd) planMemory(log *zap.Logger) memoryPlan {
 	switch written := os.Getenv("GOMEMLIMIT"); {
 	case source == fromEnvironment:
 		limit = debug.SetMemoryLimit(-1)
-	case written == "" && total > 0: // off is for somebody who wants no limit
+	case written == "" && total > 0: // off is for an operator who wants no limit
 		debug.SetMemoryLimit(limit)
 	}
 	tuneMemory()

@@ -9,7 +9,7 @@
 //	│                 │  nothing         │
 //
 // A share may hold as much as is left of the first half, so one alone gets half of
-// it, and n of them get the n+1st part each and leave as much for the next: whoever
+// it, and n of them get the n+1st part each and leave as much for the next: one that
 // is slow to give back takes nothing from those to come. The second half is for
 // shares that hold nothing. So each has at least one thing in hand, beside any
 // number of slow ones, until the sum of these first things is all there is.

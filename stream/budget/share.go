@@ -19,7 +19,7 @@ type Share struct {
 }
 
 // Share returns a share for one user. most is how many things it can have in hand at
-// a time, whatever it asks for, because somebody else sees to that; 0: any number.
+// a time, whatever it asks for, because the server sees to that; 0: any number.
 func (b *Budget) Share(most int) *Share {
 	if b == nil {
 		b = &Budget{all: 1 << 62}
@@ -93,14 +93,14 @@ func (s *Share) Forgo(granted int) {
 	}
 }
 
-// Ample reports whether so little is used of the budget that whoever asks gets much.
+// Ample reports whether so little is used of the budget that one who asks gets much.
 func (s *Share) Ample() bool {
 	s.budget.mu.Lock()
 	defer s.budget.mu.Unlock()
 	return s.budget.used < s.budget.all/8
 }
 
-// Short reports whether somebody waits for room in this share: who has things in hand
+// Short reports whether a request waits for room in this share: who has things in hand
 // without need should give them back.
 func (s *Share) Short() bool {
 	b := s.budget
