@@ -13,8 +13,14 @@ import (
 	"github.com/jetpost/jetpost/stream"
 )
 
-// historyParallel is how many event logs are read at a time.
-const historyParallel = 8
+const (
+	// historyParallel is how many event logs are read at a time.
+	historyParallel = 8
+	// partBytes is how much data of one event log a page takes, and pageBytes that of all
+	// of them: a page of large events ends early.
+	partBytes = 2 << 20
+	pageBytes = 8 << 20
+)
 
 // A position is where a page of events ends: for each domain the sequence before
 // which the next page goes on or, oldest first, from which it does. As a cursor it
@@ -86,22 +92,23 @@ func (a *Admin) sequenceAt(ctx context.Context, log string, at time.Time, otherw
 }
 
 // history reads one page. Each log gives up to a page of its own, and these are
-// merged by the time of storing; within a log its own order counts.
+// merged by the time of storing; within a log its own order counts. Where a log had
+// more, and what it gave is used up, the page ends: that may come next.
 func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest) (page[storedEvent], error) {
 	at, err := a.startOf(ctx, sources, in)
 	if err != nil {
 		return page[storedEvent]{}, err
 	}
-	parts := make([][]stream.Record, len(sources))
+	parts, cut := make([][]stream.Record, len(sources)), make([]bool, len(sources))
 	reading, readCtx := errgroup.WithContext(ctx)
 	reading.SetLimit(historyParallel)
 	for i, s := range sources {
 		reading.Go(func() error {
 			var err error
 			if at.Oldest {
-				parts[i], err = a.oldest(readCtx, s, at.Next[s.domain], in, at.From)
+				parts[i], cut[i], err = a.oldest(readCtx, s, at.Next[s.domain], in, at.From)
 			} else if before := at.Next[s.domain]; before > 1 { // nothing is before the first
-				parts[i], err = stream.Latest(readCtx, a.js, s.log, s.subject, before, in.Limit+1)
+				parts[i], cut[i], err = stream.LatestWithin(readCtx, a.js, s.log, s.subject, before, in.Limit+1, partBytes)
 			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				return nil // a domain without a log has no events
@@ -113,12 +120,12 @@ func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest
 		return page[storedEvent]{}, err
 	}
 	found := page[storedEvent]{Items: []storedEvent{}}
-	for {
+	for bytes, usedUp := 0, false; ; {
 		i := pick(parts, at.Oldest)
-		if i < 0 {
+		if i < 0 && !usedUp {
 			return found, nil
 		}
-		if len(found.Items) == in.Limit {
+		if len(found.Items) == in.Limit || usedUp || bytes >= pageBytes {
 			found.NextCursor = at.cursor()
 			return found, nil
 		}
@@ -128,7 +135,9 @@ func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest
 		if at.Oldest {
 			at.Next[sources[i].domain]++
 		}
+		bytes += len(record.Data)
 		parts[i] = parts[i][1:]
+		usedUp = cut[i] && len(parts[i]) == 0
 	}
 }
 
@@ -148,16 +157,17 @@ func pick(parts [][]stream.Record, oldest bool) int {
 }
 
 // oldest returns the records of a page, and one more, from a sequence on or, when that
-// is 0, from a time on.
-func (a *Admin) oldest(ctx context.Context, s source, from uint64, in *eventsRequest, at time.Time) ([]stream.Record, error) {
+// is 0, from a time on. cut reports that there may be more, and the data of these is
+// enough.
+func (a *Admin) oldest(ctx context.Context, s source, from uint64, in *eventsRequest, at time.Time) (records []stream.Record, cut bool, err error) {
 	r := stream.Range{Subject: s.subject, FromSequence: from}
 	if from == 0 {
 		r.FromTime = at
 	}
-	var records []stream.Record
+	bytes := 0
 	for record, err := range stream.Read(ctx, a.js, s.log, r) {
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if !in.ToTime.IsZero() && !record.Time.Before(in.ToTime) {
 			break
@@ -165,6 +175,10 @@ func (a *Admin) oldest(ctx context.Context, s source, from uint64, in *eventsReq
 		if records = append(records, record); len(records) == in.Limit+1 {
 			break
 		}
+		if bytes += len(record.Data); bytes >= partBytes {
+			cut = true
+			break
+		}
 	}
-	return records, ctx.Err()
+	return records, cut, ctx.Err()
 }

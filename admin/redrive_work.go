@@ -341,7 +341,10 @@ func (w *redriveWork) checkRoom(ctx context.Context, sub *subscription.Subscript
 			return fmt.Errorf("look up stream %s: %w", sub.Queue.Stream, err)
 		}
 		info := s.CachedInfo()
-		most := info.Config.MaxMsgs
+		most := info.Config.MaxMsgsPerSubject
+		if all := info.Config.MaxMsgs; all > 0 && (most <= 0 || all < most) { // made by an earlier version, or by an operator
+			most = all
+		}
 		if most <= 0 {
 			most = stream.MaxQueued
 		}

@@ -32,6 +32,7 @@ func (in *eventsRequest) wantsEvent(e *stream.Event) bool {
 // A searched is what was found in a part of a log.
 type searched struct {
 	records []stream.Record // in the order of the search
+	bytes   int             // of their data
 	next    uint64          // from where to go on: before it or, oldest first, from it on
 	back    time.Time       // when the last event was stored that was looked at
 	end     bool            // there are no more
@@ -51,7 +52,7 @@ func (a *Admin) search(ctx context.Context, s source, in *eventsRequest, before 
 		if err := a.look(ctx, in, &headers[i], &found); err != nil {
 			return found, err
 		}
-		if found.next = headers[i].Sequence; len(found.records) == limit {
+		if found.next = headers[i].Sequence; len(found.records) == limit || found.bytes >= partBytes {
 			found.end = false
 			break
 		}
@@ -78,7 +79,7 @@ func (a *Admin) searchForward(ctx context.Context, s source, in *eventsRequest, 
 			return found, err
 		}
 		found.next = record.Sequence + 1
-		if looked++; looked == searchDepth || len(found.records) == limit {
+		if looked++; looked == searchDepth || len(found.records) == limit || found.bytes >= partBytes {
 			found.end = false
 			break
 		}
@@ -102,6 +103,7 @@ func (a *Admin) look(ctx context.Context, in *eventsRequest, header *stream.Reco
 	}
 	if in.isOf(&record) {
 		found.records = append(found.records, record)
+		found.bytes += len(record.Data)
 	}
 	return nil
 }

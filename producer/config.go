@@ -6,6 +6,7 @@ import (
 
 	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/budget"
 )
 
 // Config has the limits of a Producer. The zero value is usable.
@@ -26,6 +27,9 @@ type Config struct {
 	// Repositories are those whose class is written into events that do not say it, as
 	// the attribute schemas.RepositoryClass. The caller keeps it running. Default: none.
 	Repositories *repository.Registry
+	// Memory bounds what the bodies of HTTP requests under way take, together. A request
+	// waits for room for 2 s, and is then answered with 503. Default: nothing bounds it.
+	Memory *budget.Budget
 }
 
 func (c Config) withDefaults() Config {

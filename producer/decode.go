@@ -46,23 +46,31 @@ func (in input) at(i int) string {
 	return fmt.Sprintf("/%d", i)
 }
 
-// read takes the body within its limits, and the events from it.
-func (p *Producer) read(w http.ResponseWriter, r *http.Request) (input, *problem) {
+// read takes the body within its limits, and the events from it. leave gives back the
+// memory that they take.
+func (p *Producer) read(w http.ResponseWriter, r *http.Request) (in input, leave func(), found *problem) {
+	leave = func() {}
 	mode, limit, problem := p.mode(r.Header)
 	if problem != nil {
-		return input{}, problem
+		return input{}, leave, problem
 	}
+	given, problem := p.makeRoom(r, limit)
+	if problem != nil {
+		w.Header().Set("Connection", "close") // its body has not been read
+		return input{}, leave, problem
+	}
+	leave = given
 	setDeadline(w, time.Now().Add(p.cfg.BodyTimeout))
 	body, problem := readBody(w, r, limit)
 	if problem != nil {
-		return input{}, problem
+		return input{}, leave, problem
 	}
 	clearDeadline(w)
-	in, problem := p.decode(mode, r.Header, body)
+	in, problem = p.decode(mode, r.Header, body)
 	if problem != nil {
 		p.metrics.rejected("", problem.outcome())
 	}
-	return in, problem
+	return in, leave, problem
 }
 
 // mode tells the mode of a request, and how long its body may be. The mode is

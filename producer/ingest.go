@@ -32,7 +32,8 @@ const (
 //	408  the body did not arrive in Config.BodyTimeout
 //	413  an event over its limits, or a batch over its own
 //	415  neither of the three modes
-//	503  not known to be stored, with Retry-After; sending it again is safe
+//	503  not known to be stored, with Retry-After; sending it again is safe. Also when
+//	     there is no room in memory for the body (Config.Memory)
 //
 // Errors are problem documents (RFC 9457) whose errors name the fields. A batch
 // is checked whole before anything of it is stored. An empty one answers 200.
@@ -47,7 +48,8 @@ func (p *Producer) ingest(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, newProblem(http.StatusMethodNotAllowed, "events are published with POST"))
 		return
 	}
-	in, problem := p.read(w, r)
+	in, leave, problem := p.read(w, r)
+	defer leave()
 	if problem != nil {
 		p.refuse(w, problem)
 		return

@@ -49,6 +49,7 @@ type Producer struct {
 	log       *zap.Logger
 	warnings  *zap.Logger // the same, sampled
 	metrics   *metrics
+	rooms     *rooms
 }
 
 // New returns a Producer on a connection's JetStream, best made by
@@ -68,7 +69,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, catalogue sch
 	}
 	log = log.Named("producer")
 	return &Producer{
-		cfg: cfg, js: js, layout: layout, catalogue: catalogue, log: log, metrics: m,
+		cfg: cfg, js: js, layout: layout, catalogue: catalogue, log: log, metrics: m, rooms: newRooms(cfg.Memory),
 		// One source that breaks its schema must not fill the disk with warnings.
 		warnings: log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 10_000)

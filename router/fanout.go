@@ -12,6 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/budget"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -25,6 +26,7 @@ type domainRoute struct {
 	troubled  sync.WaitGroup
 	order     *order
 	slow      *slowLane
+	share     *budget.Share // of the memory for events in work
 }
 
 // routed is one event whose deliveries are on their way to their queues.

@@ -20,6 +20,7 @@ import (
 	"github.com/jetpost/jetpost/router"
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/budget"
 	"github.com/jetpost/jetpost/stream/streamtest"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -37,6 +38,8 @@ type rig struct {
 	log    *zap.Logger
 	logged *observer.ObservedLogs
 	events *operational.Publisher // of the routers; nil: none
+	// Of the routers, for events and for what they publish; nil: any amount.
+	memory, publishing *budget.Budget
 	// connect makes a connection for a process of its own.
 	connect func(...nats.Option) *nats.Conn
 }
@@ -110,7 +113,9 @@ func (r *rig) route(domains ...string) *running {
 	if len(domains) == 0 {
 		domains = []string{"notes"}
 	}
-	service, err := router.New(router.Config{Domains: domains, Grace: 2 * time.Second, Events: r.events}, nc, r.layout, view, r.log, reg)
+	service, err := router.New(router.Config{
+		Domains: domains, Grace: 2 * time.Second, Events: r.events, Memory: r.memory, Publishing: r.publishing,
+	}, nc, r.layout, view, r.log, reg)
 	if err != nil {
 		r.t.Fatal(err)
 	}

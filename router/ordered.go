@@ -93,6 +93,7 @@ func (o *order) add(r *routed) {
 	}
 	at, found := o.find(r.msg.Sequence)
 	if found {
+		o.waiting[at].msg.Drop()
 		o.waiting[at] = r
 	} else {
 		o.waiting = slices.Insert(o.waiting, at, r)
@@ -164,6 +165,9 @@ func (o *order) run(ctx context.Context) {
 				poll, seen = shortestPoll, floor
 			}
 			late.check(o, r.msg.Sequence, floor)
+			if late.makesRoom() {
+				o.shed()
+			}
 			o.rest(ctx, r, poll)
 			poll = min(2*poll, longestPoll)
 			continue
@@ -374,6 +378,16 @@ type lateness struct {
 	sequence uint64
 	since    time.Time
 	told     bool
+	shed     time.Time // when those behind it have made room last
+}
+
+// makesRoom reports, now and then, that it is time for those behind to do so.
+func (l *lateness) makesRoom() bool {
+	if time.Since(l.since) < shedAfter || time.Since(l.shed) < shedAfter {
+		return false
+	}
+	l.shed = time.Now()
+	return true
 }
 
 func (l *lateness) check(o *order, sequence, floor uint64) {

@@ -31,6 +31,7 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/budget"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -52,6 +53,12 @@ type Config struct {
 	// Events is where operational events go. The caller keeps it running. Default:
 	// nowhere.
 	Events *operational.Publisher
+	// Memory bounds what the events in work take, over all domains together. Default:
+	// their number is the only bound.
+	Memory *budget.Budget
+	// Publishing bounds the deliveries that are on their way to their queues, in bytes.
+	// Default: their number is the only bound.
+	Publishing *budget.Budget
 }
 
 func (c Config) withDefaults() Config {
@@ -91,7 +98,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	js, err := stream.JetStream(nc)
+	js, err := stream.JetStreamWithin(nc, cfg.Publishing)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +195,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	log := r.log.With(zap.String("domain", domain))
 	d := &domainRoute{
 		Router: r, domain: domain, log: log, settleCtx: settle,
-		batches: make(chan batch, batchesInWork),
+		batches: make(chan batch, batchesInWork), share: r.cfg.Memory.Share(0),
 	}
 	d.order = newOrder(d)
 	d.slow = newSlowLane(d)
@@ -197,7 +204,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	work.Go(func() { d.followClock(watching) })
 	pull := stream.Pull{
-		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle, Pulse: r.pulse,
+		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle, Pulse: r.pulse, Memory: d.memory(),
 		Held: stream.NewHeld(stream.AckWait, 2*stream.RouterMaxPending),
 		OnError: func(err error) {
 			log.Warn("cannot pull events, will go on trying", zap.String("stream", r.layout.EventLog(domain)), zap.Error(err))

@@ -176,7 +176,7 @@ func TestFullQueue(t *testing.T) {
 	r := newRig(t)
 	full, free := r.subscribe(wants("full", []string{"notes.*"})), r.subscribe(wants("free", []string{"notes.*"}))
 	cfg := r.layout.QueueConfig("full", full.Queue)
-	cfg.MaxMsgs = 2
+	cfg.MaxMsgsPerSubject = 2
 	if _, err := r.js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,9 @@ import (
 
 const (
 	ackTimeout = 5 * time.Second
-	// budget is how long one event may try to reach its queues before it is handed
+	// troubleFor is how long one event may try to reach its queues before it is handed
 	// back. The queues that have it by then recognise it when it comes again.
-	budget = 2 * time.Minute
+	troubleFor = 2 * time.Minute
 )
 
 func (d *domainRoute) ack(m *stream.Message) {
@@ -43,7 +43,7 @@ func (d *domainRoute) nak(m *stream.Message, delay time.Duration) {
 // settleTroubled takes an event through what went wrong with it: a message that
 // is no event, a queue that is full, gone or does not answer.
 func (d *domainRoute) settleTroubled(r *routed) {
-	ctx, cancel := context.WithTimeout(d.settleCtx, budget)
+	ctx, cancel := context.WithTimeout(d.settleCtx, troubleFor)
 	defer cancel()
 	release := stream.KeepHolding(r.msg)
 	defer release()
@@ -107,6 +107,9 @@ func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) er
 			t.subscription = current // its queue may have moved
 		case stream.Unknown: // stored or not: the same id makes a repeat harmless
 			d.cfg.Health.Failed(t.subscription.Queue.Stream, t.err)
+		}
+		if d.share.Short() { // those of other queues need the memory
+			return t.err
 		}
 		select {
 		case <-ctx.Done():

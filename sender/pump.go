@@ -57,7 +57,7 @@ func (s *Sender) pump(ctx, work context.Context, shard string) {
 	p := &pump{s: s, shard: shard, down: make(map[string]outage)}
 	defer p.settling.Wait()
 	pull := stream.Pull{
-		Stream: s.layout.RetryStream(shard), Consumer: stream.SenderConsumer, Pulse: s.pulse,
+		Stream: s.layout.RetryStream(shard), Consumer: stream.SenderConsumer, Pulse: s.pulse, Memory: s.memoryOfPump(),
 		Held:   stream.NewHeld(stream.AckWait, 2*stream.RetryMaxPending),
 		Handle: func(ctx context.Context, msgs []*stream.Message) { p.requeue(ctx, work, msgs) },
 		OnError: func(err error) {

@@ -44,6 +44,7 @@ import (
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/budget"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
 	"github.com/jetpost/jetpost/subscription/members"
@@ -106,6 +107,12 @@ type Config struct {
 	// FreeFiles is how many more files this process may open, beside those that it keeps
 	// for what it stores. It is asked for each connection. Default: not known, and not asked.
 	FreeFiles func() int
+	// Memory bounds what the deliveries in hand take, over all subscriptions together;
+	// each has a share. Default: their number is the only bound.
+	Memory *budget.Budget
+	// Publishing bounds what is on its way to NATS and not stored yet. Default: nothing
+	// does.
+	Publishing *budget.Budget
 }
 
 func (c Config) withDefaults() Config {
@@ -184,7 +191,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	js, err := stream.JetStream(nc)
+	js, err := stream.JetStreamWithin(nc, cfg.Publishing)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +282,7 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			l := &lane{
 				Sender: s, id: sub.ID, terms: termsOf(sub), stop: stop,
 				recorder: s.attempts.Recorder(sub.ID), made: s.attempts.Made(sub.ID), breaker: s.breakers.of(sub.ID),
-				held: stream.NewHeld(stream.AckWait, max(2*sub.Delivery.MaxInFlight, 64)),
+				memory: s.memoryOf(sub), held: stream.NewHeld(stream.AckWait, max(2*sub.Delivery.MaxInFlight, 64)),
 			}
 			if l.terms.ordered {
 				l.head = new(head)

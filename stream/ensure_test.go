@@ -88,7 +88,7 @@ func TestStreamRules(t *testing.T) {
 			MaxMsgSize: 256 << 10, Compression: jetstream.S2Compression, Direct: true, MaxConsumers: 200, FileOneReplica: true, Dedupe: 5 * time.Minute,
 		},
 		q.Stream: { // MaxBytes would be reserved
-			Subjects: []string{"deliveries.ci"}, Retention: work, Discard: refuse, MaxMsgs: 200_000, PerSubject: -1, MaxBytes: -1,
+			Subjects: []string{"deliveries.ci"}, Retention: work, Discard: refuse, MaxMsgs: -1, PerSubject: 200_000, MaxBytes: -1,
 			MaxMsgSize: 300 << 10, MaxConsumers: 2, FileOneReplica: true, Dedupe: 5 * time.Minute,
 		},
 		s.Layout.RetryStream("00"): { // any limit would delete timers

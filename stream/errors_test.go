@@ -71,7 +71,7 @@ func TestClassifyPublishOfServer(t *testing.T) {
 	publish("another stream", stream.Missing, q.Subject, jetstream.WithExpectStream(nobody.Stream))
 
 	cfg := streamConfig(t, js, q.Stream)
-	cfg.MaxMsgs = 1
+	cfg.MaxMsgsPerSubject = 1
 	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatalf("update queue: %v", err)
 	}

@@ -87,6 +87,10 @@ const (
 	readPatience  = 2500 * time.Millisecond
 )
 
+// readAhead is how many bytes wait for a reader at a time, above the largest record of
+// any stream: less would stall.
+const readAhead = 1 << 20
+
 // scan yields the records of a consumer up to sequence last. It ends when there
 // are no more of them, unless last is beyond reach: then it waits for new ones. At
 // the end of ctx it ends without an error.
@@ -163,7 +167,7 @@ var errExhausted = errors.New("no more records")
 // start returns the channel of what arrives until ctx ends. An error is the last
 // thing in it.
 func (r *reader) start(ctx context.Context, wait []jetstream.NextOpt) (<-chan arrival, error) {
-	messages, err := r.consumer.Messages(jetstream.PullMaxMessages(256),
+	messages, err := r.consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(256, readAhead),
 		jetstream.PullHeartbeat(readHeartbeat), jetstream.PullExpiry(10*time.Second))
 	if err != nil {
 		r.discard()
@@ -268,29 +272,45 @@ func Get(ctx context.Context, js jetstream.JetStream, name string, sequence uint
 // where limit records ago must be, and reads from there; when the guess was too
 // near it doubles the distance.
 func Latest(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int) ([]Record, error) {
-	return latest(ctx, js, name, subject, before, limit, false, nil)
+	records, _, err := latest(ctx, js, name, subject, before, limit, latestOptions{})
+	return records, err
+}
+
+// LatestWithin is Latest that ends early where the data of the records takes more than
+// so many bytes, but has one in any case. cut reports that it has ended for that.
+func LatestWithin(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit, bytes int) (records []Record, cut bool, err error) {
+	return latest(ctx, js, name, subject, before, limit, latestOptions{bytes: bytes})
 }
 
 // LatestLooked is Latest whose records have no data: look is shown each of them while it
 // still has it, oldest first, and whatever else was read on the way. When more has to
 // be read than was thought it begins anew, further back.
 func LatestLooked(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int, look func(*Record)) ([]Record, error) {
-	return latest(ctx, js, name, subject, before, limit, false, look)
+	records, _, err := latest(ctx, js, name, subject, before, limit, latestOptions{look: look})
+	return records, err
 }
 
 // LatestHeaders is Latest without the data of the records.
 func LatestHeaders(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int) ([]Record, error) {
-	return latest(ctx, js, name, subject, before, limit, true, nil)
+	records, _, err := latest(ctx, js, name, subject, before, limit, latestOptions{headersOnly: true})
+	return records, err
 }
 
-func latest(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int, headersOnly bool, look func(*Record)) ([]Record, error) {
+// latestOptions are what the kinds of Latest differ in.
+type latestOptions struct {
+	headersOnly bool
+	look        func(*Record) // see LatestLooked
+	bytes       int           // see LatestWithin; 0: any number
+}
+
+func latest(ctx context.Context, js jetstream.JetStream, name, subject string, before uint64, limit int, o latestOptions) (records []Record, cut bool, err error) {
 	s, err := js.Stream(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", name, err)
+		return nil, false, fmt.Errorf("look up stream %s: %w", name, err)
 	}
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subject))
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", name, err)
+		return nil, false, fmt.Errorf("look up stream %s: %w", name, err)
 	}
 	state := info.State
 	matching := uint64(0)
@@ -301,7 +321,7 @@ func latest(ctx context.Context, js jetstream.JetStream, name, subject string, b
 		before = state.LastSeq + 1
 	}
 	if matching == 0 || limit <= 0 || before <= state.FirstSeq {
-		return nil, nil
+		return nil, false, nil
 	}
 	distance := max(uint64(limit)*(state.Msgs/matching+1), 256) //nolint:gosec // limit is positive
 	for {
@@ -309,38 +329,49 @@ func latest(ctx context.Context, js jetstream.JetStream, name, subject string, b
 		if before > state.FirstSeq+distance {
 			start = before - distance
 		}
-		records, err := window(ctx, s, subject, start, before, limit, headersOnly, look)
+		records, cut, err = window(ctx, s, subject, start, before, limit, o)
 		if err != nil {
-			return nil, fmt.Errorf("read stream %s: %w", name, err)
+			return nil, false, fmt.Errorf("read stream %s: %w", name, err)
 		}
-		if len(records) >= limit || start == state.FirstSeq {
+		if len(records) >= limit || cut || start == state.FirstSeq {
 			slices.Reverse(records)
-			return records[:min(limit, len(records))], nil
+			return records[:min(limit, len(records))], cut, nil
 		}
 		distance *= 2
 	}
 }
 
-// window reads the last limit records of a subject with start <= sequence < before.
-func window(ctx context.Context, s jetstream.Stream, subject string, start, before uint64, limit int, headersOnly bool, look func(*Record)) ([]Record, error) {
-	var records []Record
+// window reads the last limit records of a subject with start <= sequence < before, or
+// the last of them that fit into a number of bytes: then cut is true.
+func window(ctx context.Context, s jetstream.Stream, subject string, start, before uint64, limit int, o latestOptions) (records []Record, cut bool, err error) {
+	bytes := 0
 	cfg := jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: start,
-		HeadersOnly: headersOnly,
+		HeadersOnly: o.headersOnly,
 	}
-	err := scan(ctx, s, cfg, before-1, func(rec Record) bool {
+	err = scan(ctx, s, cfg, before-1, func(rec Record) bool {
 		if len(records) >= 2*limit { // a dense stretch must not fill the memory
+			for i := range records[:len(records)-limit] {
+				bytes -= len(records[i].Data)
+			}
 			records = slices.Delete(records, 0, len(records)-limit)
 		}
-		if look != nil {
-			look(&rec)
+		if o.look != nil {
+			o.look(&rec)
 			rec.Data = nil
 		}
 		records = append(records, rec)
+		bytes += len(rec.Data)
+		for o.bytes > 0 && bytes > o.bytes && len(records) > 1 {
+			bytes -= len(records[0].Data)
+			records[0] = Record{}
+			records, cut = records[1:], true
+		}
 		return true
 	})
 	if err == nil {
 		err = ctx.Err()
 	}
-	return records, err
+	// What was cut off may have been more than limit.
+	return records, cut && len(records) < limit, err
 }

@@ -156,13 +156,16 @@ func (l Layout) QueueFor(subscription string) Queue {
 }
 
 // QueueConfig is the work queue of one subscription. Its quota is a number of
-// messages: bytes would be reserved up front (jetstream.md, fact 9).
+// messages: bytes would be reserved up front (jetstream.md, fact 9). It is written as
+// that of the one subject, which comes to the same: the server gives a stream with a
+// limit for all subjects together blocks of 8 MiB, and this one blocks of 4 MiB, of
+// which it has up to three in memory while a queue is busy.
 func (l Layout) QueueConfig(subscription string, q Queue) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: q.Stream, Subjects: []string{q.Subject}, // one literal subject
 		Description: "jetpost: deliveries of " + subscription,
 		Retention:   jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
-		Replicas: l.replicas, MaxMsgs: MaxQueued, MaxBytes: -1, MaxMsgSize: maxQueued,
+		Replicas: l.replicas, MaxMsgs: -1, MaxMsgsPerSubject: MaxQueued, DiscardNewPerSubject: true, MaxBytes: -1, MaxMsgSize: maxQueued,
 		Duplicates: Dedupe, MaxConsumers: 2,
 		Metadata: map[string]string{"jetpost.subscription": subscription},
 	}

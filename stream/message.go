@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/jetpost/jetpost/stream/budget"
 )
 
 // A Message is one message of a consumer, to be settled exactly once.
@@ -27,6 +29,9 @@ type Message struct {
 
 	held  *Held                  // nil: it is not known what is held
 	reply atomic.Pointer[string] // by which it is settled, where that is not Reply: see Held
+
+	share  *budget.Share // of the memory that it holds; nil: none
+	weight atomic.Int64  // and how much; 0 when it is settled
 }
 
 // newMessage reads the reply subject of a delivered message:
@@ -75,6 +80,7 @@ func (m *Message) settledBy(acked bool) string {
 	if m.held != nil {
 		m.held.settled(m, acked)
 	}
+	m.Drop()
 	return m.currentReply()
 }
 

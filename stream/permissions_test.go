@@ -437,6 +437,9 @@ func streamsTable(t *testing.T) string {
 				most = fmt.Sprintf("%d per %s", cfg.MaxMsgsPerSubject, per)
 			}
 		}
+		if cfg.DiscardNewPerSubject { // it has one
+			most, full = strconv.FormatInt(cfg.MaxMsgsPerSubject, 10), "new are refused"
+		}
 		if cfg.MaxMsgs > 0 {
 			most, full = strconv.FormatInt(cfg.MaxMsgs, 10), "oldest goes"
 			if cfg.Discard == jetstream.DiscardNew {

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -52,6 +51,8 @@ type Pull struct {
 	// Once ends Run after Handle was called once. No more is taken than it is given;
 	// what else may be on its way is handed back.
 	Once bool
+	// Memory bounds what the messages take. Default: by their number only.
+	Memory Memory
 }
 
 const (
@@ -91,6 +92,7 @@ type pullRequest struct {
 	Batch     int           `json:"batch"`
 	MaxBytes  int           `json:"max_bytes"`
 	Heartbeat time.Duration `json:"idle_heartbeat,omitempty"`
+	NoWait    bool          `json:"no_wait,omitempty"`
 }
 
 // ask is the next request of a slot, and how long it may be silent before it must be
@@ -134,22 +136,23 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 	reconnected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnected)
 
+	plan := &plan{pull: &p, helper: helper}
+	defer plan.forgo()
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + p.Stream + "." + p.Consumer
 	silence := time.NewTimer(pullExpiry) // fires when the request must be taken for lost
 	defer silence.Stop()
 	wait := newBackoff(p.OnError)
 	batch := make([]*Message, 0, p.Batch)
 	for idle := helper; ; {
-		if idle && !p.rest(ctx, nc, busy, arrivals, batch, asked) {
+		if idle && !p.rest(ctx, nc, busy, arrivals, plan, batch, asked) {
 			return nil
 		}
 		if p.Pulse.StalledSince(asked) {
 			return errStalled
 		}
-		ask, patience := p.ask(helper)
-		request, err := json.Marshal(ask)
+		request, patience, err := plan.next(ctx)
 		if err != nil {
-			return err
+			return nil // ctx has ended while there was no memory
 		}
 		asked = time.Now()
 		if err := nc.PublishRequest(subject, sub.Subject, request); err != nil && nc.IsClosed() {
@@ -158,7 +161,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 		silence.Reset(patience)
 		received := 0
 		var ended error
-		for ended == nil && received < p.Batch {
+		for ended == nil && received < plan.asked {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -171,7 +174,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 					return errStalled
 				}
 				var copies int
-				batch, copies, ended = p.collect(nc, m, arrivals, batch[:0])
+				batch, copies, ended = p.collect(nc, m, arrivals, plan, batch[:0])
 				received += len(batch) + copies
 				if len(batch) > 0 {
 					p.Handle(ctx, batch)
@@ -185,6 +188,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 		if received > 0 {
 			wait.reset()
 		}
+		plan.ended(received, ended)
 		if received >= p.Batch && !helper {
 			select {
 			case busy <- struct{}{}:
@@ -201,7 +205,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 // rest waits until the other slot is busy, and reports whether to go on. Messages
 // may come nevertheless: for a request that was taken for lost with the connection
 // and has reached the server after all.
-func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arrivals <-chan *nats.Msg, batch []*Message, asked time.Time) bool {
+func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arrivals <-chan *nats.Msg, plan *plan, batch []*Message, asked time.Time) bool {
 	for {
 		select {
 		case <-ctx.Done():
@@ -212,7 +216,7 @@ func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arr
 			if p.Pulse.StalledSince(asked) {
 				continue
 			}
-			if batch, _, _ = p.collect(nc, m, arrivals, batch[:0]); len(batch) > 0 {
+			if batch, _, _ = p.collect(nc, m, arrivals, plan, batch[:0]); len(batch) > 0 {
 				p.Handle(ctx, batch)
 			}
 		}
@@ -221,11 +225,12 @@ func (p Pull) rest(ctx context.Context, nc *nats.Conn, busy <-chan struct{}, arr
 
 // collect takes m and all that has arrived behind it, but for copies of what is held.
 // ended is non-nil when a status says that the request is over.
-func (p Pull) collect(nc *nats.Conn, m *nats.Msg, arrivals <-chan *nats.Msg, batch []*Message) (messages []*Message, copies int, ended error) {
+func (p Pull) collect(nc *nats.Conn, m *nats.Msg, arrivals <-chan *nats.Msg, plan *plan, batch []*Message) (messages []*Message, copies int, ended error) {
 	for {
 		switch isStatus, status := statusOf(m); {
 		case !isStatus:
 			if message := newMessage(nc, m); p.Held == nil || p.Held.take(message) {
+				plan.arrived(message)
 				batch = append(batch, message)
 			} else {
 				copies++
@@ -273,7 +278,7 @@ func statusOf(m *nats.Msg) (isStatus bool, status error) {
 			return true, ErrConsumerMissing
 		}
 		if strings.Contains(description, "MaxBytes") { // the rest comes with the next request
-			return true, errExpired
+			return true, errTooLarge
 		}
 		return true, fmt.Errorf("server: 409 %s", description)
 	case "503":

@@ -83,6 +83,7 @@ func TestMain(m *testing.M) {
 		}
 		limitFiles()
 		limitDescriptors()
+		joinGroup()
 		if len(os.Args) >= 4 && os.Args[1] == natsCommand {
 			if err := serveNATS(os.Args[2:]); err != nil {
 				fmt.Fprintln(os.Stderr, err)

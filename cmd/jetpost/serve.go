@@ -58,12 +58,15 @@ type serveCmd struct {
 	handshakeFlags
 	operationalFlags
 
+	Memory memoryFlag `default:"auto" placeholder:"SIZE" help:"How much memory this process may take: 512MiB, 4GiB. What may be in hand at a time follows from it, and when garbage is collected. auto: what the environment variable GOMEMLIMIT says, or the limit of the cgroup (container) that it runs in, or else half of the machine; with the last it plans for 1 GiB at most."`
+
 	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md). Every process needs the same. To add domains without a restart use jetpost schemas push."`
 	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
 	LogLevel  string        `group:"Log" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error. info has one line for each request made."`
 	LogFormat string        `group:"Log" default:"auto" enum:"auto,json,console" help:"json, console, or auto: console on a terminal."`
 
 	proxies *subscription.Proxies // what Proxy means
+	memory  memoryPlan            // what Memory means
 
 	// listening is told the base URL once requests are answered. For tests.
 	listening func(url string)
@@ -97,12 +100,15 @@ func (c *serveCmd) has(role string) bool { return slices.Contains(c.Roles, role)
 // comes first, and the defers undo it in the opposite order. It is not split
 // because the order is the point.
 func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (err error) {
-	tuneMemory()
+	c.memory = c.planMemory(log)
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := c.memory.register(reg); err != nil {
+		return err
+	}
 
 	loaded, err := loadSchemas(c.Schemas...)
 	if err != nil {
@@ -183,6 +189,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	defer stopBackground()
 	var support errgroup.Group
 	support.Go(func() error { return view.Run(background) })
+	support.Go(func() error { c.memory.watch(background); return nil })
 	support.Go(func() error { return catalogue.Run(background) })
 	if c.has(roleProducer) || c.has(roleAdmin) {
 		support.Go(func() error { return repositories.Run(background) })
@@ -242,7 +249,9 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		if err != nil {
 			return err
 		}
-		r, err := router.New(router.Config{Catalogue: catalogue, Health: storage, Events: events}, nc, layout, view, log, reg)
+		r, err := router.New(router.Config{
+			Catalogue: catalogue, Health: storage, Events: events, Memory: c.memory.Events, Publishing: c.memory.Publishing(),
+		}, nc, layout, view, log, reg)
 		if err != nil {
 			return err
 		}
@@ -262,6 +271,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 			Egress: egress, Proxies: c.proxies, Version: version, PID: os.Getpid(), UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
 			Health: storage,
 			Events: events, LaggingAfter: c.limit(),
+			Memory: c.memory.Deliveries, Publishing: c.memory.Publishing(),
 		}
 		limitConnections(&cfg, log)
 		s, err := sender.New(cfg, nc, layout, view, store, log, reg)

@@ -74,11 +74,13 @@ func (p *process) mountAPI(mux *http.ServeMux, guard *access.Guard) (*admin.Admi
 		if err != nil {
 			return nil, err
 		}
-		publishJS, err := stream.JetStream(nc)
+		publishJS, err := stream.JetStreamWithin(nc, p.memory.Publishing())
 		if err != nil {
 			return nil, err
 		}
-		ingest, err := producer.New(producer.Config{Health: p.storage, Repositories: p.repositories}, publishJS, p.layout, p.catalogue, p.log, p.reg)
+		ingest, err := producer.New(producer.Config{
+			Health: p.storage, Repositories: p.repositories, Memory: p.memory.Ingest,
+		}, publishJS, p.layout, p.catalogue, p.log, p.reg)
 		if err != nil {
 			return nil, err
 		}

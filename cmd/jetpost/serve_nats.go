@@ -56,7 +56,9 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(con
 		}
 		return connect, func(context.Context) error { return nil }, closeAll, nil
 	}
-	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync)}, log)
+	server, err := embedded.Start(embedded.Config{
+		Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync), MaxMemory: c.memory.Streams, MaxInbound: c.memory.Inbound,
+	}, log)
 	if err != nil {
 		return nil, nil, nil, err
 	}

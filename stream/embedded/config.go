@@ -43,6 +43,9 @@ type Config struct {
 	// MaxMemory is how many bytes the streams in memory may take together.
 	// Default: 256 MiB.
 	MaxMemory int64
+	// MaxInbound is how many bytes a stream may have received and not stored yet. What
+	// comes beyond that is refused. Default: 128 MiB, as the server.
+	MaxInbound int64
 	// Host is the address to listen on. Default: 127.0.0.1.
 	Host string
 	// Port to listen on, RandomPort or NoPort. Default: RandomPort.
@@ -88,7 +91,7 @@ func (c Config) validate() error {
 	if c.Sync != SyncInterval && c.Sync != SyncAlways {
 		return fmt.Errorf("sync %q: use %q or %q", c.Sync, SyncInterval, SyncAlways)
 	}
-	if c.MaxStore < 0 || c.MaxMemory < 0 {
+	if c.MaxStore < 0 || c.MaxMemory < 0 || c.MaxInbound < 0 {
 		return fmt.Errorf("limits of %d bytes on disk and %d in memory: use positive numbers", c.MaxStore, c.MaxMemory)
 	}
 	if c.Port < NoPort || c.Port > 65535 {
@@ -116,8 +119,10 @@ func (c Config) options(tokenHash string) *server.Options {
 		SyncAlways:         c.Sync == SyncAlways,
 		JetStreamLimits:    server.JSLimitOpts{MaxHAAssets: 2000, DefaultMaxConsumers: 1000},
 		MaxPayload:         1 << 20,
-		NoSigs:             true, // the process's signals are not the server's
-		NoLog:              true, // ours is set instead
+
+		StreamMaxBufferedSize: c.MaxInbound, // 0: the server's default
+		NoSigs:                true,         // the process's signals are not the server's
+		NoLog:                 true,         // ours is set instead
 
 		DisableJetStreamBanner: true,
 	}
