@@ -63,15 +63,21 @@ func ID(subscription, source, id string) string {
 func (d *Delivery) TimerKey() string { return digest([]byte(d.Chain())) }
 
 // TimerKeys are all names that the retry timer of a delivery can have, that of
-// TimerKey first: an earlier version may have set it.
+// TimerKey first: an earlier version, which left the time out of ids, may have set it, or
+// have queued the delivery.
 func (d *Delivery) TimerKeys() []string {
 	keys := []string{d.TimerKey()}
 	from, err := ParseOrigin(d.Origin)
+	if from.Stored.IsZero() {
+		from.Stored = d.Accepted
+	}
 	if err != nil || from.Stored.IsZero() {
 		return keys
 	}
-	for _, origin := range Origins(from.EventLog, from.Sequence, from.Stored, from.Subscription)[1:] {
-		keys = append(keys, (&Delivery{Origin: origin, Manual: d.Manual}).TimerKey())
+	for _, origin := range Origins(from.EventLog, from.Sequence, from.Stored, from.Subscription) {
+		if key := (&Delivery{Origin: origin, Manual: d.Manual}).TimerKey(); key != keys[0] {
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }

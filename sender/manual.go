@@ -118,8 +118,8 @@ func (l *lane) madeByHand(ctx context.Context, u *underway) bool {
 		}
 		return false
 	}
-	key := d.TimerKey()
-	return slices.ContainsFunc(all, func(one manualSuccess) bool { return one.Key == key && one.At.After(d.Redrive.At) })
+	keys := d.TimerKeys()
+	return slices.ContainsFunc(all, func(one manualSuccess) bool { return slices.Contains(keys, one.Key) && one.At.After(d.Redrive.At) })
 }
 
 // drop settles a retry of a delivery that was made.
