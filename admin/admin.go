@@ -32,6 +32,7 @@ import (
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -72,6 +73,12 @@ type Config struct {
 	Repositories *repository.Registry
 	// Health is told whether the audit trail can be written. Default: nobody is.
 	Health *stream.Health
+	// Inventory is told of queues that are made and deleted. The caller keeps it running.
+	// Default: nobody is told.
+	Inventory *inventory.Inventory
+	// Storage is what the API says about it, and where losses are accepted. Default:
+	// nothing is known.
+	Storage *Storage
 }
 
 func (c Config) withDefaults() Config {

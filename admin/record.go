@@ -40,6 +40,8 @@ const (
 
 	actionPutRepository = "repository.put"
 	actionDelRepository = "repository.delete"
+
+	actionAcceptLoss = "storage.accept_loss"
 )
 
 // Record puts r on the audit trail, with the one who makes the request of ctx as its

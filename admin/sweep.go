@@ -3,11 +3,15 @@ package admin
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -39,6 +43,7 @@ func (a *Admin) sweepQueues(ctx context.Context) {
 					a.sweep(ctx, sub)
 				}
 			}
+			a.findUnowned(ctx, snapshot)
 		}
 		select {
 		case <-ctx.Done():
@@ -46,6 +51,31 @@ func (a *Admin) sweepQueues(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// findUnowned finds the queues of subscriptions that are not there, which is what is
+// left when the subscriptions are lost. They are kept, and reported.
+func (a *Admin) findUnowned(ctx context.Context, snapshot *subscription.Snapshot) {
+	owned := make(map[string]bool)
+	for _, sub := range snapshot.All() {
+		owned[sub.Queue.Stream] = true
+	}
+	for _, broken := range snapshot.Broken() {
+		owned[a.layout.QueueFor(broken.ID).Stream] = true
+	}
+	var unowned []inventory.Unowned
+	for name, id := range a.cfg.Inventory.Queues() {
+		if owned[name] {
+			continue
+		}
+		shape, err := stream.ReadShape(ctx, a.js, name)
+		if err != nil || shape.Last == 0 { // of a subscription that was never created
+			continue
+		}
+		unowned = append(unowned, inventory.Unowned{Stream: name, Subscription: id, Messages: shape.Messages})
+	}
+	slices.SortFunc(unowned, func(a, b inventory.Unowned) int { return strings.Compare(a.Stream, b.Stream) })
+	a.cfg.Inventory.SetUnowned(unowned)
 }
 
 // sweep mends one queue. What fails is tried again the next time.

@@ -487,5 +487,7 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 		},
 		l.membersConfig(),
 		l.repositoriesConfig(),
+		l.inventoryConfig(l.InventoryBuckets()[0]),
+		l.inventoryConfig(l.InventoryBuckets()[1]),
 	}
 }

@@ -103,6 +103,8 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix + "INFO",            // is JetStream there?
 			l.StateUsedSubject("*"),       // who has an API notes that a token was used
 			l.StateProbeSubject(RoleView), // does NATS store what it is given?
+			// Is something lost without which nothing may be routed?
+			apiPrefix + "STREAM.MSG.GET." + l.InventoryStreams()[0],
 		},
 			follow(l.SubscriptionsStream(), l.SubscriptionKey(">")),
 			follow(l.CatalogStream(), l.CatalogKey(">")),
@@ -148,6 +150,10 @@ func (l Layout) Permissions(role Role) Permissions {
 			l.AuditSubject(">"),
 			l.EventSubject(OperationalDomain, ">"),
 			l.repositoryKey(">"),
+			// The list of all streams, which is compared with those that there are.
+			apiPrefix + "STREAM.NAMES",
+			inventoryKey(l.InventoryBuckets()[0], "*"),
+			inventoryKey(l.InventoryBuckets()[1], "*"),
 		}
 		for _, bucket := range []string{l.SubscriptionsStream(), l.CatalogStream(), l.TokensStream(), l.RepositoriesStream()} {
 			p.Publish = append(p.Publish, flowControl(bucket)...) // the rest of follow is above, for all streams

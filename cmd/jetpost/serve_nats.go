@@ -10,11 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/embedded"
 )
@@ -76,52 +73,4 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(con
 		return nc, nil
 	}
 	return connect, server.Health, stop, nil
-}
-
-// ensure creates what is missing in NATS, if this process is an admin, or waits
-// until an admin has.
-func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout stream.Layout, domains []string, log *zap.Logger) error {
-	for waited := false; ; waited = true {
-		var err error
-		if c.has(roleAdmin) {
-			err = layout.Ensure(ctx, js, domains)
-		} else {
-			needed := []string{layout.SubscriptionsBucket(), layout.CatalogBucket()}
-			if c.has(roleProducer) {
-				needed = append(needed, layout.TokensBucket(), layout.RepositoriesBucket())
-			}
-			for i := 0; err == nil && i < len(needed); i++ {
-				_, err = js.KeyValue(ctx, needed[i])
-			}
-		}
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if c.NATS == "" { // the server is in this process: waiting would not help
-			return err
-		}
-		if !waited {
-			log.Warn("NATS is not ready for jetpost yet, waiting", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// ensureRegistered makes sure of the event logs of registered domains, also after a
-// restore from a backup that did not have them.
-func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream.Layout, catalogue *schemas.Live) error {
-	now, err := catalogue.Sync(ctx)
-	if err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(8) // as Layout.Ensure
-	for _, domain := range now.Names() {
-		g.Go(func() error { return layout.EnsureEventLog(ctx, js, domain) })
-	}
-	return g.Wait()
 }

@@ -57,6 +57,7 @@ const (
 	breakerClosed        = "breaker.closed"
 	queueOverflow        = "queue.overflow"
 	backlogLagging       = "backlog.lagging"
+	storageLost          = "storage.lost"
 )
 
 // Observes reports whether a subscription wants operational events, be it among
