@@ -143,6 +143,7 @@ type Admin struct {
 	needed map[string]access.Need // what routes need, by pattern
 
 	menders []func(context.Context) // see OnSweep
+	damaged chan struct{}           // asks for a sweep: see Damaged
 }
 
 // New returns the API. view and live must be kept running by the caller; view must
@@ -164,6 +165,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: log.Named("admin"), metrics: m,
+		damaged:  make(chan struct{}, 1),
 		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),
 	}
 	a.domains.Within(a.recordDomain)

@@ -42,6 +42,7 @@ const (
 	actionDelRepository = "repository.delete"
 
 	actionAcceptLoss = "storage.accept_loss"
+	actionReconcile  = "subscription.reconcile"
 )
 
 // Record puts r on the audit trail, with the one who makes the request of ctx as its

@@ -38,6 +38,7 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.auditRoutes(api)
 	a.tokenRoutes(api)
 	a.storageRoutes(api)
+	a.reconcileRoutes(api)
 	document, err := describe(api)
 	if err != nil {
 		return nil, err
@@ -140,6 +141,8 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[audit.Record]():        "AuditRecord",
 		reflect.TypeFor[audit.Head]():          "AuditPlace",
 		reflect.TypeFor[trailEnd]():            "AuditHead",
+		reflect.TypeFor[reconciledBody]():      "Reconciled",
+		reflect.TypeFor[missingDelivery]():     "MissingDelivery",
 		reflect.TypeFor[storageState]():        "Storage",
 		reflect.TypeFor[inventory.Loss]():      "Loss",
 		reflect.TypeFor[inventory.Unowned]():   "UnownedQueue",

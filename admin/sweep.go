@@ -45,11 +45,21 @@ func (a *Admin) sweepQueues(ctx context.Context) {
 			}
 			a.findUnowned(ctx, snapshot)
 		}
+		a.reconcileLosses(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-a.damaged:
 		}
+	}
+}
+
+// Damaged has the queues looked at soon, because streams have lost something.
+func (a *Admin) Damaged() {
+	select {
+	case a.damaged <- struct{}{}:
+	default: // it is asked for already
 	}
 }
 
@@ -110,6 +120,11 @@ func (a *Admin) dropAcknowledged(ctx context.Context, sub *subscription.Subscrip
 	info := consumer.CachedInfo()
 	if info.NumPending > 0 || info.NumAckPending > 0 || info.AckFloor.Stream < state.FirstSeq {
 		return nil
+	}
+	// Nor was a message acknowledged that could not be read: it was never made. That is a
+	// loss, which is made good by reconciling.
+	if err := a.cfg.Inventory.Scrub(ctx, sub.Queue.Stream); err != nil {
+		return err
 	}
 	if err := queue.Purge(ctx, jetstream.WithPurgeSequence(info.AckFloor.Stream+1)); err != nil {
 		return err

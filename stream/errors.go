@@ -18,6 +18,7 @@ const (
 	codeStorageResources      jetstream.ErrorCode = 10047
 	codeStreamNotFound        jetstream.ErrorCode = 10059
 	codeWrongExpectedStream   jetstream.ErrorCode = 10060
+	codeMessageDamaged        jetstream.ErrorCode = 10057 // "malformed or corrupt message", of a delete
 	codeNotEnabled            jetstream.ErrorCode = 10076
 	codeStoreFailed           jetstream.ErrorCode = 10077 // maximum messages or bytes; or storeClosed
 	codeOffline               jetstream.ErrorCode = 10118

@@ -116,6 +116,14 @@ func (l Layout) KindOf(name string) (kind Kind, of string) {
 	return KindOther, ""
 }
 
+// IsWorkQueue reports whether a consumer is that of a stream from which what is settled
+// is removed: it loses nothing when it begins anew.
+func (l Layout) IsWorkQueue(name, consumer string) bool {
+	kind, _ := l.KindOf(name)
+	retries := slices.ContainsFunc(l.RetryShards(), func(shard string) bool { return l.RetryStream(shard) == name })
+	return consumer == SenderConsumer && (kind == KindQueue || retries)
+}
+
 // OwnStreams are the names of all streams of this installation that there are, sorted.
 func (l Layout) OwnStreams(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	lister := js.StreamNames(ctx)

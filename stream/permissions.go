@@ -180,7 +180,7 @@ func take(consumer string) []string {
 // follow is to keep a live copy of a bucket, given the stream under it and the subject
 // of all its keys: see Follower.
 func follow(bucket, keys string) []string {
-	return append(watch(bucket, keys), apiPrefix+"STREAM.INFO."+bucket)
+	return append(watch(bucket, keys), apiPrefix+"STREAM.INFO."+bucket, apiPrefix+"STREAM.MSG.GET."+bucket)
 }
 
 // watch is to be told of keys of a bucket. The client library makes a name up for each

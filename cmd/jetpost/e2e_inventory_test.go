@@ -85,7 +85,7 @@ func TestSubscriptionsAreGone(t *testing.T) {
 				s.publish(t, happened("wanted", id, 10))
 			}
 			eventually(t, "all are queued", func() bool {
-				return strings.Contains(string(s.do(t, http.MethodGet, "/v1/subscriptions/hook/backlog", nil).body), `"waiting":20`)
+				return strings.Contains(string(s.do(t, http.MethodGet, "/v1/subscriptions/hook/backlog", nil).body), `"queued":20`)
 			})
 			s.stop(t)
 			if err := os.RemoveAll(s.streamDir("KV_subscriptions")); err != nil {

@@ -155,7 +155,8 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		log.Info("endpoints in these networks are allowed", zap.Stringers("cidr", c.AllowTarget))
 	}
 
-	connect, natsHealth, stopNATS, err := c.openNATS(log)
+	suspects := &suspected{}
+	connect, natsHealth, stopNATS, err := c.openNATS(log, layout, suspects.add)
 	if err != nil {
 		return err
 	}
@@ -175,6 +176,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		return err
 	}
 	streams := c.newInventory(js, layout, log)
+	suspects.pass(streams.Suspect)
 	if err := streams.Register(reg); err != nil {
 		return fmt.Errorf("register metrics of the inventory: %w", err)
 	}
@@ -245,12 +247,6 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 			return err
 		}
 	}
-	streams.Tell(func(l inventory.Loss) {
-		events.Publish(operational.StorageLost(operational.Loss{
-			Stream: l.Stream, Kind: l.Kind, Detail: l.Detail, Was: l.Was, Now: l.Now, Count: l.Count, Found: l.Found,
-		}))
-	})
-
 	services, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	if door.guard != nil {
@@ -269,6 +265,12 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 			return err
 		}
 		if a != nil {
+			streams.Tell(func(l inventory.Loss) {
+				events.Publish(operational.StorageLost(operational.Loss{
+					Stream: l.Stream, Kind: l.Kind, Detail: l.Detail, Was: l.Was, Now: l.Now, Count: l.Count, Found: l.Found,
+				}))
+				a.Damaged()
+			})
 			services.Go(func() error { return a.Run(ctx) })
 		}
 	}

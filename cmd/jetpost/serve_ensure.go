@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -66,8 +68,10 @@ func (n *ensuring) ensure(ctx context.Context, face *front, desk *admin.Storage)
 			return ctx.Err()
 		}
 		held := errors.Is(err, errHeld)
-		// With the server in this process, waiting helps only where it does not answer.
-		if n.NATS == "" && !held && stream.FaultOf(err) == stream.NoFault {
+		// What the server refuses, or does not answer, because its files are damaged, is
+		// said by a process that lives. Everything else is told at once to who starts it.
+		_, refused := errors.AsType[*jetstream.APIError](err)
+		if n.NATS == "" && !held && !refused && stream.FaultOf(err) == stream.NoFault {
 			return err
 		}
 		face.waitFor(err)
@@ -168,4 +172,32 @@ func (n *ensuring) ensureRegistered(ctx context.Context) error {
 		return err
 	}
 	return n.streams.Note(ctx)
+}
+
+// suspected are the streams of which the embedded server has said that their files are
+// damaged: it begins to before there is anybody to be told.
+type suspected struct {
+	mu    sync.Mutex
+	names []string
+	next  func(string)
+}
+
+func (s *suspected) add(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next != nil {
+		s.next(name)
+	} else if !slices.Contains(s.names, name) {
+		s.names = append(s.names, name)
+	}
+}
+
+// pass has next told of all of them.
+func (s *suspected) pass(next func(string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = next
+	for _, name := range s.names {
+		next(name)
+	}
 }

@@ -22,7 +22,7 @@ type connector func(role string) (*nats.Conn, error)
 // openNATS starts the embedded server, or says how to reach the given one. Each
 // role gets connections of its own, so that one cannot hold up another. health is
 // what the embedded server says of itself.
-func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
+func (c *serveCmd) openNATS(log *zap.Logger, layout stream.Layout, damaged func(stream string)) (connect connector, health func(context.Context) error, stop func(), err error) {
 	var open []*nats.Conn
 	closeAll := func() {
 		for _, nc := range slices.Backward(open) {
@@ -52,7 +52,11 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(con
 		}
 		return connect, func(context.Context) error { return nil }, closeAll, nil
 	}
-	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync)}, log)
+	server, err := embedded.Start(embedded.Config{
+		Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync), Damaged: damaged,
+		// What is in a work queue is what is not settled: it may be handed out again.
+		DiscardConsumer: layout.IsWorkQueue,
+	}, log)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -30,6 +30,11 @@ func (i *Inventory) Run(ctx context.Context) error {
 	if i == nil {
 		return nil
 	}
+	var scrubbing sync.WaitGroup
+	if !i.cfg.Reader {
+		scrubbing.Go(func() { i.keepScrubbing(ctx) })
+	}
+	defer scrubbing.Wait()
 	tick := time.NewTicker(i.cfg.Every)
 	defer tick.Stop()
 	queues := time.Now()
@@ -183,6 +188,11 @@ func (i *Inventory) compare(ctx context.Context, name string) (*Loss, error) {
 func (i *Inventory) difference(ctx context.Context, name string, was Stream, now *stream.Shape) (*Loss, error) {
 	loss := &Loss{Stream: name, Was: was.Last, Now: now.Last, Hash: was.Hash}
 	switch {
+	case !was.Created.Equal(now.Created) && now.Messages > 0 && now.Last >= was.Last:
+		// A server that cannot read the description of a stream leaves its files where they
+		// are, and finds them when the stream is made again.
+		loss.Kind, loss.Count = Replaced, 0
+		loss.Detail = fmt.Sprintf("it was made anew at %s, over its old files, which have messages up to %d", now.Created.Format(time.RFC3339), now.Last)
 	case !was.Created.Equal(now.Created):
 		loss.Kind, loss.Count = Replaced, was.Last
 		loss.Detail = fmt.Sprintf("it was made anew at %s, and what it had is gone%s", now.Created.Format(time.RFC3339), upTo(was.Last))
@@ -234,6 +244,7 @@ func (i *Inventory) seen(ctx context.Context, name string, now *stream.Shape) er
 		if was.Last == s.Last && was.Hash != "" {
 			s.Hash = was.Hash // nothing was written: it may have aged out
 		}
+		s.Unreadable = was.Unreadable
 		next := d.clone() // others may be reading it
 		next.Streams[name] = s
 		i.docs[keyOf(i.layout, name)] = next

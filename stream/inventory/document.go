@@ -23,6 +23,9 @@ type Stream struct {
 	Keys uint64 `json:"keys,omitempty"`
 	// Lost is how many messages the server has said that it has lost.
 	Lost uint64 `json:"lost,omitempty"`
+	// Unreadable is how many messages were found to be damaged where the server has not
+	// noticed it: see Scrub.
+	Unreadable uint64 `json:"unreadable,omitempty"`
 	// Hash is that of the last message, of the audit trail.
 	Hash string `json:"hash,omitempty"`
 }
@@ -48,9 +51,14 @@ type Loss struct {
 	Count uint64    `json:"count" doc:"How many messages, or keys of a bucket, are known to be lost; 0 where that is not known."`
 	Hash  string    `json:"hash,omitempty" doc:"Of the last record that the audit trail is known to have had."`
 	Found time.Time `json:"found" doc:"When it was noticed."`
+	// Unreadable is how many messages are damaged, those that were known before included.
+	Unreadable uint64 `json:"-"`
 	// Accepted is when somebody has said to go on without, and By who that was.
 	Accepted time.Time `json:"accepted,omitzero" doc:"When it was accepted; missing while it is not."`
 	By       string    `json:"by,omitempty" doc:"Who has accepted it."`
+	// Reconciled is when the deliveries that were lost with it were made again.
+	Reconciled time.Time `json:"reconciled,omitzero" doc:"When the deliveries that were lost with it were looked for, and made again."`
+	Remade     uint64    `json:"remade,omitempty" doc:"How many deliveries were made again."`
 }
 
 // Open reports whether the loss was not accepted yet.

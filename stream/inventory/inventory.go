@@ -41,6 +41,10 @@ type Config struct {
 	Every time.Duration
 	// QueuesEvery is how often all queues are. Default: 10 min.
 	QueuesEvery time.Duration
+	// ScrubEvery is how often the messages of queues and of the audit trail, and the
+	// events that are not routed yet, are read, in search of damaged ones. Default: 6 h,
+	// and when Run begins.
+	ScrubEvery time.Duration
 	// Store is how often the list in NATS gets what the streams have; the file has it
 	// each time they are looked at. Default: 1 min.
 	Store time.Duration
@@ -54,6 +58,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.QueuesEvery == 0 {
 		c.QueuesEvery = 10 * time.Minute
+	}
+	if c.ScrubEvery == 0 {
+		c.ScrubEvery = 6 * time.Hour
 	}
 	if c.Store == 0 {
 		c.Store = time.Minute
@@ -79,6 +86,8 @@ type Inventory struct {
 	told         map[string]bool
 	tell         func(Loss)
 	unowned      []Unowned
+	suspects     map[string]bool // streams that are to be read soon
+	wake         chan struct{}   // there are suspects
 }
 
 // An Unowned is a queue without a subscription.
@@ -93,7 +102,7 @@ type Unowned struct {
 func New(cfg Config, js jetstream.JetStream, layout stream.Layout, log *zap.Logger) *Inventory {
 	return &Inventory{
 		cfg: cfg.withDefaults(), js: js, layout: layout, log: log.Named("inventory"),
-		docs: map[string]*document{}, told: map[string]bool{},
+		docs: map[string]*document{}, told: map[string]bool{}, suspects: map[string]bool{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -140,7 +149,10 @@ func (i *Inventory) Open(ctx context.Context) error {
 			return err
 		}
 	}
-	return i.Check(ctx, true)
+	if err := i.Check(ctx, true); err != nil {
+		return err
+	}
+	return i.Scrub(ctx, i.vital()...)
 }
 
 // choose takes of each document the highest version. The list in NATS says which

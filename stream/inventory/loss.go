@@ -29,6 +29,7 @@ func (i *Inventory) lose(ctx context.Context, loss Loss) error {
 		if known.Kind == loss.Kind && loss.Kind == Missing || known.Detail == loss.Detail {
 			return false
 		}
+		newer := loss
 		loss.Found, loss.Was = known.Found, max(loss.Was, known.Was)
 		loss.Count, loss.Now = max(loss.Count, known.Count), min(loss.Now, known.Now)
 		if loss.Hash == "" {
@@ -36,6 +37,7 @@ func (i *Inventory) lose(ctx context.Context, loss Loss) error {
 		}
 		if known.Kind == Missing && loss.Kind == Replaced {
 			loss.Detail = known.Detail + "; " + loss.Detail
+			loss.Count, loss.Now = newer.Count, newer.Now
 		}
 		*known = loss
 		fresh = true
@@ -48,6 +50,9 @@ func (i *Inventory) lose(ctx context.Context, loss Loss) error {
 		i.log.Error("a stream has lost what it had: jetpost is not ready until that is accepted",
 			zap.String("stream", loss.Stream), zap.String("reason", loss.Detail), zap.String("kind", loss.Kind), zap.Uint64("was", loss.Was), zap.Uint64("now", loss.Now))
 	}
+	if loss.Unreadable > 0 {
+		return i.markUnreadable(ctx, loss)
+	}
 	if loss.Kind != Missing || slices.Contains(i.inventoryStreams(), loss.Stream) {
 		if err := i.replace(ctx, loss.Stream); err != nil {
 			return err
@@ -55,6 +60,45 @@ func (i *Inventory) lose(ctx context.Context, loss Loss) error {
 	}
 	i.announce()
 	return nil
+}
+
+// markUnreadable takes note of how many damaged messages are known, so that they are no
+// loss again.
+func (i *Inventory) markUnreadable(ctx context.Context, loss Loss) error {
+	defer i.announce()
+	return i.change(ctx, keyOf(i.layout, loss.Stream), func(d *document) bool {
+		s, listed := d.Streams[loss.Stream]
+		s.Unreadable = loss.Unreadable
+		if listed {
+			d.Streams[loss.Stream] = s
+		}
+		return listed
+	})
+}
+
+// Reconcilable are the losses with which deliveries may be lost that were not looked
+// for yet: of queues and of retry timers.
+func (i *Inventory) Reconcilable() []Loss {
+	if i == nil {
+		return nil
+	}
+	return slices.DeleteFunc(i.Losses(), func(l Loss) bool {
+		return !l.Reconciled.IsZero() || !i.layout.IsWorkQueue(l.Stream, stream.SenderConsumer)
+	})
+}
+
+// Reconciled takes note that the deliveries that were lost with a loss were made again.
+func (i *Inventory) Reconciled(ctx context.Context, loss Loss, remade uint64) error {
+	return i.change(ctx, keyLosses, func(d *document) bool {
+		at := slices.IndexFunc(d.Losses, func(l Loss) bool {
+			return l.Stream == loss.Stream && l.Found.Equal(loss.Found) && l.Detail == loss.Detail
+		})
+		if at < 0 {
+			return false
+		}
+		d.Losses[at].Reconciled, d.Losses[at].Remade = time.Now().UTC().Truncate(time.Microsecond), d.Losses[at].Remade+remade
+		return true
+	})
 }
 
 // replace puts a stream on the list as it is now; what is not there goes off it.
@@ -73,9 +117,12 @@ func (i *Inventory) replace(ctx context.Context, name string) error {
 	return i.change(ctx, keyOf(i.layout, name), func(d *document) bool {
 		if missing {
 			delete(d.Streams, name)
-		} else {
-			d.Streams[name] = s
+			return true
 		}
+		if was := d.Streams[name]; was.Created.Equal(s.Created) {
+			s.Unreadable = was.Unreadable
+		}
+		d.Streams[name] = s
 		return true
 	})
 }
