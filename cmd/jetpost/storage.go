@@ -26,7 +26,7 @@ or has less than it had, is a loss: it is in the log, /readyz says so, and what 
 not made anew before that is accepted. docs/storage-faults.md says what to do.
 
   jetpost storage
-  jetpost storage accept-loss KV_subscriptions`
+  jetpost storage accept-loss all`
 }
 
 // A storageState is what the server knows.
@@ -95,8 +95,7 @@ func (c *storageAcceptCmd) Help() string {
 	return `What is missing is made anew, empty. It takes a token with the role admin; while jetpost waits
 for this, only the server's own works. jetpost serve --accept-loss does the same at a start.
 
-  jetpost storage accept-loss KV_subscriptions --reason 'no backup'
-  jetpost storage accept-loss all`
+  jetpost storage accept-loss all --reason 'no backup'`
 }
 
 // Run accepts, and prints what is left.
