@@ -157,7 +157,7 @@ func TestLossesAreReconciled(t *testing.T) {
 			for _, look := range []func() error{
 				func() error { return streams.Check(t.Context(), true) },
 				func() error {
-					return streams.Scrub(t.Context(), f.layout.QueueFor("ci").Stream, f.layout.RetryStream(f.layout.QueueFor("ci").RetryShard))
+					return streams.FindDamage(t.Context(), f.layout.QueueFor("ci").Stream, f.layout.RetryStream(f.layout.QueueFor("ci").RetryShard))
 				},
 			} {
 				if err := look(); err != nil {

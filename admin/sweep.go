@@ -123,7 +123,7 @@ func (a *Admin) dropAcknowledged(ctx context.Context, sub *subscription.Subscrip
 	}
 	// Nor was a message acknowledged that could not be read: it was never made. That is a
 	// loss, which is made good by reconciling.
-	if err := a.cfg.Inventory.Scrub(ctx, sub.Queue.Stream); err != nil {
+	if err := a.cfg.Inventory.FindDamage(ctx, sub.Queue.Stream); err != nil {
 		return err
 	}
 	if err := queue.Purge(ctx, jetstream.WithPurgeSequence(info.AckFloor.Stream+1)); err != nil {

@@ -10,15 +10,15 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// maxUnreadable is how many unreadable messages Scrub names.
+// maxUnreadable is how many unreadable messages FindDamage names.
 const maxUnreadable = 10_000
 
-// Scrub reads all messages of a stream from a sequence on, and returns the sequences of
+// FindDamage reads all messages of a stream from a sequence on, and returns the sequences of
 // those that it should have and cannot be read: their bytes in the file are damaged. A
 // server does not say so. It counts them as there, consumers pass over them without a
 // word, and who asks for one is told that there is none. Messages that go away meanwhile
 // are no damage.
-func Scrub(ctx context.Context, js jetstream.JetStream, name string, from uint64) ([]uint64, error) {
+func FindDamage(ctx context.Context, js jetstream.JetStream, name string, from uint64) ([]uint64, error) {
 	fields, err := ask(ctx, js, "STREAM.INFO."+name, []byte(`{"deleted_details":true}`),
 		"state.first_seq", "state.last_seq", "state.messages", "state.deleted", "config.retention")
 	if err != nil {

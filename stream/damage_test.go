@@ -16,7 +16,7 @@ import (
 
 // A byte on the disk has become another one. The server does not notice; a reader does,
 // also of a work queue, and takes nothing for damaged that was deleted.
-func TestScrub(t *testing.T) {
+func TestFindDamage(t *testing.T) {
 	t.Parallel()
 	for name, retention := range map[string]jetstream.RetentionPolicy{"log": jetstream.LimitsPolicy, "queue": jetstream.WorkQueuePolicy} {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestScrub(t *testing.T) {
 			}
 			scrub := func(from uint64, want ...uint64) {
 				t.Helper()
-				got, err := stream.Scrub(t.Context(), s.JS(), "X", from)
+				got, err := stream.FindDamage(t.Context(), s.JS(), "X", from)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -20,7 +20,7 @@ func EachWaiting(ctx context.Context, js jetstream.JetStream, name, subject stri
 	if err != nil {
 		return fmt.Errorf("look up stream %s: %w", name, err)
 	}
-	damaged, err := Scrub(ctx, js, name, 0)
+	damaged, err := FindDamage(ctx, js, name, 0)
 	if err != nil {
 		return err
 	}

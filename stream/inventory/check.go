@@ -30,11 +30,11 @@ func (i *Inventory) Run(ctx context.Context) error {
 	if i == nil {
 		return nil
 	}
-	var scrubbing sync.WaitGroup
+	var looking sync.WaitGroup
 	if !i.cfg.Reader {
-		scrubbing.Go(func() { i.keepScrubbing(ctx) })
+		looking.Go(func() { i.keepLooking(ctx) })
 	}
-	defer scrubbing.Wait()
+	defer looking.Wait()
 	tick := time.NewTicker(i.cfg.Every)
 	defer tick.Stop()
 	queues := time.Now()

@@ -24,7 +24,7 @@ type Stream struct {
 	// Lost is how many messages the server has said that it has lost.
 	Lost uint64 `json:"lost,omitempty"`
 	// Unreadable is how many messages were found to be damaged where the server has not
-	// noticed it: see Scrub.
+	// noticed it: see FindDamage.
 	Unreadable uint64 `json:"unreadable,omitempty"`
 	// Hash is that of the last message, of the audit trail.
 	Hash string `json:"hash,omitempty"`

@@ -41,10 +41,10 @@ type Config struct {
 	Every time.Duration
 	// QueuesEvery is how often all queues are. Default: 10 min.
 	QueuesEvery time.Duration
-	// ScrubEvery is how often the messages of queues and of the audit trail, and the
+	// DamageEvery is how often the messages of queues and of the audit trail, and the
 	// events that are not routed yet, are read, in search of damaged ones. Default: 6 h,
 	// and when Run begins.
-	ScrubEvery time.Duration
+	DamageEvery time.Duration
 	// Store is how often the list in NATS gets what the streams have; the file has it
 	// each time they are looked at. Default: 1 min.
 	Store time.Duration
@@ -59,8 +59,8 @@ func (c Config) withDefaults() Config {
 	if c.QueuesEvery == 0 {
 		c.QueuesEvery = 10 * time.Minute
 	}
-	if c.ScrubEvery == 0 {
-		c.ScrubEvery = 6 * time.Hour
+	if c.DamageEvery == 0 {
+		c.DamageEvery = 6 * time.Hour
 	}
 	if c.Store == 0 {
 		c.Store = time.Minute
@@ -152,7 +152,7 @@ func (i *Inventory) Open(ctx context.Context) error {
 	if err := i.Check(ctx, true); err != nil {
 		return err
 	}
-	return i.Scrub(ctx, i.vital()...)
+	return i.FindDamage(ctx, i.vital()...)
 }
 
 // choose takes of each document the highest version. The list in NATS says which

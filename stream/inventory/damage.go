@@ -23,9 +23,9 @@ func (i *Inventory) vital() []string {
 	}
 }
 
-// Scrub reads streams, and finds messages in them that are damaged without the server
+// FindDamage reads streams, and finds messages in them that are damaged without the server
 // noticing. They are a loss.
-func (i *Inventory) Scrub(ctx context.Context, names ...string) error {
+func (i *Inventory) FindDamage(ctx context.Context, names ...string) error {
 	if i == nil || i.cfg.Reader {
 		return nil
 	}
@@ -34,7 +34,7 @@ func (i *Inventory) Scrub(ctx context.Context, names ...string) error {
 		if !listed {
 			continue
 		}
-		unreadable, err := stream.Scrub(ctx, i.js, name, i.unread(ctx, name))
+		unreadable, err := stream.FindDamage(ctx, i.js, name, i.unread(ctx, name))
 		if errors.Is(err, jetstream.ErrStreamNotFound) || stream.FaultOf(err) == stream.FaultMissing {
 			continue // see Check
 		}
@@ -88,17 +88,17 @@ func (i *Inventory) Suspect(name string) {
 	}
 }
 
-// keepScrubbing reads streams, now and then, and those that are suspect soon, until ctx
+// keepLooking reads streams, now and then, and those that are suspect soon, until ctx
 // ends.
-func (i *Inventory) keepScrubbing(ctx context.Context) {
-	tick := time.NewTicker(i.cfg.ScrubEvery)
+func (i *Inventory) keepLooking(ctx context.Context) {
+	tick := time.NewTicker(i.cfg.DamageEvery)
 	defer tick.Stop()
 	names := slices.DeleteFunc(i.names(false), func(name string) bool {
 		kind, _ := i.layout.KindOf(name)
 		return kind == stream.KindPlatform && name != i.layout.Audit()
 	})
 	for {
-		if err := i.Scrub(ctx, names...); err != nil && ctx.Err() == nil {
+		if err := i.FindDamage(ctx, names...); err != nil && ctx.Err() == nil {
 			i.log.Warn("cannot read streams in search of damage, will try again", zap.Error(err))
 		}
 		select {
