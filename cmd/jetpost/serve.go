@@ -156,7 +156,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	}
 
 	suspects := &suspected{}
-	connect, natsHealth, stopNATS, err := c.openNATS(log, layout, suspects.add)
+	connect, natsHealth, stopNATS, err := c.openNATS(layout, suspects.add, log)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type connector func(role string) (*nats.Conn, error)
 // openNATS starts the embedded server, or says how to reach the given one. Each
 // role gets connections of its own, so that one cannot hold up another. health is
 // what the embedded server says of itself.
-func (c *serveCmd) openNATS(log *zap.Logger, layout stream.Layout, damaged func(stream string)) (connect connector, health func(context.Context) error, stop func(), err error) {
+func (c *serveCmd) openNATS(layout stream.Layout, damaged func(stream string), log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
 	var open []*nats.Conn
 	closeAll := func() {
 		for _, nc := range slices.Backward(open) {
