@@ -76,6 +76,8 @@ type Config struct {
 	// Inventory is told of queues that are made and deleted. The caller keeps it running.
 	// Default: nobody is told.
 	Inventory *inventory.Inventory
+	// Reserve is room that is kept for what makes room. Default: none is.
+	Reserve *stream.Reserve
 	// Storage is what the API says about it, and where losses are accepted. Default:
 	// nothing is known.
 	Storage *Storage
@@ -162,7 +164,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	a := &Admin{
 		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress,
 		catalogue: catalogue{live: live}, domains: schemas.NewStore(js, layout, live, log),
-		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health),
+		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: log.Named("admin"), metrics: m,
 		damaged:  make(chan struct{}, 1),

@@ -203,7 +203,7 @@ func (a *Admin) drop(ctx context.Context, id string, queue stream.Queue) (queued
 	}
 	// Off the list first: what fails in between leaves a queue that is not on it, and no
 	// false alarm.
-	if err := a.cfg.Inventory.Forget(ctx, queue.Stream); err != nil {
+	if err := a.cfg.Reserve.Do(ctx, func() error { return a.cfg.Inventory.Forget(ctx, queue.Stream) }); err != nil {
 		return 0, 0, err
 	}
 	if err := a.layout.DeleteQueue(ctx, a.js, queue); err != nil {

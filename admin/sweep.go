@@ -46,6 +46,9 @@ func (a *Admin) sweepQueues(ctx context.Context) {
 			a.findUnowned(ctx, snapshot)
 		}
 		a.reconcileLosses(ctx)
+		if err := a.cfg.Reserve.Fill(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("cannot keep room for the audit trail, will try again", zap.Error(err))
+		}
 		select {
 		case <-ctx.Done():
 			return

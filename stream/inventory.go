@@ -79,7 +79,7 @@ const (
 	KindPlatform             // exists once
 	KindEventLog             // of a domain
 	KindQueue                // of a subscription
-	KindMemory               // is forgotten when servers restart, as it should be
+	KindMemory               // has nothing that would be missed
 )
 
 var shardPattern = regexp.MustCompile(`^RETRIES_[0-9]{2}$`)
@@ -103,7 +103,7 @@ func (l Layout) KindOf(name string) (kind Kind, of string) {
 	if subscription, ok := strings.CutPrefix(bare, "DELIVERIES_"); ok && subscription != "" {
 		return KindQueue, subscription
 	}
-	if name == l.MembersStream() {
+	if name == l.MembersStream() || name == l.ReserveStream() {
 		return KindMemory, ""
 	}
 	known := []string{l.Attempts(), l.DeadLetters(), l.Audit()}

@@ -89,6 +89,7 @@ func TestNamesGolden(t *testing.T) {
 		inventory, under := l.InventoryBuckets(), l.InventoryStreams()
 		row("inventory buckets", inventory[:]...)
 		row("inventory streams", under[:]...)
+		row("reserve", l.ReserveStream())
 		golden(t, file, []byte(b.String()))
 	}
 }

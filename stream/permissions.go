@@ -151,6 +151,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			l.EventSubject(OperationalDomain, ">"),
 			l.repositoryKey(">"),
 			// The list of all streams, which is compared with those that there are.
+			l.reserveSubject("*"),
 			apiPrefix + "STREAM.NAMES",
 			inventoryKey(l.InventoryBuckets()[0], "*"),
 			inventoryKey(l.InventoryBuckets()[1], "*"),

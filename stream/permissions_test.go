@@ -185,6 +185,7 @@ func TestPermissions(t *testing.T) {
 
 		{"write down which streams there are", "$KV.acme_inventory.platform", []stream.Role{control}},
 		{"write that down elsewhere", "$KV.umbrella_inventory.platform", nil},
+		{"keep room", "acme.reserve.1", []stream.Role{control}},
 		{"copy that", "$KV.acme_inventory_copy.platform", []stream.Role{control}},
 		{"read which streams there are", api + "STREAM.MSG.GET." + l.InventoryStreams()[0], []stream.Role{view, control}},
 		{"list the streams", api + "STREAM.NAMES", []stream.Role{control}},

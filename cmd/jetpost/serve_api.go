@@ -104,7 +104,7 @@ func (p *process) mountAPI(mux *http.ServeMux, guard *access.Guard) (*admin.Admi
 	store := subscription.NewStore(p.js, p.layout, p.keyring, p.log)
 	a, err := admin.New(admin.Config{
 		Version: version, Stopping: p.stopping, Events: p.events, Health: p.storage, Proxies: p.proxies, Tokens: access.NewStore(p.js, p.layout, p.tokens, p.log),
-		Repositories: p.repositories, Inventory: p.streams, Storage: p.desk,
+		Repositories: p.repositories, Inventory: p.streams, Storage: p.desk, Reserve: stream.NewReserve(p.js, p.layout, p.log),
 	}, p.js, p.layout, store, p.view, p.egress, p.catalogue, p.log, p.reg)
 	if err != nil {
 		return nil, err
