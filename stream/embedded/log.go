@@ -33,16 +33,18 @@ func newServerLog(log *zap.Logger, noticed func(line string)) *serverLog {
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.write(zapcore.DebugLevel, format, v) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.write(zapcore.DebugLevel, format, v) }
+func (l *serverLog) Tracef(string, ...any)           {}
+
 func (l *serverLog) Warnf(format string, v ...any) {
 	l.notice(format, v)
 	l.write(zapcore.WarnLevel, format, v)
 }
+
 func (l *serverLog) Errorf(format string, v ...any) {
 	l.notice(format, v)
 	l.write(zapcore.ErrorLevel, format, v)
 }
-func (l *serverLog) Debugf(format string, v ...any) { l.write(zapcore.DebugLevel, format, v) }
-func (l *serverLog) Tracef(string, ...any)          {}
 
 // Fatalf keeps the reason for Start, and does not end the process as the
 // server's own logger would.

@@ -244,7 +244,10 @@ func (i *Inventory) seen(ctx context.Context, name string, now *stream.Shape) er
 		if was.Last == s.Last && was.Hash != "" {
 			s.Hash = was.Hash // nothing was written: it may have aged out
 		}
-		s.Unreadable = was.Unreadable
+		s.Unreadable, s.Created = was.Unreadable, was.Created
+		if s == was {
+			return nil
+		}
 		next := d.clone() // others may be reading it
 		next.Streams[name] = s
 		i.docs[keyOf(i.layout, name)] = next
