@@ -218,3 +218,47 @@ func TestQueueIsGone(t *testing.T) {
 	s.restart(t)
 	s.awaitReady(t, "")
 }
+
+// NATS has an image of the past, as after a power loss that has taken what was not forced
+// to the disk. How much is lost is said, to the number, and work goes on.
+func TestImageOfThePast(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+	c := startCatcher(t, nil)
+	s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, nil)
+	for _, id := range numbered("before", 5) {
+		s.publish(t, happened("wanted", id, 10))
+	}
+	c.waitFor(t, 5)
+	s.stop(t)
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.CopyFS(image, os.DirFS(filepath.Join(s.data, "nats"))); err != nil {
+		t.Fatal(err)
+	}
+	s.restart(t)
+	for _, id := range numbered("lost", 3) {
+		s.publish(t, happened("wanted", id, 10))
+	}
+	c.waitFor(t, 8)
+	s.stop(t)
+	if err := os.RemoveAll(filepath.Join(s.data, "nats")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(image, filepath.Join(s.data, "nats")); err != nil {
+		t.Fatal(err)
+	}
+
+	s.restart(t)
+	s.awaitReady(t, "EVENTS_shop: it ends with message 5, and has had 8: the last 3 or more are lost")
+	for _, l := range s.storageOf(t).Losses {
+		if l.Stream == "EVENTS_shop" && (l.Kind != inventory.WentBack || l.Was != 8 || l.Now != 5 || l.Count != 3) {
+			t.Errorf("got %+v", l)
+		}
+	}
+	s.publish(t, happened("wanted", "after", 10))
+	c.waitFor(t, 9)
+	if r := s.do(t, http.MethodPost, "/v1/storage/accept-loss", object{"streams": []string{"all"}}); r.status != http.StatusOK {
+		t.Errorf("accept: %d %s", r.status, r.body)
+	}
+	s.awaitReady(t, "")
+}
