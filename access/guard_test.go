@@ -303,6 +303,7 @@ func TestRoles(t *testing.T) {
 		access.NeedOperate: "admin operator",
 		access.NeedTokens:  "admin",
 		access.NeedMove:    "admin",
+		access.NeedLosses:  "admin",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -12,7 +12,7 @@ type Role string
 // The roles.
 const (
 	Admin     Role = "admin"     // everything
-	Operator  Role = "operator"  // everything but tokens and moving secrets
+	Operator  Role = "operator"  // everything but tokens, moving secrets and losses
 	Publisher Role = "publisher" // publish events, of chosen domains
 	Auditor   Role = "auditor"   // read, export and try out, but neither change anything nor see secrets
 )
@@ -33,11 +33,12 @@ const (
 	NeedOperate Need = "operate" // change subscriptions and domains, redrive, discard
 	NeedTokens  Need = "tokens"  // make, see and revoke tokens
 	NeedMove    Need = "move"    // have stored secrets sent where they were not sent before
+	NeedLosses  Need = "losses"  // go on without what streams have lost
 )
 
 // Needs are all needs.
 func Needs() []Need {
-	return []Need{NeedToken, NeedPublish, NeedEvents, NeedRead, NeedSecrets, NeedOperate, NeedTokens, NeedMove}
+	return []Need{NeedToken, NeedPublish, NeedEvents, NeedRead, NeedSecrets, NeedOperate, NeedTokens, NeedMove, NeedLosses}
 }
 
 // may is the table of the design. What is not in it nobody may.
@@ -46,7 +47,7 @@ func (r Role) may(need Need) bool {
 	case Admin:
 		return slices.Contains(Needs(), need)
 	case Operator:
-		return need != NeedTokens && need != NeedMove && slices.Contains(Needs(), need)
+		return need != NeedTokens && need != NeedMove && need != NeedLosses && slices.Contains(Needs(), need)
 	case Auditor:
 		return need == NeedRead || need == NeedEvents || need == NeedToken
 	case Publisher:

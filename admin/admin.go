@@ -32,6 +32,7 @@ import (
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -73,6 +74,14 @@ type Config struct {
 	Repositories *repository.Registry
 	// Health is told whether the audit trail can be written. Default: nobody is.
 	Health *stream.Health
+	// Inventory is told of queues that are made and deleted. The caller keeps it running.
+	// Default: nobody is told.
+	Inventory *inventory.Inventory
+	// Reserve is room that is kept for what makes room. Default: none is.
+	Reserve *stream.Reserve
+	// Storage is what the API says about it, and where losses are accepted. Default:
+	// nothing is known.
+	Storage *Storage
 }
 
 func (c Config) withDefaults() Config {
@@ -138,6 +147,7 @@ type Admin struct {
 	needed map[string]access.Need // what routes need, by pattern
 
 	menders []func(context.Context) // see OnSweep
+	damaged chan struct{}           // asks for a sweep: see Damaged
 }
 
 // New returns the API. view and live must be kept running by the caller; view must
@@ -156,9 +166,10 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	a := &Admin{
 		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress,
 		catalogue: catalogue{live: live}, domains: schemas.NewStore(js, layout, live, log),
-		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health),
+		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: log.Named("admin"), metrics: m,
+		damaged:  make(chan struct{}, 1),
 		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),
 	}
 	a.domains.Within(a.recordDomain)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/stream/inventory"
 )
 
 // auditRequest is a request for a list of records.
@@ -41,7 +42,15 @@ type PlacedRecord struct {
 
 type oneAuditRecord struct{ Body audit.Entry }
 
-type auditHead struct{ Body audit.Head }
+// A trailEnd is where the trail ends, and where it is known to have ended.
+type trailEnd struct {
+	audit.Head
+
+	Seen audit.Head       `json:"seen,omitzero" doc:"Where jetpost has last seen the trail end, by the list of streams that it keeps beside it: that record must be there."`
+	Lost []inventory.Loss `json:"lost,omitempty" doc:"What the trail is known to have lost, accepted or not: it is not whole."`
+}
+
+type auditHead struct{ Body trailEnd }
 
 type auditRange struct {
 	FromSequence uint64 `query:"from_sequence" doc:"Begin with this record. Default: with the oldest."`
@@ -131,7 +140,11 @@ func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &auditHead{head}, nil
+	end := trailEnd{Head: head}
+	if a.cfg.Storage != nil {
+		end.Seen, end.Lost = a.cfg.Storage.trailSeen()
+	}
+	return &auditHead{end}, nil
 }
 
 // exportAudit answers while it reads. It asks for the head first, so that what cannot

@@ -61,6 +61,12 @@ func drives() map[string]drive {
 	}
 	letter := func(f *fixture) { f.giveUp("ci", "e1") }
 	return map[string]drive{
+		"reconcile-subscription": with(func(f *fixture) {
+			f.do("PATCH", "/v1/subscriptions/ci", `{"filters":null}`).want(http.StatusOK)
+			f.publish(event("git.push", "lost"))
+			f.routed("git")
+		}, on("POST", "/v1/subscriptions/ci/reconcile", "")),
+		"accept-loss":          with(func(f *fixture) { f.lose(f.layout.Attempts()) }, on("POST", "/v1/storage/accept-loss", `{"streams":["ATTEMPTS"],"reason":"no backup"}`)),
 		"create-subscription":  on("POST", "/v1/subscriptions", subscriptionNamed("cd")),
 		"replace-subscription": on("PUT", "/v1/subscriptions/ci", strings.Replace(ci, "main", "other", 1)),
 		"change-subscription":  on("PATCH", "/v1/subscriptions/ci", `{"description":"x"}`),

@@ -179,7 +179,12 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 	}
 	options := schemas.PutOptions{
 		Force: in.Force, DryRun: in.DryRun, StoredEvents: cmp.Or(in.Stored, -1),
-		Before: func(ctx context.Context) error { return a.layout.EnsureEventLog(ctx, a.js, in.Name) },
+		Before: func(ctx context.Context) error {
+			if err := a.layout.EnsureEventLog(ctx, a.js, in.Name); err != nil {
+				return err
+			}
+			return a.cfg.Inventory.Made(ctx, a.layout.EventLog(in.Name))
+		},
 	}
 	if options.Revision, err = revisionOf(in.IfMatch); err != nil {
 		return nil, err

@@ -24,9 +24,7 @@ const readyTimeout = 2 * time.Second
 //	/readyz   and reaches NATS, JetStream and the subscriptions, and more passes: 200, or 503 and why
 //	/metrics  Prometheus
 func MountHealth(mux *http.ServeMux, nc *nats.Conn, view *subscription.View, metrics prometheus.Gatherer, more ...Check) {
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, "application/json", health{Status: "ok"})
-	})
+	mountLive(mux, metrics)
 	mux.Handle("GET /readyz", readyz(append([]Check{
 		{"nats", func(context.Context) error { return checkConnection(nc) }},
 		{"jetstream", func(ctx context.Context) error { return checkJetStream(ctx, nc) }},
@@ -35,6 +33,18 @@ func MountHealth(mux *http.ServeMux, nc *nats.Conn, view *subscription.View, met
 			return err
 		}},
 	}, more...)))
+}
+
+// MountStarting adds the same for a process that cannot work yet, because of why.
+func MountStarting(mux *http.ServeMux, why func() error, metrics prometheus.Gatherer) {
+	mountLive(mux, metrics)
+	mux.Handle("GET /readyz", readyz([]Check{{"start", func(context.Context) error { return why() }}}))
+}
+
+func mountLive(mux *http.ServeMux, metrics prometheus.Gatherer) {
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, "application/json", health{Status: "ok"})
+	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 }
 

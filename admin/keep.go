@@ -11,6 +11,7 @@ import (
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/schemas/operational"
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -212,6 +213,7 @@ type Removed struct {
 // queue without a subscription, which a later one of the same id would inherit
 // with all that is in it, is never left over.
 func (a *Admin) RemoveSubscription(ctx context.Context, manager, id, ifMatch string) (Removed, error) {
+	ctx = stream.MakesRoom(ctx)
 	unlock, err := a.changing.lock(ctx, id)
 	if err != nil {
 		return Removed{}, err
@@ -224,14 +226,20 @@ func (a *Admin) RemoveSubscription(ctx context.Context, manager, id, ifMatch str
 	var gone Removed
 	err = a.Record(ctx, removal(retired, broken), func() error {
 		if !broken {
-			if retired, err = a.retire(ctx, manager, id, ifMatch); err != nil {
+			err := a.cfg.Reserve.Do(ctx, func() error {
+				var err error
+				retired, err = a.retire(ctx, manager, id, ifMatch)
+				return err
+			})
+			if err != nil {
 				return err
 			}
 		}
 		if gone.Queued, gone.Retries, err = a.drop(ctx, id, retired.Queue); err != nil {
 			return err
 		}
-		if err := a.store.Delete(ctx, id, 0); err != nil && !errors.Is(err, subscription.ErrNotFound) {
+		err := a.cfg.Reserve.Do(ctx, func() error { return a.store.Delete(ctx, id, 0) })
+		if err != nil && !errors.Is(err, subscription.ErrNotFound) {
 			return err
 		}
 		return nil

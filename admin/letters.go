@@ -250,6 +250,7 @@ func (a *Admin) discardLetter(ctx context.Context, in *discardRequest) (*discard
 	}
 	out := &discarded{}
 	out.Body.Discarded = 1
+	ctx = stream.MakesRoom(ctx)
 	return out, a.Record(ctx, audit.Record{
 		Action: actionDiscard, Target: letterTarget(letter.Sequence), Reason: options.Reason, Before: audit.State(stateOf(&letter.DeadLetter)),
 	}, func() error { return a.discard(ctx, &letter.DeadLetter, options.Reason) })
@@ -264,6 +265,7 @@ func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, er
 	if err != nil {
 		return nil, err
 	}
+	ctx = stream.MakesRoom(ctx)
 	if selected.All() != options.All {
 		return nil, invalid("all", "and a selection: give one of them")
 	}

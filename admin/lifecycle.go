@@ -201,6 +201,11 @@ func (a *Admin) drop(ctx context.Context, id string, queue stream.Queue) (queued
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return 0, 0, fmt.Errorf("look up stream %s: %w", queue.Stream, err)
 	}
+	// Off the list first: what fails in between leaves a queue that is not on it, and no
+	// false alarm.
+	if err := a.cfg.Reserve.Do(ctx, func() error { return a.cfg.Inventory.Forget(ctx, queue.Stream) }); err != nil {
+		return 0, 0, err
+	}
 	if err := a.layout.DeleteQueue(ctx, a.js, queue); err != nil {
 		return 0, 0, err
 	}

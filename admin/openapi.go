@@ -194,6 +194,9 @@ func descriptions() map[string]map[string]string {
 			"hash":     "Of that record. Empty when it is there no more.",
 			"at":       "When it was written.",
 		},
+		"AuditPlace": {
+			"sequence": "Of a record.", "hash": "Of that record.", "at": "When it was written, where that is known.",
+		},
 		"EventRef": {
 			"id": "The event's id.", "source": "Its source.", "type": "Its type.", "subject": "Its subject.",
 			"stream": "The event log that has it; " + testLog + " for a test event, which none has.", "sequence": "Its place there.",

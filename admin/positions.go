@@ -51,6 +51,7 @@ type positions struct {
 	events   *operational.Publisher
 	log      *zap.Logger
 	resets   prometheus.Counter
+	damage   func(context.Context, ...string) error // finds messages that cannot be read
 
 	mu   sync.Mutex // one check of the logs at a time
 	logs map[string]*logMemory
@@ -66,7 +67,7 @@ type logMemory struct {
 func newPositions(a *Admin) *positions {
 	return &positions{
 		js: a.js, layout: a.layout, domains: func() []string { return a.catalogue.live.Current().Names() }, attempts: a.attempts, letters: a.letters,
-		events: a.cfg.Events, log: a.log, resets: a.metrics.resets, logs: make(map[string]*logMemory),
+		damage: a.cfg.Inventory.FindDamage, events: a.cfg.Events, log: a.log, resets: a.metrics.resets, logs: make(map[string]*logMemory),
 	}
 }
 

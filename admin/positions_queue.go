@@ -110,6 +110,11 @@ func (p *positions) repairWork(ctx context.Context, w *workQueue, at *stream.Pos
 		if owed > 0 {
 			before = owed
 		}
+		// A message that cannot be read was not settled: it is a loss, which is made good
+		// by reconciling.
+		if err := p.damage(ctx, w.stream); err != nil {
+			return err
+		}
 		if err := queue.Purge(ctx, jetstream.WithPurgeSubject(w.subject), jetstream.WithPurgeSequence(before)); err != nil {
 			return fmt.Errorf("drop what is left of settled deliveries in stream %s: %w", w.stream, err)
 		}

@@ -40,6 +40,9 @@ const (
 
 	actionPutRepository = "repository.put"
 	actionDelRepository = "repository.delete"
+
+	actionAcceptLoss = "storage.accept_loss"
+	actionReconcile  = "subscription.reconcile"
 )
 
 // Record puts r on the audit trail, with the one who makes the request of ctx as its

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -36,6 +37,8 @@ func (a *Admin) routes() (http.Handler, error) {
 	a.repositoryRoutes(api)
 	a.auditRoutes(api)
 	a.tokenRoutes(api)
+	a.storageRoutes(api)
+	a.reconcileRoutes(api)
 	document, err := describe(api)
 	if err != nil {
 		return nil, err
@@ -136,7 +139,13 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
 		reflect.TypeFor[audit.Entry]():         "AuditEntry",
 		reflect.TypeFor[audit.Record]():        "AuditRecord",
-		reflect.TypeFor[audit.Head]():          "AuditHead",
+		reflect.TypeFor[audit.Head]():          "AuditPlace",
+		reflect.TypeFor[trailEnd]():            "AuditHead",
+		reflect.TypeFor[reconciledBody]():      "Reconciled",
+		reflect.TypeFor[missingDelivery]():     "MissingDelivery",
+		reflect.TypeFor[storageState]():        "Storage",
+		reflect.TypeFor[inventory.Loss]():      "Loss",
+		reflect.TypeFor[inventory.Unowned]():   "UnownedQueue",
 	}
 	registry := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		if name, ok := names[t]; ok {

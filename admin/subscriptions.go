@@ -142,8 +142,13 @@ func (a *Admin) create(ctx context.Context, in *createRequest) (*createdSubscrip
 	return answerCreated(created), nil
 }
 
+// ensureQueue makes the queue of a subscription. Where it had one that is missing, that
+// is a loss and is reported as such.
 func (a *Admin) ensureQueue(ctx context.Context, sub *subscription.Subscription) error {
-	return a.layout.EnsureQueue(ctx, a.js, sub.ID, sub.Queue, sub.Delivery.MaxInFlight)
+	if err := a.layout.EnsureQueue(ctx, a.js, sub.ID, sub.Queue, sub.Delivery.MaxInFlight); err != nil {
+		return err
+	}
+	return a.cfg.Inventory.Made(ctx, sub.Queue.Stream)
 }
 
 func (a *Admin) get(ctx context.Context, in *Named) (*oneSubscription, error) {

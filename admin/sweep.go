@@ -3,10 +3,15 @@ package admin
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -49,14 +54,70 @@ func (a *Admin) sweepQueues(ctx context.Context) {
 					a.sweep(ctx, sub)
 				}
 			}
+			a.findUnowned(ctx, snapshot)
 		}
-		pause := min(a.cfg.SweepEvery, max(queuesEvery, time.Duration(queues)*queueCost))
-		for until := time.Now().Add(pause); time.Now().Before(until) && nc.Stats().Reconnects == reconnects; {
-			if pauseFor(ctx, min(pause, time.Second)) != nil {
-				return
-			}
+		a.reconcileLosses(ctx)
+		if err := a.cfg.Reserve.Fill(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("cannot keep room for the audit trail, will try again", zap.Error(err))
+		}
+		if !a.restUntilSweep(ctx, nc, reconnects, queues) {
+			return
 		}
 	}
+}
+
+// restUntilSweep waits until the queues are to be looked at again: soon, when the
+// connection was made anew or streams have lost something. It reports whether to go on.
+func (a *Admin) restUntilSweep(ctx context.Context, nc *nats.Conn, reconnects uint64, queues int) bool {
+	rest := time.NewTimer(min(a.cfg.SweepEvery, max(queuesEvery, time.Duration(queues)*queueCost)))
+	defer rest.Stop()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for nc.Stats().Reconnects == reconnects {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-rest.C:
+			return true
+		case <-a.damaged:
+			return true
+		case <-look.C:
+		}
+	}
+	return true
+}
+
+// Damaged has the queues looked at soon, because streams have lost something.
+func (a *Admin) Damaged() {
+	select {
+	case a.damaged <- struct{}{}:
+	default: // it is asked for already
+	}
+}
+
+// findUnowned finds the queues of subscriptions that are not there, which is what is
+// left when the subscriptions are lost. They are kept, and reported.
+func (a *Admin) findUnowned(ctx context.Context, snapshot *subscription.Snapshot) {
+	owned := make(map[string]bool)
+	for _, sub := range snapshot.All() {
+		owned[sub.Queue.Stream] = true
+	}
+	for _, broken := range snapshot.Broken() {
+		owned[a.layout.QueueFor(broken.ID).Stream] = true
+	}
+	var unowned []inventory.Unowned
+	for name, id := range a.cfg.Inventory.Queues() {
+		if owned[name] {
+			continue
+		}
+		shape, err := stream.ReadShape(ctx, a.js, name)
+		if err != nil || shape.Last == 0 { // of a subscription that was never created
+			continue
+		}
+		unowned = append(unowned, inventory.Unowned{Stream: name, Subscription: id, Messages: shape.Messages})
+	}
+	slices.SortFunc(unowned, func(a, b inventory.Unowned) int { return strings.Compare(a.Stream, b.Stream) })
+	a.cfg.Inventory.SetUnowned(unowned)
 }
 
 // sweep mends one queue. What fails is tried again the next time.

@@ -44,6 +44,7 @@ type Trail struct {
 	component string
 	log       *zap.Logger
 	health    *stream.Health // nil: nobody wants to know
+	reserve   *stream.Reserve
 
 	turn chan struct{} // full while somebody writes, who may use what follows
 
@@ -71,6 +72,12 @@ func New(js jetstream.JetStream, layout stream.Layout, component string, log *za
 // Report has the trail tell h whether it stores what it is given.
 func (t *Trail) Report(h *stream.Health) *Trail {
 	t.health = h
+	return t
+}
+
+// Reserve has the trail use room that is kept for it when the store is full.
+func (t *Trail) Reserve(r *stream.Reserve) *Trail {
+	t.reserve = r
 	return t
 }
 
@@ -283,11 +290,13 @@ func (t *Trail) settled(l *letter) {
 }
 
 func (t *Trail) publish(ctx context.Context, l *letter) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	_, err := t.js.PublishMsg(ctx, &nats.Msg{Subject: t.layout.AuditSubject(l.Action), Data: l.data},
-		jetstream.WithExpectStream(t.layout.Audit()), jetstream.WithExpectLastSequence(l.Sequence-1), jetstream.WithRetryAttempts(0))
-	return err
+	return t.reserve.Do(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		_, err := t.js.PublishMsg(ctx, &nats.Msg{Subject: t.layout.AuditSubject(l.Action), Data: l.data},
+			jetstream.WithExpectStream(t.layout.Audit()), jetstream.WithExpectLastSequence(l.Sequence-1), jetstream.WithRetryAttempts(0))
+		return err
+	})
 }
 
 // lookFor finds out whether l is stored, by what is stored. It is not decided while

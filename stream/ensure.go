@@ -23,25 +23,38 @@ const ensureParallel = 8
 // its limits, so that an operator's own survive; an existing stream that could
 // not work is an error.
 func (l Layout) Ensure(ctx context.Context, js jetstream.JetStream, domains []string) error {
+	return l.EnsureKnown(ctx, js, domains, Known{})
+}
+
+// EnsureKnown is Ensure of an installation that knows what it has: what it has lost is
+// left out.
+func (l Layout) EnsureKnown(ctx context.Context, js jetstream.JetStream, domains []string, known Known) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(ensureParallel)
 	for _, cfg := range l.platformStreams() {
-		g.Go(func() error { return ensureStream(ctx, js, cfg) })
+		if !known.lost(cfg.Name) {
+			g.Go(func() error { return ensureStream(ctx, js, known.behind(cfg)) })
+		}
 	}
 	for _, cfg := range l.buckets() {
-		g.Go(func() error { return ensureBucket(ctx, js, cfg) })
+		if !known.lost(bucketStream(cfg.Bucket)) {
+			g.Go(func() error { return ensureBucket(ctx, js, cfg) })
+		}
 	}
 	g.Go(func() error { return l.renewMembers(ctx, js) })
 	for _, shard := range l.RetryShards() {
+		if known.lost(l.RetryStream(shard)) {
+			continue
+		}
 		g.Go(func() error {
-			if err := ensureStream(ctx, js, l.RetryStreamConfig(shard)); err != nil {
+			if err := ensureStream(ctx, js, known.behind(l.RetryStreamConfig(shard))); err != nil {
 				return err
 			}
 			return ensureConsumer(ctx, js, l.RetryStream(shard), l.RetryConsumerConfig(shard))
 		})
 	}
 	for _, domain := range domains {
-		g.Go(func() error { return l.EnsureEventLog(ctx, js, domain) })
+		g.Go(func() error { return l.EnsureKnownEventLog(ctx, js, domain, known) })
 	}
 	return g.Wait()
 }
@@ -87,6 +100,19 @@ func adoptConsumer(ctx context.Context, js jetstream.JetStream, name, consumer s
 	}
 	cfg.AckWait = AckWait
 	return true, ensureConsumer(ctx, js, name, cfg)
+}
+
+// EnsureKnownEventLog is EnsureEventLog of an installation that knows what it has.
+func (l Layout) EnsureKnownEventLog(ctx context.Context, js jetstream.JetStream, domain string, known Known) error {
+	if known.lost(l.EventLog(domain)) {
+		return nil
+	}
+	if ValidDomain(domain) && known.Last[l.EventLog(domain)] > 0 {
+		if err := ensureStream(ctx, js, known.behind(l.EventLogConfig(domain))); err != nil {
+			return err
+		}
+	}
+	return l.EnsureEventLog(ctx, js, domain)
 }
 
 // EnsureMembers creates the bucket of the senders that are alive, if it is missing. A

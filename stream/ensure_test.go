@@ -196,9 +196,9 @@ func TestEnsureConcurrently(t *testing.T) {
 		t.Fatalf("ensure: %v", err)
 	}
 	before := everything(t, s.JS())
-	// Three platform streams, seven buckets, two retry shards, three logs and a queue,
-	// and the consumers of all but the first ten.
-	if len(before) != 10+2*(2+3+1) {
+	// Three platform streams, nine buckets, two retry shards, three logs and a queue,
+	// and the consumers of all but the first twelve.
+	if len(before) != 12+2*(2+3+1) {
 		t.Errorf("got %d streams and consumers: %v", len(before), before)
 	}
 	if err := s.Layout.Ensure(t.Context(), s.JS(), domains); err != nil {

@@ -19,6 +19,9 @@ const (
 	codeStreamNotFound        jetstream.ErrorCode = 10059
 	codeWrongExpectedStream   jetstream.ErrorCode = 10060
 	codeWrongLastMessageID    jetstream.ErrorCode = 10070
+	codeConsumerCreate        jetstream.ErrorCode = 10012 // the description says why
+	codeStreamCreate          jetstream.ErrorCode = 10049
+	codeMessageDamaged        jetstream.ErrorCode = 10057 // "malformed or corrupt message", of a delete
 	codeNotEnabled            jetstream.ErrorCode = 10076
 	codeStoreFailed           jetstream.ErrorCode = 10077 // maximum messages or bytes; or storeClosed
 	codeOffline               jetstream.ErrorCode = 10118
@@ -30,6 +33,10 @@ const (
 // storeClosed is the description with which a server that is stopping answers
 // codeStoreFailed. Nothing but the text tells it from a stream at its limit.
 const storeClosed = "store is closed"
+
+// storeNotCreated is how the description begins with which a server answers that cannot
+// make the files of a stream or a consumer. Nothing but the text says so.
+const storeNotCreated = "error creating store"
 
 // A PublishFailure says what an unsuccessful publish to a stream means.
 type PublishFailure int

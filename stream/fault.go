@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,6 +21,7 @@ const (
 	FaultStorage                   // the server, or the account, may store no more
 	FaultLimit                     // the stream has reached a limit of its own
 	FaultMissing                   // nobody answers for the stream
+	FaultFiles                     // the server cannot make the files of a stream or consumer
 )
 
 // FaultOf says what an error of a publish, or of a call of the JetStream API, means.
@@ -37,6 +39,11 @@ func FaultOf(err error) Fault {
 			return FaultDisconnected // the server is stopping
 		case codeDuplicateInProcess:
 			return FaultSilent // it was sent before, and is not stored yet
+		case codeConsumerCreate, codeStreamCreate:
+			if strings.HasPrefix(api.Description, storeNotCreated) {
+				return FaultFiles
+			}
+			return NoFault
 		case codeStreamNotFound, codeNotEnabled, codeNotEnabledForAccount:
 			return FaultMissing
 		}
@@ -80,6 +87,8 @@ func (f Fault) String() string {
 		return "the stream has reached its limit"
 	case FaultMissing:
 		return "nobody answers for the stream: it is missing, has no leader, or JetStream is off"
+	case FaultFiles:
+		return "the server cannot make the files that this needs: its disk is full, or fails"
 	case NoFault:
 	}
 	return ""
@@ -100,6 +109,8 @@ func (f Fault) Advice() string {
 		return "raise the limit, or wait until old messages have aged out"
 	case FaultMissing:
 		return "an admin makes what is missing when it starts; see the log of the NATS server"
+	case FaultFiles:
+		return "make room on it; the log of the NATS server has the reason, and after a write error it has to be restarted"
 	case NoFault:
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 )
 
 var (
@@ -35,6 +36,7 @@ type following struct {
 	behind bool   // the server had more when it sent the last entry
 	lagged bool   // enough time was given to the replica that is read from
 	idle   bool   // nothing has come for a while although the server had more
+	silent int    // how often nothing has come for WatchSilence before the mark
 	loaded bool   // was applied once
 	dirty  bool   // there is something to apply
 }
@@ -76,9 +78,13 @@ func (f *Follower) watch(ctx context.Context, reconnected <-chan nats.Status) (l
 			if w.loaded { // otherwise a watch is being opened just now
 				return true, nil
 			}
+			continue // whoever is impatient must not keep the timer from going off
 		case <-wait.C:
 			if !w.marked {
-				return w.loaded, errWatchSilent
+				if err := f.endOfDamaged(ctx, w); err != nil {
+					return w.loaded, err
+				}
+				break
 			}
 			w.lagged, w.idle, w.dirty = true, true, true
 		case e, ok := <-watcher.Updates():
@@ -95,6 +101,20 @@ func (f *Follower) watch(ctx context.Context, reconnected <-chan nats.Status) (l
 		}
 		w.arm(wait)
 	}
+}
+
+// endOfDamaged is for a watch that brings nothing and has not said that it has brought
+// all.
+func (f *Follower) endOfDamaged(ctx context.Context, w *following) error {
+	if IsWatchEnd(ctx, f.js, bucketStream(f.cfg.Bucket), w.last, w.head.Last) {
+		f.log.Error("messages of a bucket are damaged: it is followed without them", zap.Uint64("seq", w.last), zap.Uint64("last", w.head.Last))
+		w.marked, w.dirty, w.idle, w.lagged = true, true, true, true
+		return nil
+	}
+	if w.silent++; w.silent >= int(watchLoadTimeout/WatchSilence) {
+		return errWatchSilent
+	}
+	return nil
 }
 
 // drainSignals forgets those that the watch about to be opened answers anyway.
@@ -135,7 +155,7 @@ func (f *Follower) openWatch(ctx context.Context, cancel func()) (*following, je
 
 // take notes one entry; nil is the mark that ends the initial ones.
 func (w *following) take(e jetstream.KeyValueEntry) {
-	w.dirty, w.idle = true, false
+	w.dirty, w.idle, w.silent = true, false, 0
 	if e == nil {
 		w.marked = true
 		return
@@ -166,7 +186,7 @@ func (w *following) complete() bool {
 func (w *following) arm(wait *time.Timer) {
 	switch {
 	case !w.marked:
-		wait.Reset(watchLoadTimeout)
+		wait.Reset(WatchSilence)
 	case !w.complete():
 		wait.Reset(watchLagTimeout)
 	case w.behind && !w.idle:

@@ -78,7 +78,7 @@ func (h *Health) Failed(stream string, err error) {
 	switch FaultOf(err) {
 	case NoFault, FaultDisconnected, FaultLimit:
 		return
-	case FaultSilent, FaultLeaderless, FaultStorage, FaultMissing:
+	case FaultSilent, FaultLeaderless, FaultStorage, FaultMissing, FaultFiles:
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

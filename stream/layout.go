@@ -492,5 +492,7 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 			Storage: jetstream.FileStorage, TTL: IdempotencyTTL, MaxValueSize: MaxIdempotent + 4<<10, // and the headers
 		},
 		l.repositoriesConfig(),
+		l.inventoryConfig(l.InventoryBuckets()[0]),
+		l.inventoryConfig(l.InventoryBuckets()[1]),
 	}
 }

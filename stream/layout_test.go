@@ -88,6 +88,10 @@ func TestNamesGolden(t *testing.T) {
 		row("repositories stream", l.RepositoriesStream())
 		row("repositories key of a repository", stream.RepositoryRecord("libs.release_1-a"))
 		row("and of the base URL", stream.RepositoriesOrigin)
+		inventory, under := l.InventoryBuckets(), l.InventoryStreams()
+		row("inventory buckets", inventory[:]...)
+		row("inventory streams", under[:]...)
+		row("reserve", l.ReserveStream())
 		golden(t, file, []byte(b.String()))
 	}
 }

@@ -108,6 +108,8 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix + "INFO",            // is JetStream there?
 			l.StateUsedSubject("*"),       // who has an API notes that a token was used
 			l.StateProbeSubject(RoleView), // does NATS store what it is given?
+			// Is something lost without which nothing may be routed?
+			apiPrefix + "STREAM.MSG.GET." + l.InventoryStreams()[0],
 		},
 			follow(l.SubscriptionsStream(), l.SubscriptionKey(">")),
 			follow(l.CatalogStream(), l.CatalogKey(">")),
@@ -155,6 +157,11 @@ func (l Layout) Permissions(role Role) Permissions {
 			l.AuditSubject(">"),
 			l.EventSubject(OperationalDomain, ">"),
 			l.repositoryKey(">"),
+			// The list of all streams, which is compared with those that there are.
+			l.reserveSubject("*"),
+			apiPrefix + "STREAM.NAMES",
+			inventoryKey(l.InventoryBuckets()[0], "*"),
+			inventoryKey(l.InventoryBuckets()[1], "*"),
 		}
 		for _, bucket := range []string{l.SubscriptionsStream(), l.CatalogStream(), l.TokensStream(), l.RepositoriesStream()} {
 			p.Publish = append(p.Publish, flowControl(bucket)...) // the rest of follow is above, for all streams
@@ -181,7 +188,7 @@ func take(consumer string) []string {
 // follow is to keep a live copy of a bucket, given the stream under it and the subject
 // of all its keys: see Follower.
 func follow(bucket, keys string) []string {
-	return append(watch(bucket, keys), apiPrefix+"STREAM.INFO."+bucket)
+	return append(watch(bucket, keys), apiPrefix+"STREAM.INFO."+bucket, apiPrefix+"STREAM.MSG.GET."+bucket)
 }
 
 // watch is to be told of keys of a bucket. The client library makes a name up for each

@@ -183,6 +183,13 @@ func TestPermissions(t *testing.T) {
 		{"read the audit trail", api + "CONSUMER.CREATE." + l.Audit() + ".any", []stream.Role{control}},
 		{"ask for the deletion of an audit record, which is always refused", api + "STREAM.MSG.DELETE." + l.Audit(), []stream.Role{control}},
 
+		{"write down which streams there are", "$KV.acme_inventory.platform", []stream.Role{control}},
+		{"write that down elsewhere", "$KV.umbrella_inventory.platform", nil},
+		{"keep room", "acme.reserve.1", []stream.Role{control}},
+		{"copy that", "$KV.acme_inventory_copy.platform", []stream.Role{control}},
+		{"read which streams there are", api + "STREAM.MSG.GET." + l.InventoryStreams()[0], []stream.Role{view, control}},
+		{"list the streams", api + "STREAM.NAMES", []stream.Role{control}},
+
 		{"keep a redrive job", "$KV.acme_state." + stream.StateRedrive("rd-1"), []stream.Role{sender, control}},
 		{"keep how far a domain was routed", "$KV.acme_state." + stream.StateRouted("git"), []stream.Role{sender, control}},
 		{"keep how far a domain was routed elsewhere", "$KV.umbrella_state." + stream.StateRouted("git"), nil},
@@ -415,6 +422,7 @@ func streamsTable(t *testing.T) string {
 		{l.IdempotencyStream(), l.IdempotencyStream()},
 		{l.MembersStream(), l.MembersStream()},
 		{l.RepositoriesStream(), l.RepositoriesStream()},
+		{l.InventoryStreams()[0] + ", and its copy", l.InventoryStreams()[0]},
 	} {
 		info, err := s.JS().Stream(t.Context(), row.stream)
 		if err != nil {
@@ -433,7 +441,7 @@ func streamsTable(t *testing.T) string {
 		}
 		if cfg.MaxMsgsPerSubject > 0 {
 			most, full = fmt.Sprintf("%d per subscription", cfg.MaxMsgsPerSubject), "oldest goes"
-			if per := map[string]string{l.CatalogStream(): "domain", l.IdempotencyStream(): "request", l.MembersStream(): "sender", l.RepositoriesStream(): "repository", l.TokensStream(): "token"}[row.stream]; per != "" {
+			if per := map[string]string{l.CatalogStream(): "domain", l.IdempotencyStream(): "request", l.MembersStream(): "sender", l.RepositoriesStream(): "repository", l.InventoryStreams()[0]: "document", l.InventoryStreams()[1]: "document", l.TokensStream(): "token"}[row.stream]; per != "" {
 				most = fmt.Sprintf("%d per %s", cfg.MaxMsgsPerSubject, per)
 			}
 		}

@@ -68,8 +68,9 @@ func (v *View) watch(ctx context.Context, reconnected <-chan nats.Status) (loade
 				v.log.Warn("the watch of subscriptions is behind, opening it again", zap.Uint64("applied", w.last))
 				return true, nil
 			}
+			continue // whoever is impatient must not keep the timer from going off
 		case <-wait.C:
-			if err := w.expired(); err != nil {
+			if err := w.expired(ctx); err != nil {
 				return w.loaded, err
 			}
 		case e, ok := <-watcher.Updates():
@@ -123,6 +124,7 @@ type watching struct {
 	marked bool   // the mark that ends the initial entries has come
 	lagged bool   // enough time was given to the replica that is read from
 	idle   bool   // nothing has come for settleTimeout while behind
+	silent int    // how often nothing has come for stream.WatchSilence before the mark
 	loaded bool
 	dirty  bool // there is something to publish
 
@@ -199,7 +201,7 @@ func (w *watching) takeAll(e jetstream.KeyValueEntry, more <-chan jetstream.KeyV
 // take notes one entry; nil is the mark. It does no I/O: the client library cannot
 // go on reading while its channel is full.
 func (w *watching) take(e jetstream.KeyValueEntry) {
-	w.dirty, w.idle = true, false
+	w.dirty, w.idle, w.silent = true, false, 0
 	if e == nil {
 		w.marked = true
 		return
@@ -266,7 +268,7 @@ func (w *watching) settled() bool { return !w.behind || w.idle }
 func (w *watching) arm(wait *time.Timer) {
 	switch {
 	case !w.marked:
-		wait.Reset(loadTimeout)
+		wait.Reset(stream.WatchSilence)
 	case !w.complete():
 		wait.Reset(lagTimeout)
 	case !w.settled():
@@ -277,11 +279,17 @@ func (w *watching) arm(wait *time.Timer) {
 }
 
 // expired is called when nothing has come for the time that arm has set.
-func (w *watching) expired() error {
+func (w *watching) expired(ctx context.Context) error {
 	w.dirty = true
 	switch {
+	case !w.marked && stream.IsWatchEnd(ctx, w.view.js, w.view.layout.SubscriptionsStream(), w.last, w.head.Last):
+		// Nothing may be routed by them before that is accepted: see package inventory.
+		w.view.log.Error("subscriptions are damaged: the others are followed without them", zap.Uint64("seq", w.last), zap.Uint64("last", w.head.Last))
+		w.marked, w.idle, w.lagged = true, true, true
 	case !w.marked:
-		return errWatchSilent
+		if w.silent++; w.silent >= int(loadTimeout/stream.WatchSilence) {
+			return errWatchSilent
+		}
 	case !w.complete():
 		w.lagged = true
 	default:

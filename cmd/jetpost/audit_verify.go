@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/stream/inventory"
 )
 
 // auditExportCmd is `jetpost audit export`.
@@ -158,12 +160,11 @@ func (c *auditVerifyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	v := audit.NewVerifier(heads...)
 	var report audit.Report
 	if c.File == "" {
-		report, err = c.verifyServer(e, v)
+		report, err = c.verifyServer(e, heads)
 	} else {
-		report, err = c.verifyFile(e, v)
+		report, err = c.verifyFile(e, audit.NewVerifier(heads...))
 	}
 	if err != nil {
 		return err
@@ -201,16 +202,30 @@ func (c *auditVerifyCmd) heads() ([]audit.Head, error) {
 	return heads, nil
 }
 
-// verifyServer checks the records of a server, and that they go as far as it says.
-func (c *auditVerifyCmd) verifyServer(e *env, v *audit.Verifier) (audit.Report, error) {
+// A trailEnd is where a server says that its trail ends, and where it has seen it end.
+type trailEnd struct {
+	audit.Head
+
+	Seen *audit.Head      `json:"seen"`
+	Lost []inventory.Loss `json:"lost"`
+}
+
+// verifyServer checks the records of a server, and that they go as far as it says, and
+// as far as it knows that they went.
+func (c *auditVerifyCmd) verifyServer(e *env, heads []audit.Head) (audit.Report, error) {
 	api, err := c.client(e.ctx)
 	if err != nil {
 		return audit.Report{}, err
 	}
-	var head audit.Head
+	var head trailEnd
 	if err := api.get(e.ctx, auditPath+"/head", nil, &head); err != nil {
 		return audit.Report{}, err
 	}
+	known := heads
+	if head.Seen != nil && !slices.ContainsFunc(heads, func(h audit.Head) bool { return h.Sequence == head.Seen.Sequence }) {
+		known = append(slices.Clone(heads), *head.Seen)
+	}
+	v := audit.NewVerifier(known...)
 	body, err := api.export(e.ctx, 0, 0)
 	if err != nil {
 		return audit.Report{}, err
@@ -220,6 +235,10 @@ func (c *auditVerifyCmd) verifyServer(e *env, v *audit.Verifier) (audit.Report, 
 		return audit.Report{}, err
 	}
 	report := v.Report()
+	if report.Break == nil && len(head.Lost) > 0 {
+		lost := head.Lost[len(head.Lost)-1]
+		report.Break = &audit.Break{Sequence: max(lost.Now, 1), Reason: fmt.Sprintf("is missing or is another one: on %s the trail was found to have lost what it had (%s)", lost.Found.Format(time.RFC3339), lost.Detail)}
+	}
 	if report.Break == nil && report.Last < head.Sequence {
 		reason := fmt.Sprintf("is missing: the trail has been as far as record %d", head.Sequence)
 		if report.Records == 0 {

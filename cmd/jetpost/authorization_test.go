@@ -43,6 +43,8 @@ func needOf() map[string]access.Need {
 
 		"create-token": access.NeedTokens, "list-tokens": access.NeedTokens, "get-token": access.NeedTokens, "change-token": access.NeedTokens,
 		"revoke-token": access.NeedTokens, "get-own-token": access.NeedToken,
+
+		"reconcile-subscription": access.NeedOperate, "get-storage": access.NeedRead, "accept-loss": access.NeedLosses,
 	}
 }
 

@@ -22,7 +22,7 @@ func TestComplete(t *testing.T) {
 		want       []string
 	}{
 		{"a command", "subscr", []string{"subscription"}},
-		{"commands of a command, by its alias", "sub re", []string{"resume"}},
+		{"commands of a command, by its alias", "sub re", []string{"resume", "reconcile"}},
 		{"a flag", "subscription list --st", []string{"--state"}},
 		{"a negated flag", "subscription create --no", []string{"--no-ordered"}},
 		{"an enum", "subscription list --state ", []string{"active", "paused", "disabled"}},

@@ -195,6 +195,57 @@ func TestStorageFull(t *testing.T) {
 	}
 }
 
+// A store that is full is emptied as docs/storage-faults.md says: by deleting
+// subscriptions whose deliveries wait, and by discarding dead letters. Both are on the
+// audit trail first, for which there is room.
+func TestFullStoreIsEmptied(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, storeVariable+"=12000000")
+	s := startServer(t, "--nats", n.url(), "--schemas", shopDomain(t))
+	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, _ *arrival) {
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	nc, err := nats.Connect(n.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "room is kept", func() bool {
+		reserve, err := js.Stream(t.Context(), "RESERVE")
+		return err == nil && reserve.CachedInfo().State.Msgs == 16
+	})
+	s.subscribe(t, "letters", c.URL, []string{"shop.wanted"}, object{"delivery": object{"retry": object{"schedule": []string{"0s"}}}})
+	s.subscribe(t, "waits", c.URL, []string{"shop.wanted"}, nil)
+	s.call(t, http.MethodPost, "/v1/subscriptions/waits/pause", nil, nil)
+	for _, id := range numbered("wanted", 5) {
+		s.publish(t, happened("wanted", id, 200<<10))
+	}
+	eventually(t, "all are given up", func() bool { return len(s.letters(t, "letters")) == 5 })
+	_, r := s.refused(t, "filler", "filler", 200<<10)
+	wantUnavailable(t, r, "the storage of NATS is full")
+	for kind, size := "small", 20<<10; size > 10; size /= 4 { // to the last byte
+		_, r = s.refused(t, "filler", fmt.Sprintf("%s-%d", kind, size), size)
+		wantUnavailable(t, r, "the storage of NATS is full")
+	}
+	if r := s.do(t, http.MethodPost, "/v1/dead-letters/1/discard", nil); r.status != http.StatusOK {
+		t.Errorf("discard: %d %s", r.status, r.body)
+	}
+	_, _ = s.refused(t, "filler", "again", 1000)
+	if r := s.do(t, http.MethodDelete, "/v1/subscriptions/waits", nil); r.status != http.StatusOK {
+		t.Errorf("delete: %d %s", r.status, r.body)
+	}
+	s.publish(t, happened("filler", "room", 200<<10))
+	s.awaitReady(t, "")
+	records := string(s.do(t, http.MethodGet, "/v1/audit?limit=2", nil).body)
+	if !strings.Contains(records, `"dead_letter.discard"`) || !strings.Contains(records, `"subscription.delete"`) {
+		t.Errorf("audit trail: %s", records)
+	}
+}
+
 // The disk takes no more. The event log has stopped, and says so until the process is
 // started again; nothing that was acknowledged is lost.
 func TestDiskFull(t *testing.T) {

@@ -31,6 +31,7 @@ type commandLine struct {
 	Repository   repositoryCmd   `cmd:"" aliases:"repo" group:"Operation" help:"Say of what class the repositories are that events are about."`
 	Token        tokenCmd        `cmd:"" group:"Operation" help:"Make, list and revoke the tokens of the API."`
 	Audit        auditCmd        `cmd:"" group:"Operation" help:"See who has changed what, and prove that the records of it are whole."`
+	Storage      storageCmd      `cmd:"" group:"Operation" help:"See what streams have lost, and go on without it."`
 	Senders      sendersCmd      `cmd:"" group:"Operation" help:"List the senders that are alive, and what each of them works on."`
 	Schemas      schemasCmd      `cmd:"" group:"Operation" help:"Look at event types, check data, register domains of your own."`
 	Events       eventsCmd       `cmd:"" aliases:"event" group:"Operation" help:"Read the event logs, past and present."`

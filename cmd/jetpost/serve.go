@@ -19,12 +19,16 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/router"
 	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/schemas/operational"
 	registry "github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/sender"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -58,7 +62,8 @@ type serveCmd struct {
 	handshakeFlags
 	operationalFlags
 
-	Memory memoryFlag `default:"auto" placeholder:"SIZE" help:"How much memory this process may take: 512MiB, 4GiB. What may be in hand at a time follows from it, and when garbage is collected. auto: what the environment variable GOMEMLIMIT says, or the limit of the cgroup (container) that it runs in, or else half of the machine; with the last it plans for 1 GiB at most."`
+	Memory     memoryFlag `default:"auto" placeholder:"SIZE" help:"How much memory this process may take: 512MiB, 4GiB. What may be in hand at a time follows from it, and when garbage is collected. auto: what the environment variable GOMEMLIMIT says, or the limit of the cgroup (container) that it runs in, or else half of the machine; with the last it plans for 1 GiB at most."`
+	AcceptLoss []string   `name:"accept-loss" group:"NATS" env:"-" placeholder:"STREAM" help:"Go on without what this stream has lost, which /readyz and the log name; it is made anew if it is missing. Can be repeated; all stands for all of them. It is on the audit trail."`
 
 	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md). Every process needs the same. To add domains without a restart use jetpost schemas push."`
 	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
@@ -96,10 +101,9 @@ func (c *serveCmd) Run(e *env) error {
 
 func (c *serveCmd) has(role string) bool { return slices.Contains(c.Roles, role) }
 
-// serve is the composition of jetpost, one straight line: what is needed first
-// comes first, and the defers undo it in the opposite order. It is not split
-// because the order is the point.
-func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (err error) {
+// serve answers requests from the first moment on, beside the rest: streams of which
+// files are damaged, or that are lost, may keep that waiting for long.
+func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) error {
 	c.memory = c.planMemory(log)
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
@@ -109,7 +113,30 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	if err := c.memory.register(reg); err != nil {
 		return err
 	}
+	// The listener comes before NATS: a port that is taken is said at once.
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTP)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", c.HTTP, err)
+	}
+	defer func() { _ = listener.Close() }()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	face := newFront(reg)
+	var answering errgroup.Group
+	answering.Go(func() error {
+		defer stop()
+		defer close(face.done)
+		return serveHTTP(ctx, listener, face, log)
+	})
+	err = c.compose(ctx, out, face, "http://"+listener.Addr().String(), reg, log)
+	stop()
+	return errors.Join(err, answering.Wait())
+}
 
+// compose is the composition of jetpost, one straight line: what is needed first
+// comes first, and the defers undo it in the opposite order. It is not split
+// because the order is the point.
+func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url string, reg *prometheus.Registry, log *zap.Logger) (err error) {
 	loaded, err := loadSchemas(c.Schemas...)
 	if err != nil {
 		return err
@@ -133,14 +160,8 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		log.Info("endpoints in these networks are allowed", zap.Stringers("cidr", c.AllowTarget))
 	}
 
-	// The listener comes before NATS: a port that is taken is said at once.
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTP)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", c.HTTP, err)
-	}
-	defer func() { _ = listener.Close() }()
-
-	connect, natsHealth, stopNATS, err := c.openNATS(log)
+	suspects := &suspected{}
+	connect, natsHealth, stopNATS, err := c.openNATS(layout, suspects.add, log)
 	if err != nil {
 		return err
 	}
@@ -159,7 +180,27 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	if err != nil {
 		return err
 	}
-	if err := c.ensure(ctx, js, layout, domainNames(loaded), log); err != nil {
+	streams := c.newInventory(js, layout, log)
+	suspects.pass(streams.Suspect)
+	if err := streams.Register(reg); err != nil {
+		return fmt.Errorf("register metrics of the inventory: %w", err)
+	}
+	door, err := c.openDoor(js, layout, log, reg)
+	if err != nil {
+		return err
+	}
+	if c.has(roleAdmin) {
+		if err := writeDiscovery(c.Data, url); err != nil {
+			log.Warn("clients on this machine have to be told where the server is", zap.Error(err))
+		}
+		defer removeDiscovery(c.Data)
+	}
+	kept := &ensuring{serveCmd: c, js: js, layout: layout, streams: streams, domains: domainNames(loaded), log: log}
+	desk := admin.NewStorage(streams, audit.New(js, layout, "admin", log), layout, kept.restore, log)
+	if door.guard != nil && c.has(roleAdmin) {
+		face.serve(face.mux(reg, door.guard.Protect(desk.HeldHandler(face.why), access.Routes{})))
+	}
+	if err := kept.ensure(ctx, face, desk); err != nil || ctx.Err() != nil {
 		return err
 	}
 
@@ -190,6 +231,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	var support errgroup.Group
 	support.Go(func() error { return view.Run(background) })
 	support.Go(func() error { c.memory.watch(background); return nil })
+	support.Go(func() error { return streams.Run(background) })
 	support.Go(func() error { return catalogue.Run(background) })
 	if c.has(roleProducer) || c.has(roleAdmin) {
 		support.Go(func() error { return repositories.Run(background) })
@@ -206,23 +248,18 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	}
 
 	if c.has(roleAdmin) {
-		if err := ensureRegistered(ctx, js, layout, catalogue); err != nil && ctx.Err() == nil {
+		kept.registered = catalogue
+		if err := kept.ensureRegistered(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
-
-	var notice string // for who starts it
 	services, ctx := errgroup.WithContext(ctx)
 	if c.has(roleAdmin) {
 		services.Go(func() error { adoptQueues(ctx, js, layout, view, log); return nil })
 	}
 	mux := http.NewServeMux()
-	if c.has(roleProducer) || c.has(roleAdmin) {
-		guard, tokens, told, err := c.openGuard(js, layout, log, reg)
-		if err != nil {
-			return err
-		}
-		notice = told
+	if door.guard != nil {
+		tokens := door.tokens
 		support.Go(func() error { return tokens.Run(background) })
 		if err := tokens.Sync(ctx); err != nil && ctx.Err() == nil { // or the first requests would have to ask
 			return err
@@ -230,19 +267,27 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 		shared := &process{
 			serveCmd: c, connect: connect, js: js, layout: layout, keyring: keyring, egress: egress, view: view, catalogue: catalogue,
 			repositories: repositories, storage: storage, events: events, tokens: tokens, log: log, reg: reg, stopping: ctx.Done(),
+			streams: streams, desk: desk,
 		}
-		a, err := shared.mountAPI(mux, guard)
+		a, err := shared.mountAPI(mux, door.guard)
 		if err != nil {
 			return err
 		}
 		if a != nil {
 			a.CheckPositions(ctx) // before the first event is taken: what a crash has left is plain to see
+			streams.Tell(func(l inventory.Loss) {
+				events.Publish(operational.StorageLost(operational.Loss{
+					Stream: l.Stream, Kind: l.Kind, Detail: l.Detail, Was: l.Was, Now: l.Now, Count: l.Count, Found: l.Found,
+				}))
+				a.Damaged()
+			})
 			services.Go(func() error { return a.Run(ctx) })
 		}
 	}
 	checks := []admin.Check{
 		{Name: "catalogue", Run: func(ctx context.Context) error { _, err := catalogue.Sync(ctx); return err }},
 		{Name: "storage", Run: func(ctx context.Context) error { return errors.Join(natsHealth(ctx), storage.Check(ctx)) }},
+		{Name: "streams", Run: streams.Ready},
 	}
 	if c.has(roleRouter) {
 		nc, err := connect(string(stream.RoleRouter))
@@ -283,16 +328,10 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) (e
 	}
 	admin.MountHealth(mux, shared, view, reg, checks...)
 	admin.MountRoot(mux, c.has(roleAdmin))
-	services.Go(func() error { return serveHTTP(ctx, listener, mux, log) })
+	face.serve(mux)
+	services.Go(func() error { <-face.done; return nil }) // requests under way need what is below
 
-	url := "http://" + listener.Addr().String()
-	if c.has(roleAdmin) {
-		if err := writeDiscovery(c.Data, url); err != nil {
-			log.Warn("clients on this machine have to be told where the server is", zap.Error(err))
-		}
-		defer removeDiscovery(c.Data)
-	}
-	fmt.Fprintf(out, "jetpost %s listening on %s\n%s", version, url, notice)
+	fmt.Fprintf(out, "jetpost %s listening on %s\n%s", version, url, door.notice)
 	if c.listening != nil {
 		c.listening(url)
 	}

@@ -18,32 +18,44 @@ import (
 	"github.com/jetpost/jetpost/schemas/operational"
 	registry "github.com/jetpost/jetpost/schemas/repository"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
 )
 
-// openGuard makes what lets requests to the API in, and the tokens that it does so by,
-// which the caller keeps running. notice is for whoever starts jetpost for the first
-// time: where the token is.
-func (c *serveCmd) openGuard(js jetstream.JetStream, layout stream.Layout, log *zap.Logger, reg prometheus.Registerer) (guard *access.Guard, tokens *access.Live, notice string, err error) {
+// A door is what lets requests to the API in.
+type door struct {
+	guard  *access.Guard // nil: this process has no API
+	tokens *access.Live  // which the guard goes by, and the caller keeps running
+	notice string        // for who starts jetpost for the first time: where the token is
+}
+
+// openDoor makes the door, for roles that have an API.
+func (c *serveCmd) openDoor(js jetstream.JetStream, layout stream.Layout, log *zap.Logger, reg prometheus.Registerer) (*door, error) {
+	d := &door{}
+	if !c.has(roleProducer) && !c.has(roleAdmin) {
+		return d, nil
+	}
 	bootstrap := c.AdminToken
 	if bootstrap != "" {
 		if err := access.CheckBootstrap(bootstrap); err != nil {
-			return nil, nil, "", fmt.Errorf("use the token of --admin-token: %w", err)
+			return nil, fmt.Errorf("use the token of --admin-token: %w", err)
 		}
 	} else {
 		path := filepath.Join(c.Data, tokenFile)
 		var created bool
+		var err error
 		if bootstrap, created, err = access.LoadBootstrap(path); err != nil {
-			return nil, nil, "", err
+			return nil, err
 		}
 		if created {
-			notice = fmt.Sprintf("the admin token of the API was made: it is in %s\n", path)
+			d.notice = fmt.Sprintf("the admin token of the API was made: it is in %s\n", path)
 		}
 		log.Info("the API takes the token in this file, with the role admin", zap.String("file", path))
 	}
-	tokens = access.NewLive(js, layout, log)
-	guard, err = access.NewGuard(access.GuardConfig{Bootstrap: bootstrap, Rate: c.APIRate}, tokens, log, reg)
-	return guard, tokens, notice, err
+	d.tokens = access.NewLive(js, layout, log)
+	var err error
+	d.guard, err = access.NewGuard(access.GuardConfig{Bootstrap: bootstrap, Rate: c.APIRate}, d.tokens, log, reg)
+	return d, err
 }
 
 // A process is what the API shares with the services beside it.
@@ -64,6 +76,8 @@ type process struct {
 	log          *zap.Logger
 	reg          prometheus.Registerer
 	stopping     <-chan struct{}
+	streams      *inventory.Inventory
+	desk         *admin.Storage
 }
 
 // mountAPI serves what people and programs call: events in, and the admin API,
@@ -92,7 +106,7 @@ func (p *process) mountAPI(mux *http.ServeMux, guard *access.Guard) (*admin.Admi
 	store := subscription.NewStore(p.js, p.layout, p.keyring, p.log)
 	a, err := admin.New(admin.Config{
 		Version: version, Stopping: p.stopping, Events: p.events, Health: p.storage, Proxies: p.proxies, Tokens: access.NewStore(p.js, p.layout, p.tokens, p.log),
-		Repositories: p.repositories,
+		Repositories: p.repositories, Inventory: p.streams, Storage: p.desk, Reserve: stream.NewReserve(p.js, p.layout, p.log),
 	}, p.js, p.layout, store, p.view, p.egress, p.catalogue, p.log, p.reg)
 	if err != nil {
 		return nil, err

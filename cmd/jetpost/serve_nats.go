@@ -12,9 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/embedded"
 	"github.com/jetpost/jetpost/subscription"
@@ -26,7 +24,7 @@ type connector func(role string) (*nats.Conn, error)
 // openNATS starts the embedded server, or says how to reach the given one. Each
 // role gets connections of its own, so that one cannot hold up another. health is
 // what the embedded server says of itself.
-func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
+func (c *serveCmd) openNATS(layout stream.Layout, damaged func(stream string), log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
 	var open []*nats.Conn
 	closeAll := func() {
 		for _, nc := range slices.Backward(open) {
@@ -57,7 +55,9 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(con
 		return connect, func(context.Context) error { return nil }, closeAll, nil
 	}
 	server, err := embedded.Start(embedded.Config{
-		Dir: filepath.Join(c.Data, "nats"), Sync: embedded.Sync(c.NATSSync), MaxMemory: c.memory.Streams, MaxInbound: c.memory.Inbound,
+		Dir: filepath.Join(c.Data, "nats"), Damaged: damaged, Sync: embedded.Sync(c.NATSSync), MaxMemory: c.memory.Streams, MaxInbound: c.memory.Inbound,
+		// What is in a work queue is what is not settled: it may be handed out again.
+		DiscardConsumer: layout.IsWorkQueue,
 	}, log)
 	if err != nil {
 		return nil, nil, nil, err
@@ -79,54 +79,6 @@ func (c *serveCmd) openNATS(log *zap.Logger) (connect connector, health func(con
 		return nc, nil
 	}
 	return connect, server.Health, stop, nil
-}
-
-// ensure creates what is missing in NATS, if this process is an admin, or waits
-// until an admin has.
-func (c *serveCmd) ensure(ctx context.Context, js jetstream.JetStream, layout stream.Layout, domains []string, log *zap.Logger) error {
-	for waited := false; ; waited = true {
-		var err error
-		if c.has(roleAdmin) {
-			err = layout.Ensure(ctx, js, domains)
-		} else {
-			needed := []string{layout.SubscriptionsBucket(), layout.CatalogBucket()}
-			if c.has(roleProducer) {
-				needed = append(needed, layout.TokensBucket(), layout.RepositoriesBucket())
-			}
-			for i := 0; err == nil && i < len(needed); i++ {
-				_, err = js.KeyValue(ctx, needed[i])
-			}
-		}
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if c.NATS == "" { // the server is in this process: waiting would not help
-			return err
-		}
-		if !waited {
-			log.Warn("NATS is not ready for jetpost yet, waiting", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// ensureRegistered makes sure of the event logs of registered domains, also after a
-// restore from a backup that did not have them.
-func ensureRegistered(ctx context.Context, js jetstream.JetStream, layout stream.Layout, catalogue *schemas.Live) error {
-	now, err := catalogue.Sync(ctx)
-	if err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(8) // as Layout.Ensure
-	for _, domain := range now.Names() {
-		g.Go(func() error { return layout.EnsureEventLog(ctx, js, domain) })
-	}
-	return g.Wait()
 }
 
 // adoptQueues brings the queues up to date that an earlier version has made. Nothing waits

@@ -5,13 +5,15 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/stream"
 )
 
 // A URL of NATS that cannot be read is not shown: it may have a password.
 func TestNATSPasswordIsNotShown(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"nats://user:s3cr3t%zz@127.0.0.1:1", "nats://user:s3cr3t/x@127.0.0.1:1", "nats://user:s3cr 3t@127.0.0.1", "nats://user:s3cr3t@[127.0.0.1"} {
-		connect, _, stop, err := (&serveCmd{NATS: url}).openNATS(zap.NewNop())
+		connect, _, stop, err := (&serveCmd{NATS: url}).openNATS(stream.Layout{}, nil, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,6 +29,7 @@ type subscriptionCmd struct {
 	Handshake subscriptionHandshakeCmd `cmd:"" help:"Ask a receiver again whether it wants the deliveries."`
 	Breaker   subscriptionBreakerCmd   `cmd:"" help:"Show whether deliveries are held back because the endpoint is down, or end that."`
 	Backlog   subscriptionBacklogCmd   `cmd:"" help:"Show how many deliveries wait, and since when."`
+	Reconcile subscriptionReconcileCmd `cmd:"" help:"Find deliveries that were lost with a file of NATS, and make them again."`
 	Test      subscriptionTestCmd      `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`
 }
 

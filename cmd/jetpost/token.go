@@ -48,7 +48,7 @@ type tokenCreateCmd struct {
 	outputFlag
 
 	Name    string        `arg:"" help:"Who will use it, and for what."`
-	Role    string        `env:"-" required:"" enum:"admin,operator,auditor,publisher" placeholder:"ROLE" help:"admin: everything. operator: everything but tokens. auditor: read all but secrets, dry runs. publisher: publish and read events of its domains."`
+	Role    string        `env:"-" required:"" enum:"admin,operator,auditor,publisher" placeholder:"ROLE" help:"admin: everything. operator: everything but tokens and losses of the storage. auditor: read all but secrets, dry runs. publisher: publish and read events of its domains."`
 	Domain  []string      `env:"-" placeholder:"DOMAIN" help:"Of a publisher: what it may publish to. Can be repeated. '*': all."`
 	TTL     time.Duration `name:"ttl" env:"-" placeholder:"DURATION" help:"After how long it stops working: 720h. Default: never."`
 	Expires string        `env:"-" placeholder:"TIME" help:"Or when: 2027-01-31T12:00:00Z."`

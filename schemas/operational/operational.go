@@ -59,6 +59,7 @@ const (
 	filtersOverBudget    = "filters.over_budget"
 	backlogLagging       = "backlog.lagging"
 	consumerReset        = "consumer.reset"
+	storageLost          = "storage.lost"
 )
 
 // Observes reports whether a subscription wants operational events, be it among

@@ -57,6 +57,12 @@ type Config struct {
 	// loopback. NoPort implies it. The pipe is faster for one publish at a time,
 	// TCP for a saturated pipeline.
 	InProcess bool
+	// Damaged is told the names of streams of which the server says that their files are
+	// damaged. It must not take long. Default: nobody is told; the server's log has it.
+	Damaged func(stream string)
+	// DiscardConsumer says whether a consumer may begin anew of which the server cannot
+	// read how far it is. Default: none may, and it is missing.
+	DiscardConsumer func(stream, consumer string) bool
 	// Adjust changes the server's options before it starts, for what has no field
 	// here, such as routes to other servers. Default: nothing is changed.
 	Adjust func(*server.Options)

@@ -15,6 +15,8 @@ import (
 type serverLog struct {
 	log   *zap.Logger
 	fatal atomic.Pointer[string] // the first reason why the server gave up
+
+	noticed func(line string) // told of warnings and errors; may be nil
 }
 
 const (
@@ -23,18 +25,26 @@ const (
 	sampleEvery  = 1_000 // and one of so many after that
 )
 
-func newServerLog(log *zap.Logger) *serverLog {
+func newServerLog(log *zap.Logger, noticed func(line string)) *serverLog {
 	sample := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, sampleWindow, sampleFirst, sampleEvery)
 	})
-	return &serverLog{log: log.Named("nats").WithOptions(sample)}
+	return &serverLog{log: log.Named("nats").WithOptions(sample), noticed: noticed}
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.write(zapcore.DebugLevel, format, v) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.write(zapcore.WarnLevel, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.write(zapcore.ErrorLevel, format, v) }
 func (l *serverLog) Debugf(format string, v ...any)  { l.write(zapcore.DebugLevel, format, v) }
 func (l *serverLog) Tracef(string, ...any)           {}
+
+func (l *serverLog) Warnf(format string, v ...any) {
+	l.notice(format, v)
+	l.write(zapcore.WarnLevel, format, v)
+}
+
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.notice(format, v)
+	l.write(zapcore.ErrorLevel, format, v)
+}
 
 // Fatalf keeps the reason for Start, and does not end the process as the
 // server's own logger would.
@@ -42,6 +52,13 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	if !l.fatal.CompareAndSwap(nil, &text) {
 		l.log.Error(text)
+	}
+}
+
+// notice passes on a line that may be about damaged files.
+func (l *serverLog) notice(format string, v []any) {
+	if l.noticed != nil {
+		l.noticed(fmt.Sprintf(format, v...))
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
-	logger := newServerLog(s.log)
+	logger := newServerLog(s.log, s.noticed)
 	s.nats.SetLoggerV2(logger, false, false, false)
 	s.nats.Start()
 	switch fatal := logger.fatal.Load(); { // the server tells its logger only

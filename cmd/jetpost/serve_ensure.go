@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/schemas"
+	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/inventory"
+)
+
+const (
+	// ensureEvery is between two tries while something is in the way.
+	ensureEvery = time.Second
+	// ensureTimeout bounds one try: a stream whose files are damaged may never answer.
+	ensureTimeout = 30 * time.Second
+)
+
+// newInventory is the list of streams. Only an admin keeps it.
+func (c *serveCmd) newInventory(js jetstream.JetStream, layout stream.Layout, log *zap.Logger) *inventory.Inventory {
+	cfg := inventory.Config{Reader: !c.has(roleAdmin)}
+	if !cfg.Reader {
+		name := "installation.json"
+		if c.Prefix != "" {
+			name = "installation-" + c.Prefix + ".json"
+		}
+		cfg.File = filepath.Join(c.Data, name)
+	}
+	return inventory.New(cfg, js, layout, log)
+}
+
+// An ensuring makes sure that all streams are there before anything works with them.
+type ensuring struct {
+	*serveCmd // the settings
+
+	js         jetstream.JetStream
+	layout     stream.Layout
+	streams    *inventory.Inventory
+	domains    []string
+	registered *schemas.Live // nil: they are not known yet
+	log        *zap.Logger
+
+	opened   bool
+	accepted bool // --accept-loss was followed
+}
+
+// errHeld is wrapped by the reason why jetpost does not go on by itself.
+var errHeld = errors.New("something is lost without which jetpost does not go on")
+
+// ensure creates what is missing in NATS, if this process is an admin, or waits
+// until an admin has. Where something is lost that should be there, it waits until
+// that is accepted.
+func (n *ensuring) ensure(ctx context.Context, face *front, desk *admin.Storage) error {
+	for waited := false; ; waited = true {
+		err := n.try(ctx, desk)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		held := errors.Is(err, errHeld)
+		// What the server refuses, or does not answer, because its files are damaged, is
+		// said by a process that lives. Everything else is told at once to who starts it.
+		_, refused := errors.AsType[*jetstream.APIError](err)
+		if n.NATS == "" && !held && !refused && stream.FaultOf(err) == stream.NoFault {
+			return err
+		}
+		face.waitFor(err)
+		if !waited {
+			n.log.Error("jetpost waits", zap.Error(err))
+			if n.listening != nil && held {
+				n.listening("")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(ensureEvery):
+		}
+	}
+}
+
+func (n *ensuring) try(ctx context.Context, desk *admin.Storage) error {
+	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
+	defer cancel()
+	if n.opened && n.has(roleAdmin) {
+		if err := n.streams.Check(ctx, false); err != nil {
+			return err
+		}
+	}
+	if !n.opened || !n.has(roleAdmin) {
+		if err := n.streams.Open(ctx); err != nil {
+			return err
+		}
+		n.opened = true
+	}
+	if err := n.accept(ctx, desk); err != nil {
+		return err
+	}
+	if len(n.streams.Blocking()) > 0 {
+		return fmt.Errorf("%w: %w", errHeld, n.streams.Ready(ctx))
+	}
+	if n.has(roleAdmin) {
+		return n.restore(ctx)
+	}
+	needed := []string{n.layout.SubscriptionsBucket(), n.layout.CatalogBucket()}
+	if n.has(roleProducer) {
+		needed = append(needed, n.layout.TokensBucket(), n.layout.RepositoriesBucket())
+	}
+	for _, bucket := range needed {
+		if _, err := n.js.KeyValue(ctx, bucket); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accept follows --accept-loss, once.
+func (n *ensuring) accept(ctx context.Context, desk *admin.Storage) error {
+	if n.accepted || len(n.AcceptLoss) == 0 || !n.has(roleAdmin) {
+		return nil
+	}
+	ctx = access.With(ctx, access.Principal{})
+	_, unknown := n.streams.Pending(n.AcceptLoss)
+	for _, name := range unknown {
+		n.log.Warn("no loss is known of a stream that --accept-loss names", zap.String("stream", name))
+	}
+	known, _ := n.streams.Pending(n.AcceptLoss)
+	for _, loss := range known {
+		if _, err := desk.Accept(ctx, "--accept-loss", loss.Stream); err != nil {
+			return err
+		}
+	}
+	n.accepted = true
+	return nil
+}
+
+// restore makes what is missing and may be made, and puts it on the list.
+func (n *ensuring) restore(ctx context.Context) error {
+	if err := n.layout.EnsureKnown(ctx, n.js, n.domains, n.streams.Known()); err != nil {
+		return err
+	}
+	if n.registered != nil {
+		return n.ensureRegistered(ctx)
+	}
+	return n.streams.Note(ctx)
+}
+
+// ensureRegistered makes sure of the event logs of registered domains, also after a
+// restore from a backup that did not have them.
+func (n *ensuring) ensureRegistered(ctx context.Context) error {
+	now, err := n.registered.Sync(ctx)
+	if err != nil {
+		return err
+	}
+	known := n.streams.Known()
+	g, limited := errgroup.WithContext(ctx)
+	g.SetLimit(8) // as Layout.Ensure
+	for _, domain := range now.Names() {
+		g.Go(func() error { return n.layout.EnsureKnownEventLog(limited, n.js, domain, known) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return n.streams.Note(ctx)
+}
+
+// suspected are the streams of which the embedded server has said that their files are
+// damaged: it begins to before there is anybody to be told.
+type suspected struct {
+	mu    sync.Mutex
+	names []string
+	next  func(string)
+}
+
+func (s *suspected) add(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next != nil {
+		s.next(name)
+	} else if !slices.Contains(s.names, name) {
+		s.names = append(s.names, name)
+	}
+}
+
+// pass has next told of all of them.
+func (s *suspected) pass(next func(string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = next
+	for _, name := range s.names {
+		next(name)
+	}
+}

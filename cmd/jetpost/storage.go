@@ -1,0 +1,113 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jetpost/jetpost/stream/inventory"
+)
+
+// storagePath is where the storage is looked at.
+const storagePath = "/v1/storage"
+
+// storageCmd is `jetpost storage`.
+type storageCmd struct {
+	Show       storageShowCmd   `cmd:"" default:"withargs" help:"Show what streams have lost, and queues without a subscription. The default."`
+	AcceptLoss storageAcceptCmd `cmd:"" name:"accept-loss" help:"Go on without what streams have lost."`
+}
+
+// Help is the long text of --help.
+func (c *storageCmd) Help() string {
+	return `jetpost knows which streams it has, and how far they went. One that is not there any more,
+or has less than it had, is a loss: it is in the log, /readyz says so, and what is lost is
+not made anew before that is accepted. docs/storage-faults.md says what to do.
+
+  jetpost storage
+  jetpost storage accept-loss all`
+}
+
+// A storageState is what the server knows.
+type storageState struct {
+	Installation string              `json:"installation"`
+	Losses       []inventory.Loss    `json:"losses"`
+	Unowned      []inventory.Unowned `json:"unowned_queues"`
+}
+
+// storageShowCmd is `jetpost storage show`.
+type storageShowCmd struct {
+	apiFlags
+	outputFlag
+}
+
+// Help is the long text of --help.
+func (c *storageShowCmd) Help() string {
+	return `Losses that were accepted are shown with who has accepted them.
+
+  jetpost storage
+  jetpost storage show --output json`
+}
+
+// Run prints it.
+func (c *storageShowCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	if err := api.get(e.ctx, storagePath, nil, &raw); err != nil {
+		return err
+	}
+	return showAs(e, c.outputFlag, raw, func(s *storageState) error { return printStorage(e, s) })
+}
+
+func printStorage(e *env, s *storageState) error {
+	_, err := fmt.Fprintln(e.stdout, "installation", shown(s.Installation, shownField))
+	for _, l := range s.Losses {
+		state := "not accepted"
+		if !l.Open() {
+			state = "accepted " + l.Accepted.Local().Format(time.RFC3339) + " by " + shown(l.By, shownField)
+		}
+		_, err = fmt.Fprintf(e.stdout, "%s  lost  %s  %s  (%s)\n", l.Found.Local().Format(time.RFC3339), shown(l.Stream, shownField), shown(l.Detail, shownLine), state)
+	}
+	for _, q := range s.Unowned {
+		_, err = fmt.Fprintf(e.stdout, "queue %s has no subscription %s: %s deliveries wait in it\n", shown(q.Stream, shownField), shown(q.Subscription, shownField), strconv.FormatUint(q.Messages, 10))
+	}
+	if len(s.Losses)+len(s.Unowned) == 0 {
+		_, err = fmt.Fprintln(e.stdout, "nothing is lost")
+	}
+	return err
+}
+
+// storageAcceptCmd is `jetpost storage accept-loss`.
+type storageAcceptCmd struct {
+	apiFlags
+	outputFlag
+
+	Streams []string `arg:"" name:"stream" help:"The streams whose losses are accepted, as /readyz and the log name them; all for all of them."`
+	Reason  string   `env:"-" placeholder:"TEXT" help:"Why, for the audit trail."`
+}
+
+// Help is the long text of --help.
+func (c *storageAcceptCmd) Help() string {
+	return `What is missing is made anew, empty. It takes a token with the role admin; while jetpost waits
+for this, only the server's own works. jetpost serve --accept-loss does the same at a start.
+
+  jetpost storage accept-loss all --reason 'no backup'`
+}
+
+// Run accepts, and prints what is left.
+func (c *storageAcceptCmd) Run(e *env) error {
+	api, err := c.client(e.ctx)
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	body := map[string]any{"streams": c.Streams, "reason": c.Reason}
+	if err := api.send(e.ctx, http.MethodPost, storagePath+"/accept-loss", body, &raw); err != nil {
+		return err
+	}
+	return showAs(e, c.outputFlag, raw, func(s *storageState) error { return printStorage(e, s) })
+}
