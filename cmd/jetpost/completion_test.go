@@ -24,7 +24,7 @@ func TestComplete(t *testing.T) {
 		{"a command", "subscr", []string{"subscription"}},
 		{"commands of a command, by its alias", "sub re", []string{"resume", "reconcile"}},
 		{"a flag", "subscription list --st", []string{"--state"}},
-		{"a negated flag", "subscription create --no", []string{"--no-ordered"}},
+		{"a negated flag", "subscription create --no", []string{"--no-ordered", "--no-retries"}},
 		{"an enum", "subscription list --state ", []string{"active", "paused", "disabled"}},
 		{"an enum behind =", "subscription list --state=p", []string{"--state=paused"}},
 		{"an enum by a short flag", "attempts -o ", []string{"table", "json", "yaml"}},
