@@ -237,7 +237,7 @@ func (i *Inventory) storeHeads(ctx context.Context) {
 func (i *Inventory) storeHead(ctx context.Context, key string) error {
 	i.writing.Lock()
 	defer i.writing.Unlock()
-	for which := range len(i.layout.InventoryBuckets()) {
+	for which := range i.layout.InventoryBuckets() {
 		there, revision, err := i.read(ctx, which, key)
 		if err != nil {
 			return err
