@@ -109,7 +109,7 @@ func TestShowLetter(t *testing.T) {
 	delete(got, "at")
 	want := map[string]any{
 		"delivery_id": delivery.ID("ci", "/test", "e1"), "subscription_id": "ci", "reason": "exhausted", "attempts": 3.0, "status": 503.0, "sequence": 1.0,
-		"event":      map[string]any{"id": "e1", "source": "/test", "type": "git.push", "stream": "EVENTS_git", "sequence": 1.0},
+		"event":      map[string]any{"id": "e1", "source": "/test", "type": "git.push", "stream": "EVENTS_git", "sequence": 1.0, "stored_at": "1970-01-01T00:00:01Z"},
 		"attributes": map[string]any{"specversion": "1.0", "id": "e1", "source": "/test", "type": "git.push", "datacontenttype": "application/json"},
 		"data":       `{"b":1.0,"a":"<ü>"}`,
 	}
