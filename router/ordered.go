@@ -144,7 +144,7 @@ func (o *order) hold(ctx context.Context) {
 		}
 		o.mu.Lock()
 		for _, r := range o.waiting {
-			_ = r.msg.Hold() // failing that it is handed out again, and waits there
+			_ = r.msg.HoldWaiting() // failing that it is handed out again, and waits there
 		}
 		o.mu.Unlock()
 	}

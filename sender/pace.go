@@ -78,7 +78,7 @@ func (q *line) keep() {
 	defer q.mu.Unlock()
 	for _, m := range q.waiting {
 		if m.Unheld() > stream.HoldEvery/2 {
-			_ = m.Hold() // failing that, it is lost
+			_ = m.HoldWaiting() // failing that, it is lost
 		}
 	}
 }

@@ -47,6 +47,18 @@ func (m *Message) Hold() error {
 	return nil
 }
 
+// HoldWaiting is Hold for a message that nothing has been begun with. One that is lost is
+// not held any longer: the server hands it out again, and with the copy it is in hand as
+// before (see Held). Held on, it would stay lost, and wait for the ack wait when its turn
+// comes.
+func (m *Message) HoldWaiting() error {
+	if m.Lost() {
+		m.alive.Store(int64(time.Since(started)))
+		return nil
+	}
+	return m.Hold()
+}
+
 // renew takes note that the server has just handed the message out to this process, or
 // learnt that it has it.
 func (m *Message) renew() {

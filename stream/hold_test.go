@@ -118,6 +118,34 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// What waits, and the server has heard nothing of for too long, is handed out again, and is
+// in hand as before by that. Held on, it would stay lost for good.
+func TestHoldWaiting(t *testing.T) {
+	t.Parallel()
+	p := newPulled(t, jetstream.ConsumerConfig{AckWait: 2 * time.Second})
+	arrived := make(chan *stream.Message, 10)
+	p.run(p.server.Connect(), stream.Pull{Held: stream.NewHeld(stream.AckWait, 4), Handle: func(_ context.Context, msgs []*stream.Message) {
+		for _, m := range msgs {
+			arrived <- m
+		}
+	}})
+	p.publish(0, 1)
+	m := receive(t, arrived, "message")
+	m.Age(stream.AckWait - time.Second)
+	holds(t, "the message is in hand again", func() bool {
+		if err := m.HoldWaiting(); err != nil {
+			t.Fatal(err)
+		}
+		return !m.Lost()
+	})
+	if len(arrived) > 0 {
+		t.Error("its copy is handed on")
+	}
+	if err := m.Ack(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A process that has stood still drops what was handed to it meanwhile: it is handed
 // out again, to whom it was not given before.
 func TestPullAfterStall(t *testing.T) {

@@ -105,7 +105,13 @@ type setClock struct {
 	by           time.Duration
 
 	mu  sync.Mutex
-	all []time.Duration // by what it was wrong, ever
+	all []clockSetting // that it ever had
+}
+
+// A clockSetting is by what a clock was wrong, and from when on.
+type clockSetting struct {
+	from time.Time
+	by   time.Duration
 }
 
 // newClock returns a clock that is right. Tests that need one share a build.
@@ -134,7 +140,7 @@ func (c *setClock) write(tb testing.TB, by time.Duration) {
 	c.by = by
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all = append(c.all, by)
+	c.all = append(c.all, clockSetting{time.Now(), by})
 }
 
 // readings are the times at which a clock may have shown a time; a clock that cannot be
@@ -145,9 +151,14 @@ func (c *setClock) readings(shown time.Time) []time.Time {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := make([]time.Time, len(c.all))
-	for i, by := range c.all {
-		at[i] = shown.Add(-by)
+	var at []time.Time
+	for i, s := range c.all {
+		// What is shown may be in whole seconds, and a setting takes a moment.
+		reading, slack := shown.Add(-s.by), 2*time.Second
+		if reading.Before(s.from.Add(-slack)) || i+1 < len(c.all) && reading.After(c.all[i+1].from.Add(slack)) {
+			continue
+		}
+		at = append(at, reading)
 	}
 	return at
 }
