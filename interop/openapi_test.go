@@ -247,6 +247,7 @@ func TestOpenAPI(t *testing.T) {
 	c.driveAudit(t)
 	c.driveTokens(t)
 	c.driveRepositories(t)
+	c.driveStorage(t)
 	c.driveErrors(t)
 	for _, r := range c.routes {
 		if !c.driven[r.id] {
@@ -320,6 +321,21 @@ func (c *contract) driveEvents(t *testing.T) {
 	c.drive(t, "list-event-types", "/v1/event-types", nil, http.StatusOK)
 	c.drive(t, "get-event-type", "/v1/event-types/git.push", nil, http.StatusOK)
 	c.drive(t, "validate-data", "/v1/event-types/git.push/validate", string(e.Data), http.StatusOK)
+}
+
+// driveStorage looks at what is stored, and erases an event.
+func (c *contract) driveStorage(t *testing.T) {
+	t.Helper()
+	c.drive(t, "get-storage", "/v1/storage", nil, http.StatusOK)
+	c.drive(t, "accept-loss", "/v1/storage/accept-loss", map[string]any{"streams": []string{"all"}}, http.StatusOK)
+	c.drive(t, "accept-loss", "/v1/storage/accept-loss", map[string]any{"streams": []string{}}, http.StatusUnprocessableEntity)
+	c.drive(t, "create-subscription", "/v1/subscriptions", map[string]any{
+		"id": "reconciled", "types": []string{"git.push"}, "endpoint": map[string]any{"url": "http://127.0.0.1:9/"},
+	}, http.StatusCreated)
+	c.drive(t, "reconcile-subscription", "/v1/subscriptions/reconciled/reconcile?dry_run=true", nil, http.StatusOK)
+	c.drive(t, "reconcile-subscription", "/v1/subscriptions/nothing/reconcile", nil, http.StatusNotFound)
+	c.drive(t, "erase-event", "/v1/events/git/1/erase", map[string]any{"reason": "asked for"}, http.StatusOK)
+	c.drive(t, "erase-event", "/v1/events/git/999999/erase", map[string]any{"reason": "asked for"}, http.StatusNotFound)
 }
 
 // driveRecords makes two deliveries that are given up.
