@@ -46,7 +46,7 @@ type UnknownLossError struct{ Streams []string }
 
 // Error says what can be done.
 func (e *UnknownLossError) Error() string {
-	return strings.Join(e.Streams, ", ") + ": no loss is known of this: see GET " + PathStorage
+	return strings.Join(e.Streams, ", ") + ": no loss is known of this: jetpost storage or GET " + PathStorage + " shows what is lost"
 }
 
 // Accept goes on without what the named streams have lost, with a record of it on the

@@ -177,3 +177,28 @@ func TestClockWasSet(t *testing.T) {
 		}
 	}
 }
+
+// What was stored before the clock was set back says nothing about another setting, however
+// often it was set since. Taken for one, retries would be moved again at the next start.
+func TestStoredBeforeClockWasSet(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var r clockRecord
+	if r.explains(noon) {
+		t.Error("a clock that was never set explains what is stored in the future")
+	}
+	r.wasSet(noon.Add(-2*time.Hour), -2*time.Hour)
+	r.wasSet(noon.Add(-3*time.Hour+time.Minute), -time.Hour)
+	for _, tt := range []struct {
+		stored time.Time
+		want   bool
+	}{
+		{noon.Add(-2 * time.Hour), true},
+		{noon, true}, // before it was set first
+		{noon.Add(time.Minute), false},
+	} {
+		if got := r.explains(tt.stored); got != tt.want {
+			t.Errorf("stored at %s: explained %t, want %t", tt.stored, got, tt.want)
+		}
+	}
+}

@@ -40,6 +40,23 @@ type clockRecord struct {
 
 	// Corrected is the By up to which everything was corrected.
 	Corrected time.Duration `json:"corrected"`
+	// Latest is the latest time that the clock has shown before it was set, at any time:
+	// Before is what it was when it was set last.
+	Latest time.Time `json:"latest,omitzero"`
+}
+
+// wasSet notes that the clock shows a time, after it was set by so much.
+func (r *clockRecord) wasSet(shows time.Time, by time.Duration) {
+	r.At, r.Before = shows.UTC(), shows.Add(-by).UTC()
+	if r.Before.After(r.Latest) {
+		r.Latest = r.Before
+	}
+}
+
+// explains reports whether something can have been stored at a time before the clock was
+// set, as far as is known: then it says nothing about another setting.
+func (r *clockRecord) explains(stored time.Time) bool {
+	return stored.Sub(r.Before) <= time.Second || stored.Sub(r.Latest) <= time.Second
 }
 
 func (s *Sender) readClockRecord(ctx context.Context) (record clockRecord, revision uint64, kv jetstream.KeyValue, err error) {
@@ -110,7 +127,8 @@ func (s *Sender) agreeOnClock(ctx context.Context, read *reading, by time.Durati
 		if r.Mark.Origin == "" {
 			r.Mark.Origin = strings.ToLower(rand.Text()[:13])
 		}
-		r.Mark.By, r.At, r.Before = sum, read.server.UTC(), read.server.Add(-by).UTC()
+		r.Mark.By = sum
+		r.wasSet(read.server, by)
 		return true
 	})
 	if err != nil {
@@ -186,7 +204,7 @@ func (s *Sender) noticeSetBack(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("look up stream %s: %w", name, err)
 		}
-		if i == 0 || last.Sub(record.Before) > time.Second { // or it was stored before the clock was set last
+		if i == 0 || !record.explains(last) { // the first is written whenever the clock is set
 			ahead = max(ahead, last.Sub(now))
 		}
 	}

@@ -63,7 +63,7 @@ func (s *Sender) warnOfConnections(lanes map[string]*lane) {
 		return
 	}
 	s.warned = inFlight
-	s.log.Warn("more requests may be under way than there may be connections, those beyond are held: raise the limit of open files (ulimit -n, LimitNOFILE) or lower max_in_flight",
+	s.log.Info("more requests may be under way than there may be connections, those beyond are held: raise the limit of open files (ulimit -n, LimitNOFILE) or lower max_in_flight",
 		zap.Int("in_flight", inFlight), zap.Int("subscriptions", len(lanes)), zap.Int("connections", s.cfg.Connections))
 }
 

@@ -87,8 +87,8 @@ func (p *pump) requeue(ctx, work context.Context, msgs []*stream.Message) {
 		}
 		id := p.s.layout.RetrySubscription(m.Subject)
 		sub, exists := snapshot.Get(id)
-		if !exists { // a subscription that was deleted takes its retries with it
-			p.ack(m)
+		if !exists {
+			p.settling.Go(func() { p.settleUnowned(work, m, id) })
 			continue
 		}
 		d, err := delivery.FromMessage(id, m.Header, m.Data)
@@ -113,6 +113,34 @@ func (p *pump) requeue(ctx, work context.Context, msgs []*stream.Message) {
 var requeueOptions = []jetstream.PublishOpt{jetstream.WithStallWait(queuePatience), jetstream.WithRetryAttempts(0)}
 
 var errNoAnswer = errors.New("the queue does not answer")
+
+// settleUnowned settles a retry without a subscription. One that was deleted has no queue
+// and takes its retries with it. Where the queue is there the subscription was lost: the
+// queue is kept for when it is created again, and so is what belongs to it.
+func (p *pump) settleUnowned(work context.Context, m *stream.Message, id string) {
+	defer stream.KeepHolding(m)()
+	ctx, cancel := context.WithTimeout(work, queuePatience)
+	defer cancel()
+	queue := p.s.layout.QueueFor(id)
+	_, err := p.s.js.Stream(ctx, queue.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		p.ack(m)
+		return
+	}
+	if err == nil {
+		var d *delivery.Delivery
+		if d, err = delivery.FromMessage(id, m.Header, m.Data); err != nil {
+			p.keepUnreadable(work, m, err)
+			return
+		}
+		_, err = p.s.js.PublishMsg(ctx, d.Requeued(queue.Subject, queue.Stream), jetstream.WithRetryAttempts(0))
+	}
+	if err != nil {
+		p.handBack(m, err)
+		return
+	}
+	p.ack(m)
+}
 
 // settle acknowledges what is back on its queue. The ack may be lost: put back again
 // under the same id it is stored once.

@@ -87,7 +87,7 @@ func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attemp
 
 // retryLater has the next attempt made when it is due. What waits for a retry must not
 // hold a place in flight, so it does not wait in its queue, whatever the delay: a timer
-// brings it back, behind what waits there by then (ADR 31).
+// brings it back, behind what waits there by then (ADR 29).
 func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
 	switch {
@@ -105,10 +105,11 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 		return
 	}
 	shard := l.terms.queue.RetryShard
-	due, mark := l.planned(ctx, u.due)
-	timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), due)
-	mark.SetTimer(timer.Header, due)
 	err := l.insist(ctx, u, "retry timer", l.layout.RetryStream(shard), func(ctx context.Context) error {
+		// Each time anew: the clock may be set, and all timers moved, while none is stored.
+		due, mark := l.planned(ctx, u.due)
+		timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), due)
+		mark.SetTimer(timer.Header, due)
 		_, err := l.js.PublishMsg(ctx, timer)
 		return err
 	})

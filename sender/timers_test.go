@@ -353,3 +353,45 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc) //nolint:gosec // it fits
 }
+
+// The retries of a subscription that was lost, with the bucket perhaps, are kept like its
+// queue, and made when it is created again. Those of one that was deleted go with it.
+func TestRetriesOfLostSubscription(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	hook := receive(t, nil)
+	lost, deleted := r.subscribe(to("lost", hook.URL, 0, time.Hour)), r.subscribe(to("deleted", hook.URL, 0, time.Hour))
+	for _, sub := range []*subscription.Subscription{lost, deleted} {
+		if err := r.store.Delete(t.Context(), sub.ID, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.js.DeleteStream(t.Context(), deleted.Queue.Stream); err != nil {
+		t.Fatal(err)
+	}
+	const n = 5
+	for i := range n {
+		r.timer(lost, i, 2, time.Now())
+		r.timer(deleted, i, 2, time.Now())
+	}
+	r.stored()
+	r.send()
+	eventually(t, func() (bool, string) {
+		left := uint64(0)
+		for _, sub := range []*subscription.Subscription{lost, deleted} {
+			s, err := r.js.Stream(t.Context(), r.layout.RetryStream(sub.Queue.RetryShard))
+			if err != nil {
+				return false, err.Error()
+			}
+			left += s.CachedInfo().State.Msgs
+		}
+		return left == 0, fmt.Sprintf("%d retries are not settled", left)
+	})
+	r.subscribe(to("lost", hook.URL, 0, time.Hour))
+	hook.await(n)
+	for _, a := range r.awaitAttempts(lost, n) {
+		if a.Attempt != 2 || a.Outcome != delivery.Delivered {
+			t.Errorf("got %+v", a)
+		}
+	}
+}

@@ -61,7 +61,7 @@ const (
 	servedPercent, alonePercent = 65, 90
 )
 
-// A memoryPlan says what may take how much memory in this process. docs/operations.md
+// A memoryPlan says what may take how much memory in this process. docs/memory.md
 // has it as a table.
 type memoryPlan struct {
 	Source string // who says how much there is

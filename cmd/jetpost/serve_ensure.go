@@ -132,7 +132,7 @@ func (n *ensuring) accept(ctx context.Context, desk *admin.Storage) error {
 	ctx = access.With(ctx, access.Principal{})
 	_, unknown := n.streams.Pending(n.AcceptLoss)
 	for _, name := range unknown {
-		n.log.Warn("no loss is known of a stream that --accept-loss names", zap.String("stream", name))
+		n.log.Warn("no loss is known of a stream that --accept-loss names, there is nothing to accept: jetpost storage shows what is lost", zap.String("stream", name))
 	}
 	known, _ := n.streams.Pending(n.AcceptLoss)
 	for _, loss := range known {

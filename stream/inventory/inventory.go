@@ -299,9 +299,10 @@ func (i *Inventory) Ready(context.Context) error {
 			texts = append(texts, fmt.Sprintf("and %d more", len(open)-most))
 			break
 		}
-		texts, names = append(texts, l.Stream+": "+l.Detail), append(names, "--accept-loss "+l.Stream)
+		texts, names = append(texts, l.Stream+": "+l.Detail), append(names, l.Stream)
 	}
-	return errors.New(strings.Join(texts, "; ") + ". Restore it from a backup, or go on without: jetpost storage accept-loss, or jetpost serve " + strings.Join(names, " "))
+	return errors.New(strings.Join(texts, "; ") + ". Restore it from a backup, or go on without: jetpost storage accept-loss " +
+		strings.Join(names, " ") + ", or jetpost serve --accept-loss " + strings.Join(names, ","))
 }
 
 // Seen is what is known of a stream; false when it is not on the list.
