@@ -80,6 +80,7 @@ type Inventory struct {
 
 	mu           sync.Mutex
 	installation string
+	unsettled    bool // installation was made here, and is not stored yet: another process may be faster
 	docs         map[string]*document
 	stored       time.Time // when the list in NATS has last got what the streams have
 	written      string    // the file as it was written
