@@ -245,7 +245,7 @@ func (i *Inventory) difference(ctx context.Context, name string, was Stream, now
 		loss.Detail = fmt.Sprintf("it was made anew at %s, and what it had is gone%s", now.Created.Format(time.RFC3339), upTo(was.Last))
 	case now.Last < was.Last:
 		loss.Kind, loss.Count = WentBack, was.Last-now.Last
-		loss.Detail = fmt.Sprintf("it ends with message %d, and has had %d: the last %d or more are lost", now.Last, was.Last, was.Last-now.Last)
+		loss.Detail = endsEarlier(now.Last, was.Last)
 	case i.layout.NeedsAll(name) && now.Subjects < was.Keys:
 		loss.Kind, loss.Was, loss.Now, loss.Count = Damaged, was.Keys, now.Subjects, was.Keys-now.Subjects
 		loss.Detail = fmt.Sprintf("it has %d keys, and has had %d: %d or more are lost", now.Subjects, was.Keys, was.Keys-now.Subjects)

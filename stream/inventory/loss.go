@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -58,6 +59,35 @@ func (i *Inventory) lose(ctx context.Context, losses ...Loss) error {
 	}
 	i.announce()
 	return nil
+}
+
+// WentBack is for who finds by other means than the list that a stream ends earlier than it
+// has: it has had a message was at least. The list may be some minutes older than that.
+// What was noticed in the streams since Open is known already.
+func (i *Inventory) WentBack(ctx context.Context, name string, was uint64) error {
+	if i == nil || i.cfg.Reader {
+		return nil
+	}
+	if _, listed := i.Seen(name); !listed {
+		return nil
+	}
+	now, err := stream.ReadShape(ctx, i.js, name)
+	if err != nil || now.Last >= was {
+		return err
+	}
+	i.mu.Lock()
+	opened := i.opened
+	i.mu.Unlock()
+	for _, l := range i.LostHeads(name) {
+		if l.Kind == WentBack && !l.Found.Before(opened) {
+			return nil
+		}
+	}
+	return i.lose(ctx, Loss{Stream: name, Kind: WentBack, Was: was, Now: now.Last, Count: was - now.Last, Detail: endsEarlier(now.Last, was)})
+}
+
+func endsEarlier(now, was uint64) string {
+	return fmt.Sprintf("it ends with message %d, and has had %d: the last %d or more are lost", now, was, was-now)
 }
 
 // noteLoss puts a loss into the document, and reports whether it is news. One that is not
