@@ -58,9 +58,11 @@ func (i *Inventory) Run(ctx context.Context) error {
 		now := i.js.Conn().Stats().Reconnects
 		all := now != reconnects || time.Since(queues) >= i.cfg.QueuesEvery
 		if all {
-			queues, reconnects = time.Now(), now
+			queues = time.Now()
 		}
-		if err := i.Check(ctx, all); err != nil && ctx.Err() == nil {
+		if err := i.Check(ctx, all); err == nil {
+			reconnects = now
+		} else if ctx.Err() == nil {
 			i.log.Warn("cannot compare the streams with the list of them, will try again", zap.Error(err))
 		}
 		i.mu.Lock()
