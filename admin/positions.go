@@ -52,6 +52,7 @@ type positions struct {
 	log      *zap.Logger
 	resets   prometheus.Counter
 	damage   func(context.Context, ...string) error // finds messages that cannot be read
+	wentBack func(ctx context.Context, stream string, was uint64) error
 
 	mu   sync.Mutex // one check of the logs at a time
 	logs map[string]*logMemory
@@ -67,7 +68,7 @@ type logMemory struct {
 func newPositions(a *Admin) *positions {
 	return &positions{
 		js: a.js, layout: a.layout, domains: func() []string { return a.catalogue.live.Current().Names() }, attempts: a.attempts, letters: a.letters,
-		damage: a.cfg.Inventory.FindDamage, events: a.cfg.Events, log: a.log, resets: a.metrics.resets, logs: make(map[string]*logMemory),
+		damage: a.cfg.Inventory.FindDamage, wentBack: a.cfg.Inventory.WentBack, events: a.cfg.Events, log: a.log, resets: a.metrics.resets, logs: make(map[string]*logMemory),
 	}
 }
 
@@ -206,6 +207,7 @@ func (p *positions) repairLog(ctx context.Context, domain string, m *logMemory, 
 	found := operational.ConsumerReset{
 		Stream: log, Consumer: stream.RouterConsumer, Stood: at.Stood(), Last: at.Last, From: match.From, Created: at.Created,
 	}
+	p.lost(ctx, log, at)
 	if at.Stood() < match.From { // the server has set it back itself
 		p.log.Error("an event log has lost events that were routed; those behind them are routed under ids of their own",
 			zap.String("stream", log), zap.String("domain", domain), zap.Uint64("seq", at.Last), zap.Uint64("routed", known))
@@ -217,6 +219,17 @@ func (p *positions) repairLog(ctx context.Context, domain string, m *logMemory, 
 	}
 	m.routed.Keep(match.From - 1)
 	return p.layout.WriteRouted(ctx, p.js, domain, m.routed)
+}
+
+// lost has the end of a stream on record as lost that its consumer has had. Of a queue and
+// of retry timers that makes the deliveries again that were there.
+func (p *positions) lost(ctx context.Context, name string, at *stream.Position) {
+	if !at.Ahead() {
+		return
+	}
+	if err := p.wentBack(ctx, name, at.Stood()); err != nil {
+		p.log.Warn("cannot take note of what a stream has lost", zap.String("stream", name), zap.Error(err))
+	}
 }
 
 // mark takes down how far an event log is routed.

@@ -134,6 +134,7 @@ func (w *workQueue) fields(fields ...zap.Field) []zap.Field {
 }
 
 func (p *positions) setBack(ctx context.Context, w *workQueue, at *stream.Position, from uint64) error {
+	p.lost(ctx, w.stream, at)
 	if err := stream.SetBack(ctx, p.js, w.stream, w.consumer, from); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/inventory"
 )
 
@@ -185,6 +186,43 @@ func TestLossesAreReconciled(t *testing.T) {
 				t.Errorf("got %+v", out)
 			}
 		})
+	}
+}
+
+// A power loss takes the end of a queue that the list of streams did not know of yet: its
+// consumer has had it. That is a loss too, and is made good.
+func TestLostEndOfQueueIsReconciled(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	streams := f.withInventory()
+	f.do("POST", "/v1/subscriptions", wantsPushes).want(http.StatusCreated)
+	queue := f.layout.QueueFor("ci")
+	messages := f.streamFolder(queue.Stream, "msgs")
+	copied := f.keep(messages) // without any message
+	const lost = 5
+	for n := range lost {
+		f.journey(event("git.push", "e"+strconv.Itoa(n))).queue("ci")
+	}
+	f.routed("git")
+	if got := f.take(queue.Stream, queue.Consumer); len(got) != lost { // and no attempt of any is on record
+		t.Fatalf("%d deliveries", len(got))
+	}
+	f.putBack(copied, messages)
+	// As on a cluster, where nothing sets the consumer back.
+	if err := stream.SetBack(t.Context(), f.js, queue.Stream, queue.Consumer, lost+1); err != nil {
+		t.Fatal(err)
+	}
+	f.sweep("ci")
+	f.admin.reconcileLosses(t.Context())
+	if err := streams.Check(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	losses := streams.Losses()
+	if len(losses) != 1 || losses[0].Kind != inventory.WentBack || losses[0].Was != lost || losses[0].Remade != lost {
+		t.Errorf("losses: %+v", losses)
+	}
+	if got := f.take(queue.Stream, queue.Consumer); len(got) != lost {
+		t.Errorf("%d deliveries are handed out, want %d", len(got), lost)
 	}
 }
 

@@ -25,6 +25,7 @@ func (f *fixture) withInventory() *inventory.Inventory {
 		return streams.Note(ctx)
 	}
 	f.admin.cfg.Inventory = streams
+	f.admin.positions.damage, f.admin.positions.wentBack = streams.FindDamage, streams.WentBack
 	f.admin.cfg.Storage = NewStorage(streams, audit.New(f.js, f.layout, "admin", zap.NewNop()), f.layout, restore, zap.NewNop())
 	return streams
 }

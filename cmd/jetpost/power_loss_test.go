@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -97,6 +98,9 @@ func losePower(t *testing.T, syncs string, random *rand.Rand) {
 	}
 	for _, receiver := range []*catcher{c.plain, c.turns} {
 		receiver.wantAll(t, want, repeats[syncs])
+	}
+	if syncs == "interval" {
+		c.acceptLosses(t)
 	}
 	c.wantReady(t)
 	c.report(t, len(before)+len(after), before)
@@ -248,6 +252,32 @@ func (c *powerCut) publishAfter(t *testing.T, n int) []string {
 		}
 	}
 	return ids
+}
+
+// acceptLosses says that what the streams have lost may be lost: until then it is not
+// ready, and names nothing else as the reason.
+func (c *powerCut) acceptLosses(t *testing.T) {
+	t.Helper()
+	eventually(t, "it is ready once its losses are accepted", func() bool {
+		var state struct {
+			Checks map[string]string `json:"checks"`
+		}
+		r := c.do(t, http.MethodGet, "/readyz", nil)
+		if r.status == http.StatusOK {
+			return true
+		}
+		if err := json.Unmarshal(r.body, &state); err != nil {
+			t.Fatalf("/readyz: %s: %v", r.body, err)
+		}
+		if state.Checks["streams"] == "ok" {
+			return false
+		}
+		t.Logf("lost: %s", state.Checks["streams"])
+		if r := c.do(t, http.MethodPost, "/v1/storage/accept-loss", object{"streams": []string{"all"}}); r.status != http.StatusOK {
+			t.Fatalf("accept: %d %s", r.status, r.body)
+		}
+		return false
+	})
 }
 
 // wantReady checks that nothing is left to repair.

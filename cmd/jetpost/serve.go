@@ -248,8 +248,8 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	}
 
 	if c.has(roleAdmin) {
-		kept.registered = catalogue
-		if err := kept.ensureRegistered(ctx); err != nil && ctx.Err() == nil {
+		kept.registered.Store(catalogue)
+		if err := kept.ensureRegistered(ctx, catalogue); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,7 +49,7 @@ type ensuring struct {
 	layout     stream.Layout
 	streams    *inventory.Inventory
 	domains    []string
-	registered *schemas.Live // nil: they are not known yet
+	registered atomic.Pointer[schemas.Live] // nil: they are not known yet; requests read it
 	log        *zap.Logger
 
 	opened   bool
@@ -149,16 +150,16 @@ func (n *ensuring) restore(ctx context.Context) error {
 	if err := n.layout.EnsureKnown(ctx, n.js, n.domains, n.streams.Known()); err != nil {
 		return err
 	}
-	if n.registered != nil {
-		return n.ensureRegistered(ctx)
+	if registered := n.registered.Load(); registered != nil {
+		return n.ensureRegistered(ctx, registered)
 	}
 	return n.streams.Note(ctx)
 }
 
 // ensureRegistered makes sure of the event logs of registered domains, also after a
 // restore from a backup that did not have them.
-func (n *ensuring) ensureRegistered(ctx context.Context) error {
-	now, err := n.registered.Sync(ctx)
+func (n *ensuring) ensureRegistered(ctx context.Context, registered *schemas.Live) error {
+	now, err := registered.Sync(ctx)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,12 @@ var (
 	damageWords      = regexp.MustCompile(`(?i)corrupt|malformed|checksum|bad message|inconsisten|detected skew`)
 	damageConsumer   = regexp.MustCompile(`'[^' ]+ > ([^' ]+) > [^' ]+'`)
 	damageStore      = regexp.MustCompile(`Filestore \[([^\]]+)\]`)
-	damagedMeta      = regexp.MustCompile(`(?:[Ss]tream metafile|Stream metafile checksum) "([^"]+)"`)
+	damagedMeta      = regexp.MustCompile(`Stream metafile "([^"]+)": checksums do not match`)
+	damagedMetaSum   = regexp.MustCompile(`Error reading Stream metafile checksum "([^"]+)"`)
 	consumerNotAdded = regexp.MustCompile(`Error adding consumer '[^' ]+ > ([^' ]+) > ([^' ]+)': error creating store`)
+	// unable is why a file cannot be read that is whole. What the server cannot understand
+	// although its checksum is right is whole, too: a later version has written it.
+	unable = regexp.MustCompile(`too many open files|no space left|permission denied|cannot allocate memory`)
 )
 
 // damagedStream is the stream of which a line of the server's log says that its messages
@@ -39,7 +43,14 @@ func damagedStream(line string) string {
 
 // noticed does about a line of the server's log what can be done.
 func (s *Server) noticed(line string) {
-	if found := damagedMeta.FindStringSubmatch(line); found != nil {
+	if unable.MatchString(line) {
+		return
+	}
+	found := damagedMeta.FindStringSubmatch(line)
+	if found == nil {
+		found = damagedMetaSum.FindStringSubmatch(line)
+	}
+	if found != nil {
 		dir := filepath.Dir(found[1])
 		if inStreams, err := filepath.Rel(filepath.Join(s.cfg.Dir, "jetstream"), dir); err == nil && filepath.IsLocal(inStreams) && filepath.Base(filepath.Dir(dir)) == "streams" {
 			s.setAside(filepath.Base(dir)+"-meta.inf", filepath.Join(dir, "meta.inf"))

@@ -31,12 +31,12 @@ func TestDamagedStream(t *testing.T) {
 func TestSetAside(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := &Server{log: zap.NewNop(), cfg: Config{Dir: dir, DiscardConsumer: func(stream, consumer string) bool { return stream == "Q" && consumer == "sender" }}}
+	s := &Server{log: zap.NewNop(), cfg: Config{Dir: dir, DiscardConsumer: func(stream, consumer string) bool { return stream == "Q" && consumer != "router" }}}
 	at := func(parts ...string) string {
 		return filepath.Join(append([]string{dir, "jetstream", "$G", "streams"}, parts...)...)
 	}
 	files := []string{
-		at("Q", "meta.inf"), at("Q", "meta.sum"), at("Q", "msgs", "1.blk"), at("Q", "obs", "sender", "o.dat"), at("Q", "obs", "router", "o.dat"),
+		at("Q", "meta.inf"), at("Q", "meta.sum"), at("Q", "msgs", "1.blk"), at("Q", "obs", "sender", "o.dat"), at("Q", "obs", "router", "o.dat"), at("Q", "obs", "second", "o.dat"),
 		at("E", "meta.inf"), at("E", "obs", "sender", "o.dat"), filepath.Join(dir, "meta.inf"),
 	}
 	for _, name := range files {
@@ -53,6 +53,11 @@ func TestSetAside(t *testing.T) {
 		`    Error unmarshalling consumer metafile "` + at("E", "obs", "sender", "meta.inf") + `": unexpected end of JSON input`,
 		`    Error adding consumer '$G > Q > sender': error creating store for consumer: corrupt state file (10104)`,
 		`    Error adding consumer '$G > Q > router': error creating store for consumer: corrupt state file (10104)`,
+		// These files are whole.
+		`  Error reading Stream metafile checksum "` + at("E", "meta.sum") + `": open meta.sum: too many open files`,
+		`  Error unmarshalling stream metafile "` + at("E", "meta.inf") + `": json: unknown field "later"`,
+		`    Error adding consumer '$G > Q > router': error creating store for consumer: open o.dat: too many open files (10104)`,
+		`    Error adding consumer '$G > Q > second': error creating store for consumer: open o.dat: too many open files (10104)`,
 		`    Error adding consumer '$G > E > sender': error creating store for consumer: corrupt state file (10104)`,
 	} {
 		s.noticed(line)

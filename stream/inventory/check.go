@@ -1,10 +1,12 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +39,7 @@ func (i *Inventory) Run(ctx context.Context) error {
 	defer looking.Wait()
 	tick := time.NewTicker(i.cfg.Every)
 	defer tick.Stop()
-	queues := time.Now()
+	queues, reconnects := time.Now(), i.js.Conn().Stats().Reconnects
 	for {
 		select {
 		case <-ctx.Done():
@@ -51,11 +53,16 @@ func (i *Inventory) Run(ctx context.Context) error {
 			_ = i.refresh(ctx, keyLosses) // what is known stays
 			continue
 		}
-		all := time.Since(queues) >= i.cfg.QueuesEvery
+		// A server that was started again may have lost the end of any queue, and what comes
+		// now would hide that.
+		now := i.js.Conn().Stats().Reconnects
+		all := now != reconnects || time.Since(queues) >= i.cfg.QueuesEvery
 		if all {
 			queues = time.Now()
 		}
-		if err := i.Check(ctx, all); err != nil && ctx.Err() == nil {
+		if err := i.Check(ctx, all); err == nil {
+			reconnects = now
+		} else if ctx.Err() == nil {
 			i.log.Warn("cannot compare the streams with the list of them, will try again", zap.Error(err))
 		}
 		i.mu.Lock()
@@ -93,18 +100,54 @@ func (i *Inventory) Check(ctx context.Context, all bool) error {
 			return err
 		}
 	}
+	losses, whole, err := i.compareAll(ctx, i.names(!all))
+	for since := time.Now(); time.Since(since) < confirm && slices.ContainsFunc(losses, behind); {
+		if err := pause(ctx, confirmEvery); err != nil {
+			return err
+		}
+		var names []string
+		for n := range losses {
+			if behind(losses[n]) {
+				names = append(names, losses[n].Stream)
+			}
+		}
+		losses = slices.DeleteFunc(losses, behind)
+		still, caughtUp, again := i.compareAll(ctx, names)
+		losses, whole, err = append(losses, still...), append(whole, caughtUp...), errors.Join(err, again)
+	}
+	err = errors.Join(err, i.found(ctx, whole))
+	slices.SortFunc(losses, func(a, b Loss) int {
+		return cmp.Or(cmp.Compare(len(a.Stream), len(b.Stream)), strings.Compare(a.Stream, b.Stream))
+	})
+	err = errors.Join(err, i.lose(ctx, losses...))
+	i.writeFile()
+	return err
+}
+
+// behind reports whether a loss may be that of a leader that is still reading.
+func behind(l Loss) bool { return l.Kind == WentBack }
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// compareAll looks at streams side by side. whole are those that are what they should
+// be; one that does not answer is neither lost nor whole: who writes to it says so.
+func (i *Inventory) compareAll(ctx context.Context, names []string) (losses []Loss, whole []string, err error) {
 	var mu sync.Mutex
-	var losses []Loss
-	var whole []string
 	var g errgroup.Group
 	g.SetLimit(parallel)
-	for _, name := range i.names(!all) {
+	for _, name := range names {
 		g.Go(func() error {
 			loss, err := i.compare(ctx, name)
 			if err != nil && stream.FaultOf(err) == stream.NoFault {
 				return err
 			}
-			// A stream that does not answer is not lost: who writes to it says so.
 			mu.Lock()
 			defer mu.Unlock()
 			if loss != nil {
@@ -115,13 +158,8 @@ func (i *Inventory) Check(ctx context.Context, all bool) error {
 			return nil
 		})
 	}
-	err := errors.Join(g.Wait(), i.found(ctx, whole))
-	slices.SortFunc(losses, func(a, b Loss) int { return len(a.Stream) - len(b.Stream) })
-	for _, loss := range losses {
-		err = errors.Join(err, i.lose(ctx, loss))
-	}
-	i.writeFile()
-	return err
+	err = g.Wait()
+	return losses, whole, err
 }
 
 // found ends the losses of streams that are there again, with all that they had: they
@@ -144,44 +182,55 @@ func (i *Inventory) found(ctx context.Context, whole []string) error {
 
 // compare looks at one stream. Nil: it is what it should be.
 func (i *Inventory) compare(ctx context.Context, name string) (*Loss, error) {
-	ctx, cancel := context.WithTimeout(ctx, confirm+askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	for since := time.Now(); ; {
-		was, listed := i.Seen(name)
+	was, listed := i.Seen(name)
+	if !listed {
+		return nil, nil //nolint:nilnil // it was deleted meanwhile
+	}
+	loss, now, err := i.against(ctx, name, was)
+	if err == nil && loss != nil {
+		// Another admin may have deleted it, or made it anew, since the list was read. It
+		// says so on the list before it deletes.
+		if err := i.refresh(ctx, keyOf(i.layout, name)); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, err
+		}
+		newest, listed := i.Seen(name)
 		if !listed {
-			return nil, nil //nolint:nilnil // it was deleted meanwhile
+			return nil, nil //nolint:nilnil // it was deleted
 		}
-		now, err := stream.ReadShape(ctx, i.js, name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			if kind, _ := i.layout.KindOf(name); slices.Contains(i.inventoryStreams(), name) && kind == stream.KindPlatform {
-				if err := i.layout.EnsureInventory(ctx, i.js); err != nil { // it holds nothing that is not in other places
-					return nil, err
-				}
-			}
-			return &Loss{Stream: name, Kind: Missing, Was: was.Last, Count: was.Last, Hash: was.Hash, Detail: "it is missing" + upTo(was.Last)}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		loss, err := i.difference(ctx, name, was, &now)
-		if err != nil {
-			return nil, err
-		}
-		if loss == nil {
-			return nil, i.seen(ctx, name, &now)
-		}
-		if slices.Contains(i.inventoryStreams(), name) {
-			loss.Detail += "; its copies have what it had"
-		}
-		if loss.Kind != WentBack || time.Since(since) >= confirm {
-			return loss, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(confirmEvery):
+		if newest != was {
+			loss, now, err = i.against(ctx, name, newest)
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	if loss == nil {
+		return nil, i.seen(ctx, name, &now)
+	}
+	if slices.Contains(i.inventoryStreams(), name) {
+		loss.Detail += "; its copies have what it had"
+	}
+	return loss, nil
+}
+
+// against compares a stream with what it was.
+func (i *Inventory) against(ctx context.Context, name string, was Stream) (*Loss, stream.Shape, error) {
+	now, err := stream.ReadShape(ctx, i.js, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if slices.Contains(i.inventoryStreams(), name) {
+			if err := i.layout.EnsureInventory(ctx, i.js); err != nil { // it holds nothing that is not in other places
+				return nil, now, err
+			}
+		}
+		return &Loss{Stream: name, Kind: Missing, Was: was.Last, Count: was.Last, Hash: was.Hash, Detail: "it is missing" + upTo(was.Last)}, now, nil
+	}
+	if err != nil {
+		return nil, now, err
+	}
+	loss, err := i.difference(ctx, name, was, &now)
+	return loss, now, err
 }
 
 // difference says what a stream has lost since it was seen last.
@@ -198,7 +247,7 @@ func (i *Inventory) difference(ctx context.Context, name string, was Stream, now
 		loss.Detail = fmt.Sprintf("it was made anew at %s, and what it had is gone%s", now.Created.Format(time.RFC3339), upTo(was.Last))
 	case now.Last < was.Last:
 		loss.Kind, loss.Count = WentBack, was.Last-now.Last
-		loss.Detail = fmt.Sprintf("it ends with message %d, and has had %d: the last %d or more are lost", now.Last, was.Last, was.Last-now.Last)
+		loss.Detail = endsEarlier(now.Last, was.Last)
 	case i.layout.NeedsAll(name) && now.Subjects < was.Keys:
 		loss.Kind, loss.Was, loss.Now, loss.Count = Damaged, was.Keys, now.Subjects, was.Keys-now.Subjects
 		loss.Detail = fmt.Sprintf("it has %d keys, and has had %d: %d or more are lost", now.Subjects, was.Keys, was.Keys-now.Subjects)

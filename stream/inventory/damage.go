@@ -23,41 +23,50 @@ func (i *Inventory) vital() []string {
 	}
 }
 
+// maxFailed is after how many streams that cannot be read no others are.
+const maxFailed = 5
+
 // FindDamage reads streams, and finds messages in them that are damaged without the server
 // noticing. They are a loss.
 func (i *Inventory) FindDamage(ctx context.Context, names ...string) error {
 	if i == nil || i.cfg.Reader {
 		return nil
 	}
+	var failed []error
 	for _, name := range names {
-		was, listed := i.Seen(name)
-		if !listed {
-			continue
+		if err := i.findDamage(ctx, name); err != nil { // the others are read all the same
+			failed = append(failed, err)
 		}
-		unreadable, err := stream.FindDamage(ctx, i.js, name, i.unread(ctx, name))
-		if errors.Is(err, jetstream.ErrStreamNotFound) || stream.FaultOf(err) == stream.FaultMissing {
-			continue // see Check
-		}
-		if err != nil {
-			return err
-		}
-		n := uint64(len(unreadable))
-		if n < was.Unreadable { // they are gone
-			if err := i.markUnreadable(ctx, Loss{Stream: name, Unreadable: n}); err != nil {
-				return err
-			}
-		}
-		if n <= was.Unreadable {
-			continue
-		}
-		if err := i.lose(ctx, Loss{
-			Stream: name, Kind: Damaged, Was: was.Last, Now: was.Last, Count: n - was.Unreadable, Unreadable: n,
-			Detail: fmt.Sprintf("its file is damaged: %s cannot be read", numbered(unreadable)),
-		}); err != nil {
-			return err
+		if ctx.Err() != nil || len(failed) == maxFailed {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failed...)
+}
+
+func (i *Inventory) findDamage(ctx context.Context, name string) error {
+	was, listed := i.Seen(name)
+	if !listed {
+		return nil
+	}
+	unreadable, err := stream.FindDamage(ctx, i.js, name, i.unread(ctx, name))
+	if errors.Is(err, jetstream.ErrStreamNotFound) || stream.FaultOf(err) == stream.FaultMissing {
+		return nil // see Check
+	}
+	if err != nil {
+		return err
+	}
+	n := uint64(len(unreadable))
+	if n < was.Unreadable { // they are gone
+		return i.markUnreadable(ctx, Loss{Stream: name, Unreadable: n})
+	}
+	if n == was.Unreadable {
+		return nil
+	}
+	return i.lose(ctx, Loss{
+		Stream: name, Kind: Damaged, Was: was.Last, Now: was.Last, Count: n - was.Unreadable, Unreadable: n,
+		Detail: fmt.Sprintf("its file is damaged: %s cannot be read", numbered(unreadable)),
+	})
 }
 
 // unread is where to begin to read a stream: of an event log, with what is not routed

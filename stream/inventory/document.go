@@ -2,10 +2,12 @@ package inventory
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -67,6 +69,9 @@ func (l *Loss) Open() bool { return l.Accepted.IsZero() }
 // maxAccepted is how many accepted losses are remembered.
 const maxAccepted = 100
 
+// maxUnpacked bounds a document that was packed, in bytes.
+const maxUnpacked = 64 << 20
+
 // A document is a part of the inventory, as it is stored.
 type document struct {
 	// Installation is the id of the installation: random, and the same in all documents.
@@ -91,6 +96,15 @@ func (d *document) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode inventory: %w", err)
 	}
+	if len(data) > stream.MaxInventory { // a power loss may take something of thousands of queues
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		_, err1 := w.Write(data)
+		if err := errors.Join(err1, w.Close()); err != nil {
+			return nil, fmt.Errorf("encode inventory: %w", err)
+		}
+		data = packed.Bytes()
+	}
 	if len(data) > stream.MaxInventory {
 		return nil, fmt.Errorf("encode inventory: %d bytes for %d streams are more than %d", len(data), len(d.Streams), stream.MaxInventory)
 	}
@@ -98,6 +112,15 @@ func (d *document) encode() ([]byte, error) {
 }
 
 func decode(data []byte) (*document, error) {
+	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) { // as encode does
+		r, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			return nil, fmt.Errorf("read inventory: %w", err)
+		}
+		if data, err = io.ReadAll(io.LimitReader(r, maxUnpacked)); err != nil {
+			return nil, fmt.Errorf("read inventory: %w", err)
+		}
+	}
 	d := &document{}
 	if err := json.Unmarshal(data, d); err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)

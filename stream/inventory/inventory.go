@@ -80,7 +80,9 @@ type Inventory struct {
 
 	mu           sync.Mutex
 	installation string
+	unsettled    bool // installation was made here, and is not stored yet: another process may be faster
 	docs         map[string]*document
+	opened       time.Time // when Open has begun
 	stored       time.Time // when the list in NATS has last got what the streams have
 	written      string    // the file as it was written
 	told         map[string]bool
@@ -116,6 +118,9 @@ func (i *Inventory) Open(ctx context.Context) error {
 	if i.cfg.Reader {
 		return i.refresh(ctx, keyLosses)
 	}
+	i.mu.Lock()
+	i.opened = time.Now().UTC().Truncate(time.Microsecond)
+	i.mu.Unlock()
 	file, err := readFile(i.cfg.File)
 	if err != nil {
 		// The list in NATS tells as well. The file is written again.

@@ -2,10 +2,14 @@ package inventory_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -405,6 +409,89 @@ func TestTwoAdmins(t *testing.T) {
 	}
 	n.check(t, a)
 	wantKinds(t, a, map[string]string{})
+}
+
+// Admins that start for the first time at the same moment are of one installation.
+func TestAdminsBeginTogether(t *testing.T) {
+	t.Parallel()
+	for range 5 {
+		server := streamtest.New(t)
+		admins := make([]*installation, 4)
+		opened := make([]*inventory.Inventory, len(admins))
+		var starting sync.WaitGroup
+		for n := range admins {
+			admins[n] = &installation{server, filepath.Join(t.TempDir(), "installation.json")}
+			opened[n] = inventory.New(inventory.Config{File: admins[n].file}, server.JS(), server.Layout, zap.NewNop())
+			starting.Go(func() {
+				if err := opened[n].Open(t.Context()); err != nil {
+					t.Errorf("open: %v", err)
+				}
+			})
+		}
+		starting.Wait()
+		for n, admin := range admins {
+			if opened[n].ID() != opened[0].ID() {
+				t.Errorf("installations %s and %s", opened[n].ID(), opened[0].ID())
+			}
+			wantKinds(t, admin.open(t), map[string]string{})
+		}
+	}
+}
+
+// A power loss takes the ends of many queues. The next start, which has 30 s for a try,
+// finds all of them in one.
+func TestManyQueuesWentBack(t *testing.T) {
+	t.Parallel()
+	n := newInstallation(t)
+	i := n.open(t)
+	want := map[string]string{}
+	for number := range 80 {
+		id := fmt.Sprintf("q%d", number)
+		q := n.Layout.QueueFor(id)
+		if err := n.Layout.EnsureQueue(t.Context(), n.JS(), id, q, 1); err != nil {
+			t.Fatal(err)
+		}
+		n.publish(t, q.Subject, 1)
+		if err := i.Made(t.Context(), q.Stream); err != nil {
+			t.Fatal(err)
+		}
+		want[q.Stream] = inventory.WentBack
+	}
+	n.check(t, i)
+	// The file has seen more of them than there is.
+	b, err := os.ReadFile(n.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var form map[string]any
+	if err := json.Unmarshal(b, &form); err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range form["documents"].(map[string]any) {
+		streams, _ := document.(map[string]any)["streams"].(map[string]any)
+		for name, s := range streams {
+			if want[name] != "" {
+				s.(map[string]any)["last"] = 5
+			}
+		}
+	}
+	if b, err = json.Marshal(form); err == nil {
+		err = os.WriteFile(n.file, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	i = inventory.New(inventory.Config{File: n.file}, n.JS(), n.Layout, zap.NewNop())
+	if err := i.Open(ctx); err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	wantKinds(t, i, want)
+	if err := i.Accept(t.Context(), "test", slices.Collect(maps.Keys(want))...); err != nil {
+		t.Fatal(err)
+	}
+	wantKinds(t, n.open(t), map[string]string{})
 }
 
 // What was missing and is there again, as it was, is not lost.

@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,51 +16,104 @@ import (
 // All stands for all streams that have lost something, in Accept.
 const All = "all"
 
-// lose writes a loss down, once, and goes on with the stream as it is now.
-func (i *Inventory) lose(ctx context.Context, loss Loss) error {
-	loss.Found = time.Now().UTC().Truncate(time.Microsecond)
-	fresh := false
+// lose writes losses of different streams down, each once, and goes on with the streams
+// as they are now. They are written together: after a power loss there may be one for
+// each queue.
+func (i *Inventory) lose(ctx context.Context, losses ...Loss) error {
+	if len(losses) == 0 {
+		return nil
+	}
+	found := time.Now().UTC().Truncate(time.Microsecond)
+	var fresh []Loss
 	err := i.change(ctx, keyLosses, func(d *document) bool {
-		at := slices.IndexFunc(d.Losses, func(l Loss) bool { return l.Stream == loss.Stream && l.Open() })
-		if fresh = at < 0; fresh {
-			d.Losses = append(d.Losses, loss)
-			return true
+		fresh = nil
+		for _, loss := range losses {
+			loss.Found = found
+			if noteLoss(d, &loss) {
+				fresh = append(fresh, loss)
+			}
 		}
-		known := &d.Losses[at]
-		if known.Kind == loss.Kind && loss.Kind == Missing || known.Detail == loss.Detail {
-			return false
-		}
-		newer := loss
-		loss.Found, loss.Was = known.Found, max(loss.Was, known.Was)
-		loss.Count, loss.Now = max(loss.Count, known.Count), min(loss.Now, known.Now)
-		if loss.Hash == "" {
-			loss.Hash = known.Hash
-		}
-		if known.Kind == Missing && loss.Kind == Replaced {
-			loss.Detail = known.Detail + "; " + loss.Detail
-			loss.Count, loss.Now = newer.Count, newer.Now
-		}
-		*known = loss
-		fresh = true
-		return true
+		return len(fresh) > 0
 	})
 	if err != nil {
 		return err
 	}
-	if fresh {
+	for n := range fresh {
+		l := &fresh[n]
 		i.log.Error("a stream has lost what it had: jetpost is not ready until that is accepted",
-			zap.String("stream", loss.Stream), zap.String("reason", loss.Detail), zap.String("kind", loss.Kind), zap.Uint64("was", loss.Was), zap.Uint64("now", loss.Now))
+			zap.String("stream", l.Stream), zap.String("reason", l.Detail), zap.String("kind", l.Kind), zap.Uint64("was", l.Was), zap.Uint64("now", l.Now))
 	}
-	if loss.Unreadable > 0 {
-		return i.markUnreadable(ctx, loss)
-	}
-	if loss.Kind != Missing || slices.Contains(i.inventoryStreams(), loss.Stream) {
-		if err := i.replace(ctx, loss.Stream); err != nil {
-			return err
+	var other []string
+	for _, loss := range losses {
+		switch {
+		case loss.Unreadable > 0:
+			if err := i.markUnreadable(ctx, loss); err != nil {
+				return err
+			}
+		case loss.Kind != Missing || slices.Contains(i.inventoryStreams(), loss.Stream):
+			other = append(other, loss.Stream)
 		}
+	}
+	if err := i.replace(ctx, other...); err != nil {
+		return err
 	}
 	i.announce()
 	return nil
+}
+
+// WentBack is for who finds by other means than the list that a stream ends earlier than it
+// has: it has had a message was at least. The list may be some minutes older than that.
+// What was noticed in the streams since Open is known already.
+func (i *Inventory) WentBack(ctx context.Context, name string, was uint64) error {
+	if i == nil || i.cfg.Reader {
+		return nil
+	}
+	if _, listed := i.Seen(name); !listed {
+		return nil
+	}
+	now, err := stream.ReadShape(ctx, i.js, name)
+	if err != nil || now.Last >= was {
+		return err
+	}
+	i.mu.Lock()
+	opened := i.opened
+	i.mu.Unlock()
+	for _, l := range i.LostHeads(name) {
+		if l.Kind == WentBack && !l.Found.Before(opened) {
+			return nil
+		}
+	}
+	return i.lose(ctx, Loss{Stream: name, Kind: WentBack, Was: was, Now: now.Last, Count: was - now.Last, Detail: endsEarlier(now.Last, was)})
+}
+
+func endsEarlier(now, was uint64) string {
+	return fmt.Sprintf("it ends with message %d, and has had %d: the last %d or more are lost", now, was, was-now)
+}
+
+// noteLoss puts a loss into the document, and reports whether it is news. One that is not
+// accepted yet grows by what is lost since; loss is as it stands there then.
+func noteLoss(d *document, loss *Loss) bool {
+	at := slices.IndexFunc(d.Losses, func(l Loss) bool { return l.Stream == loss.Stream && l.Open() })
+	if at < 0 {
+		d.Losses = append(d.Losses, *loss)
+		return true
+	}
+	known := &d.Losses[at]
+	if known.Kind == loss.Kind && loss.Kind == Missing || known.Detail == loss.Detail {
+		return false
+	}
+	newer := *loss
+	loss.Found, loss.Was = known.Found, max(loss.Was, known.Was)
+	loss.Count, loss.Now = max(loss.Count, known.Count), min(loss.Now, known.Now)
+	if loss.Hash == "" {
+		loss.Hash = known.Hash
+	}
+	if known.Kind == Missing && loss.Kind == Replaced {
+		loss.Detail = known.Detail + "; " + loss.Detail
+		loss.Count, loss.Now = newer.Count, newer.Now
+	}
+	*known = *loss
+	return true
 }
 
 // markUnreadable takes note of how many damaged messages are known, so that they are no
@@ -101,30 +155,49 @@ func (i *Inventory) Reconciled(ctx context.Context, loss Loss, remade uint64) er
 	})
 }
 
-// replace puts a stream on the list as it is now; what is not there goes off it.
-func (i *Inventory) replace(ctx context.Context, name string) error {
-	now, err := stream.ReadShape(ctx, i.js, name)
-	missing := errors.Is(err, jetstream.ErrStreamNotFound)
-	if err != nil && !missing {
-		return err
+// replace puts streams on the list as they are now; what is not there goes off it.
+func (i *Inventory) replace(ctx context.Context, names ...string) error {
+	keys := map[string]map[string]*Stream{} // nil: it is not there
+	for _, name := range names {
+		now, err := stream.ReadShape(ctx, i.js, name)
+		missing := errors.Is(err, jetstream.ErrStreamNotFound)
+		if err != nil && !missing {
+			return err
+		}
+		key := keyOf(i.layout, name)
+		if keys[key] == nil {
+			keys[key] = map[string]*Stream{}
+		}
+		if keys[key][name] = nil; missing {
+			continue
+		}
+		s, err := i.shapeOf(ctx, name, &now)
+		if err != nil {
+			return err
+		}
+		keys[key][name] = &s
 	}
-	var s Stream
-	if !missing {
-		if s, err = i.shapeOf(ctx, name, &now); err != nil {
+	for key, streams := range keys {
+		if err := i.change(ctx, key, func(d *document) bool { return replaceIn(d, streams) }); err != nil {
 			return err
 		}
 	}
-	return i.change(ctx, keyOf(i.layout, name), func(d *document) bool {
-		if missing {
+	return nil
+}
+
+func replaceIn(d *document, streams map[string]*Stream) bool {
+	for name, s := range streams {
+		if s == nil {
 			delete(d.Streams, name)
-			return true
+			continue
 		}
-		if was := d.Streams[name]; was.Created.Equal(s.Created) {
-			s.Unreadable = was.Unreadable
+		now := *s
+		if was := d.Streams[name]; was.Created.Equal(now.Created) {
+			now.Unreadable = was.Unreadable
 		}
-		d.Streams[name] = s
-		return true
-	})
+		d.Streams[name] = now
+	}
+	return len(streams) > 0
 }
 
 // Pending are the losses that Accept would accept: those of the named streams, or of
@@ -164,10 +237,8 @@ func (i *Inventory) Accept(ctx context.Context, by string, names ...string) erro
 		d.Losses = forgetOld(d.Losses)
 		return changed
 	})
-	for _, name := range missing {
-		if err == nil {
-			err = i.replace(ctx, name)
-		}
+	if err == nil {
+		err = i.replace(ctx, missing...)
 	}
 	i.writeFile()
 	return err

@@ -106,6 +106,7 @@ func (i *Inventory) change(ctx context.Context, key string, f func(*document) bo
 		if err != nil {
 			return err
 		}
+		i.settle()
 		i.keep(key, d)
 		if err := i.put(ctx, 1, key, d); err != nil {
 			i.log.Warn("the copy of the list of streams is behind", zap.String("key", key), zap.Error(err))
@@ -118,11 +119,11 @@ func (i *Inventory) change(ctx context.Context, key string, f func(*document) bo
 func (i *Inventory) base(key string, there *document) *document {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.installation == "" { // this process is the first, or another one was faster
-		i.installation = newID()
-		if there != nil {
-			i.installation = there.Installation
-		}
+	switch {
+	case there != nil && (i.installation == "" || i.unsettled): // another process was faster
+		i.installation, i.unsettled = there.Installation, false
+	case i.installation == "":
+		i.installation, i.unsettled = newID(), true
 	}
 	if there != nil && there.Installation != i.installation {
 		there = nil
@@ -132,6 +133,13 @@ func (i *Inventory) base(key string, there *document) *document {
 		d = &document{Installation: i.installation}
 	}
 	return d.clone()
+}
+
+// settle takes note that the id of the installation is stored.
+func (i *Inventory) settle() {
+	i.mu.Lock()
+	i.unsettled = false
+	i.mu.Unlock()
 }
 
 func (i *Inventory) keep(key string, d *document) {
