@@ -332,7 +332,7 @@ func (c *contract) driveStorage(t *testing.T) {
 	c.drive(t, "create-subscription", "/v1/subscriptions", map[string]any{
 		"id": "reconciled", "types": []string{"git.push"}, "endpoint": map[string]any{"url": "http://127.0.0.1:9/"},
 	}, http.StatusCreated)
-	c.drive(t, "reconcile-subscription", "/v1/subscriptions/reconciled/reconcile?dry_run=true", nil, http.StatusOK)
+	c.drive(t, "reconcile-subscription", "/v1/subscriptions/reconciled/reconcile", map[string]any{"dry_run": true}, http.StatusOK)
 	c.drive(t, "reconcile-subscription", "/v1/subscriptions/nothing/reconcile", nil, http.StatusNotFound)
 	c.drive(t, "erase-event", "/v1/events/git/1/erase", map[string]any{"reason": "asked for"}, http.StatusOK)
 	c.drive(t, "erase-event", "/v1/events/git/999999/erase", map[string]any{"reason": "asked for"}, http.StatusNotFound)
