@@ -136,6 +136,9 @@ const requeueTimeout = 2 * time.Second
 // giveUp makes d a dead letter and settles it. last is its last attempt, if any.
 func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, attempts int, last *delivery.Attempt) {
 	m, d := u.m, u.d
+	if u.again {
+		u.timersBelow = l.nextTimer(ctx)
+	}
 	err := l.insist(ctx, u, "dead letter", l.layout.DeadLetters(), func(ctx context.Context) error {
 		return l.letters.GiveUp(ctx, d, reason, attempts, last)
 	})
