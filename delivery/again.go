@@ -74,16 +74,16 @@ func (d *Delivery) Scheduled(attempt int) int { return max(attempt-d.Redrive.Bef
 func (l *Letter) Redriven(subject, expected string, now time.Time) *nats.Msg {
 	d := *l.Delivery
 	d.Redrive = Redrive{Letter: l.Sequence, Before: l.Attempts, At: now}
-	d.Attempt, d.Manual = l.Attempts+1, ""
+	d.Attempt, d.Manual, d.Again = l.Attempts+1, "", false
 	return d.message(subject, expected, d.Origin+":redrive:"+placeName(l.Sequence, l.Stored))
 }
 
 // ManualRetry is the message that has one attempt of d made, beside those of its
 // schedule, which it does not disturb: it has no timer, and leaves no dead letter.
-// name is to be a new one each time.
+// name is to be a new one each time. It is made although the delivery was made before.
 func (d *Delivery) ManualRetry(subject, expected, name string) *nats.Msg {
 	one := *d
-	one.Attempt, one.Manual, one.Redrive, one.FirstAttempt = 1, name, Redrive{}, time.Time{}
+	one.Attempt, one.Manual, one.Redrive, one.FirstAttempt, one.Again = 1, name, Redrive{}, time.Time{}, false
 	return one.message(subject, expected, one.Chain())
 }
 

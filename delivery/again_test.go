@@ -97,7 +97,7 @@ func TestRedriven(t *testing.T) {
 func TestManualRetry(t *testing.T) {
 	t.Parallel()
 	d := retried()
-	d.Redrive = delivery.Redrive{Letter: 1, Before: 1, At: time.Unix(1, 0)}
+	d.Redrive, d.Again = delivery.Redrive{Letter: 1, Before: 1, At: time.Unix(1, 0)}, true
 	m := d.ManualRetry("deliveries.hook", "DELIVERIES_hook", "one")
 	got, err := delivery.FromMessage("hook", m.Header, m.Data)
 	if err != nil {
@@ -108,6 +108,9 @@ func TestManualRetry(t *testing.T) {
 	}
 	if got.TimerKey() == d.TimerKey() || got.Chain() == d.Chain() || m.Header[stream.HeaderMessageID][0] == d.Origin {
 		t.Error("it can be taken for an attempt of the schedule")
+	}
+	if got.Again {
+		t.Error("it is not made when the delivery was made before")
 	}
 }
 

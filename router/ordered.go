@@ -335,6 +335,7 @@ func (o *order) cannotTell(sequence uint64, err error) {
 // route publishes what r has for ordered subscriptions, and acknowledges it when all
 // of its deliveries are stored. Only then comes the next.
 func (o *order) route(r *routed) {
+	defer stream.KeepHolding(r.msg)() // publishing may wait for room
 	copies := o.copies(r)
 	for n := range r.targets {
 		if t := &r.targets[n]; t.isOrdered() {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/stream"
 )
 
 // cancelTimeout bounds the cancelling of a timer, which holds up a settlement.
@@ -37,6 +39,19 @@ func (l *lane) isPlanned(ctx context.Context, u *underway) bool {
 // mostHolders is of how many senders that had a delivery before the timers are looked for.
 const mostHolders = 4
 
+// nextTimer is the sequence from which on timers are stored after this; 0: not known. A
+// dead letter may be redriven as soon as it is stored, and what is cancelled then must not
+// be the timer of an attempt after that.
+func (l *lane) nextTimer(ctx context.Context) uint64 {
+	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
+	defer cancel()
+	head, err := stream.ReadHead(ctx, l.js, l.layout.RetryStream(l.terms.queue.RetryShard))
+	if err != nil {
+		return 0
+	}
+	return head.Last + 1
+}
+
 // cancelTimer takes back the retry that waits for a delivery, and reports whether there
 // was one. When it cannot, the receiver gets the delivery once more, under the same id.
 func (l *lane) cancelTimer(ctx context.Context, u *underway) bool {
@@ -50,7 +65,7 @@ func (l *lane) cancelTimer(ctx context.Context, u *underway) bool {
 	cancelled, err := false, error(nil)
 	for i := 0; i < len(keys) && err == nil; i++ {
 		var one bool
-		one, err = l.layout.CancelTimer(ctx, l.nc, l.terms.queue.RetryShard, d.SubscriptionID, keys[i])
+		one, err = l.layout.CancelTimer(ctx, l.nc, l.terms.queue.RetryShard, d.SubscriptionID, keys[i], u.timersBelow)
 		cancelled = cancelled || one
 	}
 	switch {

@@ -221,6 +221,8 @@ type underway struct {
 	certain bool
 	// again: the queue has handed it out before.
 	again bool
+	// timersBelow is the sequence from which on timers are not of before; 0: not known.
+	timersBelow uint64
 
 	// Of the head of an ordered subscription that was attempted before: when this
 	// attempt is due, and how many were made before they were. See headRecord.

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,10 @@ const madeTimeout = 4 * time.Second
 // that has changed meanwhile.
 func (l *lane) whenNotMade(next func(context.Context, []*stream.Message)) func(context.Context, []*stream.Message) {
 	return func(ctx context.Context, msgs []*stream.Message) {
+		if !slices.ContainsFunc(msgs, func(m *stream.Message) bool { return delivery.MayBeMade(m.Header) }) {
+			next(ctx, msgs)
+			return
+		}
 		defer stream.KeepHolding(msgs...)()
 		limited, cancel := context.WithTimeout(ctx, madeTimeout)
 		defer cancel()
@@ -39,8 +44,8 @@ func (l *lane) whenNotMade(next func(context.Context, []*stream.Message)) func(c
 // the log cannot be read the delivery waits: its attempt could not be recorded either.
 func (l *lane) settleMade(ctx context.Context, m *stream.Message) bool {
 	d, err := delivery.FromMessage(l.id, m.Header, m.Data)
-	if err != nil {
-		return false // for deliver to settle
+	if err != nil || d.Manual != "" {
+		return false // for deliver to settle; what a person asks for is made once more
 	}
 	made, err := l.made.Has(ctx, d, m.Stored, l.breakerNow(ctx))
 	switch {

@@ -21,7 +21,7 @@ func again(sub *subscription.Subscription, e *stream.Event, sequence uint64, acc
 
 // A delivery that was made is not made again when its event is routed again. Others are:
 // one that was not made, one of another event with the same id, one that a person has
-// redriven since.
+// redriven since, and an attempt that a person has asked for.
 func TestNotMadeAgain(t *testing.T) {
 	t.Parallel()
 	for name, ordered := range map[string]bool{"unordered": false, "ordered": true} {
@@ -47,13 +47,18 @@ func TestNotMadeAgain(t *testing.T) {
 			redriven.Header.Set(stream.HeaderMessageID, "redriven")
 			r.put(redriven)
 			r.awaitSettled(sub)
+			manual := again(sub, event(1), 1, accepted)
+			manual.Header.Set(stream.HeaderManual, "one")
+			manual.Header.Set(stream.HeaderMessageID, "manual")
+			r.put(manual)
+			r.awaitSettled(sub)
 
 			notes := map[string]int{}
 			for _, got := range rc.all() {
 				notes[got.note()]++
 			}
-			if notes["1"] != 2 || notes["2"] != 2 || len(notes) != 2 {
-				t.Errorf("requests by note: %v, want 2 of each: the first, and that of another event or a redrive", notes)
+			if notes["1"] != 3 || notes["2"] != 2 || len(notes) != 2 {
+				t.Errorf("requests by note: %v, want the first of each, those of another event and a redrive, and one that was asked for", notes)
 			}
 			if n := counter(t, running.reg, "jetpost_sender_repeats_avoided_total", ""); n != 1 {
 				t.Errorf("%v repeats were avoided, want 1", n)

@@ -99,8 +99,10 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 		return
 	}
 	d.Attempt = a.Attempt + 1
-	if time.Until(u.due) <= 0 && l.requeue(ctx, d) {
-		l.forgetTimer(ctx, u)
+	// Not where another sender may have stored a timer before: the next one replaces it.
+	// To cancel it apart could meet that of the attempt after the next, which may be over
+	// as soon as the delivery is on its queue.
+	if !u.again && time.Until(u.due) <= 0 && l.requeue(ctx, d) {
 		l.ack(m, d)
 		return
 	}
@@ -135,6 +137,9 @@ const requeueTimeout = 2 * time.Second
 // giveUp makes d a dead letter and settles it. last is its last attempt, if any.
 func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, attempts int, last *delivery.Attempt) {
 	m, d := u.m, u.d
+	if u.again {
+		u.timersBelow = l.nextTimer(ctx)
+	}
 	err := l.insist(ctx, u, "dead letter", l.layout.DeadLetters(), func(ctx context.Context) error {
 		return l.letters.GiveUp(ctx, d, reason, attempts, last)
 	})

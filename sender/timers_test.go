@@ -128,6 +128,24 @@ func TestTimerOfKilledSender(t *testing.T) {
 	}
 }
 
+// What another sender had in hand is retried at once, and then later: that it may have
+// left a timer does not cost the one that is stored now.
+func TestRetriedAtOnceAfterKill(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rc := receive(t, func(w http.ResponseWriter, _ *request) { w.WriteHeader(http.StatusBadRequest) })
+	sub := r.subscribe(withoutBreaker(to("hook", rc.URL, 0, 0, time.Hour)))
+	const deliveries = 10
+	r.queue(sub, 1, deliveries)
+	r.handOut(sub, deliveries)
+	r.send()
+	r.awaitAttempts(sub, 2*deliveries)
+	r.awaitSettled(sub)
+	if got := r.timers(sub); got != deliveries {
+		t.Errorf("%d timers wait, want one for each of %d deliveries", got, deliveries)
+	}
+}
+
 // An attempt that somebody has asked for, and that succeeds, ends the retry that
 // waits; one that fails leaves it alone.
 func TestManualSuccessCancelsTimer(t *testing.T) {

@@ -169,3 +169,34 @@ func TestHeldLostAck(t *testing.T) {
 		t.Errorf("%d copies were handed on", len(q.handled))
 	}
 }
+
+// A pull that ends hands back what is on its way, but for copies of what is still in hand:
+// the server would give that to another process, which would do it too.
+func TestHeldIsNotHandedBack(t *testing.T) {
+	t.Parallel()
+	p := newPulled(t, jetstream.ConsumerConfig{AckWait: time.Minute})
+	nc, told := p.server.Connect(), p.acks()
+	pull, came := stream.Pull{Held: stream.NewHeld(time.Minute, 4)}, make(chan *stream.Message, 2)
+	pull.Handle = func(_ context.Context, msgs []*stream.Message) {
+		for _, m := range msgs {
+			came <- m
+		}
+	}
+	stop := p.run(nc, pull)
+	p.publish(0, 1)
+	m := receive(t, came, "message")
+	stop()
+	arrivals := make(chan *nats.Msg, 1)
+	sub, err := nc.ChanSubscribe(nc.NewInbox(), arrivals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrivals <- &nats.Msg{Reply: m.Reply, Data: m.Data}
+	stream.HandBack(&pull, nc, sub, arrivals)
+	if err := m.Ack(); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(receive(t, told, "ack").Data); got != "+ACK" {
+		t.Errorf("the server is told %s, want the ack only", got)
+	}
+}

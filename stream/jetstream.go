@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,8 +31,8 @@ func JetStreamWithin(nc *nats.Conn, memory *budget.Budget) (jetstream.JetStream,
 	}
 	if memory != nil {
 		options = append(options,
-			jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) { p.answered(m) }),
-			jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) { p.answered(m) }))
+			jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, _ *jetstream.PubAck) { p.answered(m, true) }),
+			jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) { p.answered(m, false) }))
 	}
 	js, err := jetstream.New(nc, options...)
 	if err != nil {
@@ -56,12 +57,20 @@ const (
 type publishing struct {
 	jetstream.JetStream
 	memory *budget.Budget
-	shares sync.Map // of *budget.Share, by the name of a stream
+	flows  sync.Map // of *flow, by the name of a stream
 	open   sync.Map // of *published, by the *nats.Msg: what is not answered
 }
 
+// flow is what is published to one stream.
+type flow struct {
+	share *budget.Share
+	// stalled: there was no room for publishStall, and nothing was stored since. A stream
+	// that does not answer must not hold up, publish by publish, who publishes to others too.
+	stalled atomic.Bool
+}
+
 type published struct {
-	share  *budget.Share
+	flow   *flow
 	weight int64
 }
 
@@ -70,15 +79,12 @@ func (p *publishing) PublishAsync(subject string, data []byte, opts ...jetstream
 	return p.PublishMsgAsync(&nats.Msg{Subject: subject, Data: data}, opts...)
 }
 
-// PublishMsgAsync waits for room, and publishes.
+// PublishMsgAsync waits for room, and publishes. It does not wait for a stream that was
+// waited for before and has stored nothing since.
 func (p *publishing) PublishMsgAsync(m *nats.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
-	one := &published{share: p.shareOf(m), weight: int64(len(m.Data)) + overhead}
-	if !one.share.TryTake(one.weight) {
-		ctx, cancel := context.WithTimeout(context.Background(), publishStall)
-		defer cancel()
-		if one.share.Take(ctx, one.weight) != nil {
-			return nil, jetstream.ErrTooManyStalledMsgs
-		}
+	one := &published{flow: p.flowOf(m), weight: int64(len(m.Data)) + overhead}
+	if err := one.takeRoom(); err != nil {
+		return nil, err
 	}
 	// A message of its own, because one that is published again while the first time
 	// is not answered must be counted twice.
@@ -86,29 +92,49 @@ func (p *publishing) PublishMsgAsync(m *nats.Msg, opts ...jetstream.PublishOpt) 
 	p.open.Store(own, one)
 	future, err := p.JetStream.PublishMsgAsync(own, opts...)
 	if err != nil {
-		p.answered(own)
+		p.answered(own, false)
 	}
 	return future, err
 }
 
+func (one *published) takeRoom() error {
+	f := one.flow
+	if f.share.TryTake(one.weight) {
+		return nil
+	}
+	if f.stalled.Load() {
+		return jetstream.ErrTooManyStalledMsgs
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), publishStall)
+	defer cancel()
+	if f.share.Take(ctx, one.weight) != nil {
+		f.stalled.Store(true)
+		return jetstream.ErrTooManyStalledMsgs
+	}
+	return nil
+}
+
 // answered gives back what m holds. It may be called again, and under the lock of the
 // client library.
-func (p *publishing) answered(m *nats.Msg) {
+func (p *publishing) answered(m *nats.Msg, stored bool) {
 	if one, ok := p.open.LoadAndDelete(m); ok {
 		one := one.(*published) // nothing else is stored
-		one.share.Done(one.weight)
+		if stored && one.flow.stalled.Load() {
+			one.flow.stalled.Store(false)
+		}
+		one.flow.share.Done(one.weight)
 	}
 }
 
-// shareOf is the share of the stream that m must reach.
-func (p *publishing) shareOf(m *nats.Msg) *budget.Share {
+// flowOf is the flow of the stream that m must reach.
+func (p *publishing) flowOf(m *nats.Msg) *flow {
 	name := ""
 	if values := m.Header[HeaderExpectedStream]; len(values) > 0 {
 		name = values[0]
 	}
-	share, ok := p.shares.Load(name)
+	f, ok := p.flows.Load(name)
 	if !ok {
-		share, _ = p.shares.LoadOrStore(name, p.memory.Share(0))
+		f, _ = p.flows.LoadOrStore(name, &flow{share: p.memory.Share(0)})
 	}
-	return share.(*budget.Share) // nothing else is stored
+	return f.(*flow) // nothing else is stored
 }

@@ -131,7 +131,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 			_ = sub.Unsubscribe() // to hand it back would take it away from others
 			return
 		}
-		handBack(nc, sub, arrivals)
+		p.handBack(nc, sub, arrivals)
 	}()
 	reconnected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnected)
@@ -289,8 +289,8 @@ func statusOf(m *nats.Msg) (isStatus bool, status error) {
 }
 
 // handBack ends a slot: it gives up the subscription and returns to the server
-// what was already on its way.
-func handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *nats.Msg) {
+// what was already on its way, but for copies of what is held.
+func (p Pull) handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *nats.Msg) {
 	closed := sub.StatusChanged(nats.SubscriptionClosed)
 	if !nc.IsConnected() || sub.Drain() != nil {
 		_ = sub.Unsubscribe()
@@ -298,10 +298,14 @@ func handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *nats.Msg) 
 	}
 	back := func(m *nats.Msg) {
 		if isStatus, _ := statusOf(m); !isStatus {
+			message := newMessage(nc, m)
+			if p.Held != nil && !p.Held.take(message) {
+				return
+			}
 			// With a delay, if only a token one: the server keeps it through a
 			// restart. Without, a server that stops with this process would sit on
 			// the message until its AckWait is over.
-			_ = newMessage(nc, m).Nak(time.Millisecond)
+			_ = message.Nak(time.Millisecond)
 		}
 	}
 	timeout := time.NewTimer(5 * time.Second)

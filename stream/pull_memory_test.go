@@ -187,3 +187,48 @@ func TestPublishingWithinMemory(t *testing.T) {
 		}
 	}
 }
+
+// A stream that has not answered for long is waited for once: who publishes to others too
+// goes on with them. When it answers again, what comes next is published.
+func TestPublishingPastAStalledStream(t *testing.T) {
+	t.Parallel()
+	p := newPulled(t, jetstream.ConsumerConfig{})
+	nc := p.server.Connect()
+	js, err := stream.JetStreamWithin(nc, budget.New(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent, err := nc.SubscribeSync("silent") // takes publishes and answers none before it is told to
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func() (jetstream.PubAckFuture, error) {
+		m := &nats.Msg{Subject: "silent", Header: nats.Header{stream.HeaderExpectedStream: {"SILENT"}}, Data: make([]byte, 50_000)}
+		return js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
+	}
+	var latest jetstream.PubAckFuture
+	for future, err := publish(); err == nil; future, err = publish() {
+		latest = future
+	}
+	for range 20 { // the first of these would wait until the time of the latest is up
+		if _, err := publish(); err == nil {
+			t.Fatal("something was published beyond what there is room for")
+		}
+	}
+	select {
+	case err := <-latest.Err():
+		t.Fatalf("publishing has waited for a stream that does not answer until %v", err)
+	default:
+	}
+	answer := func() {
+		m, err := silent.NextMsgWithContext(t.Context())
+		if err == nil {
+			err = m.Respond([]byte(`{"stream":"SILENT","seq":1}`))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer()
+	eventually(t, "a stream that answers is published to", func() error { _, err := publish(); return err })
+}

@@ -223,3 +223,29 @@ func TestHadTimer(t *testing.T) {
 		check(t, c.JS(), c.Layout)
 	})
 }
+
+// A timer that was stored later than those that are cancelled stays.
+func TestCancelTimer(t *testing.T) {
+	t.Parallel()
+	s, q := ensured(t)
+	l := s.Layout
+	ack, err := s.JS().PublishMsg(t.Context(), timer(l, q.RetryShard, "ci", "key", time.Now().Add(time.Hour), pushEvent()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		key       string
+		below     uint64
+		cancelled bool
+	}{{"key", ack.Sequence, false}, {"other", 0, false}, {"key", ack.Sequence + 1, true}, {"key", 0, false}} {
+		if got, err := l.CancelTimer(t.Context(), s.Conn(), q.RetryShard, "ci", tt.key, tt.below); got != tt.cancelled || err != nil {
+			t.Errorf("timer %s below %d: cancelled %v, error %v, want %v", tt.key, tt.below, got, err, tt.cancelled)
+		}
+	}
+	if _, err := s.JS().PublishMsg(t.Context(), timer(l, q.RetryShard, "ci", "key", time.Now().Add(time.Hour), pushEvent())); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.CancelTimer(t.Context(), s.Conn(), q.RetryShard, "ci", "key", 0); !got || err != nil {
+		t.Errorf("any timer: cancelled %v, error %v", got, err)
+	}
+}

@@ -41,10 +41,14 @@ func (l Layout) HadTimer(ctx context.Context, js jetstream.JetStream, shard, sub
 }
 
 // CancelTimer deletes the retry timer at RetryAt, and reports whether there was one.
-// One that has fired is not a timer any more.
-func (l Layout) CancelTimer(ctx context.Context, nc *nats.Conn, shard, subscription, key string) (bool, error) {
+// One that has fired is not a timer any more, and one at a sequence of below or above
+// (0: any) is another one, that was stored later.
+func (l Layout) CancelTimer(ctx context.Context, nc *nats.Conn, shard, subscription, key string, below uint64) (bool, error) {
 	name, at := l.RetryStream(shard), l.RetryAt(shard, subscription, key)
-	request, err := json.Marshal(map[string]string{"filter": at})
+	request, err := json.Marshal(struct {
+		Filter string `json:"filter"`
+		Below  uint64 `json:"seq,omitempty"`
+	}{at, below})
 	if err != nil {
 		return false, err
 	}
