@@ -245,7 +245,7 @@ func (i *Inventory) storeHeads(ctx context.Context) {
 func (i *Inventory) storeHead(ctx context.Context, key string) error {
 	i.writing.Lock()
 	defer i.writing.Unlock()
-	for which := range i.layout.InventoryBuckets() {
+	for which := range len(i.inventoryStreams()) {
 		there, revision, err := i.read(ctx, which, key)
 		if err != nil {
 			return err
