@@ -59,7 +59,8 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 func (l *lane) record(ctx context.Context, u *underway, a *delivery.Attempt, wait time.Duration) bool {
 	a.Redelivered = u.again
 	var err error
-	if u.certain && a.Outcome == delivery.Delivered {
+	// Of one that is lost others may have made an attempt of the same number meanwhile.
+	if u.certain && !u.m.Lost() && a.Outcome == delivery.Delivered {
 		err = l.recorder.Record(ctx, a)
 	} else {
 		verdict := a.Outcome

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -214,6 +215,52 @@ func TestRetriesOfFullQueue(t *testing.T) {
 				return n == stuck && c.CachedInfo().NumAckPending == 0, fmt.Sprintf("%d retries wait, %d are in hand, want %d and none", n, c.CachedInfo().NumAckPending, stuck)
 			})
 		})
+	}
+}
+
+// A retry that its queue does not take, as far as its pump can tell, waits for another
+// timer; but not in place of the one that a later attempt of the same delivery has left.
+func TestLaterTimerIsKept(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	sub := to("hook", "http://127.0.0.1:1/", 0, time.Hour, time.Hour)
+	sub.State = subscription.Paused
+	sub = r.subscribe(sub)
+	cfg := r.layout.QueueConfig(sub.ID, sub.Queue)
+	cfg.MaxMsgs = 1
+	if _, err := r.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	r.queue(sub, 1000, 1)
+	m := queued(sub, event(1), time.Now())
+	d, err := delivery.FromMessage(sub.ID, m.Header, m.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shard := sub.Queue.RetryShard
+	at, due := r.layout.RetryAt(shard, sub.ID, d.TimerKey()), r.layout.RetryDue(shard, sub.ID)
+	d.Attempt, d.FirstAttempt = 3, time.Now()
+	r.put(d.Timer(at, due, time.Now().Add(time.Hour)))
+	d.Attempt = 2
+	r.put(d.Requeued(due, r.layout.RetryStream(shard))) // has fired
+	r.send()
+	retries, err := r.js.Stream(t.Context(), r.layout.RetryStream(shard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() (bool, string) {
+		info, err := retries.Info(t.Context(), jetstream.WithSubjectFilter(due))
+		if err != nil {
+			return false, err.Error()
+		}
+		return len(info.State.Subjects) == 0, "the one that has fired is not settled"
+	})
+	timer, err := retries.GetLastMsgForSubject(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := timer.Header.Get(stream.HeaderAttempt); got != "3" {
+		t.Errorf("the timer is for attempt %s, want 3", got)
 	}
 }
 

@@ -165,6 +165,10 @@ func (p *pump) settle(work context.Context, sub *subscription.Subscription, m *s
 		p.ack(m)
 		return
 	}
+	if m.Lost() { // this process has stood still: another one has put it back, or will
+		m.Leave()
+		return
+	}
 	delay := queueDownDelay
 	if stream.ClassifyPublish(err) == stream.Full {
 		delay = queueFullDelay
@@ -192,13 +196,18 @@ func (p *pump) waitAgain(work context.Context, sub *subscription.Subscription, m
 	p.setTimer(work, sub, m, d, due, mark)
 }
 
+// setTimer stores another timer for a retry and settles the one that has fired, unless there
+// is a timer already: the queue had the retry after all, it was attempted meanwhile, and has
+// planned the next. That must not be replaced. The retry that comes back in its place would
+// be recognized by its queue as one that it has had, and nothing would be left.
 func (p *pump) setTimer(work context.Context, sub *subscription.Subscription, m *stream.Message, d *delivery.Delivery, due time.Time, mark stream.Mark) {
 	timer := d.Timer(p.s.layout.RetryAt(p.shard, sub.ID, d.TimerKey()), p.s.layout.RetryDue(p.shard, sub.ID), due)
 	mark.SetTimer(timer.Header, due)
 	timer.Header.Del(stream.HeaderMessageID) // of the one that has fired: this is another
 	ctx, cancel := context.WithTimeout(work, queuePatience)
 	defer cancel()
-	if _, err := p.s.js.PublishMsg(ctx, timer, jetstream.WithRetryAttempts(0)); err != nil {
+	_, err := p.s.js.PublishMsg(ctx, timer, jetstream.WithRetryAttempts(0), jetstream.WithExpectLastSequencePerSubject(0))
+	if err != nil && !stream.IsWrongSequence(err) {
 		p.handBack(m, err)
 		return
 	}
