@@ -177,7 +177,7 @@ func FuzzStrike(f *testing.F) {
 	f.Add(`a"b\c&d`, `{"x":"`, `"}`, uint8(10), uint8(3), uint16(20))
 	f.Fuzz(func(t *testing.T, secret, before, after string, outer, inner uint8, keep uint16) {
 		if !utf8.ValidString(secret) || strings.IndexFunc(secret, unicode.IsControl) >= 0 || len(secret) < 6 || len(secret) > 64 {
-			t.Skip("no subscription can have that secret")
+			return // no subscription can have that secret: package subscription refuses it
 		}
 		all := encodings()
 		e, i := all[int(outer)%len(all)], all[int(inner)%len(all)]
