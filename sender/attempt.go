@@ -59,8 +59,9 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 func (l *lane) record(ctx context.Context, u *underway, a *delivery.Attempt, wait time.Duration) bool {
 	a.Redelivered = u.again
 	var err error
-	// Of one that is lost others may have made an attempt of the same number meanwhile.
-	if u.certain && !u.m.Lost() && a.Outcome == delivery.Delivered {
+	// Of one that is lost others may have made an attempt of the same number meanwhile,
+	// and beside a retry a process that stood still may have recorded its own.
+	if u.certain && u.d.Attempt == 1 && !u.m.Lost() && a.Outcome == delivery.Delivered {
 		err = l.recorder.Record(ctx, a)
 	} else {
 		verdict := a.Outcome

@@ -327,11 +327,14 @@ func failed(requests []*oRequest) (n int) {
 func (o *oracle) checkRecords(f *findings, s *oSub, e *oEvent, requests []*oRequest, records []delivery.Attempt, problem func(string, ...any)) {
 	// The number of an attempt that follows failures is exact. One that repeats what
 	// the queue had done with may have a number that was used.
+	// So may a success that was on its way to the log when its process stood still:
+	// others have made attempts until it goes on.
 	last, done := 0, o.routedAgain(e) != nil
 	most := len(requests) // records that there may be: some requests never arrive
 	for i := range records {
 		a := &records[i]
-		if a.Attempt != last+1 && (!done || a.Attempt < 1 || a.Attempt > last) {
+		used := done || a.Outcome == delivery.Delivered && o.stoodStill(a)
+		if a.Attempt != last+1 && (!used || a.Attempt < 1 || a.Attempt > last) {
 			problem("a record has number %d, want %d", a.Attempt, last+1)
 		}
 		last, done = max(last, a.Attempt), done || a.Outcome == delivery.Delivered
@@ -353,6 +356,14 @@ func (o *oracle) checkRecords(f *findings, s *oSub, e *oEvent, requests []*oRequ
 	if lost > 0 {
 		problem("%d requests have %d records, and faults do not explain it", len(requests), len(records))
 	}
+}
+
+// stoodStill reports that a process was frozen when an attempt's record was on its way.
+func (o *oracle) stoodStill(a *delivery.Attempt) bool {
+	answered := a.At.Add(time.Duration(a.Duration))
+	return slices.ContainsFunc(o.faults, func(f *fault) bool {
+		return strings.HasPrefix(f.kind, "freeze") && f.hits(a.At, answered.Add(time.Second))
+	})
 }
 
 // lostAnswer reports that the sender did not get the answer, whatever the receiver
