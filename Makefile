@@ -20,7 +20,7 @@ FIGURES = cat "$$figures"; awk '{ for (i = 1; i < NF; i++) sum[$$(i + 1)] += $$i
 	printf "together: %d faults, %d events acknowledged, %d requests, %d deliveries repeated, %d discrepancies\n", \
 	sum["faults;"], sum["events"], sum["requests,"], sum["deliveries"], sum["discrepancies"] }' "$$figures"
 
-.PHONY: help build run test race chaos fuzz bench lint fmt golden up down
+.PHONY: help build run test race chaos fuzz bench journey lint fmt golden up down
 
 help: ## Print this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ fuzz: ## Run every fuzz target of every package (FUZZTIME=5m each)
 bench: build ## Measure throughput and latency beside the machine's own limits, then run the Go benchmarks
 	bin/jetpost bench
 	go test -run '^$$' -bench . -benchmem -timeout 1h ./...
+
+journey: ## Print the files that one event passes through
+	go run ./internal/journey
 
 # vet goes first: it compiles what the linters then find compiled.
 lint: ## Check the code with go vet, gofmt, golangci-lint and go mod
