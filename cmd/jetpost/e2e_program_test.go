@@ -14,9 +14,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +26,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream/embedded"
+	"github.com/jetpost/jetpost/stream/streamtest"
 )
 
 // factDeadline is how long a test waits for a fact that should be one at once. It
@@ -324,25 +325,11 @@ func (s *server) jetStream(tb testing.TB) jetstream.JetStream {
 	return js
 }
 
-// triedPorts counts those that were tried: tests that run side by side must not be given the
-// same one.
-var triedPorts atomic.Int64 //nolint:gochecknoglobals // all tests share the machine
-
-// freePort returns a port that nothing listens on. It is not one of those that the
-// system gives to outgoing connections, so that it stays free while a server that
-// was killed is not there.
+// freePort returns an address of this machine that stays free while a server that was
+// killed is not there.
 func freePort(tb testing.TB) string {
 	tb.Helper()
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20_000+(os.Getpid()*37+int(triedPorts.Add(1)))%10_000)
-		listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", address)
-		if err == nil {
-			_ = listener.Close()
-			return address
-		}
-	}
-	tb.Fatal("there is no free port")
-	return ""
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(streamtest.FreePort(tb)))
 }
 
 // object is a JSON object.

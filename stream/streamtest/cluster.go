@@ -3,7 +3,6 @@ package streamtest
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -75,19 +74,10 @@ func NewCluster(tb testing.TB) *Cluster {
 	return c
 }
 
-// freePorts finds ports that nobody listens on. Somebody may take one before the
-// server does: the test then fails at its start and says so.
-func freePorts(tb testing.TB) [clusterSize]int {
+func freePorts(tb testing.TB) (ports [clusterSize]int) {
 	tb.Helper()
-	var ports [clusterSize]int
 	for i := range ports {
-		var lc net.ListenConfig
-		l, err := lc.Listen(tb.Context(), "tcp4", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatalf("find a free port: %v", err)
-		}
-		defer func() { _ = l.Close() }() // together, so that they differ
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		ports[i] = FreePort(tb)
 	}
 	return ports
 }
