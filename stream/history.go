@@ -320,26 +320,31 @@ func latest(ctx context.Context, js jetstream.JetStream, name, subject string, b
 	if before == 0 || before > state.LastSeq {
 		before = state.LastSeq + 1
 	}
-	if matching == 0 || limit <= 0 || before <= state.FirstSeq {
+	first := firstSequence(state)
+	if matching == 0 || limit <= 0 || before <= first {
 		return nil, false, nil
 	}
 	distance := max(uint64(limit)*(state.Msgs/matching+1), 256) //nolint:gosec // limit is positive
 	for {
-		start := state.FirstSeq
-		if before > state.FirstSeq+distance {
+		start := first
+		if before > first+distance {
 			start = before - distance
 		}
 		records, cut, err = window(ctx, s, subject, start, before, limit, o)
 		if err != nil {
 			return nil, false, fmt.Errorf("read stream %s: %w", name, err)
 		}
-		if len(records) >= limit || cut || start == state.FirstSeq {
+		if len(records) >= limit || cut || start == first {
 			slices.Reverse(records)
 			return records[:min(limit, len(records))], cut, nil
 		}
 		distance *= 2
 	}
 }
+
+// firstSequence is where reading a stream begins. The server says 0 for one that was
+// empty when it was asked, although a message that came meanwhile is counted already.
+func firstSequence(state jetstream.StreamState) uint64 { return max(state.FirstSeq, 1) }
 
 // window reads the last limit records of a subject with start <= sequence < before, or
 // the last of them that fit into a number of bytes: then cut is true.

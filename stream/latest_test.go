@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/streamtest"
 )
 
 // mixedTypes are n event types at random: common, less so, seldom, and two that
@@ -203,5 +205,38 @@ func TestLatestFails(t *testing.T) {
 	empty := newHistory(t)
 	if got, err := stream.Latest(t.Context(), empty.js, empty.name, empty.subject("push"), 0, 5); err != nil || got != nil {
 		t.Errorf("empty stream: got %v, %v, want nothing", got, err)
+	}
+}
+
+// A reader may ask while a stream gets its first message: the server then counts it, and
+// says that the stream begins at 0.
+func TestLatestOfNewStream(t *testing.T) {
+	t.Parallel()
+	s := streamtest.New(t)
+	js := s.JS()
+	for range 200 {
+		name := "NEW-" + nuid.Next()
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}, Storage: jetstream.MemoryStorage}); err != nil {
+			t.Fatal(err)
+		}
+		future, err := js.PublishAsync(name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for stored := false; !stored; {
+			select {
+			case <-future.Ok():
+				stored = true
+			case err := <-future.Err():
+				t.Fatal(err)
+			default:
+			}
+			if _, err := stream.LatestHeaders(t.Context(), js, name, name, 0, 10); err != nil {
+				t.Fatalf("the latest of a new stream: %v", err)
+			}
+		}
+		if err := js.DeleteStream(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
