@@ -3,6 +3,7 @@ package securesourcemanager
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"slices"
@@ -71,18 +72,19 @@ func (d describer) one(of ...any) any { return of[d.IntN(len(of))] }
 // body returns one and what it has, by the names of answers; null is absent.
 func (d describer) body(always string) (body, has map[string]any) {
 	body, has = map[string]any{}, map[string]any{}
-	for field, values := range map[string][]any{
+	values := map[string][]any{
 		pathTarget:   {target, target + "?x=1", "https://example.com/a%2Fb", nil},
 		pathDisabled: {true, false, nil},
 		pathEvents:   {[]string{"PUSH"}, []string{"PULL_REQUEST", "PUSH"}, []string{"PULL_REQUEST_COMMENT"}, []string{}, nil},
 		pathPush:     {map[string]any{}, map[string]any{"branchFilter": "main"}, map[string]any{"branch_filter": "{a,b*}"}, map[string]any{"branchFilter": ""}, map[string]any{"branchFilter": nil}, nil},
 		pathQuery:    {"key=hush", "", nil},
 		"uid":        {"ignored", nil},
-	} {
-		value := d.one(values...)
+	}
+	for _, field := range slices.Sorted(maps.Keys(values)) {
+		value := d.one(values[field]...)
 		switch {
 		case field == always:
-			value = values[0]
+			value = values[field][0]
 		case d.IntN(3) == 0:
 			continue
 		}

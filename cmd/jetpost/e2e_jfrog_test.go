@@ -159,6 +159,60 @@ func TestJFrogTestCall(t *testing.T) {
 	})
 }
 
+// A record of troubleshooting has the event as the body that was sent has it: its source in
+// the platform's form, whatever the CloudEvent's is, and {} where it has no data.
+func TestTroubleshootingShowsTheBody(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--schemas", shopDomain(t))
+	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, _ *arrival) { w.WriteHeader(http.StatusNotFound) })
+	document := `{"key":"shop","enabled":true,"event_filter":{"domain":"shop","event_types":["sold"]},"handlers":[{"handler_type":"webhook","url":"` + c.URL + `"}]}`
+	if r := s.do(t, "POST", jfrogSubscriptions, document, "Content-Type", "application/json"); r.status != http.StatusCreated {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	type shownEvent struct {
+		Domain    string          `json:"domain"`
+		EventType string          `json:"event_type"`
+		Data      json.RawMessage `json:"data"`
+		Key       string          `json:"subscription_key"`
+		Source    string          `json:"source"`
+	}
+	want := make(map[string]shownEvent)
+	for id, h := range map[string]happening{
+		"1": {source: "/acme/shop", data: `{"item": 9007199254740993}`}, "2": {source: "/acme/shop"}, "3": {source: "jfrog/jfrt@01h9mspg5atsp402qqxm071zjv", data: `[1]`},
+	} {
+		h.id, h.kind = id, "shop.sold"
+		s.publish(t, h)
+		var body shownEvent
+		if err := json.Unmarshal(c.waitFor(t, len(want)+1)[len(want)].body, &body); err != nil {
+			t.Fatal(err)
+		}
+		want[id] = body
+	}
+	eventually(t, "the failures are on record", func() bool {
+		var records []struct {
+			Event struct {
+				shownEvent
+
+				ID string `json:"id"`
+			} `json:"event"`
+		}
+		if err := json.Unmarshal(s.do(t, "GET", "/event/api/v1/troubleshooting", nil).body, &records); err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]shownEvent)
+		for _, r := range records {
+			got[r.Event.ID] = r.Event.shownEvent
+		}
+		if len(got) < len(want) {
+			return false
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("records differ from the bodies (-want +got):\n%s", diff)
+		}
+		return true
+	})
+}
+
 // Publishers do not say of what class a repository is: the registry does, and
 // deliveries name the base URL that was set.
 func TestRegisteredRepositories(t *testing.T) {
