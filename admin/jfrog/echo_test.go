@@ -59,7 +59,7 @@ func (m maker) any(depth int) any {
 func (m maker) headers() []any {
 	headers := []any{}
 	for n := range m.IntN(3) {
-		headers = append(headers, map[string]any{"name": fmt.Sprintf("X-Header-%d", n), "value": m.one("Bearer abc", "", "v; q=1").(string)})
+		headers = append(headers, map[string]any{"name": fmt.Sprintf("X-Header-%d", n), "value": m.one("Bearer abc", "", "v; q=1", "Gr\u00fc\u00dfe\u00ff").(string)})
 	}
 	return headers
 }

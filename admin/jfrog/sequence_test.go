@@ -179,7 +179,7 @@ func planRepository(sent, answer string) string {
 	case want["rclass"] == "remote" && want["shareConfiguration"] == nil:
 		want["shareConfiguration"] = shared // whatever it is
 		if shared {
-			return "a configuration is shared that nobody shares"
+			return "shareConfiguration is true and was not sent"
 		}
 	}
 	return cmp.Diff(state, want)

@@ -24,11 +24,11 @@ type plan struct {
 }
 
 // differences are the fields that an update would have to change after reading a hook.
-func (p *plan) differences(t testing.TB, reply string) []string {
-	t.Helper()
+func (p *plan) differences(tb testing.TB, reply string) []string {
+	tb.Helper()
 	var read map[string]any
 	if err := json.Unmarshal([]byte(reply), &read); err != nil {
-		t.Fatalf("%s: %v", reply, err)
+		tb.Fatalf("%s: %v", reply, err)
 	}
 	var found []string
 	differ := func(field string, want, got any) {
@@ -199,11 +199,11 @@ func TestReadBackPlansNothing(t *testing.T) {
 }
 
 // encoded is a body as it is sent.
-func encoded(t testing.TB, body map[string]any) string {
-	t.Helper()
+func encoded(tb testing.TB, body map[string]any) string {
+	tb.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(text)
 }
