@@ -65,7 +65,7 @@ func TestGoogleClient(t *testing.T) {
 	if _, err := hooks.Patch(name, &securesourcemanager.Hook{Disabled: true}).UpdateMask("disabled,pushOption.branchFilter").Do(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := hooks.Get(name).Do(); err != nil || !got.Disabled || got.PushOption != nil || got.TargetUri != wanted.TargetUri {
+	if got, err := hooks.Get(name).Do(); err != nil || !got.Disabled || got.PushOption == nil || got.PushOption.BranchFilter != "" || got.TargetUri != wanted.TargetUri {
 		t.Errorf("the hook is then %+v, %v", got, err)
 	}
 

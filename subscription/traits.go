@@ -17,6 +17,10 @@ type Traits struct {
 	// Headers are those that the user may set although they are jetpost's
 	// elsewhere, or belong among the secret ones, in canonical form.
 	Headers []string
+	// HeaderText says that the values of headers may have text outside ASCII: HTTP allows
+	// such bytes without saying what they mean (RFC 9110, section 5.5, obs-text), and they
+	// are sent as UTF-8.
+	HeaderText bool
 	// Secrets is what the subscription's secrets are.
 	Secrets SecretKind
 	// Settings are the names of the settings that there are.

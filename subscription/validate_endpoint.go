@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Limits of an endpoint, in bytes.
@@ -183,7 +185,7 @@ func (e *Endpoint) validateHeaders(traits Traits, found *problems) {
 		if problem := headerProblem(name, traits.Headers); problem != "" {
 			found.add(field, "%s", problem)
 		}
-		if problem := headerValueProblem(value); problem != "" {
+		if problem := headerValueProblem(value, traits.HeaderText); problem != "" {
 			found.add(field, "%s", problem)
 		}
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
@@ -231,18 +233,21 @@ func headerProblem(name string, allowed []string) string {
 	return ""
 }
 
-// headerValueProblem does not quote value.
-func headerValueProblem(value string) string {
+// headerValueProblem does not quote value. Text outside ASCII is for profiles whose
+// ecosystem sends it.
+func headerValueProblem(value string, text bool) string {
 	if len(value) > maxHeaderValue {
 		return "is longer than " + strconv.Itoa(maxHeaderValue) + " bytes"
 	}
 	if value != strings.Trim(value, " \t") {
 		return "has a space at its beginning or end"
 	}
-	for i := range len(value) {
-		if c := value[i]; c < ' ' && c != '\t' || c >= 0x7f {
-			return "has a control character or one outside ASCII"
-		}
+	problem := "has a control character"
+	if !text {
+		problem += " or one outside ASCII"
+	}
+	if !utf8.ValidString(value) || strings.ContainsFunc(value, func(c rune) bool { return c != '\t' && unicode.IsControl(c) || !text && c > unicode.MaxASCII }) {
+		return problem
 	}
 	return ""
 }

@@ -28,7 +28,7 @@ func (s *Subscription) traits(rules Rules) (traits Traits, known bool) {
 	}
 	if !known {
 		traits.Methods = []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet, http.MethodDelete}
-		traits.Headers = []string{"Content-Type"}
+		traits.Headers, traits.HeaderText = []string{"Content-Type"}, true
 	}
 	return traits, known
 }

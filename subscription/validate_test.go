@@ -215,6 +215,41 @@ func TestNormaliseURL(t *testing.T) {
 	}
 }
 
+// A profile may allow text outside ASCII in the values of headers, which HTTP carries, and
+// nothing that ends a header or garbles a terminal.
+func TestValidateHeaderText(t *testing.T) {
+	t.Parallel()
+	rules := testRules()
+	for _, text := range []bool{false, true} {
+		rules.Traits = func(string) (Traits, bool) {
+			traits := StandardTraits()
+			traits.HeaderText = text
+			return traits, true
+		}
+		for value, isText := range map[string]bool{
+			"Gr\u00fc\u00dfe": true, "\u00a0a\u00ff": true, "\u65e5\u672c \U0001F600": true, "a\tb": false, "plain": false, "": false,
+		} {
+			s := example(t, "ci")
+			s.Endpoint.Headers, s.Endpoint.SecretHeaders = map[string]string{"X-A": value}, map[string]Secret{"X-B": NewSecret(value)}
+			want := 0
+			if isText && !text {
+				want = 2
+			}
+			got := problemsOf(t, s.Validate(rules))
+			if len(got) != want || want > 0 && !strings.HasSuffix(got[0], "has a control character or one outside ASCII") {
+				t.Errorf("%q, text %t: got %q", value, text, got)
+			}
+		}
+		for _, value := range []string{"\u0085", "a\u009bb", "a\u0080", "a\x7f", "a\r\nB: \u00fc", "\x00", "\xfc", "\xc3", " \u00fc", "\u00fc\t"} {
+			s := example(t, "ci")
+			s.Endpoint.SecretHeaders = map[string]Secret{"X-B": NewSecret(value)}
+			if got := problemsOf(t, s.Validate(rules)); len(got) != 1 || strings.Contains(got[0], value) {
+				t.Errorf("%q, text %t: got %q", value, text, got)
+			}
+		}
+	}
+}
+
 func TestValidateHeaders(t *testing.T) {
 	t.Parallel()
 	validate := func(headers map[string]string, secret map[string]Secret) []string {

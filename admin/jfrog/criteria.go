@@ -25,15 +25,16 @@ func defaultOf(key string) json.RawMessage {
 // bundlesRepository is where release bundles v2 are, unless a client says otherwise.
 const bundlesRepository = "release-bundles-v2"
 
-// hasCriteria reports whether documents of a domain show criteria. Clients expect an
-// object for all domains but two.
+// hasCriteria reports whether documents of a domain show an object as their criteria.
+// Clients expect one for all domains but two, which have null: Terraform's provider 12.1.0
+// panics there when the member is missing, and when it is an object.
 func hasCriteria(domain string) bool { return domain != "user" && domain != "artifact_lifecycle" }
 
 // completeCriteria are the criteria of a document as clients read them: with all of
-// the domain's booleans and lists, and otherwise as sent. Nil: none are shown.
+// the domain's booleans and lists, and otherwise as sent; null for a domain without.
 func completeCriteria(domain string, raw json.RawMessage) json.RawMessage {
 	if !hasCriteria(domain) {
-		return nil
+		return json.RawMessage("null")
 	}
 	keys := profile.CriteriaKeys(domain)
 	var sent []member

@@ -187,14 +187,11 @@ func (d *document) showFilter() json.RawMessage {
 			shown = append(shown, m)
 		}
 	}
-	if criteria := completeCriteria(d.domain, d.criteria); criteria != nil {
-		at := slices.IndexFunc(shown, func(m member) bool { return !slices.Contains(filterOrder(), m.Name) })
-		if at < 0 {
-			at = len(shown)
-		}
-		shown = slices.Insert(shown, at, member{Name: "criteria", Value: criteria})
+	at := slices.IndexFunc(shown, func(m member) bool { return !slices.Contains(filterOrder(), m.Name) })
+	if at < 0 {
+		at = len(shown)
 	}
-	return object(shown)
+	return object(slices.Insert(shown, at, member{Name: "criteria", Value: completeCriteria(d.domain, d.criteria)}))
 }
 
 // plainDescription is the description without what would garble a terminal.

@@ -161,11 +161,24 @@ func (h *handler) readHeader(raw json.RawMessage, field string, found *problems)
 	}
 }
 
+// isLeftOut reports whether the platform does not return a member although it was sent.
+// Terraform's provider 12.1.0 sends these for what its users do not set; later versions do
+// not, and plan an update when they read them.
+func (h *handler) isLeftOut(m member) bool {
+	switch m.Name {
+	case "proxy":
+		return h.proxy == "" && !isNull(m.Value)
+	case "use_secret_for_signing":
+		return !h.sign && !isNull(m.Value) && (h.secret == nil || *h.secret == "")
+	}
+	return false
+}
+
 // show writes the handler as clients read it: secrets by a mask, and those of custom
 // webhooks by their names. Discreet is for who may not see what people put into queries
 // and headers either.
 func (h *handler) show(discreet bool) json.RawMessage {
-	shown := slices.Clone(h.members)
+	shown := slices.DeleteFunc(slices.Clone(h.members), h.isLeftOut)
 	for i, m := range shown {
 		switch {
 		case discreet && m.Name == "url":

@@ -32,6 +32,14 @@ func (j *API) parts(ctx context.Context, key string) (parts, error) {
 	return p, nil
 }
 
+// part is the subscription of a handler, nil while it is missing.
+func (p parts) part(n int) *subscription.Subscription {
+	if n == 0 {
+		return p.first
+	}
+	return p.others[n]
+}
+
 // isEnabled reports whether all parts of a key match events.
 func (p parts) isEnabled() bool {
 	enabled := p.first.State.Matches()

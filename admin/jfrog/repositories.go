@@ -60,17 +60,28 @@ func (j *API) getRepository(ctx context.Context, r *http.Request) (answer, error
 	return answer{status: http.StatusOK, json: showRepository(&found)}, nil
 }
 
-// showRepository is what the client has sent, with what every repository has.
+// showRepository is what the client has sent, with what every repository has, and every
+// remote one: Terraform's provider cannot end an apply that leaves shareConfiguration unknown.
 func showRepository(r *repository.Repository) []byte {
 	sent, _ := members(r.Document, nil) // it was read before
 	shown := []member{{Name: "key", Value: encode(r.Key)}, {Name: "rclass", Value: encode(r.Class)}}
 	if r.PackageType != "" {
 		shown = append(shown, member{Name: "packageType", Value: encode(r.PackageType)})
 	}
+	shares := r.Class != repository.Remote
 	for _, m := range sent {
-		if m.Name != "key" && m.Name != "rclass" && m.Name != "packageType" {
-			shown = append(shown, m)
+		switch m.Name {
+		case "key", "rclass", "packageType":
+			continue
+		case "shareConfiguration":
+			if shares = shares || !isNull(m.Value); !shares {
+				continue
+			}
 		}
+		shown = append(shown, m)
+	}
+	if !shares {
+		shown = append(shown, member{Name: "shareConfiguration", Value: encode(false)})
 	}
 	return object(shown)
 }

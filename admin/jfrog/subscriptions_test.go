@@ -90,6 +90,34 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// What an earlier version has stored as it was sent is read as clients expect it now.
+func TestStoredByEarlierVersions(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const sent = `{"key":"old","enabled":true,"event_filter":{"domain":"user","event_types":["locked"]%s},"handlers":[{"handler_type":"webhook","url":"https://example.com/","secret":""%s,"custom_http_headers":null}]}`
+	const legacy = `,"use_secret_for_signing":false,"proxy":""`
+	s.do("POST", subscriptions, fmt.Sprintf(sent, "", "")).want(http.StatusCreated)
+	for id, sub := range s.stored() {
+		var stored map[string]any
+		if err := json.Unmarshal([]byte(sub.Managed.Document.Reveal()), &stored); err != nil {
+			t.Fatal(err)
+		}
+		stored["document"] = json.RawMessage(fmt.Sprintf(sent, "", legacy))
+		text := encoded(t, stored)
+		if _, err := s.Store.Change(t.Context(), id, func(sub *subscription.Subscription) error {
+			sub.Managed.Document = subscription.NewSecret(text)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := fmt.Sprintf(sent, `,"criteria":null`, "")
+	s.do("GET", subscriptions+"/old", "").want(http.StatusOK).is(want)
+	s.do("GET", subscriptions, "").want(http.StatusOK).is("[" + want + "]")
+	s.do("PUT", subscriptions+"/old", fmt.Sprintf(sent, `,"criteria":null`, legacy)).want(http.StatusNoContent)
+	s.do("GET", subscriptions+"/old", "").want(http.StatusOK).is(want)
+}
+
 // document is one of domain artifact, with more members of the handler.
 func document(key, url, handler string) string {
 	return fmt.Sprintf(`{"key":%q,"description":"","enabled":true,"event_filter":{"domain":"artifact","event_types":["deployed"],"criteria":{"anyLocal":true}},"handlers":[{"handler_type":"webhook","url":%q%s}]}`, key, url, handler)

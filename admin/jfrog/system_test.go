@@ -1,8 +1,12 @@
 package jfrog_test
 
 import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +78,41 @@ func TestBaseURL(t *testing.T) {
 	origins("")
 }
 
+// Whatever members a repository is sent with come back, after PUT and after POST, and a
+// remote one has shareConfiguration, which clients wait for: nothing is planned then.
+func TestRepositoryEcho(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for seed := range uint64(30) {
+		m := maker{rand.New(rand.NewPCG(seed, 1))}
+		key := fmt.Sprintf("repository-%d", seed)
+		path := "/artifactory/api/repositories/" + key
+		sent := map[string]any{"key": key, "rclass": m.one("remote", "remote", "local", "virtual", "federated"), "packageType": "npm"}
+		plan := func() {
+			t.Helper()
+			body, got := encoded(t, sent), s.do("GET", path, "").want(http.StatusOK).body
+			if plan := planRepository(body, got); plan != "" {
+				t.Fatalf("seed %d: sent %s, read %s, plans (-state +description):\n%s", seed, body, got, plan)
+			}
+		}
+		for _, method := range []string{"PUT", "POST"} {
+			members := map[string][]any{
+				"url": {"https://example.com/", "", nil}, "environments": {[]any{"DEV"}, []any{}, nil}, "offline": {true, false, nil},
+				"shareConfiguration": {true, false, nil}, "contentSynchronisation": {map[string]any{"enabled": false}, map[string]any{}, nil}, "unknown": {m.text(), "", nil},
+			}
+			for _, name := range slices.Sorted(maps.Keys(members)) {
+				if m.IntN(4) > 0 {
+					sent[name] = m.one(members[name]...)
+				}
+			}
+			if got := s.do(method, path, encoded(t, sent)); got.status != http.StatusOK {
+				t.Fatalf("seed %d: %s %s: %d %s", seed, method, encoded(t, sent), got.status, got.body)
+			}
+			plan()
+		}
+	}
+}
+
 // Repositories come back as they were sent.
 func TestRepositories(t *testing.T) {
 	t.Parallel()
@@ -96,7 +135,7 @@ func TestRepositories(t *testing.T) {
 	s.do("PUT", path+"/remote-1", `{"rclass":"remote","packageType":"npm","username":"u","password":"swordfish","enableTokenAuthentication":true}`).wantText(http.StatusOK, "created")
 	s.do("POST", path+"/remote-1", `{"password":"swordfish","url":"https://example.com"}`).wantText(http.StatusOK, "update")
 	s.do("GET", path+"/remote-1", "").want(http.StatusOK).
-		is(`{"key":"remote-1","rclass":"remote","packageType":"npm","username":"u","enableTokenAuthentication":true,"url":"https://example.com"}`)
+		is(`{"key":"remote-1","rclass":"remote","packageType":"npm","username":"u","enableTokenAuthentication":true,"url":"https://example.com","shareConfiguration":false}`)
 
 	// Wherever a credential is, it is not stored: the registry is not sealed.
 	deep := strings.Repeat(`{"a":`, 100) + `{"password":"swordfish"}` + strings.Repeat("}", 100)

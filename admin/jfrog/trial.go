@@ -65,11 +65,7 @@ func (j *API) try(ctx context.Context, body []byte) (trialResult, error) {
 	var waiting sync.WaitGroup
 	for n := range d.handlers {
 		waiting.Go(func() {
-			stored := p.others[n]
-			if n == 0 {
-				stored = p.first
-			}
-			failures[n] = j.tryHandler(ctx, d.subscriptionOf(n, wanted, next.secrets[n], origin), stored)
+			failures[n] = j.tryHandler(ctx, d.subscriptionOf(n, wanted, next.secrets[n], origin), p.part(n))
 		})
 	}
 	waiting.Wait()

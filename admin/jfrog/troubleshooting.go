@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/delivery"
+	profile "github.com/jetpost/jetpost/profile/jfrog"
 	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/stream"
 )
@@ -51,6 +52,7 @@ type recordResponse struct {
 	Body    string            `json:"body"`
 }
 
+// A recordEvent is the event as the body that was sent has it.
 type recordEvent struct {
 	ID              string          `json:"id"`
 	SubscriptionKey string          `json:"subscription_key"`
@@ -109,8 +111,7 @@ func (j *API) troubleshooting(ctx context.Context, r *http.Request) (answer, err
 	if err != nil {
 		return answer{}, err
 	}
-	wanted := make(map[string]bool) // subscriptions by id: whether successes are shown too
-	keys := make(map[string]string)
+	wanted := make(map[string]shownHandler) // by the id of the subscription
 	for _, p := range all {
 		if p.first == nil || q.key != "" && p.key() != q.key {
 			continue
@@ -120,22 +121,34 @@ func (j *API) troubleshooting(ctx context.Context, r *http.Request) (answer, err
 			continue // list says so
 		}
 		for n := range s.document.handlers {
-			if q.target == "" || shownURL(ctx, s.document.handlers[n].url) == q.target {
-				wanted[idOf(p.key(), n)], keys[idOf(p.key(), n)] = s.document.debug, p.key()
+			if q.target != "" && shownURL(ctx, s.document.handlers[n].url) != q.target {
+				continue
 			}
+			h := shownHandler{key: p.key(), debug: s.document.debug}
+			if sub := p.part(n); sub != nil {
+				h.source = sub.Settings[profile.SettingSource]
+			}
+			wanted[idOf(p.key(), n)] = h
 		}
 	}
 	records := []record{}
 	if len(wanted) > 0 {
-		if records, err = j.records(ctx, q, wanted, keys); err != nil {
+		if records, err = j.records(ctx, q, wanted); err != nil {
 			return answer{}, err
 		}
 	}
 	return answer{status: http.StatusOK, json: encode(records)}, nil
 }
 
+// A shownHandler is what records say of the handler that a request was made for.
+type shownHandler struct {
+	key    string
+	debug  bool   // what succeeded is shown too
+	source string // the setting, for events whose source does not have the platform's form
+}
+
 // records reads the attempt log backwards.
-func (j *API) records(ctx context.Context, q query, wanted map[string]bool, keys map[string]string) ([]record, error) {
+func (j *API) records(ctx context.Context, q query, wanted map[string]shownHandler) ([]record, error) {
 	subject := "*" // of all subscriptions
 	if len(wanted) == 1 {
 		for id := range wanted {
@@ -151,9 +164,9 @@ func (j *API) records(ctx context.Context, q query, wanted map[string]bool, keys
 		}
 		for i := range attempts {
 			a := &attempts[i]
-			debug, ours := wanted[a.SubscriptionID]
+			handler, ours := wanted[a.SubscriptionID]
 			switch {
-			case !ours || a.Outcome == delivery.Delivered && !debug || !q.end.IsZero() && a.At.After(q.end):
+			case !ours || a.Outcome == delivery.Delivered && !handler.debug || !q.end.IsZero() && a.At.After(q.end):
 				continue
 			case !q.start.IsZero() && a.At.Before(q.start):
 				// Records are in the order in which the requests ended: what began earlier may
@@ -163,7 +176,7 @@ func (j *API) records(ctx context.Context, q query, wanted map[string]bool, keys
 				}
 				continue
 			}
-			records = append(records, j.record(ctx, a, keys[a.SubscriptionID]))
+			records = append(records, j.record(ctx, a, handler))
 			if len(records) == q.count {
 				return records, nil
 			}
@@ -177,13 +190,13 @@ func (j *API) records(ctx context.Context, q query, wanted map[string]bool, keys
 	return records, nil
 }
 
-func (j *API) record(ctx context.Context, a *delivery.Attempt, key string) record {
+func (j *API) record(ctx context.Context, a *delivery.Attempt, handler shownHandler) record {
 	domain, event, _ := wire.SplitType(a.Event.Type)
 	r := record{
 		Timestamp: a.At.UnixMilli(), ElapsedMillis: time.Duration(a.Duration).Milliseconds(), Errors: []string{},
 		Request:  recordRequest{Method: a.Method, URL: strings.TrimSuffix(a.URL, "?…"), Headers: map[string]string{}, RetriesAttempted: max(a.Attempt-1, 0)},
 		Response: recordResponse{Status: a.Status, Headers: map[string]string{}, Body: a.ResponseBody},
-		Event:    recordEvent{ID: a.Event.ID, SubscriptionKey: key, Domain: domain, EventType: event, Source: a.Event.Source},
+		Event:    recordEvent{ID: a.Event.ID, SubscriptionKey: handler.key, Domain: domain, EventType: event, Source: profile.Source(a.Event.Source, handler.source)},
 	}
 	switch {
 	case a.Outcome == delivery.Delivered:
@@ -192,8 +205,13 @@ func (j *API) record(ctx context.Context, a *delivery.Attempt, key string) recor
 	default:
 		r.Errors = append(r.Errors, "error executing webhook: "+a.Error)
 	}
-	if e, err := j.admin.EventOf(ctx, a); err == nil && stream.IsJSON(e.DataContentType) && json.Valid(e.Data) {
-		r.Event.Data = compact(e.Data)
+	if e, err := j.admin.EventOf(ctx, a); err == nil && stream.IsJSON(e.DataContentType) {
+		switch {
+		case len(e.Data) == 0:
+			r.Event.Data = json.RawMessage("{}") // as in the body
+		case json.Valid(e.Data):
+			r.Event.Data = compact(e.Data)
+		}
 	}
 	return r
 }

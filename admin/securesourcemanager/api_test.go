@@ -50,6 +50,11 @@ func TestRefused(t *testing.T) {
 		{"GET", hooks + "/none", "", 404, "NOT_FOUND", "NOT_FOUND", ""},
 		{"GET", "/v1/projects/a%2Fb/locations/l/repositories/r/hooks", "", 400, "INVALID_ARGUMENT", "INVALID_PARENT", "parent"},
 		{"GET", "/v1/projects/-/locations/l/repositories/r/hooks", "", 400, "INVALID_ARGUMENT", "INVALID_PARENT", "parent"},
+		{"GET", "/v1/projects/-/locations/-/repositories/-/hooks", "", 400, "INVALID_ARGUMENT", "INVALID_PARENT", "parent"},
+		{"POST", strings.Replace(hooks, "tug", "-", 1) + "?hookId=a", good, 400, "INVALID_ARGUMENT", "INVALID_PARENT", "parent"},
+		{"GET", strings.Replace(hooks, "tug", "-", 1) + "/there", "", 400, "INVALID_ARGUMENT", "INVALID_PARENT", "parent"},
+		{"PATCH", strings.Replace(hooks, "tug", "-", 1) + "/there", good, 400, "INVALID_ARGUMENT", "INVALID_PARENT", "parent"},
+		{"DELETE", strings.Replace(hooks, "tug", "-", 1) + "/there", "", 400, "INVALID_ARGUMENT", "INVALID_PARENT", "parent"},
 		{"DELETE", hooks + "/none", "", 404, "NOT_FOUND", "NOT_FOUND", ""},
 		{"PATCH", hooks + "/none", "", 404, "NOT_FOUND", "NOT_FOUND", ""},
 		{"PUT", hooks + "/there", good, 404, "NOT_FOUND", "METHOD_NOT_FOUND", ""},
@@ -204,6 +209,49 @@ func TestPages(t *testing.T) {
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// A list may have - for its repository or its location: it has the hooks of all of them,
+// under their own names, in pages that belong to that list.
+func TestWildcardList(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, repository := range []string{
+		"projects/harbor/locations/north/repositories/tug", "projects/harbor/locations/north/repositories/barge", "projects/harbor/locations/north/repositories/tug-2",
+		"projects/harbor/locations/south/repositories/tug", "projects/other/locations/north/repositories/tug",
+	} {
+		f.do("POST", "/v1/"+repository+"/hooks?hookId=ci", `{"targetUri":"`+target+`"}`).ok(nil)
+	}
+	f.do("POST", hooks+"?hookId=ab", `{"targetUri":"`+target+`"}`).ok(nil)
+	list := func(parent string) (names []string) {
+		t.Helper()
+		for next := "?pageSize=2"; next != ""; {
+			var page hookList
+			f.do("GET", "/v1/"+parent+"/hooks"+next, "").ok(&page)
+			for _, h := range page.Hooks {
+				names = append(names, strings.Replace(h.Name, "/hooks/", " ", 1))
+			}
+			if next = ""; page.NextPageToken != "" {
+				next = "?pageSize=2&pageToken=" + page.NextPageToken
+			}
+		}
+		return names
+	}
+	const north, south = "projects/harbor/locations/north/repositories/", "projects/harbor/locations/south/repositories/"
+	for parent, want := range map[string][]string{
+		"projects/harbor/locations/north/repositories/-":   {north + "barge ci", north + "tug-2 ci", north + "tug ab", north + "tug ci"},
+		"projects/harbor/locations/-/repositories/tug":     {north + "tug ab", north + "tug ci", south + "tug ci"},
+		"projects/harbor/locations/-/repositories/-":       {north + "barge ci", north + "tug-2 ci", north + "tug ab", north + "tug ci", south + "tug ci"},
+		"projects/harbor/locations/east/repositories/-":    nil,
+		"projects/harbor/locations/north/repositories/tug": {north + "tug ab", north + "tug ci"},
+	} {
+		if diff := cmp.Diff(want, list(parent)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", parent, diff)
+		}
+	}
+	var first hookList
+	f.do("GET", strings.Replace(hooks, "tug", "-", 1)+"?pageSize=1", "").ok(&first)
+	f.do("GET", hooks+"?pageToken="+first.NextPageToken, "").refuses(400, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN")
 }
 
 // What a client has written is what it reads, also through another admin; what it must
@@ -509,13 +557,13 @@ func TestHookInHookOut(t *testing.T) {
 			t.Fatalf("seed %d (-want +got):\n%s", seed, diff)
 		}
 		h, err := shown(t.Context(), sub)
-		if err != nil || h.TargetURI != want.TargetURI || h.Disabled != want.Disabled || !slices.Equal(h.Events, want.Events) || (h.PushOption == nil) != (want.BranchFilter == "") {
+		if err != nil || h.TargetURI != want.TargetURI || h.Disabled != want.Disabled || !slices.Equal(h.Events, want.Events) || h.PushOption.BranchFilter != want.BranchFilter {
 			t.Fatalf("seed %d: %+v is shown as %+v, %v", seed, want, h, err)
 		}
 		// And back: what was read, without the secret, changes nothing.
 		text, err := json.Marshal(h)
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || !bytes.Contains(text, []byte(`"pushOption":{`)) {
+			t.Fatalf("seed %d: got %s, %v", seed, text, err)
 		}
 		b, err := decodeBody(httptest.NewRequestWithContext(t.Context(), "PATCH", "/", bytes.NewReader(text)))
 		if err != nil {

@@ -1,6 +1,7 @@
 package securesourcemanager
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net/http"
@@ -11,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -36,32 +37,47 @@ func TestClientSequence(t *testing.T) {
 		ci    = hooks + "/ci"
 		other = "/v1/projects/1234567890/locations/north/repositories/tug/hooks"
 	)
+	f.play("sequence.http", []step{
+		{"read before it exists", "GET", ci + "?alt=json", "", nil},
+		{"create", "POST", hooks + "?alt=json&hook_id=ci", `{"targetUri":"` + target + `","disabled":false,"events":["PULL_REQUEST","PUSH"],"pushOption":{"branchFilter":"{main,release*}"},"sensitiveQueryString":"key=k&secret=hush"}`, nil},
+		{"read back", "GET", ci + "?alt=json&prettyPrint=false", "", nil},
+		{"create again", "POST", hooks + "?hookId=ci", `{"targetUri":"` + target + `"}`, nil},
+		{"patch what has changed, and ignore the operation", "PATCH", ci + "?updateMask=disabled%2CpushOption&alt=json", `{"disabled":true,"pushOption":{"branchFilter":"main"}}`, nil},
+		{"read at once", "GET", ci, "", nil},
+		{"leave out what is false or empty", "PATCH", ci + "?update_mask=disabled,push_option.branch_filter", `{}`, nil},
+		{"read at once", "GET", ci, "", nil},
+		{"enums by number, names as in the definition", "POST", hooks + "?hook_id=by-number&%24alt=json%3Benum-encoding%3Dint", `{"target_uri":"` + target + `?x=1","events":[2,1,"PULL_REQUEST_COMMENT"],"push_option":{},"disabled":null,"name":"ignored","uid":"","create_time":"2020-01-01T00:00:00Z"}`, nil},
+		{"the least", "POST", other + "?hookId=least", `{"targetUri":"` + target + `"}`, nil},
+		{"list", "GET", hooks, "", nil},
+		{"list a page", "GET", hooks + "?page_size=1", "", nil},
+		{"list another repository", "GET", other, "", nil},
+		{"list one that nobody has heard of", "GET", "/v1/projects/p/locations/l/repositories/r/hooks?pageSize=100", "", nil},
+		{"the project by its number", "GET", other + "/least", "", nil},
+		{"break lines", "GET", ci + "?prettyPrint=true", "", nil},
+		{"a bad body", "PATCH", ci + "?updateMask=targetUri", `{"targetUri":""}`, nil},
+		{"a bad filter", "PATCH", ci, `{"pushOption":{"branchFilter":"a{b,c"}}`, nil},
+		{"delete", "DELETE", ci + "?alt=json", "", nil},
+		{"read what is gone", "GET", ci, "", nil},
+		{"delete what is gone", "DELETE", ci, "", nil},
+		{"patch what is gone", "PATCH", ci + "?updateMask=disabled", `{"disabled":true}`, nil},
+		{"what is not served", "GET", "/v1/projects/p/locations/l/repositories/r", "", nil},
+	})
+}
+
+// A step is a request of a client. What its answer has to plan is checked by plan, which
+// may be nil.
+type step struct {
+	note, method, path, body string
+
+	plan *plan
+}
+
+// play makes requests one after the other and compares the bytes of the answers, and
+// what the client plans after each, with a golden file.
+func (f *fixture) play(file string, steps []step) {
+	f.T.Helper()
 	var story strings.Builder
-	for _, step := range []struct{ note, method, path, body string }{
-		{"read before it exists", "GET", ci + "?alt=json", ""},
-		{"create", "POST", hooks + "?alt=json&hook_id=ci", `{"targetUri":"` + target + `","disabled":false,"events":["PULL_REQUEST","PUSH"],"pushOption":{"branchFilter":"{main,release*}"},"sensitiveQueryString":"key=k&secret=hush"}`},
-		{"read back", "GET", ci + "?alt=json&prettyPrint=false", ""},
-		{"create again", "POST", hooks + "?hookId=ci", `{"targetUri":"` + target + `"}`},
-		{"patch what has changed, and ignore the operation", "PATCH", ci + "?updateMask=disabled%2CpushOption&alt=json", `{"disabled":true,"pushOption":{"branchFilter":"main"}}`},
-		{"read at once", "GET", ci, ""},
-		{"leave out what is false or empty", "PATCH", ci + "?update_mask=disabled,push_option.branch_filter", `{}`},
-		{"read at once", "GET", ci, ""},
-		{"enums by number, names as in the definition", "POST", hooks + "?hook_id=by-number&%24alt=json%3Benum-encoding%3Dint", `{"target_uri":"` + target + `?x=1","events":[2,1,"PULL_REQUEST_COMMENT"],"push_option":{},"disabled":null,"name":"ignored","uid":"","create_time":"2020-01-01T00:00:00Z"}`},
-		{"the least", "POST", other + "?hookId=least", `{"targetUri":"` + target + `"}`},
-		{"list", "GET", hooks, ""},
-		{"list a page", "GET", hooks + "?page_size=1", ""},
-		{"list another repository", "GET", other, ""},
-		{"list one that nobody has heard of", "GET", "/v1/projects/p/locations/l/repositories/r/hooks?pageSize=100", ""},
-		{"the project by its number", "GET", other + "/least", ""},
-		{"break lines", "GET", ci + "?prettyPrint=true", ""},
-		{"a bad body", "PATCH", ci + "?updateMask=targetUri", `{"targetUri":""}`},
-		{"a bad filter", "PATCH", ci, `{"pushOption":{"branchFilter":"a{b,c"}}`},
-		{"delete", "DELETE", ci + "?alt=json", ""},
-		{"read what is gone", "GET", ci, ""},
-		{"delete what is gone", "DELETE", ci, ""},
-		{"patch what is gone", "PATCH", ci + "?updateMask=disabled", `{"disabled":true}`},
-		{"what is not served", "GET", "/v1/projects/p/locations/l/repositories/r", ""},
-	} {
+	for _, step := range steps {
 		got := f.do(step.method, step.path, step.body)
 		body := got.body
 		for _, c := range changing {
@@ -72,23 +88,56 @@ func TestClientSequence(t *testing.T) {
 			fmt.Fprintf(&story, "%s\n", step.body)
 		}
 		fmt.Fprintf(&story, "\n%d %s\n%s\n", got.status, got.header.Get("Content-Type"), body)
-		if step.path != hooks && strings.Contains(got.body, "hush") {
-			t.Errorf("%s shows the secret: %s", step.note, got.body)
+		if step.plan != nil {
+			differences := step.plan.differences(f.T, got.body)
+			fmt.Fprintf(&story, "plan: %s\n\n", cmp.Or(strings.Join(differences, ", "), "no changes"))
+			if len(differences) > 0 {
+				f.T.Errorf("%s: %s plans %v", step.note, got.body, differences)
+			}
+		}
+		if strings.Contains(got.body, "hush") {
+			f.T.Errorf("%s shows the secret: %s", step.note, got.body)
 		}
 	}
-	golden := filepath.Join("testdata", "sequence.http")
+	golden := filepath.Join("testdata", file)
 	if *update {
 		if err := os.WriteFile(golden, []byte(story.String()), 0o600); err != nil {
-			t.Fatal(err)
+			f.T.Fatal(err)
 		}
 	}
 	want, err := os.ReadFile(golden)
 	if err != nil {
-		t.Fatal(err)
+		f.T.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), story.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	if diff := gocmp.Diff(string(want), story.String()); diff != "" {
+		f.T.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// The requests of Google's Terraform resource: create, refresh, plan again, and update
+// with the push option set, emptied and left out.
+func TestTerraformSequence(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const hook = hooks + "/tf"
+	empty := &plan{name: parent + "/hooks/tf", target: target, events: []string{"PUSH"}, hasPush: true}
+	main := *empty
+	main.branch = "main"
+	f.play("terraform.http", []step{
+		{"apply: push_option {}", "POST", hooks + "?alt=json&hookId=tf", `{"events":["PUSH"],"pushOption":{},"sensitiveQueryString":"key=k&secret=hush","targetUri":"` + target + `"}`, nil},
+		{"refresh", "GET", hook + "?alt=json", "", empty},
+		{"second plan", "GET", hook + "?alt=json", "", empty},
+		{"apply: a branch filter", "PATCH", hook + "?alt=json&updateMask=pushOption", `{"events":["PUSH"],"pushOption":{"branchFilter":"main"},"targetUri":"` + target + `"}`, nil},
+		{"refresh", "GET", hook + "?alt=json", "", &main},
+		{"apply: push_option {} again", "PATCH", hook + "?alt=json&updateMask=pushOption", `{"events":["PUSH"],"pushOption":{},"targetUri":"` + target + `"}`, nil},
+		{"refresh", "GET", hook + "?alt=json", "", empty},
+		{"apply: the branch filter once more", "PATCH", hook + "?alt=json&updateMask=pushOption.branchFilter", `{"pushOption":{"branchFilter":"main"}}`, nil},
+		{"apply: null", "PATCH", hook + "?alt=json&updateMask=pushOption", `{"pushOption":null}`, nil},
+		{"second plan", "GET", hook + "?alt=json", "", empty},
+		{"the hooks of all repositories", "GET", strings.Replace(hooks, "tug", "-", 1) + "?alt=json", "", nil},
+		{"destroy", "DELETE", hook + "?alt=json", "", nil},
+		{"refresh", "GET", hook + "?alt=json", "", nil},
+	})
 }
 
 // What was not let in is answered in the form of the API as well.

@@ -20,17 +20,19 @@ import (
 )
 
 // A hook is the resource as answers show it, its keys in the order of the original's
-// fields. What is false or empty is left out, and the sensitive query string always.
+// fields. What is false or empty is left out, and the sensitive query string always. The
+// push option is there even when it is empty: Terraform's resource plans to add
+// push_option {} as long as an answer lacks it.
 type hook struct {
-	Type       string      `json:"@type,omitempty"` // inside of an operation
-	Name       string      `json:"name"`
-	TargetURI  string      `json:"targetUri"`
-	Disabled   bool        `json:"disabled,omitempty"`
-	Events     []string    `json:"events"`
-	CreateTime timestamp   `json:"createTime"`
-	UpdateTime timestamp   `json:"updateTime"`
-	UID        string      `json:"uid"`
-	PushOption *pushOption `json:"pushOption,omitempty"`
+	Type       string     `json:"@type,omitempty"` // inside of an operation
+	Name       string     `json:"name"`
+	TargetURI  string     `json:"targetUri"`
+	Disabled   bool       `json:"disabled,omitempty"`
+	Events     []string   `json:"events"`
+	CreateTime timestamp  `json:"createTime"`
+	UpdateTime timestamp  `json:"updateTime"`
+	UID        string     `json:"uid"`
+	PushOption pushOption `json:"pushOption"`
 }
 
 type pushOption struct {
@@ -98,13 +100,10 @@ func shown(ctx context.Context, sub *subscription.Subscription) (*hook, error) {
 	}
 	h := &hook{
 		Name: sub.Managed.Name, TargetURI: d.TargetURI, Disabled: d.Disabled, Events: d.Events,
-		CreateTime: timestamp{sub.CreatedAt}, UpdateTime: timestamp{sub.UpdatedAt}, UID: d.UID,
+		CreateTime: timestamp{sub.CreatedAt}, UpdateTime: timestamp{sub.UpdatedAt}, UID: d.UID, PushOption: pushOption{d.BranchFilter},
 	}
 	if plain, _, query := strings.Cut(d.TargetURI, "?"); query && access.PrincipalOf(ctx).Role == access.Auditor {
 		h.TargetURI = plain + "?…"
-	}
-	if d.BranchFilter != "" {
-		h.PushOption = &pushOption{d.BranchFilter}
 	}
 	return h, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/jetpost/jetpost/subscription"
@@ -18,7 +17,7 @@ type hookList struct {
 }
 
 func (a *API) listHooks(ctx context.Context, r *request) (any, error) {
-	parent, err := parentOf(r.Request)
+	parent, isChild, err := listParentOf(r.Request)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +25,7 @@ func (a *API) listHooks(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	subs, err := a.kept(ctx, parent+"/hooks/")
+	subs, err := a.kept(ctx, isChild)
 	if err != nil {
 		return nil, err
 	}
@@ -42,15 +41,15 @@ func (a *API) listHooks(ctx context.Context, r *request) (any, error) {
 	return list, nil
 }
 
-// kept returns the subscriptions that are hooks with names that begin so, by their names.
-func (a *API) kept(ctx context.Context, prefix string) ([]item[*subscription.Subscription], error) {
+// kept returns the subscriptions that are hooks with names that fit, by their names.
+func (a *API) kept(ctx context.Context, fits func(name string) bool) ([]item[*subscription.Subscription], error) {
 	snapshot, err := a.admin.Subscriptions(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var found []item[*subscription.Subscription]
 	for _, sub := range snapshot.All() {
-		if sub.Managed.By == manager && strings.HasPrefix(sub.Managed.Name, prefix) {
+		if sub.Managed.By == manager && fits(sub.Managed.Name) {
 			found = append(found, item[*subscription.Subscription]{sub.Managed.Name, sub})
 		}
 	}

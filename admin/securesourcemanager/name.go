@@ -3,6 +3,7 @@ package securesourcemanager
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jetpost/jetpost/profile/securesourcemanager"
@@ -21,6 +22,30 @@ func parentOf(r *http.Request) (string, error) {
 		return "", badField("INVALID_PARENT", "parent", "\"{parent}\" is not the name of a repository: write projects/*/locations/*/repositories/*, with letters, digits and . _ : - in each part.", "parent", name)
 	}
 	return name, nil
+}
+
+// wildcard stands in the parent of a list for every location or every repository
+// (AIP-159). No resource has that name.
+const wildcard = "-"
+
+// listParentOf is parentOf for a list: its location and its repository may be wildcard.
+func listParentOf(r *http.Request) (parent string, isChild func(hook string) bool, err error) {
+	want := []string{"projects", r.PathValue("project"), "locations", r.PathValue("location"), "repositories", r.PathValue("repository")}
+	named := slices.Clone(want)
+	for _, part := range []int{3, 5} {
+		if named[part] == wildcard {
+			named[part] = "any"
+		}
+	}
+	if !securesourcemanager.ValidRepository(strings.Join(named, "/")) {
+		_, err := parentOf(r)
+		return "", nil, err
+	}
+	return strings.Join(want, "/"), func(hook string) bool {
+		parent, _ := splitHook(hook)
+		have := strings.Split(parent, "/")
+		return slices.EqualFunc(want, have, func(want, have string) bool { return want == wildcard || want == have })
+	}, nil
 }
 
 // hookOf is the full name of the hook that the path names.

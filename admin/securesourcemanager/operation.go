@@ -193,7 +193,7 @@ func (a *API) listOperations(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	subs, err := a.kept(ctx, location+"/repositories/")
+	subs, err := a.kept(ctx, func(name string) bool { return strings.HasPrefix(name, location+"/repositories/") })
 	if err != nil {
 		return nil, err
 	}

@@ -159,6 +159,110 @@ func TestJFrogTestCall(t *testing.T) {
 	})
 }
 
+// Values of headers may have any text that HTTP can carry. It comes back as it was sent,
+// and goes over the wire as UTF-8, be it the document's, a secret's or the event's.
+func TestJFrogHeaderText(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := startCatcher(t, nil)
+	const (
+		latin = "Gr\u00fc\u00dfe aus K\u00f6ln \u00a7\u00ff"
+		bytes = "Gr\xc3\xbc\xc3\x9fe aus K\xc3\xb6ln \xc2\xa7\xc3\xbf"
+		wide  = "\u65e5\u672c"
+	)
+	document := func(value string) string {
+		return `{"key":"text","enabled":true,"event_filter":{"domain":"artifact","event_types":["deployed"],"criteria":{"anyLocal":true}},"handlers":[` +
+			`{"handler_type":"webhook","url":"` + c.URL + `/predefined","secret":"` + latin + `","custom_http_headers":[{"name":"X-Note","value":"` + value + `"}]},` +
+			`{"handler_type":"custom-webhook","url":"` + c.URL + `/custom","secrets":[{"name":"a","value":"` + latin + `"}],` +
+			`"http_headers":[{"name":"X-Note","value":"` + value + `"},{"name":"X-Filled","value":"` + value + ` {{ .secrets.a }} {{ .data.name }}"}],"payload":"{}"}]}`
+	}
+	for _, value := range []string{"a\\u0085b", "a\\u009b31m", "a\\u007f", "a\\r\\nX-Other: \u00fc"} {
+		r := s.do(t, "POST", jfrogSubscriptions, document(value), "Content-Type", "application/json")
+		if want := `headers.X-Note: has a control character"`; r.status != http.StatusBadRequest || !strings.Contains(string(r.body), want) {
+			t.Errorf("%s: %d %s", value, r.status, r.body)
+		}
+	}
+	if r := s.do(t, "POST", jfrogSubscriptions, document(latin+wide), "Content-Type", "application/json"); r.status != http.StatusCreated {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if r := s.do(t, "GET", jfrogSubscriptions+"/text", nil); strings.Count(string(r.body), `"value":"`+latin+wide) != 3 {
+		t.Errorf("read back as %s", r.body)
+	}
+	e := deployed("e1", "libs")
+	e.data = strings.Replace(e.data, `"name":"e1.jar"`, `"name":"`+wide+`"`, 1)
+	s.publish(t, e)
+	const sent = bytes + "\xe6\x97\xa5\xe6\x9c\xac" // the server of net/http keeps the bytes as they came
+	for _, a := range c.waitFor(t, 2) {
+		if got := a.header.Get("X-Note"); got != sent {
+			t.Errorf("%s: got %q", a.target, got)
+		}
+		switch a.target {
+		case "/predefined":
+			if got := a.header.Get("X-Jfrog-Event-Auth"); got != bytes {
+				t.Errorf("the secret is %q", got)
+			}
+		default:
+			if got := a.header.Get("X-Filled"); got != sent+" "+bytes+" \xe6\x97\xa5\xe6\x9c\xac" {
+				t.Errorf("the template makes %q", got)
+			}
+		}
+	}
+}
+
+// A record of troubleshooting has the event as the body that was sent has it: its source in
+// the platform's form, whatever the CloudEvent's is, and {} where it has no data.
+func TestTroubleshootingShowsTheBody(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--schemas", shopDomain(t))
+	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, _ *arrival) { w.WriteHeader(http.StatusNotFound) })
+	document := `{"key":"shop","enabled":true,"event_filter":{"domain":"shop","event_types":["sold"]},"handlers":[{"handler_type":"webhook","url":"` + c.URL + `"}]}`
+	if r := s.do(t, "POST", jfrogSubscriptions, document, "Content-Type", "application/json"); r.status != http.StatusCreated {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	type shownEvent struct {
+		Domain    string          `json:"domain"`
+		EventType string          `json:"event_type"`
+		Data      json.RawMessage `json:"data"`
+		Key       string          `json:"subscription_key"`
+		Source    string          `json:"source"`
+	}
+	want := make(map[string]shownEvent)
+	for id, h := range map[string]happening{
+		"1": {source: "/acme/shop", data: `{"item": 9007199254740993}`}, "2": {source: "/acme/shop"}, "3": {source: "jfrog/jfrt@01h9mspg5atsp402qqxm071zjv", data: `[1]`},
+	} {
+		h.id, h.kind = id, "shop.sold"
+		s.publish(t, h)
+		var body shownEvent
+		if err := json.Unmarshal(c.waitFor(t, len(want)+1)[len(want)].body, &body); err != nil {
+			t.Fatal(err)
+		}
+		want[id] = body
+	}
+	eventually(t, "the failures are on record", func() bool {
+		var records []struct {
+			Event struct {
+				shownEvent
+
+				ID string `json:"id"`
+			} `json:"event"`
+		}
+		if err := json.Unmarshal(s.do(t, "GET", "/event/api/v1/troubleshooting", nil).body, &records); err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]shownEvent)
+		for _, r := range records {
+			got[r.Event.ID] = r.Event.shownEvent
+		}
+		if len(got) < len(want) {
+			return false
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("records differ from the bodies (-want +got):\n%s", diff)
+		}
+		return true
+	})
+}
+
 // Publishers do not say of what class a repository is: the registry does, and
 // deliveries name the base URL that was set.
 func TestRegisteredRepositories(t *testing.T) {

@@ -97,14 +97,18 @@ func appendCompact(dst, data []byte) []byte {
 }
 
 // sourceOf is the source of an event in the platform's form.
-func (e *envelope) sourceOf(event *stream.Event) string {
+func (e *envelope) sourceOf(event *stream.Event) string { return Source(event.Source, e.source) }
+
+// Source is what the body of a delivery has as its source, for an event with this source
+// attribute and a subscription with this SettingSource.
+func Source(attribute, setting string) string {
 	switch {
-	case validSource(event.Source):
-		return event.Source
-	case e.source != "":
-		return e.source
+	case validSource(attribute):
+		return attribute
+	case setting != "":
+		return setting
 	default:
-		return syntheticSource(event.Source)
+		return syntheticSource(attribute)
 	}
 }
 

@@ -62,9 +62,11 @@ func (Webhook) Traits() subscription.Traits {
 func traits() subscription.Traits {
 	const wait = subscription.Duration(10 * time.Second)
 	return subscription.Traits{
-		Retry:    subscription.Schedule{0, wait, wait, wait, wait},
-		Timeout:  30 * time.Second,
-		Settings: []string{SettingSubscriptionKey, SettingOrigin, SettingSource, SettingUserContext, SettingUserID, SettingUserRealm},
+		Retry:   subscription.Schedule{0, wait, wait, wait, wait},
+		Timeout: 30 * time.Second,
+		// The platform sends what its clients write, as UTF-8, and so do templates.
+		HeaderText: true,
+		Settings:   []string{SettingSubscriptionKey, SettingOrigin, SettingSource, SettingUserContext, SettingUserID, SettingUserRealm},
 	}
 }
 
