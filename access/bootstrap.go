@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 const minTextBytes = 16 // of a token that somebody else made
@@ -38,11 +40,11 @@ func readBootstrap(path string) (string, error) {
 	if info.Mode().Perm()&0o007 != 0 {
 		return "", fmt.Errorf("everybody on this machine can get at it (mode %s): chmod 600 it", info.Mode().Perm())
 	}
-	content, err := os.ReadFile(path)
+	text, err := plain.ReadValue(path)
 	if err != nil {
 		return "", err
 	}
-	text := strings.TrimSpace(string(content))
+	text = strings.TrimSpace(text)
 	if err := CheckBootstrap(text); err != nil {
 		return "", fmt.Errorf("it does not hold a token: %w; delete it to have one made", err)
 	}

@@ -351,6 +351,27 @@ func TestCheckBootstrap(t *testing.T) {
 	}
 }
 
+// A token that a person has written into the file is the same from every editor.
+func TestLoadBootstrapAsEditorsSaveIt(t *testing.T) {
+	t.Parallel()
+	const token = "jp_of-our-own-making"
+	path := filepath.Join(t.TempDir(), "admin.token")
+	for _, content := range []string{token, token + "\n", "\ufeff" + token + "\r\n", "  " + token + "\t\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, created, err := access.LoadBootstrap(path); got != token || created || err != nil {
+			t.Errorf("%q: got %q, %v", content, got, err)
+		}
+	}
+	if err := os.WriteFile(path, []byte("\xff\xfej\x00p\x00_\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := access.LoadBootstrap(path); err == nil || !strings.Contains(err.Error(), "save it as UTF-8") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLoadBootstrap(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "admin.token")

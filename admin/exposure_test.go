@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -118,6 +119,51 @@ func TestShortSecrets(t *testing.T) {
 	}
 	f.do("POST", "/v1/subscriptions", movable).want(http.StatusCreated)
 	f.do("POST", "/v1/subscriptions/ci/rotate-secret", `{"secret":"12345"}`).want(http.StatusUnprocessableEntity).mustContain("shorter than 6")
+}
+
+// A secret with what cannot be seen before, behind or in it is hardly what is meant. What
+// is stored stays.
+func TestUnfitSecrets(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	body := func(profile, secret, more string) string {
+		quoted, err := json.Marshal(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return `{"id":"ci","types":["git.push"],"profile":"` + profile + `","secrets":[{"secret":` + string(quoted) + `}],"endpoint":{"url":"https://one.example.com/"` + more + `}}`
+	}
+	const standard = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	for _, c := range []struct{ profile, secret, hint string }{
+		{"github", "\ufeffs3cret-text", "begins with a byte order mark (U+FEFF)"},
+		{"github", " s3cret-text", "begins with a space"},
+		{"github", "s3cret-text ", "ends with a space"},
+		{"github", "s3cret-text\r\n", "ends with a line end"},
+		{"github", "s3cret\ntext", "has a line end in it"},
+		{"github", "s3cret\u009btext", "has the control character U+009B in it"},
+		{"standard", standard + "\n", "ends with a line end"},
+		{"standard", "\ufeff" + standard, "begins with a byte order mark (U+FEFF)"},
+	} {
+		for _, r := range []reply{
+			f.do("POST", "/v1/subscriptions", body(c.profile, c.secret, "")), f.do("PUT", "/v1/subscriptions/ci", body(c.profile, c.secret, "")),
+		} {
+			r.want(http.StatusUnprocessableEntity).mustContain(c.hint)
+			if got := r.fields(); !slices.Equal(got, []string{"secrets[0].secret"}) || strings.Contains(string(r.body), "s3cret") {
+				t.Errorf("%q: got fields %v, %s", c.secret, got, r.body)
+			}
+		}
+	}
+	f.do("POST", "/v1/subscriptions", body("github", "s3cret-text", `,"secret_headers":{"x-key":"value-of-it "}`)).want(http.StatusUnprocessableEntity).mustContain("endpoint.secret_headers.x-key")
+	f.do("POST", "/v1/subscriptions", `{"id":"t","types":["git.push"],"profile":"jfrog-custom","template":{"payload":"{}","secrets":{"key":"s3cret-text\n"}},"endpoint":{"url":"https://one.example.com/"}}`).
+		want(http.StatusUnprocessableEntity).mustContain("template.secrets.key").mustContain("ends with a line end")
+	f.do("POST", "/v1/subscriptions", body("github", "tell no one", "")).want(http.StatusCreated) // a space within is one
+	f.do("POST", "/v1/subscriptions/ci/rotate-secret", `{"secret":"s3cret-text\n"}`).want(http.StatusUnprocessableEntity).mustContain("ends with a line end")
+	f.do("POST", "/v1/subscriptions/ci/rotate-secret", `{"secret":"\ufeffs3cret-text"}`).want(http.StatusUnprocessableEntity).mustContain("byte order mark")
+
+	old := &subscription.Subscription{Secrets: []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret("stored before ")}}}
+	if got := old.UnfitSecrets(old); got != nil {
+		t.Errorf("what is stored is refused: %v", got)
+	}
 }
 
 func proxies(t *testing.T) *subscription.Proxies {

@@ -170,6 +170,9 @@ func rotateProblem(traits subscription.Traits, overlap time.Duration, secret sub
 	if problem := subscription.TooShort(secret); problem != "" {
 		return invalid("secret", problem)
 	}
+	if problem := subscription.Unfit(secret); problem != "" {
+		return invalid("secret", problem)
+	}
 	return nil
 }
 

@@ -217,6 +217,11 @@ func (a *Admin) check(ctx context.Context, sub, old *subscription.Subscription) 
 	}
 	if sub.Managed.By == "" { // the clients of compatible APIs know no such rule
 		found = append(found, sub.ShortSecrets(old)...)
+		for _, unfit := range sub.UnfitSecrets(old) {
+			if !slices.ContainsFunc(found, func(p subscription.Problem) bool { return p.Field == unfit.Field }) {
+				found = append(found, unfit)
+			}
+		}
 	}
 	for i, eventType := range sub.Types {
 		if problem, ok := unknown[eventType]; ok {

@@ -72,6 +72,19 @@ func TestUserDomain(t *testing.T) {
 	}
 }
 
+// An editor may save a file with a byte order mark and the line ends of Windows.
+func TestFilesAsEditorsSaveThem(t *testing.T) {
+	t.Parallel()
+	c := load(t, "domain.json", "\ufeff{\r\n\"name\":\"orders\"}\r\n", "created.schema.json", "\ufeff{\"type\":\"object\"}", "created.example.json", "\ufeff{}\r\n")
+	if got, err := c.Resolve("orders.created"); err != nil || string(got.Examples[0].Data) != "{}" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	_, err := schemas.Load(folder("domain.json", "\xff\xfe{\x00}\x00"))
+	if err == nil || !strings.Contains(err.Error(), "domain.json") || !strings.Contains(err.Error(), "save it as UTF-8") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestFolderThatIsADomain(t *testing.T) {
 	t.Parallel()
 	c := load(t, "domain.json", `{"name":"orders"}`, "created.schema.json", `{"type":"object"}`, "created.example.json", `{}`)

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -128,6 +129,9 @@ func (s *source) read(fsys fs.FS, found *problems) {
 
 func (s *source) readFile(fsys fs.FS, full, name string, found *problems) {
 	data, err := readLimited(fsys, full)
+	if err == nil {
+		data, err = plain.Text(data)
+	}
 	s.files[name] = data
 	switch {
 	case err != nil:

@@ -13,6 +13,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // ErrKeyring is wrapped by the errors that say that a secret could not be opened:
@@ -54,7 +56,7 @@ func readKeyring(path string) (*Keyring, error) {
 	if info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" { // where the mode says nothing
 		return nil, fmt.Errorf("everybody on this machine can get at it (mode %s): chmod 600 it", info.Mode().Perm())
 	}
-	b, err := os.ReadFile(path)
+	b, err := plain.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

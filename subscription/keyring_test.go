@@ -53,6 +53,34 @@ func TestKeyring(t *testing.T) {
 	}
 }
 
+// A keyset that has gone through an editor is the same one.
+func TestKeyringWithByteOrderMark(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keyring.json")
+	first, err := LoadKeyring(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := first.seal("ci", "endpoint.query", NewSecret("swordfish"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append([]byte("\ufeff"), content...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := LoadKeyring(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.open("ci", "endpoint.query", sealed); err != nil || got.Reveal() != "swordfish" {
+		t.Errorf("got %q, %v", got.Reveal(), err)
+	}
+}
+
 func TestKeyringIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keyring.json")

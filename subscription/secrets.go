@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // MinSecret is the shortest secret that the native API takes, in bytes. A shorter one
@@ -54,16 +56,26 @@ func hasKey(keys []SigningKey, secret Secret) bool {
 // ShortSecrets are the secrets that are shorter than MinSecret and not in old, the
 // subscription as it is stored, or nil. A query is none: it has values that are no
 // secrets.
-func (s *Subscription) ShortSecrets(old *Subscription) []Problem {
+func (s *Subscription) ShortSecrets(old *Subscription) []Problem { return s.newSecrets(old, TooShort) }
+
+// UnfitSecrets are those that are hardly what somebody means, and not in old, or nil: what
+// an editor or a shell has put before or behind a secret is part of it for the receiver.
+func (s *Subscription) UnfitSecrets(old *Subscription) []Problem { return s.newSecrets(old, Unfit) }
+
+// Unfit says why a text is hardly the secret that is meant; empty: it may be.
+func Unfit(secret Secret) string { return plain.SecretProblem(secret.Reveal()) }
+
+// newSecrets are the secrets that are not in old and have a problem.
+func (s *Subscription) newSecrets(old *Subscription, problemOf func(Secret) string) []Problem {
 	old = cmp.Or(old, &Subscription{})
 	var found problems
 	s.eachSecret(func(field string, secret, was Secret) {
-		if problem := TooShort(secret); problem != "" && field != fieldQuery && !was.Equal(secret) {
+		if problem := problemOf(secret); problem != "" && field != fieldQuery && !was.Equal(secret) {
 			found.add(field, "%s", problem)
 		}
 	}, old)
 	for i, key := range s.Secrets {
-		if problem := TooShort(key.Secret); problem != "" && !hasKey(old.Secrets, key.Secret) {
+		if problem := problemOf(key.Secret); problem != "" && !hasKey(old.Secrets, key.Secret) {
 			found.add(join(index(fieldSecrets, i), "secret"), "%s", problem)
 		}
 	}

@@ -125,11 +125,17 @@ func (k SigningKey) check(kind SecretKind) error {
 		return errors.New("has no place in this profile: leave it out")
 	case SharedSecret:
 		secret := k.Secret.Reveal()
-		if secret == "" || len(secret) > maxSecretBytes || textProblem(secret) != "" {
+		if problem := Unfit(k.Secret); problem != "" && textProblem(secret) != "" { // the vendors take white space
+			return errors.New(problem)
+		}
+		if secret == "" || len(secret) > maxSecretBytes {
 			return fmt.Errorf("is not 1 to %d bytes of text without control characters", maxSecretBytes)
 		}
 		return nil
 	case SigningKeys:
+	}
+	if problem := Unfit(k.Secret); problem != "" { // says more than that it is no base64
+		return errors.New(problem)
 	}
 	var err error
 	if strings.HasPrefix(k.Secret.Reveal(), privatePrefix) {

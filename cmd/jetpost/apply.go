@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -296,7 +297,7 @@ func (r *applyResult) print(e *env, dryRun bool) {
 		}
 	}
 	if r.Error != "" {
-		_, _ = fmt.Fprintf(e.stderr, "jetpost: %s: %s\n", shown(r.ID, shownField), r.Error)
+		_, _ = fmt.Fprintf(e.stderr, "jetpost: %s: %s\n", shown(r.ID, shownField), plain.Escape(r.Error))
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -182,12 +182,13 @@ func nodeOf(object *yaml.Node, name string) *yaml.Node {
 
 // secret is a secret as it is, or from where it is said to be. Errors do not show it.
 func (c *converter) secret(b *bytes.Buffer, node *yaml.Node, path string) {
-	text := ""
+	text, what := "", ""
 	switch {
 	case node.Kind == yaml.ScalarNode:
 		text = node.Value
 	case node.Kind == yaml.MappingNode && len(node.Content) == 2 && node.Content[1].Kind == yaml.ScalarNode && node.Content[0].Value == "env":
 		name := node.Content[1].Value
+		what = "the value of the variable " + name + " "
 		var set bool
 		if text, set = c.lookup(name); !set || text == "" {
 			c.fail(path, "the environment has no variable %s", name)
@@ -197,8 +198,9 @@ func (c *converter) secret(b *bytes.Buffer, node *yaml.Node, path string) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(c.dir, name)
 		}
-		content, err := os.ReadFile(name)
-		text = strings.TrimRight(string(content), "\r\n")
+		what = "the text of " + name + " "
+		var err error
+		text, err = plain.ReadValue(name)
 		switch {
 		case err != nil:
 			c.fail(path, "%s", err)
@@ -207,6 +209,9 @@ func (c *converter) secret(b *bytes.Buffer, node *yaml.Node, path string) {
 		}
 	default:
 		c.fail(path, "is a secret: write where it is, as {env: NAME} or {file: PATH}, or the secret itself")
+	}
+	if problem := plain.SecretProblem(text); problem != "" {
+		c.fail(path, "%s%s", what, problem)
 	}
 	encoded, _ := json.Marshal(text) // a string has JSON
 	b.Write(encoded)

@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -113,9 +114,9 @@ func readSubscriptions(paths []string, stdin io.Reader) ([]*wanted, error) {
 
 func (r *subscriptionReader) path(path string) error {
 	if path == "-" {
-		text, err := io.ReadAll(r.stdin)
+		text, err := readText(path, r.stdin)
 		if err != nil {
-			return fmt.Errorf("read standard input: %w", err)
+			return err
 		}
 		r.text("stdin", ".", text)
 		return nil
@@ -144,7 +145,7 @@ func (r *subscriptionReader) path(path string) error {
 }
 
 func (r *subscriptionReader) file(path string) error {
-	text, err := os.ReadFile(path)
+	text, err := plain.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read subscriptions: %w", err)
 	}

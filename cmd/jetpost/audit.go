@@ -138,7 +138,7 @@ func auditLine(s style, r *audit.Entry) string {
 		parts = append(parts, shown(strings.Join(r.Changed, ", "), s.limit(shownField)))
 	}
 	if r.Reason != "" {
-		parts = append(parts, strconv.Quote(shown(r.Reason, s.limit(shownField))))
+		parts = append(parts, shown(strconv.Quote(r.Reason), s.limit(shownField)))
 	}
 	if r.Failed != "" {
 		parts = append(parts, s.tinted(fmt.Sprintf("failed %d: %s", r.Of, shown(r.Failed, s.limit(shownLine)))))

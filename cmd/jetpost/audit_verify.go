@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/stream/inventory"
 )
 
@@ -71,7 +72,9 @@ func (c *auditExportCmd) Run(e *env) error {
 }
 
 func copyExport(w io.Writer, body io.Reader) error {
-	if _, err := io.Copy(w, body); err != nil {
+	to, done := asPublished(w)
+	_, err := io.Copy(to, body)
+	if err := errors.Join(err, done()); err != nil {
 		return fmt.Errorf("export: it broke off: %w", err)
 	}
 	return nil
@@ -182,7 +185,7 @@ func (c *auditVerifyCmd) Run(e *env) error {
 func (c *auditVerifyCmd) heads() ([]audit.Head, error) {
 	given := c.Head
 	if c.Heads != "" {
-		text, err := os.ReadFile(c.Heads)
+		text, err := plain.ReadFile(c.Heads)
 		if err != nil {
 			return nil, fmt.Errorf("read heads: %w", err)
 		}
@@ -267,8 +270,15 @@ func (c *auditVerifyCmd) verifyFile(e *env, v *audit.Verifier) (audit.Report, er
 func verifyLines(in io.Reader, v *audit.Verifier) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), maxLine)
-	for lines.Scan() {
-		if !v.Add(lines.Bytes()) {
+	for first := true; lines.Scan(); first = false {
+		line := lines.Bytes()
+		if first { // a shell may have written the file with a mark, or as UTF-16
+			var err error
+			if line, err = plain.Text(line); err != nil {
+				return fmt.Errorf("read the records: %w", err)
+			}
+		}
+		if !v.Add(line) {
 			return nil
 		}
 	}

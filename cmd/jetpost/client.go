@@ -10,11 +10,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -72,15 +72,21 @@ func (f *apiFlags) resolve(ctx context.Context) (target, error) {
 		found.tokenFile = f.TokenFile
 	case f.Token != "":
 		found.tokenFile = ""
+		if problem := plain.SecretProblem(f.Token); problem != "" {
+			return target{}, fmt.Errorf("the token of --token or JETPOST_TOKEN %s", problem)
+		}
 		return found, nil
 	case found.tokenFile == "":
 		return found, nil // the server will say that it needs one
 	}
-	text, err := os.ReadFile(found.tokenFile)
+	text, err := plain.ReadValue(found.tokenFile)
 	if err != nil {
 		return target{}, fmt.Errorf("read the server's token: %w: give --token, or JETPOST_TOKEN", err)
 	}
-	found.token = strings.TrimSpace(string(text))
+	found.token = strings.TrimSpace(text)
+	if problem := plain.SecretProblem(found.token); problem != "" {
+		return target{}, fmt.Errorf("the token in %s %s", found.tokenFile, problem)
+	}
 	return found, nil
 }
 

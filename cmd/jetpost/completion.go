@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -358,5 +359,9 @@ func (c *client) known(ctx context.Context, kind, prefix string) []string {
 			found = append(found, item.ID+"\t"+item.State+", started "+clock(item.StartedAt))
 		}
 	}
-	return found
+	// It ends up in what is being typed: what cannot be seen there is no candidate.
+	return slices.DeleteFunc(found, func(one string) bool {
+		text, _, _ := strings.Cut(one, "\t")
+		return plain.Line(text) != text
+	})
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // configFlag is a file with values for flags:
@@ -20,7 +22,7 @@ type configFlag string
 // BeforeResolve reads the file. The name of the method is kong's.
 func (c configFlag) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Path) error {
 	path := string(ctx.FlagValue(trace.Flag).(configFlag))
-	text, err := os.ReadFile(path)
+	text, err := plain.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}

@@ -117,14 +117,15 @@ func printData(w io.Writer, answer json.RawMessage) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if stored.Error != "" {
-		return fmt.Errorf("the event is not readable: %s", stored.Error)
+		return fmt.Errorf("the event is not readable: %s", shown(stored.Error, shownLine))
 	}
 	data, err := dataOf(stored.Event)
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(data)
-	return err
+	to, done := asPublished(w)
+	_, err = to.Write(data)
+	return errors.Join(err, done())
 }
 
 // dataOf takes the data out of an event in CloudEvents' JSON format. White space around

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 )
 
@@ -64,15 +63,9 @@ func (c *explainCmd) Run(e *env) error {
 }
 
 func (c *explainCmd) readEvent(e *env) (json.RawMessage, error) {
-	var text []byte
-	var err error
-	if c.Event == "-" {
-		text, err = io.ReadAll(e.stdin)
-	} else {
-		text, err = os.ReadFile(c.Event)
-	}
+	text, err := readText(c.Event, e.stdin)
 	if err != nil {
-		return nil, fmt.Errorf("read the event: %w", err)
+		return nil, fmt.Errorf("the event: %w", err)
 	}
 	if !json.Valid(text) {
 		return nil, fmt.Errorf("%s is not JSON: give an event in CloudEvents' JSON format", c.Event)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/producer/gitsource"
 	"github.com/jetpost/jetpost/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/stream"
@@ -247,7 +248,7 @@ func (c *gitHookCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return repository.PostReceive(e.ctx, e.stdin, e.stderr)
+	return repository.PostReceive(e.ctx, e.stdin, plain.NewWriter(e.stderr))
 }
 
 // publishGit publishes over the API. It looks for the server when there is

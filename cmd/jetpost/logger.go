@@ -9,6 +9,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/buffer"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 const (
@@ -32,10 +34,10 @@ func newLogger(w io.Writer, level, format string) (log *zap.Logger, flush func()
 	encoder := zapcore.NewJSONEncoder(cfg)
 	if format == "console" || format == "auto" && isTerminal(w) {
 		cfg.EncodeTime, cfg.EncodeLevel = zapcore.TimeEncoderOfLayout("15:04:05.000"), zapcore.CapitalColorLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(cfg)
+		encoder = linesEncoder{zapcore.NewConsoleEncoder(cfg)}
 	}
 	buffered := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(w), Size: 64 << 10, FlushInterval: 100 * time.Millisecond}
-	return zap.New(zapcore.NewCore(boundedEncoder{encoder}, buffered, at)), func() { _ = buffered.Stop() }
+	return zap.New(zapcore.NewCore(boundedEncoder{visibleEncoder{encoder}}, buffered, at)), func() { _ = buffered.Stop() }
 }
 
 // boundedEncoder writes no line that is much longer than maxEntry.
@@ -64,6 +66,40 @@ func (e boundedEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field)
 		cut = append(cut, field)
 	}
 	return e.Encoder.EncodeEntry(entry, cut)
+}
+
+// visibleEncoder escapes what a terminal would obey: a log is read on one, be it years
+// later. JSON stays JSON with the same values.
+type visibleEncoder struct{ zapcore.Encoder }
+
+// Clone goes on escaping.
+func (e visibleEncoder) Clone() zapcore.Encoder { return visibleEncoder{e.Encoder.Clone()} }
+
+// EncodeEntry writes a line.
+func (e visibleEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	line, err := e.Encoder.EncodeEntry(entry, fields)
+	if err != nil {
+		return line, err
+	}
+	// Styled, for the colour of the level. An escape is longer than what it stands for.
+	if escaped := plain.Styled(line.Bytes()); len(escaped) != line.Len() {
+		line.Reset()
+		_, _ = line.Write(escaped)
+	}
+	return line, nil
+}
+
+// linesEncoder keeps a message in its line and without colours of its own: the console
+// form has it as it is. Its fields are JSON.
+type linesEncoder struct{ zapcore.Encoder }
+
+// Clone is one of these too.
+func (e linesEncoder) Clone() zapcore.Encoder { return linesEncoder{e.Encoder.Clone()} }
+
+// EncodeEntry writes a line.
+func (e linesEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	entry.Message, entry.LoggerName, entry.Stack = plain.Line(entry.Message), plain.Line(entry.LoggerName), plain.Escape(entry.Stack)
+	return e.Encoder.EncodeEntry(entry, fields)
 }
 
 func cutTo(text string, size int) string {

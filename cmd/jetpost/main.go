@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // version is set by the Makefile.
@@ -51,14 +53,17 @@ func main() {
 	defer stop()
 	// The second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	e := &env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	e := &env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: plain.NewTerminal(os.Stderr)} // people read it, also from a file
+	if isTerminal(os.Stdout) {
+		e.stdout = plain.NewTerminal(os.Stdout)
+	}
 	log, flush := newLogger(e.stderr, "warn", "auto")
 	captureLibraries(log) // commands without a log of their own
 	err := run(e, os.Args[1:])
 	flush()
 	if err != nil {
 		if _, silent := errors.AsType[exitStatusError](err); !silent {
-			fmt.Fprintln(os.Stderr, "jetpost:", err)
+			fmt.Fprintln(os.Stderr, "jetpost:", plain.Escape(err.Error()))
 		}
 		os.Exit(exitCode(err))
 	}

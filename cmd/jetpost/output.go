@@ -8,6 +8,9 @@ import (
 	"math"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // outputFlag is what commands with a result take. Every one of them prints by show,
@@ -122,7 +125,7 @@ func (p *recordPrinter) print(v any, people func() error) error {
 	if err != nil {
 		return fmt.Errorf("print the answer: %w", err)
 	}
-	_, err = p.w.Write(b.Bytes())
+	_, err = p.w.Write(plain.EscapeBytes(b.Bytes())) // of YAML it has been done
 	return err
 }
 
@@ -154,14 +157,15 @@ func rawJSON(v any) (json.RawMessage, error) {
 	return bytes.TrimSpace(b.Bytes()), nil
 }
 
-// printIndented prints JSON as it is, but for white space.
+// printIndented prints JSON as it is, but for white space, and with an escape for what a
+// terminal would obey.
 func printIndented(w io.Writer, data json.RawMessage) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, bytes.TrimSpace(data), "", "  "); err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
 	b.WriteByte('\n')
-	_, err := b.WriteTo(w)
+	_, err := w.Write(plain.EscapeBytes(b.Bytes()))
 	return err
 }
 
@@ -169,9 +173,10 @@ func printIndented(w io.Writer, data json.RawMessage) error {
 func details(w io.Writer, pairs ...string) error {
 	s := styleOf(w)
 	width := 0
+	names := make([]string, len(pairs))
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			width = max(width, len([]rune(pairs[i])))
+		if names[i] = shown(pairs[i], shownField); pairs[i+1] != "" {
+			width = max(width, utf8.RuneCountInString(names[i]))
 		}
 	}
 	var b bytes.Buffer
@@ -181,7 +186,7 @@ func details(w io.Writer, pairs ...string) error {
 			if tells(strings.ToUpper(pairs[i])) {
 				value = s.tinted(value)
 			}
-			fmt.Fprintf(&b, "  %s  %s\n", pad(pairs[i], width), value)
+			fmt.Fprintf(&b, "  %s  %s\n", pad(names[i], width), value)
 		}
 	}
 	_, err := w.Write(b.Bytes())

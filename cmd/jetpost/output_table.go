@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // style is how much can be done to a text.
@@ -24,7 +26,7 @@ func styleOf(w io.Writer) style {
 		return style{}
 	}
 	s := style{terminal: true, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
-	if f, ok := w.(*os.File); ok {
+	if f, ok := fileOf(w); ok {
 		s.width, _, _ = term.GetSize(int(f.Fd())) // 0 where it is not known
 	}
 	return s
@@ -32,8 +34,27 @@ func styleOf(w io.Writer) style {
 
 // isTerminal reports whether a person sees it, or types it.
 func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
+	f, ok := fileOf(stream)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// fileOf is the file that something is read from or written to.
+func fileOf(stream any) (*os.File, bool) {
+	if w, ok := stream.(*plain.Writer); ok {
+		stream = w.Unwrap()
+	}
+	f, ok := stream.(*os.File)
+	return f, ok
+}
+
+// asPublished is where bytes go that are to stay as they are: a terminal gets them
+// escaped nevertheless. Call done when all are written.
+func asPublished(w io.Writer) (to io.Writer, done func() error) {
+	if !isTerminal(w) {
+		return w, func() error { return nil }
+	}
+	escaping := plain.NewWriter(w)
+	return escaping, escaping.Flush
 }
 
 // The colours, as a terminal knows them.

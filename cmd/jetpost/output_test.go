@@ -155,6 +155,7 @@ func FuzzYAMLStrings(f *testing.F) {
 	for _, text := range []string{
 		"", " ", "yes", "No", "~", "null", "1e3", "0x1f", "12:30:45", "2026-01-31", "<<", "=", "a: b", "- a", "#", "a #b", "é\u00a0", "\x00\x1b[31m",
 		"one\ntwo\n", "one\n\ntwo", "\n", "a\n ", " a\nb", "tab\tin\nblock", "a\r\nb", "\u2028", "\ufeffx", "'\"", "|", "%x", "@x", "`", "!t", "&a", "*a", "a\n\n\n", "---\na",
+		"\u202e", "a\n\u202eb", "\u009b\u2066: x", "\U000e0041", "\u061c # \u200f", "\x7f",
 	} {
 		f.Add(text)
 	}
@@ -170,6 +171,7 @@ func FuzzYAMLStrings(f *testing.F) {
 		if err := printYAML(&out, raw); err != nil {
 			t.Fatal(err)
 		}
+		checkTerminal(t, "YAML", out.String())
 		var want, got map[string]any
 		if err := errors.Join(json.Unmarshal(raw, &want), yaml.Unmarshal(out.Bytes(), &got)); err != nil {
 			t.Fatalf("%v in\n%s", err, out.String())
@@ -205,7 +207,7 @@ func TestTableForms(t *testing.T) {
 	}
 	piped := "ID             STATE     ERROR\n" +
 		"ci             active    " + long + "\n" +
-		"docs-and-more  disabled  a\ufffd[31m b c\n" +
+		"docs-and-more  disabled  a\\u001b[31m b c\n" +
 		"é              -         -\n"
 	if diff := cmp.Diff(piped, flushed(style{})); diff != "" {
 		t.Errorf("piped (-want +got):\n%s", diff)

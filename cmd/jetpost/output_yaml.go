@@ -8,8 +8,11 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // printYAML prints JSON as a YAML document: in the same order, and with numbers as
@@ -38,8 +41,28 @@ func encodeYAML(w io.Writer, node *yaml.Node) error {
 	if err := errors.Join(encoder.Encode(node), encoder.Close()); err != nil {
 		return fmt.Errorf("print YAML: %w", err)
 	}
-	_, err := b.WriteTo(w)
+	// What is not visible is within double quotes, where YAML reads it as JSON does.
+	_, err := w.Write(escapeYAML(b.Bytes()))
 	return err
+}
+
+// escapeYAML escapes what is not visible, as YAML does within double quotes.
+func escapeYAML(text []byte) []byte {
+	if plain.Clean(string(text)) {
+		return text
+	}
+	b := make([]byte, 0, len(text)+16)
+	for _, r := range string(text) {
+		switch {
+		case plain.Visible(r) || r == '\n' || r == '\t':
+			b = utf8.AppendRune(b, r)
+		case r > 0xffff:
+			b = fmt.Appendf(b, `\U%08x`, r)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+	}
+	return b
 }
 
 // yamlOf reads JSON into the form of YAML.
@@ -144,7 +167,7 @@ var otherwise = regexp.MustCompile(`^(?i:y|yes|n|no|on|off)$|^[-+]?[0-9][0-9_]*(
 func yamlString(s string) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 	switch {
-	case otherwise.MatchString(s):
+	case otherwise.MatchString(s) || !plain.Clean(s):
 		node.Style = yaml.DoubleQuotedStyle
 	case strings.Contains(s, "\n"):
 		node.Style = yaml.LiteralStyle

@@ -102,6 +102,11 @@ func (c *publishCmd) publishOne(e *env, api *client) error {
 		if data, err = readFile(c.DataFile, e.stdin); err != nil {
 			return err
 		}
+		if stream.IsJSON(c.ContentType) { // other data is stored byte for byte
+			if data, err = asText(c.DataFile, data); err != nil {
+				return err
+			}
+		}
 	case c.Data != "":
 		data = []byte(c.Data)
 	}

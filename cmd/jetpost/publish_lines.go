@@ -116,6 +116,12 @@ func (p *linePublisher) run(ctx context.Context, in io.Reader, progress func()) 
 	lines := bufio.NewReaderSize(interruptible(ctx, in), readAtOnce)
 	for number := 1; ; number++ {
 		text, tooLong, readErr := readLine(lines)
+		if number == 1 {
+			var err error
+			if text, err = asText("-", text); err != nil {
+				return err
+			}
+		}
 		if readErr == nil || errors.Is(readErr, io.EOF) && len(text) > 0 { // the last line may have no end
 			if err := p.add(ctx, number, text, tooLong); err != nil {
 				return err

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // Headers of a delivery that the receiver reads besides the event's own
@@ -117,7 +119,7 @@ func (c *receiverCmd) Run(e *env) error {
 	if c.JSON { // the line people wait for must not break a stream of JSON objects
 		_, _ = fmt.Fprintf(e.stderr, "listening on http://%s\n", listener.Addr())
 	}
-	return r.serve(e.ctx, listener, log.New(e.stderr, "receiver: ", 0))
+	return r.serve(e.ctx, listener, log.New(plain.NewWriter(e.stderr), "receiver: ", 0))
 }
 
 // A receiver answers requests, each in these steps: read the body, check the

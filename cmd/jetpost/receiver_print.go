@@ -13,9 +13,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -56,7 +56,7 @@ func (o *receiverOutput) writeJSON(record any) {
 			return
 		}
 	}
-	o.write(append(line, '\n'))
+	o.write(append(plain.EscapeBytes(line), '\n'))
 }
 
 func (o *receiverOutput) listening(addr net.Addr) {
@@ -243,8 +243,8 @@ func shownPath(req *http.Request, verbose bool) string {
 	return path + "?…"
 }
 
-// shown makes text from elsewhere fit for a terminal: one line, without control
-// or other invisible characters, at most limit characters.
+// shown makes text from elsewhere fit for a terminal: one line, with an escape for control
+// and other invisible characters, at most limit characters of the text.
 func shown(s string, limit int) string {
 	var b strings.Builder
 	n := 0
@@ -253,13 +253,10 @@ func shown(s string, limit int) string {
 			b.WriteString("…")
 			break
 		}
-		switch {
-		case r == '\t':
+		if r == '\t' {
 			b.WriteByte(' ')
-		case !unicode.IsPrint(r):
-			b.WriteRune(utf8.RuneError)
-		default:
-			b.WriteRune(r)
+		} else {
+			b.WriteString(plain.Rune(r))
 		}
 	}
 	return b.String()

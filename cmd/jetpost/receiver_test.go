@@ -278,7 +278,7 @@ func TestReceiverNeverPrintsControlCharacters(t *testing.T) {
 	}
 	got := r.until(t, "total:")
 	checkPrintable(t, got)
-	for _, want := range []string{"git.push\uFFFD[31m", "X-Colour: ", "/hook?token=%1b", "signature unverified", "does not name its subscription"} {
+	for _, want := range []string{`git.push\u001b[31m`, "X-Colour: ", "/hook?token=%1b", "signature unverified", "does not name its subscription"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("printed\n%s\nwithout %q", got, want)
 		}

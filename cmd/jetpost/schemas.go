@@ -309,6 +309,9 @@ func (c *schemasValidateCmd) read(e *env) ([]byte, error) {
 	if len(data) > stream.MaxEventSize {
 		return nil, fmt.Errorf("read data: there is more than the %d KiB that an event may have", stream.MaxEventSize>>10)
 	}
+	if data, err = asText(c.File, data); err != nil {
+		return nil, err
+	}
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
 		return nil, errors.New("read data: there is none")

@@ -112,7 +112,7 @@ Next:
 
   jetpost subscription test %[1]s      send an example event
   jetpost attempts %[1]s --follow      see every request
-`, created.ID)
+`, shown(created.ID, shownField))
 	return err
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // subscriptionFields are the flags that make a subscription. Their names say
@@ -46,7 +48,7 @@ type subscriptionFields struct {
 func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	body := map[string]any{}
 	if f.File != "" {
-		text, err := readFile(f.File, stdin)
+		text, err := readText(f.File, stdin)
 		if err != nil {
 			return nil, err
 		}
@@ -195,6 +197,27 @@ func readFile(path string, stdin io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("there is no file %s", path)
 	}
 	return text, err
+}
+
+// readText is readFile for what a person has edited.
+func readText(path string, stdin io.Reader) ([]byte, error) {
+	content, err := readFile(path, stdin)
+	if err != nil {
+		return nil, err
+	}
+	return asText(path, content)
+}
+
+// asText is plain.Text with an error that says of what file.
+func asText(path string, content []byte) ([]byte, error) {
+	text, err := plain.Text(content)
+	if err != nil && path == "-" {
+		return nil, fmt.Errorf("read standard input: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return text, nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

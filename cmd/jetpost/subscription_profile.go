@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"strconv"
 	"strings"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -51,11 +51,11 @@ func (f *profileFields) setFields(body map[string]any, stdin io.Reader) error {
 
 	template := map[string]any{}
 	if f.Template != "" {
-		text, err := readFile(f.Template, stdin)
+		text, err := readText(f.Template, stdin)
 		if err != nil {
 			return fmt.Errorf("--template: %w", err)
 		}
-		template["payload"] = string(text)
+		template["payload"] = string(plain.Lines(text))
 	}
 	if len(f.TemplateSecret) > 0 {
 		secrets := member(member(body, "template"), "secrets")
@@ -96,17 +96,24 @@ func secretPair(flag, pair string) (name, value string, err error) {
 	return name, value, err
 }
 
-// secretValue reads a value @FILE, without the end of its last line.
+// secretValue reads a value @FILE, without the end of its last line. A value that is
+// hardly the secret that is meant is refused, and not shown.
 func secretValue(what, value string) (string, error) {
 	path, isFile := strings.CutPrefix(value, "@")
-	if !isFile {
-		return value, nil
+	if isFile {
+		var err error
+		if value, err = plain.ReadValue(path); err != nil {
+			return "", fmt.Errorf("read %s: %w", what, err)
+		}
+		if value == "" {
+			return "", fmt.Errorf("%s: the file %s is empty", what, path)
+		}
+		what += ": the text of " + path
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", what, err)
+	if problem := plain.SecretProblem(value); problem != "" {
+		return "", fmt.Errorf("%s %s", what, problem)
 	}
-	return strings.TrimRight(string(text), "\r\n"), nil
+	return value, nil
 }
 
 // profileLines are what "get" shows of these fields: labels and texts, empty where

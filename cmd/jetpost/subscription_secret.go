@@ -40,7 +40,10 @@ func (c *subscriptionSecretCmd) Run(e *env) error {
 			_, _ = fmt.Fprintln(e.stderr, "it has no signing secret")
 		}
 		for _, secret := range a.Secrets {
-			_, _ = fmt.Fprintln(e.stdout, shown(secret, styleOf(e.stdout).limit(shownLine)))
+			if isTerminal(e.stdout) {
+				secret = shown(secret, shownLine)
+			}
+			_, _ = fmt.Fprintln(e.stdout, secret) // a program gets it as it is
 		}
 		return nil
 	})

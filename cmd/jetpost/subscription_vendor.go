@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
+	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/profile/jfrog"
 	"github.com/jetpost/jetpost/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/subscription"
@@ -48,7 +48,7 @@ func (f *vendorFields) compile(types []string) ([]subscription.Filter, error) {
 func (f *vendorFields) criteria(types []string) ([]subscription.Filter, error) {
 	text := f.JFrogCriteria
 	if path, isFile := strings.CutPrefix(text, "@"); isFile {
-		read, err := os.ReadFile(path)
+		read, err := plain.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("read --jfrog-criteria: %w", err)
 		}

@@ -711,7 +711,7 @@ func TestPusher(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	if err := os.WriteFile(filepath.Join(f.bare, "description"), []byte("Tugs\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.bare, "description"), []byte("\ufeffTugs\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f.commit("one", "a", "1")

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jetpost/jetpost/plain"
 )
 
 // maxDescription in bytes.
@@ -137,7 +139,11 @@ func (r *Repository) description() string {
 	defer f.Close()
 	b := make([]byte, maxDescription)
 	n, _ := f.Read(b)
-	text := strings.TrimSpace(string(b[:n]))
+	content, err := plain.Text(b[:n])
+	if err != nil {
+		return ""
+	}
+	text := strings.TrimSpace(string(content))
 	if strings.HasPrefix(text, "Unnamed repository") {
 		return ""
 	}
