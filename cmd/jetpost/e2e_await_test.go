@@ -6,6 +6,11 @@ import (
 	"testing"
 )
 
+// happened is an event of the domain shop, whose data may be anything.
+func happened(kind, id string, bytes int) happening {
+	return happening{id: id, source: "/shop", kind: "shop." + kind, data: `"` + strings.Repeat("x", bytes) + `"`}
+}
+
 // awaitReady waits until /readyz answers 200, or 503 with a reason.
 func (s *server) awaitReady(t *testing.T, because string) {
 	t.Helper()

@@ -49,11 +49,6 @@ func (n *natsProcess) again(tb testing.TB, env ...string) {
 
 func (n *natsProcess) url() string { return "nats://" + natsToken + "@127.0.0.1:" + n.port }
 
-// happened is an event of the domain shop, whose data may be anything.
-func happened(kind, id string, bytes int) happening {
-	return happening{id: id, source: "/shop", kind: "shop." + kind, data: `"` + strings.Repeat("x", bytes) + `"`}
-}
-
 // refused publishes until an event is not accepted, and returns how many were, and
 // the answer.
 func (s *server) refused(t *testing.T, kind, prefix string, bytes int) (accepted int, r reply) {
