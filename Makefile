@@ -20,7 +20,7 @@ FIGURES = cat "$$figures"; awk '{ for (i = 1; i < NF; i++) sum[$$(i + 1)] += $$i
 	printf "together: %d faults, %d events acknowledged, %d requests, %d deliveries repeated, %d discrepancies\n", \
 	sum["faults;"], sum["events"], sum["requests,"], sum["deliveries"], sum["discrepancies"] }' "$$figures"
 
-.PHONY: help build run test race chaos fuzz bench journey lint fmt golden up down
+.PHONY: help build run test race chaos fuzz bench journey lint cross fmt golden up down
 
 help: ## Print this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,15 @@ lint: ## Check the code with go vet, gofmt, golangci-lint and go mod
 	go mod verify
 	go mod tidy -diff
 	cd interop && go vet ./... && go mod tidy -diff && $(GOLANGCI_LINT) run --config ../.golangci.yml ./...
+
+# Nothing is run; vet reads the tests too. Without cgo, for which each platform would
+# need a C compiler of its own.
+cross: ## Build and vet for linux/arm64, darwin/arm64 and windows/amd64
+	@for platform in linux/arm64 darwin/arm64 windows/amd64; do \
+		echo "go build and vet for $$platform"; \
+		export CGO_ENABLED=0 GOOS="$${platform%/*}" GOARCH="$${platform#*/}"; \
+		go build ./... && go vet ./... || exit 1; \
+	done
 
 fmt: ## Format the code and tidy go.mod
 	$(GOLANGCI_LINT) fmt ./...

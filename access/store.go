@@ -138,9 +138,6 @@ func (s *Store) LastUsed(ctx context.Context, id string) (map[string]time.Time, 
 	return used, nil
 }
 
-// Check reports what is wrong with a token as it was changed.
-func (s *Store) Check(t Token) error { return t.validate() }
-
 // Replace stores the new name and the new end of a token, which is otherwise as it
 // was when it was read. ErrNotFound, ErrConflict, or a *FieldError.
 func (s *Store) Replace(ctx context.Context, t Token) (Token, error) {

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -164,9 +164,10 @@ func (t *Trail) sign(ctx context.Context, r *Record) {
 //	     └───────────────┼────────────────────────────────────────────────┘
 //	                     └─ no answer: look what is stored there; the same bytes again
 func (t *Trail) write(ctx context.Context, r Record) (Record, error) {
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	pauses := newPauses()
+	for {
 		if err := t.findEnd(ctx); err != nil {
-			if fault := stream.FaultOf(err); fault != stream.FaultSilent && fault != stream.FaultLeaderless || wait(ctx, pause) != nil {
+			if fault := stream.FaultOf(err); fault != stream.FaultSilent && fault != stream.FaultLeaderless || wait(ctx, pauses.NextBackOff()) != nil {
 				return Record{}, err
 			}
 			continue // an election is over in a moment
@@ -184,7 +185,7 @@ func (t *Trail) write(ctx context.Context, r Record) (Record, error) {
 		if stored {
 			return r, nil
 		}
-		if err := wait(ctx, pause); err != nil {
+		if err := wait(ctx, pauses.NextBackOff()); err != nil {
 			return Record{}, err
 		}
 	}
@@ -242,7 +243,8 @@ func (t *Trail) isStored(ctx context.Context, l *letter, end Head) (bool, error)
 // store publishes l until it is known whether it has its place (true) or another
 // record has it (false). An error means that it does not, or that nobody knows.
 func (t *Trail) store(ctx context.Context, l *letter) (bool, error) {
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	pauses := newPauses()
+	for {
 		err := t.publish(ctx, l)
 		if err == nil {
 			t.settled(l)
@@ -265,7 +267,7 @@ func (t *Trail) store(ctx context.Context, l *letter) (bool, error) {
 		}
 		// The same bytes once more: one that is still on its way takes the place first,
 		// and is found there.
-		if err := wait(ctx, pause); err != nil {
+		if err := wait(ctx, pauses.NextBackOff()); err != nil {
 			t.known = false
 			if l.Of == 0 {
 				t.abandoned = l
@@ -323,8 +325,13 @@ func (t *Trail) lookFor(ctx context.Context, l *letter) (stored, decided bool, e
 	return stored, true, nil
 }
 
+// newPauses are the times between two tries, with jitter.
+func newPauses() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: firstPause, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: longPause}
+}
+
 func wait(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(rand.N(pause) + pause/2) //nolint:gosec // jitter
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

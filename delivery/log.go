@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
@@ -78,10 +77,10 @@ func (l *Log) Record(ctx context.Context, a *Attempt, origin string, outcome fun
 // stopped.
 const lastMoment = 3 * time.Second
 
-// Between two tries, doubling.
+// Between two tries: see stream.Pauses.
 const (
-	firstRecordPause = 50 * time.Millisecond
-	longRecordPause  = 5 * time.Second
+	firstRecordPause = 100 * time.Millisecond
+	longRecordPause  = 10 * time.Second
 )
 
 // recordOptions leave trying again to publish, which knows when to stop.
@@ -97,7 +96,8 @@ func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*je
 		stream.HeaderExpectedStream: {l.layout.Attempts()},
 	}}
 	var lastErr error
-	for delay := firstRecordPause; ; delay = min(2*delay, longRecordPause) {
+	pauses := stream.Pauses(firstRecordPause, longRecordPause)
+	for {
 		future, err := l.js.PublishMsgAsync(msg, recordOptions()...)
 		if err == nil {
 			select {
@@ -118,7 +118,7 @@ func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*je
 		lastErr = err
 		l.health.Failed(l.layout.Attempts(), err)
 		select {
-		case <-time.After(delay + rand.N(delay)): //nolint:gosec // jitter
+		case <-time.After(pauses.NextBackOff()):
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), lastErr)
 		}

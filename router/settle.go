@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/delivery"
@@ -88,7 +89,8 @@ func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) er
 	if t.undecided {
 		return d.keepUndecided(ctx, r, t)
 	}
-	for delay := 100 * time.Millisecond; !t.await(ctx.Done()); delay = min(2*delay, 2*time.Second) {
+	pauses := backoff.ExponentialBackOff{InitialInterval: 100 * time.Millisecond, Multiplier: 2, MaxInterval: 2 * time.Second}
+	for !t.await(ctx.Done()) {
 		if t.err == nil { // ctx ended first
 			return ctx.Err()
 		}
@@ -114,7 +116,7 @@ func (d *domainRoute) settleTarget(ctx context.Context, r *routed, t *target) er
 		select {
 		case <-ctx.Done():
 			return t.err
-		case <-time.After(delay):
+		case <-time.After(pauses.NextBackOff()):
 		}
 		if r.msg.Lost() {
 			return errLost

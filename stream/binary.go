@@ -143,14 +143,3 @@ func hasUpper(s string) bool {
 	}
 	return false
 }
-
-// IsAttributeHeader reports whether a header of a NATS message belongs to the
-// event and travels with it from stream to stream: its attributes and the trace.
-// Nats-… headers never do (jetstream.md, fact 14).
-func IsAttributeHeader(name string) bool {
-	switch strings.ToLower(name) {
-	case "traceparent", "tracestate":
-		return true
-	}
-	return len(name) > len(attributePrefix) && strings.EqualFold(name[:len(attributePrefix)], attributePrefix)
-}

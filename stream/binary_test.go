@@ -230,20 +230,6 @@ func TestFromMessageErrorHidesValue(t *testing.T) {
 	}
 }
 
-func TestIsAttributeHeader(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"ce-id", "Ce-Id", "CE-myattribute", "traceparent", "Tracestate"} {
-		if !stream.IsAttributeHeader(name) {
-			t.Errorf("%s: got false, want true", name)
-		}
-	}
-	for _, name := range []string{"", "ce", "ce-", "ceid", "Nats-Msg-Id", "Nats-Schedule", "content-type", stream.HeaderAttempt} {
-		if stream.IsAttributeHeader(name) {
-			t.Errorf("%s: got true, want false", name)
-		}
-	}
-}
-
 // What jetpost wrote itself is not validated again, but it is still an event.
 func TestFromCheckedMessageRefuses(t *testing.T) {
 	t.Parallel()

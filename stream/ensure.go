@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
@@ -254,23 +254,19 @@ func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.Ke
 // retryBusy repeats a call that the server was not ready for: a cluster that is
 // still electing, a queue of API calls that was full.
 func retryBusy(ctx context.Context, call func(context.Context) error) error {
-	const attempts = 8
-	var err error
-	for n := range attempts {
+	var last error
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		callCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err = call(callCtx)
-		cancel()
-		if !isBusy(err) {
-			return err
+		defer cancel()
+		if last = call(callCtx); isBusy(last) {
+			return struct{}{}, last
 		}
-		wait := time.Duration(50<<n)*time.Millisecond + rand.N(50*time.Millisecond) //nolint:gosec // jitter
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-time.After(wait):
-		}
+		return struct{}{}, backoff.Permanent(last)
+	}, backoff.WithBackOff(Pauses(100*time.Millisecond, 10*time.Second)), backoff.WithMaxTries(8), backoff.WithMaxElapsedTime(0))
+	if err != nil && ctx.Err() != nil && isBusy(last) {
+		return errors.Join(last, ctx.Err())
 	}
-	return err
+	return last
 }
 
 func isBusy(err error) bool {

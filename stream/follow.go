@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -230,21 +230,19 @@ func (f *Follower) startOver(head Head) {
 
 // headUntilAnswered repeats the request until there is an answer or ctx ends.
 func (f *Follower) headUntilAnswered(ctx context.Context) (Head, error) {
-	const minPause, maxPause = 20 * time.Millisecond, time.Second
-	for pause, failures := minPause, 0; ; pause = min(2*pause, maxPause) {
-		h, err := f.head(ctx)
-		if err == nil {
-			return h, nil
-		}
-		if failures++; failures == 1 && ctx.Err() == nil {
-			f.log.Warn("cannot ask for the last revision of a bucket, will keep trying", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return Head{}, ctx.Err()
-		case <-time.After(pause/2 + rand.N(pause/2)): //nolint:gosec // jitter
-		}
+	told := false
+	h, err := backoff.Retry(ctx, func() (Head, error) { return f.head(ctx) },
+		backoff.WithBackOff(Pauses(20*time.Millisecond, time.Second)), backoff.WithMaxElapsedTime(0),
+		backoff.WithNotify(func(err error, _ time.Duration) {
+			if !told {
+				f.log.Warn("cannot ask for the last revision of a bucket, will keep trying", zap.Error(err))
+			}
+			told = true
+		}))
+	if err != nil {
+		return Head{}, ctx.Err()
 	}
+	return h, nil
 }
 
 func (f *Follower) head(ctx context.Context) (Head, error) {
@@ -263,15 +261,16 @@ func (f *Follower) openAgain() {
 
 // follow opens one watch after the other.
 func (f *Follower) follow(ctx context.Context) error {
-	const minBackoff, maxBackoff = time.Second, 30 * time.Second // jetstream.md, section 8
 	nc := f.js.Conn()
 	reconnected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnected)
-	backoff := minBackoff
+	pauses := Pauses(time.Second, 30*time.Second) // jetstream.md, section 8
+	pause := pauses.NextBackOff()
 	for failures := 0; ; {
 		loaded, err := f.watch(ctx, reconnected)
 		if loaded {
-			backoff, failures = minBackoff, 0
+			pauses.Reset()
+			pause, failures = pauses.NextBackOff(), 0
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -288,8 +287,8 @@ func (f *Follower) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-reconnected:
-		case <-time.After(backoff/2 + rand.N(backoff/2)): //nolint:gosec // jitter
-			backoff = min(2*backoff, maxBackoff)
+		case <-time.After(pause):
+			pause = pauses.NextBackOff()
 		}
 	}
 }

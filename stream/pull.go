@@ -141,7 +141,7 @@ func (p Pull) slot(ctx context.Context, nc *nats.Conn, busy chan struct{}, helpe
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + p.Stream + "." + p.Consumer
 	silence := time.NewTimer(pullExpiry) // fires when the request must be taken for lost
 	defer silence.Stop()
-	wait := newBackoff(p.OnError)
+	wait := newPullPauses(p.OnError)
 	batch := make([]*Message, 0, p.Batch)
 	for idle := helper; ; {
 		if idle && !p.rest(ctx, nc, busy, arrivals, plan, batch, asked) {
@@ -330,19 +330,19 @@ func (p Pull) handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *n
 	}
 }
 
-// backoff spaces out requests that fail, and reports a failure once.
-type backoff struct {
+// pullPauses spaces out requests that fail, and reports a failure once.
+type pullPauses struct {
 	delay   time.Duration
 	last    string
 	onError func(error)
 }
 
-func newBackoff(onError func(error)) *backoff { return &backoff{onError: onError} }
+func newPullPauses(onError func(error)) *pullPauses { return &pullPauses{onError: onError} }
 
-func (b *backoff) reset() { b.delay, b.last = 0, "" }
+func (b *pullPauses) reset() { b.delay, b.last = 0, "" }
 
 // pause reports whether to go on.
-func (b *backoff) pause(ctx context.Context, err error) bool {
+func (b *pullPauses) pause(ctx context.Context, err error) bool {
 	if errors.Is(err, errExpired) {
 		b.reset()
 		return true

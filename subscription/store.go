@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -253,15 +252,6 @@ func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
 	return nil
 }
 
-// A Page is a part of all subscriptions, in the order of their ids.
-type Page struct {
-	Subscriptions []*Subscription
-	// Broken are the records in this part that cannot be read.
-	Broken []Broken
-	// Next is the cursor of the next page. Empty: this is the last one.
-	Next string
-}
-
 // Broken is a stored record that cannot be used. No event matches it, and nothing
 // of it is delivered.
 type Broken struct {
@@ -269,90 +259,3 @@ type Broken struct {
 	Revision uint64
 	Err      error
 }
-
-// MaxPage is the most subscriptions in a page.
-const MaxPage = 500
-
-// List returns the page after cursor, the Next of the page before it; empty for
-// the first. limit is 1 to MaxPage, 0 for 100.
-func (s *Store) List(ctx context.Context, cursor string, limit int) (Page, error) {
-	if limit <= 0 {
-		limit = 100
-	}
-	limit = min(limit, MaxPage)
-	kv, err := s.bucket(ctx)
-	if err != nil {
-		return Page{}, fmt.Errorf("list subscriptions: %w", err)
-	}
-	ids, err := listIDs(ctx, kv)
-	if err != nil {
-		return Page{}, fmt.Errorf("list subscriptions: %w", err)
-	}
-	from, found := slices.BinarySearch(ids, cursor)
-	if found {
-		from++
-	}
-	var page Page
-	for _, id := range ids[from:] {
-		if len(page.Subscriptions)+len(page.Broken) == limit {
-			page.Next = lastID(page)
-			break
-		}
-		e, err := s.entry(ctx, id)
-		if errors.Is(err, ErrNotFound) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			return Page{}, fmt.Errorf("list subscriptions: get %s: %w", id, err)
-		}
-		sub, err := decodeRecord(id, e.Revision, e.Value, s.keyring)
-		if err != nil {
-			page.Broken = append(page.Broken, Broken{id, e.Revision, err})
-			continue
-		}
-		page.Subscriptions = append(page.Subscriptions, sub)
-	}
-	return page, nil
-}
-
-func lastID(p Page) string {
-	var last string
-	if n := len(p.Subscriptions); n > 0 {
-		last = p.Subscriptions[n-1].ID
-	}
-	if n := len(p.Broken); n > 0 {
-		last = max(last, p.Broken[n-1].ID)
-	}
-	return last
-}
-
-// listIDs returns the ids of all records, sorted. Not kv.ListKeys: that ends as
-// if it were complete when the connection breaks.
-func listIDs(ctx context.Context, kv jetstream.KeyValue) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
-	if err != nil {
-		return nil, err
-	}
-	defer abandon(watcher)
-	var ids []string
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case e, ok := <-watcher.Updates():
-			switch {
-			case !ok:
-				return nil, errWatchClosed
-			case e == nil:
-				slices.Sort(ids)
-				return slices.Compact(ids), nil
-			default:
-				ids = append(ids, e.Key())
-			}
-		}
-	}
-}
-
-const listTimeout = 30 * time.Second

@@ -3,9 +3,9 @@ package subscription
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
@@ -126,21 +126,19 @@ func (v *View) startOver(head stream.Head) {
 
 // headUntilAnswered repeats the request until there is an answer or ctx ends.
 func (v *View) headUntilAnswered(ctx context.Context) (stream.Head, error) {
-	const minPause, maxPause = 20 * time.Millisecond, time.Second
-	for pause, failures := minPause, 0; ; pause = min(2*pause, maxPause) {
-		h, err := v.head(ctx)
-		if err == nil {
-			return h, nil
-		}
-		if failures++; failures == 1 && ctx.Err() == nil {
-			v.log.Warn("cannot ask for the last revision of subscriptions, will keep trying", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return stream.Head{}, ctx.Err()
-		case <-time.After(pause/2 + rand.N(pause/2)): //nolint:gosec // jitter
-		}
+	told := false
+	h, err := backoff.Retry(ctx, func() (stream.Head, error) { return v.head(ctx) },
+		backoff.WithBackOff(stream.Pauses(20*time.Millisecond, time.Second)), backoff.WithMaxElapsedTime(0),
+		backoff.WithNotify(func(err error, _ time.Duration) {
+			if !told {
+				v.log.Warn("cannot ask for the last revision of subscriptions, will keep trying", zap.Error(err))
+			}
+			told = true
+		}))
+	if err != nil {
+		return stream.Head{}, ctx.Err()
 	}
+	return h, nil
 }
 
 // headTimeout bounds one request for a head.

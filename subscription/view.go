@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,23 +114,19 @@ func (v *View) Changed() <-chan struct{} {
 	return v.changed
 }
 
-// Backoff between watches that failed (jetstream.md, section 8).
-const (
-	minBackoff = time.Second
-	maxBackoff = 30 * time.Second
-)
-
 // follow opens one watch after the other.
 func (v *View) follow(ctx context.Context) error {
 	nc := v.js.Conn()
 	reconnected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnected)
 
-	backoff := minBackoff
+	pauses := stream.Pauses(time.Second, 30*time.Second) // jetstream.md, section 8
+	pause := pauses.NextBackOff()
 	for failures := 0; ; {
 		loaded, err := v.watch(ctx, reconnected)
 		if loaded {
-			backoff, failures = minBackoff, 0
+			pauses.Reset()
+			pause, failures = pauses.NextBackOff(), 0
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -148,8 +143,8 @@ func (v *View) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-reconnected:
-		case <-time.After(backoff/2 + rand.N(backoff/2)): //nolint:gosec // jitter
-			backoff = min(2*backoff, maxBackoff)
+		case <-time.After(pause):
+			pause = pauses.NextBackOff()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aymanbagabas/go-udiff"
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/subscription"
@@ -176,44 +177,21 @@ const maxDiffLines = 1000
 // lineChanges are the lines of two texts, those that are only in one of them marked,
 // with one line of what both have around them.
 func lineChanges(before, after string) []string {
-	was, is := strings.Split(before, "\n"), strings.Split(after, "\n")
-	if len(was) > maxDiffLines || len(is) > maxDiffLines {
-		return []string{"-" + fmt.Sprintf("%d lines", len(was)), "+" + fmt.Sprintf("%d lines", len(is))}
+	if was, is := strings.Count(before, "\n")+1, strings.Count(after, "\n")+1; was > maxDiffLines || is > maxDiffLines {
+		return []string{fmt.Sprintf("-%d lines", was), fmt.Sprintf("+%d lines", is)}
 	}
-	common := make([][]int, len(was)+1) // length of what is common from here on
-	for i := range common {
-		common[i] = make([]int, len(is)+1)
+	// With an end for the last line, which is none for the library otherwise.
+	before, after = before+"\n", after+"\n"
+	diff, err := udiff.ToUnifiedDiff("", "", before, udiff.Lines(before, after), 1)
+	if err != nil { // its own edits do not fit
+		return []string{"-" + err.Error()}
 	}
-	for i, line := range slices.Backward(was) {
-		for j, other := range slices.Backward(is) {
-			if line == other {
-				common[i][j] = common[i+1][j+1] + 1
-			} else {
-				common[i][j] = max(common[i+1][j], common[i][j+1])
-			}
+	var changes []string
+	signs := map[udiff.OpKind]string{udiff.Delete: "-", udiff.Insert: "+", udiff.Equal: " "}
+	for _, hunk := range diff.Hunks {
+		for _, line := range hunk.Lines {
+			changes = append(changes, signs[line.Kind]+strings.TrimSuffix(line.Content, "\n"))
 		}
 	}
-	var all []string
-	i, j := 0, 0
-	for i < len(was) || j < len(is) {
-		switch {
-		case i < len(was) && j < len(is) && was[i] == is[j]:
-			all = append(all, " "+was[i])
-			i, j = i+1, j+1
-		case j == len(is) || i < len(was) && common[i+1][j] >= common[i][j+1]:
-			all = append(all, "-"+was[i])
-			i++
-		default:
-			all = append(all, "+"+is[j])
-			j++
-		}
-	}
-	var shownLines []string
-	for n, text := range all {
-		near := text[0] != ' ' || n > 0 && all[n-1][0] != ' ' || n+1 < len(all) && all[n+1][0] != ' '
-		if near {
-			shownLines = append(shownLines, text)
-		}
-	}
-	return shownLines
+	return changes
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/internal/replacefile"
 	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/stream/inventory"
 )
@@ -56,19 +57,15 @@ func (c *auditExportCmd) Run(e *env) error {
 	if c.File == "" {
 		return copyExport(e.stdout, body)
 	}
-	part := c.File + ".part"
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
+	var broken error
+	err = replacefile.WriteFrom(c.File, 0o600, func(w io.Writer) error {
+		broken = copyExport(w, body)
+		return broken
+	})
+	if err != nil && broken == nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	defer func() { _ = os.Remove(part) }() // it has another name by then
-	if err := errors.Join(copyExport(f, body), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(part, c.File); err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	return nil
+	return err
 }
 
 func copyExport(w io.Writer, body io.Reader) error {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/replacefile"
 )
 
 // A server tells the commands on its machine where it is, by two small files:
@@ -38,13 +40,13 @@ func writeDiscovery(dataDir, address string) error {
 		return fmt.Errorf("tell clients where the server is: %w", err)
 	}
 	found := discovered{URL: reachable(address), TokenFile: filepath.Join(dir, tokenFile)}
-	err = writeFile(filepath.Join(dir, serverURLFile), []byte(found.URL+"\n"))
+	err = replacefile.Write(filepath.Join(dir, serverURLFile), []byte(found.URL+"\n"), 0o600)
 	if pointer := pointerFile(); pointer != "" {
 		text, marshalErr := json.Marshal(found)
 		if marshalErr != nil {
 			return marshalErr
 		}
-		err = errors.Join(err, os.MkdirAll(filepath.Dir(pointer), 0o700), writeFile(pointer, append(text, '\n')))
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(pointer), 0o700), replacefile.Write(pointer, append(text, '\n'), 0o600))
 	}
 	if err != nil {
 		return fmt.Errorf("tell clients where the server is: %w", err)
@@ -81,22 +83,6 @@ func reachable(address string) string {
 		}
 	}
 	return u.String()
-}
-
-// writeFile replaces a file as a whole. Its mode is 0600.
-func writeFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
 }
 
 // pointerFile is where the server started last is written down; empty where there

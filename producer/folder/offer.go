@@ -3,9 +3,9 @@ package folder
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/stream"
@@ -73,29 +73,31 @@ func (w *Watcher) offerBatch(ctx, lasting context.Context, b batch) offered {
 // insist publishes events until that succeeds or they are refused, and returns
 // ctx's error when that ends before.
 func (w *Watcher) insist(ctx, lasting context.Context, events []*stream.Event) error {
-	wait := firstWait
-	for attempt := 1; ; attempt++ {
+	attempt := 0
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return struct{}{}, backoff.Permanent(ctx.Err())
 		}
+		attempt++
 		err := w.publish(lasting, events)
 		switch {
 		case err == nil:
-			if attempt > 1 {
-				w.log.Info("publishing works again", zap.Int("attempt", attempt))
-			}
-			return nil
 		case errors.Is(err, ErrRejected):
-			return err
+			err = backoff.Permanent(err)
 		case attempt == 1:
 			w.log.Warn("cannot publish, changes wait and will be published later", zap.Error(err))
 		default:
 			w.log.Debug("still cannot publish", zap.Int("attempt", attempt), zap.Error(err))
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait/2 + rand.N(wait/2)):
-		}
-		wait = min(2*wait, lastWait)
+		return struct{}{}, err
+	}, backoff.WithBackOff(stream.Pauses(firstWait, lastWait)), backoff.WithMaxElapsedTime(0))
+	switch {
+	case errors.Is(err, ErrRejected):
+		return err
+	case err != nil:
+		return ctx.Err()
+	case attempt > 1:
+		w.log.Info("publishing works again", zap.Int("attempt", attempt))
 	}
+	return nil
 }

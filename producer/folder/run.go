@@ -42,7 +42,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watch folder %s: %w", w.root, err)
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	j, err := openJournal(filepath.Join(w.stateDir, "journal"), w.root)
 	if err != nil {
 		return fmt.Errorf("watch folder: %w", err)

@@ -66,16 +66,11 @@ func (r *Repository) flush(ctx context.Context) (Report, error) {
 // ensureBuilt waits for the hook that is working on the entry, if it still is,
 // and does its work if it did not get to the end.
 func (r *Repository) ensureBuilt(ctx context.Context, e *entry) error {
-	f, err := os.Open(e.push())
+	lock, err := lockExisting(ctx, e.push())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return err
-	}
-	lock, err := lockOpen(ctx, f)
-	if err != nil {
-		_ = f.Close()
 		return err
 	}
 	defer lock.release()

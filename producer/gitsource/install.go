@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/replacefile"
 )
 
 // hookMark is how a hook is recognized as ours.
@@ -119,24 +121,8 @@ func (in *Installation) install(script []byte) error {
 		}
 	}
 	in.Changed = true
-	return writeHook(in.Path, script)
-}
-
-// writeHook replaces the hook at once: a push in this moment runs the old one or
-// the new one, not half of one.
-func writeHook(path string, script []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".post-receive-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(script)
-	if err = errors.Join(err, f.Chmod(0o755), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	// A push in this moment runs the old hook or the new one, not half of one.
+	return replacefile.Write(in.Path, script, 0o755)
 }
 
 func isOurs(script []byte) bool {

@@ -129,18 +129,18 @@ func (o outbox) add(ctx context.Context, p push) (*entry, error) {
 		next = last + 1
 	}
 	e := &entry{base: filepath.Join(o.dir, fmt.Sprintf("%012d", next))}
-	// The lock is on the file, whatever its name: nobody finds it unlocked.
-	f, err := o.create(e.push(), func(w io.Writer, f *os.File) error {
-		if _, err := tryLock(f); err != nil {
+	// Locked before it has its name: nobody finds it unlocked.
+	err = o.create(e.push(), func(w io.Writer, temp string) error {
+		if e.lock, err = lockExisting(context.WithoutCancel(ctx), temp); err != nil { // nobody else has it
 			return err
 		}
 		_, err := content.WriteTo(w)
 		return err
 	})
 	if err != nil {
+		e.unlock()
 		return nil, err
 	}
-	e.lock = &fileLock{f}
 	return e, nil
 }
 
@@ -211,11 +211,12 @@ func (o outbox) reject(e *stream.Event, reason error) error {
 	})
 }
 
-// create writes a file that either is there as a whole, also after a crash, or
-// is not there, and returns it open.
-func (o outbox) create(path string, write func(io.Writer, *os.File) error) (f *os.File, err error) {
-	if f, err = os.CreateTemp(filepath.Dir(path), tempPrefix+"*"); err != nil {
-		return nil, err
+// create writes a file that either is there as a whole, also after a crash, or is not
+// there. write is told the name that the file has until then.
+func (o outbox) create(path string, write func(w io.Writer, temp string) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
+	if err != nil {
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -224,25 +225,21 @@ func (o outbox) create(path string, write func(io.Writer, *os.File) error) (f *o
 		}
 	}()
 	w := bufio.NewWriter(f)
-	if err := write(w, f); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(w.Flush(), f.Chmod(o.fileMode()), f.Sync()); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return nil, err
-	}
-	return f, syncDir(filepath.Dir(path))
-}
-
-// write is create for those who do not need the file any more.
-func (o outbox) write(path string, write func(io.Writer) error) error {
-	f, err := o.create(path, func(w io.Writer, _ *os.File) error { return write(w) })
-	if err != nil {
+	if err := write(w, f.Name()); err != nil {
 		return err
 	}
-	return f.Close()
+	if err := errors.Join(w.Flush(), f.Chmod(o.fileMode()), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// write is create for those who do not need to know that name.
+func (o outbox) write(path string, write func(io.Writer) error) error {
+	return o.create(path, func(w io.Writer, _ string) error { return write(w) })
 }
 
 // tidy removes what killed processes have left half written.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -167,7 +168,8 @@ func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
 		}
 		letters = append(letters, &letter{Event: e, msg: p.message(ce, e.kind)})
 	}
-	for pause, tries := firstPause, 0; ; pause, tries = min(2*pause, longPause), tries+1 {
+	pauses := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: longPause}
+	for tries := 0; ; tries++ {
 		letters = p.try(letters)
 		if len(letters) == 0 {
 			return
@@ -175,7 +177,7 @@ func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
 		if tries == 0 {
 			p.log.Warn("operational events cannot be stored, will keep trying", zap.Int("events", len(letters)), zap.Error(letters[0].err))
 		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(pauses.NextBackOff())
 		select {
 		case <-ctx.Done():
 			timer.Stop()

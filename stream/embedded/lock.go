@@ -3,12 +3,14 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/gofrs/flock"
 )
 
 // ErrLocked is wrapped by the error of Start when another process, or another
@@ -20,32 +22,28 @@ var ErrLocked = errors.New("data directory is in use")
 // nothing by itself.
 type dirLock struct {
 	mu   sync.Mutex
-	file *os.File // nil once released
+	file *flock.Flock // nil once released
 }
 
 func lockDir(dir string) (*dirLock, error) {
-	path := filepath.Join(dir, "jetpost.lock")
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file := flock.New(filepath.Join(dir, "jetpost.lock"))
+	taken, err := file.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("open lock file: %w", err)
+		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
-	taken, err := tryLock(file)
-	if err == nil && taken {
-		err = fmt.Errorf("%w: %s is locked by %s", ErrLocked, dir, holder(file))
-	} else if err == nil {
-		err = writePID(file)
+	if !taken {
+		return nil, fmt.Errorf("%w: %s is locked by %s", ErrLocked, dir, holder(file.Path()))
 	}
-	if err != nil {
-		_ = file.Close() // the first error says it
-		return nil, err
+	if err := writeHolder(file.Path(), strconv.Itoa(os.Getpid())+"\n"); err != nil {
+		return nil, errors.Join(fmt.Errorf("write lock file: %w", err), file.Close())
 	}
 	return &dirLock{file: file}, nil
 }
 
 // holder names the process that has the lock. It may have died or not yet
 // written its id, so this is for people only.
-func holder(file *os.File) string {
-	text, err := io.ReadAll(io.NewSectionReader(file, 0, 32))
+func holder(path string) string {
+	text, err := os.ReadFile(path)
 	pid, convErr := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || convErr != nil {
 		return "another process"
@@ -56,14 +54,12 @@ func holder(file *os.File) string {
 	return fmt.Sprintf("process %d", pid)
 }
 
-func writePID(file *os.File) error {
-	if err := file.Truncate(0); err != nil {
-		return fmt.Errorf("write lock file: %w", err)
+// writeHolder replaces what the lock file says about its holder.
+func writeHolder(path, text string) error {
+	if runtime.GOOS == "windows" { // where a file that is locked can be neither read nor written
+		return nil
 	}
-	if _, err := file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("write lock file: %w", err)
-	}
-	return nil
+	return os.WriteFile(path, []byte(text), 0o600)
 }
 
 // release removes the named files, which mean that the directory is in use, and
@@ -80,7 +76,7 @@ func (l *dirLock) release(files ...string) error {
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, l.file.Truncate(0), l.file.Close())
+	errs = append(errs, writeHolder(l.file.Path(), ""), l.file.Close())
 	l.file = nil
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("unlock data directory: %w", err)

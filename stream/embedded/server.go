@@ -24,6 +24,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/jetpost/jetpost/internal/replacefile"
 )
 
 // startTimeout bounds the wait for the listeners, after the streams have been
@@ -97,17 +99,7 @@ func (s *Server) announce() error {
 	}
 	u := url.URL{Scheme: "nats", User: url.User(s.cfg.Token), Host: s.nats.Addr().String()}
 	s.url = u.String()
-	path := URLFile(s.cfg.Dir)
-	// Written aside and renamed: nobody reads half a URL, and a file that was there
-	// before cannot keep a wider mode.
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := os.WriteFile(next, []byte(s.url+"\n"), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(next, path)
+	return replacefile.Write(URLFile(s.cfg.Dir), []byte(s.url+"\n"), 0o600)
 }
 
 // URLFile is the file in a data directory that holds the URL of the server that

@@ -11,10 +11,10 @@ import (
 	"os"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/replacefile"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -212,7 +212,7 @@ func (i *Inventory) writeFile() {
 	i.mu.Unlock()
 	data, err := json.MarshalIndent(form, "", " ")
 	if err == nil && !bytes.Equal(data, []byte(was)) {
-		if err = renameio.WriteFile(i.cfg.File, append(data, '\n'), 0o600); err == nil {
+		if err = replacefile.Write(i.cfg.File, append(data, '\n'), 0o600); err == nil {
 			i.mu.Lock()
 			i.written = string(data)
 			i.mu.Unlock()

@@ -65,9 +65,6 @@ func (r *Redactor) Strike(text string, keep int) string {
 	return s.write(keep)
 }
 
-// StrikeAll is Strike of the whole text.
-func (r *Redactor) StrikeAll(text string) string { return r.Strike(text, len(text)) }
-
 // A search is one look for secrets in one text.
 type search struct {
 	index  *index
