@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,6 +60,9 @@ func (c catalogue) problem(eventType string) string {
 		if _, known := c.Domain(domain); known {
 			return ""
 		}
+		if meant := c.prefixProblem(domain); meant != "" {
+			return meant
+		}
 		var names []string
 		for _, d := range c.Domains() {
 			names = append(names, d.Name)
@@ -68,4 +73,44 @@ func (c catalogue) problem(eventType string) string {
 		return err.Error() + seeTypes
 	}
 	return ""
+}
+
+// prefixProblem is for a name that no domain has. If types begin with it, it says which
+// domain is meant. It is not taken for the domain: where types are stored, what was
+// written has to be what is read back, and a domain of that name may be registered later.
+func (c catalogue) prefixProblem(name string) string {
+	for _, d := range c.Domains() {
+		if d.Name == name {
+			return ""
+		}
+		if d.TypePrefix == name+"." {
+			return fmt.Sprintf("there is no domain %q: types that begin with %s are those of the domain %s, write %s, and %s.* for all of its types",
+				name, d.TypePrefix, d.Name, d.Name, d.Name)
+		}
+	}
+	return ""
+}
+
+// beginningProblem is for types that are selected by how they begin, as in artifact.*. If
+// no type begins so, but a domain is called so, it says how that one's types begin.
+func (c catalogue) beginningProblem(eventType string) string {
+	name, ok := strings.CutSuffix(eventType, ".*")
+	if !ok {
+		return ""
+	}
+	d, known := c.Domain(name)
+	if !known || slices.ContainsFunc(c.Domains(), func(other schemas.Domain) bool { return strings.HasPrefix(other.TypePrefix, name+".") }) {
+		return ""
+	}
+	return fmt.Sprintf("no type begins with %s.: those of the domain %s begin with %s, write %s*", name, name, d.TypePrefix, d.TypePrefix)
+}
+
+// checkBeginnings is about types that select dead letters.
+func (a *Admin) checkBeginnings(ctx context.Context, types []string) error {
+	for _, eventType := range types {
+		if problem := a.seen(ctx).beginningProblem(eventType); problem != "" {
+			return invalid("types", problem)
+		}
+	}
+	return nil
 }

@@ -68,6 +68,22 @@ func TestRegisterDomain(t *testing.T) {
 	f.do("POST", "/v1/subscriptions", strings.Replace(ci, "git.push", "com.example.created", 1)).want(http.StatusCreated)
 	f.do("GET", "/v1/events?domain=shop", "").want(http.StatusOK)
 
+	// What people publish by is not the domain's name, and the answer says which is.
+	const meant = "there is no domain \\\"com.example\\\": types that begin with com.example. are those of the domain shop, write shop, and shop.* for all of its types"
+	f.do("POST", "/v1/subscriptions", strings.Replace(ci, "git.push", "com.example.*", 1)).want(http.StatusUnprocessableEntity).
+		mustContain(`"field":"types[0]"`, meant).mustNotContain("must be the name of a domain")
+	f.do("POST", "/v1/subscriptions", strings.Replace(ci, "git.push", "com.*", 1)).want(http.StatusUnprocessableEntity).
+		mustContain("there is no domain \\\"com\\\": the domains are ")
+	f.do("POST", "/v1/subscriptions", strings.Replace(ci, "git.push", "com.example.none.*", 1)).want(http.StatusUnprocessableEntity).
+		mustContain("there is no domain \\\"com.example.none\\\"")
+	f.do("GET", "/v1/events?type=com.example.*", "").want(http.StatusUnprocessableEntity).mustContain(meant)
+	f.do("GET", "/v1/subscriptions?type=com.example.*", "").want(http.StatusUnprocessableEntity).mustContain(meant)
+	f.do("GET", "/v1/subscriptions?type=shop.*", "").want(http.StatusOK)
+	const begins = "no type begins with shop.: those of the domain shop begin with com.example., write com.example.*"
+	f.do("GET", "/v1/dead-letters?type=shop.*", "").want(http.StatusUnprocessableEntity).mustContain(begins)
+	f.do("POST", "/v1/redrives", `{"types":["shop.*"],"dry_run":true}`).want(http.StatusUnprocessableEntity).mustContain(begins)
+	f.do("GET", "/v1/dead-letters?type=com.example.*&type=git.*&type=none.*", "").want(http.StatusOK)
+
 	var got struct {
 		DomainSummary
 		DomainFiles

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/stream"
 )
 
 // maxBody is how many bytes a body may have: as many as a subscription. Those with
@@ -152,8 +152,11 @@ func (a *Admin) readBody(face Face, w http.ResponseWriter, r *http.Request) *pro
 		}
 	}
 	_ = controller.SetReadDeadline(time.Time{})
-	if len(body) > 0 && !face.AnyContent && !isJSON(r.Header.Get("Content-Type")) {
-		return newProblem(http.StatusUnsupportedMediaType, "send JSON, with the header Content-Type: application/json")
+	if len(body) > 0 && !face.AnyContent {
+		if !isJSON(r.Header.Get("Content-Type")) {
+			return newProblem(http.StatusUnsupportedMediaType, "send JSON, with the header Content-Type: application/json")
+		}
+		r.Header.Set("Content-Type", "application/json") // the router of the API knows fewer spellings
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
@@ -173,13 +176,11 @@ func bodyTooLarge(limit int64) *problem {
 	return newProblem(http.StatusRequestEntityTooLarge, "the body may have at most "+strconv.FormatInt(limit, 10)+" bytes")
 }
 
-// isJSON accepts what API clients call JSON. No content type means JSON.
+// isJSON accepts what API clients call JSON. No content type means JSON. A JSON Patch
+// (RFC 6902) is JSON, but not a document of this API.
 func isJSON(contentType string) bool {
-	if contentType == "" {
-		return true
-	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (mediaType == "application/json" || mediaType == "application/merge-patch+json")
+	mediaType, _ := stream.MediaType(contentType)
+	return stream.IsJSON(contentType) && mediaType != "application/json-patch+json"
 }
 
 // unrouted is the problem of a request that no route takes. The mux would answer

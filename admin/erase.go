@@ -127,7 +127,7 @@ func (e *erasure) look(ctx context.Context) (erasedState, error) {
 	sum := sha256.Sum256(record.Data)
 	state := erasedState{StoredAt: record.Time.UTC(), Bytes: len(record.Data), SHA256: hex.EncodeToString(sum[:])}
 	e.what.Stored = record.Time
-	if event, err := stream.FromMessage(record.Header, record.Data); err == nil {
+	if event, err := stream.FromCheckedMessage(record.Header, record.Data); err == nil {
 		state.ID, state.Source, state.Type = event.ID, event.Source, event.Type
 		e.what.Event.ID, e.what.Event.Source = event.ID, event.Source
 	}

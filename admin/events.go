@@ -159,7 +159,7 @@ func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRe
 // show never fails: what cannot be read is shown as that.
 func (s source) show(r *stream.Record) storedEvent {
 	out := storedEvent{Domain: s.domain, Stream: r.Stream, Sequence: r.Sequence, StoredAt: r.Time}
-	e, err := stream.FromMessage(r.Header, r.Data)
+	e, err := stream.FromCheckedMessage(r.Header, r.Data)
 	if err != nil {
 		out.Error = err.Error()
 		return out

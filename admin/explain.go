@@ -157,16 +157,13 @@ func (a *Admin) eventToExplain(ctx context.Context, options *explainOptions) (*s
 		if err != nil {
 			return nil, err
 		}
-		e, err := stream.FromMessage(record.Header, record.Data)
+		e, err := stream.FromEventLog(record.Header, record.Data)
 		if err != nil {
 			return nil, invalid("sequence", "the message there cannot be read, so nothing is matched with it: "+err.Error())
 		}
 		return e, nil
 	}
 	e, err := stream.ParseStructured(options.Event)
-	if err == nil {
-		err = e.Validate()
-	}
 	if err != nil {
 		return nil, invalid("event", err.Error())
 	}

@@ -118,6 +118,9 @@ func (a *Admin) listLetters(ctx context.Context, in *lettersRequest) (*letterPag
 	if err != nil {
 		return nil, err
 	}
+	if err := a.checkBeginnings(ctx, selected.Types); err != nil {
+		return nil, err
+	}
 	found, err := a.lettersOf(ctx, selected, in.Paged)
 	if err != nil {
 		return nil, err
@@ -134,6 +137,9 @@ func (a *Admin) listAllLetters(ctx context.Context, in *allLettersRequest) (*let
 	}
 	selected, err := in.selection(in.Subscription)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.checkBeginnings(ctx, selected.Types); err != nil {
 		return nil, err
 	}
 	found, err := a.lettersOf(ctx, selected, in.Paged)
@@ -263,6 +269,9 @@ func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, er
 	}
 	selected, err := options.selection()
 	if err != nil {
+		return nil, err
+	}
+	if err := a.checkBeginnings(ctx, selected.Types); err != nil {
 		return nil, err
 	}
 	ctx = stream.MakesRoom(ctx)

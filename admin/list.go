@@ -58,6 +58,10 @@ func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, e
 	}
 	if t, err := a.catalogue.Resolve(in.Type); err == nil {
 		in.domain = t.Domain
+	} else if domain, ok := strings.CutSuffix(in.Type, ".*"); ok {
+		if problem := a.catalogue.prefixProblem(domain); problem != "" { // no subscription has it
+			return nil, invalid("type", problem)
+		}
 	}
 	snapshot, err := a.view.Sync(ctx)
 	if err != nil {

@@ -149,7 +149,7 @@ func (r *reconciling) compare(ctx context.Context, log source, settled uint64, t
 		if record.Sequence > settled {
 			break
 		}
-		e, err := stream.FromMessage(record.Header, record.Data)
+		e, err := stream.FromEventLog(record.Header, record.Data)
 		if err != nil || len(table.Match(log.domain, e, nil)) == 0 {
 			continue // what is no event is a dead letter
 		}

@@ -47,7 +47,7 @@ func (a *Admin) fromEventLog(ctx context.Context, last *delivery.Attempt) (*deli
 	if err != nil {
 		return nil, err
 	}
-	e, err := stream.FromMessage(record.Header, record.Data)
+	e, err := stream.FromCheckedMessage(record.Header, record.Data)
 	if err != nil || delivery.ID(last.SubscriptionID, e.Source, e.ID) != last.DeliveryID || !ref.Is(record.Stream, record.Sequence, record.Time) {
 		return nil, gone // a log that was made anew, or has lost its end, has another event there
 	}

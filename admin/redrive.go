@@ -175,6 +175,9 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 	if err != nil {
 		return nil, err
 	}
+	if err := a.checkBeginnings(ctx, selected.Types); err != nil {
+		return nil, err
+	}
 	if options.Rate < minRedrive || options.Rate > maxRedrive {
 		return nil, invalid("rate", "is out of range: use 0.01 to 10000 per second")
 	}

@@ -21,7 +21,7 @@ func (in *eventsRequest) searches() bool { return in.Source != "" || in.ID != ""
 // isOf reports whether a message is an event that a search wants. One that cannot be
 // read has neither source nor id.
 func (in *eventsRequest) isOf(r *stream.Record) bool {
-	e, err := stream.FromMessage(r.Header, r.Data)
+	e, err := stream.FromCheckedMessage(r.Header, r.Data)
 	return err == nil && in.wantsEvent(e)
 }
 
@@ -91,7 +91,7 @@ func (a *Admin) searchForward(ctx context.Context, s source, in *eventsRequest, 
 // structured mode are in the data, too.
 func (a *Admin) look(ctx context.Context, in *eventsRequest, header *stream.Record, found *searched) error {
 	found.back = header.Time
-	if e, err := stream.FromMessage(header.Header, nil); err == nil && !in.wantsEvent(e) {
+	if e, err := stream.FromCheckedMessage(header.Header, nil); err == nil && !in.wantsEvent(e) {
 		return nil
 	}
 	record, err := stream.Get(ctx, a.js, header.Stream, header.Sequence)

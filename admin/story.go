@@ -175,8 +175,14 @@ func (a *Admin) tell(ctx context.Context, domain string, record *stream.Record, 
 		return nil, err
 	}
 	var err error
-	if t.event, err = stream.FromMessage(record.Header, record.Data); err != nil {
-		return t.story, t.findUnreadable(ctx)
+	if t.event, err = stream.FromEventLog(record.Header, record.Data); err != nil {
+		if err := t.findUnreadable(ctx); err != nil || t.story.Body.Unreadable != nil {
+			return t.story, err
+		}
+		// A router of an earlier version may have routed what this one would refuse.
+		if t.event, err = stream.FromCheckedMessage(record.Header, record.Data); err != nil {
+			return t.story, nil //nolint:nilerr // the story of what is no event ends here
+		}
 	}
 	for _, step := range []func(context.Context, string) error{t.match, t.addRecorded, t.trace, t.settle} {
 		if err := step(ctx, only); err != nil {

@@ -217,7 +217,11 @@ func TestHostileBodies(t *testing.T) {
 	}
 	f.do("POST", "/v1/subscriptions", ci, "Content-Type", "application/x-www-form-urlencoded").
 		want(http.StatusUnsupportedMediaType).mustContain("application/json")
+	f.do("POST", "/v1/subscriptions", ci, "Content-Type", "application/json-patch+json").want(http.StatusUnsupportedMediaType)
 	f.do("POST", "/v1/subscriptions", ci, "Content-Type", "application/json; charset=utf-8").want(http.StatusCreated)
+	for _, contentType := range []string{"application/json; utf-8", "Application/JSON ; charset=utf-8", "text/json"} {
+		f.do("POST", "/v1/subscriptions", ci, "Content-Type", contentType).want(http.StatusConflict) // it was read
+	}
 }
 
 // One of many creations wins, and the others hear that it exists.

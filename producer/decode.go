@@ -94,13 +94,14 @@ func (p *Producer) mode(h http.Header) (mode string, limit int64, found *problem
 
 // checkFormat accepts the JSON format in UTF-8, which is the only one there is.
 func checkFormat(contentType, mode string) *problem {
-	mediaType, params, err := mime.ParseMediaType(contentType)
-	if err != nil {
+	mediaType, ok := stream.MediaType(contentType)
+	if !ok {
 		return newProblem(http.StatusUnsupportedMediaType, "the Content-Type cannot be read: use "+mode+"+json")
 	}
 	if mediaType != mode && mediaType != mode+"+json" {
 		return newProblem(http.StatusUnsupportedMediaType, "the only event format is JSON: use "+mode+"+json")
 	}
+	_, params, _ := mime.ParseMediaType(contentType) // malformed parameters say nothing
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "us-ascii") {
 		return newProblem(http.StatusUnsupportedMediaType, "the only character set is UTF-8")
 	}
@@ -121,7 +122,7 @@ func checkBinary(h http.Header, contentType string) *problem {
 			return newProblem(http.StatusBadRequest, "the header ce-specversion is missing").with("/specversion", "is required")
 		}
 	}
-	if contentType == "" || stream.IsJSON(contentType) {
+	if stream.IsJSON(contentType) {
 		return newProblem(http.StatusBadRequest, "the request has no event attributes: "+modes)
 	}
 	return newProblem(http.StatusUnsupportedMediaType, "the request has no event attributes: "+modes)

@@ -139,6 +139,26 @@ func TestIngestBinary(t *testing.T) {
 	}
 }
 
+// The CloudEvents SDKs for Go and JavaScript do not percent-encode.
+func TestIngestBinaryUnencoded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, producer.Config{})
+	for n, test := range []struct{ header, subject string }{
+		{"100%", "100%"},
+		{"100%zz of größe", "100%zz of größe"},
+		{"a%20b 5%", "a b 5%"},
+		{`"now" or never`, `"now" or never`},
+	} {
+		a := f.post(t, `{"total":1}`, binary("Ce-Id", id(n), "Ce-Subject", test.header, "Content-Type", "application/json; utf-8")...)
+		if a.status != http.StatusCreated {
+			t.Fatalf("%s: answer %d %s", test.header, a.status, a.text)
+		}
+		if got := f.event(t, "orders", n); got.Subject != test.subject || got.DataContentType != "application/json; utf-8" {
+			t.Errorf("%s: stored %+v", test.header, got)
+		}
+	}
+}
+
 func TestIngestBinaryData(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, producer.Config{})
@@ -161,7 +181,7 @@ func TestIngestStructured(t *testing.T) {
 	f := newFixture(t, producer.Config{})
 	data := `{ "total" : 12345678901234567890, "b":1, "a":"\u00e9" }`
 	for n, contentType := range []string{
-		structuredType, "application/cloudevents+json; charset=UTF-8", "Application/CloudEvents+JSON", "application/cloudevents",
+		structuredType, "application/cloudevents+json; utf-8", structuredType + ";;=", "application/cloudevents+json; charset=UTF-8", "Application/CloudEvents+JSON", "application/cloudevents",
 	} {
 		a := f.post(t, structured(id(n), `,"subject":"größe","data":`+data), "Content-Type", contentType)
 		if a.status != http.StatusCreated || a.body.Sequence != uint64(n)+1 {
@@ -228,7 +248,7 @@ func TestIngestRefuses(t *testing.T) {
 		{name: "other event format", body: "x", header: []string{"Content-Type", "application/cloudevents+avro"}, status: 415, says: "JSON"},
 		{name: "other batch format", body: "x", header: []string{"Content-Type", "application/cloudevents-batch+protobuf"}, status: 415, says: "application/cloudevents-batch+json"},
 		{name: "other character set", body: structured("1", ""), header: []string{"Content-Type", structuredType + "; charset=latin1"}, status: 415, says: "UTF-8"},
-		{name: "broken Content-Type", body: structured("1", ""), header: []string{"Content-Type", structuredType + ";;="}, status: 415, says: "Content-Type"},
+		{name: "broken Content-Type", body: structured("1", ""), header: []string{"Content-Type", structuredType + " x"}, status: 415, says: "Content-Type"},
 		{name: "two Content-Types", body: good, header: append(binary(), "Content-Type", "text/plain"), status: 400, says: "two Content-Type"},
 		{name: "compressed", body: good, header: binary("Content-Encoding", "gzip"), status: 415, says: "Content-Encoding"},
 
@@ -245,7 +265,12 @@ func TestIngestRefuses(t *testing.T) {
 		{name: "attribute called data", body: good, header: binary("Ce-Data", "1"), status: 400, says: "data"},
 		{name: "not UTF-8 when decoded", body: good, header: binary("Ce-Subject", "%C0%A0"), status: 400, says: "ce-subject"},
 		{name: "bytes that are not UTF-8", body: good, header: binary("Ce-Subject", "\xff\xfe"), status: 400, says: "ce-subject"},
-		{name: "half an escape", body: good, header: binary("Ce-Subject", "100%"), status: 400, says: "ce-subject"},
+		{name: "source with a broken escape", body: good, header: binary("Ce-Source", "%zz"), status: 400, says: "source is not a URI reference"},
+		{name: "source without its scheme", body: good, header: binary("Ce-Source", ":nope"), status: 400, says: "source is not a URI reference"},
+		{name: "source with half an address", body: good, header: binary("Ce-Source", "http://[::1"), status: 400, says: "source is not a URI reference"},
+		{name: "source with a space", body: good, header: binary("Ce-Source", "/my%20shop"), status: 400, says: "source is not a URI reference"},
+		{name: "relative schema", body: good, header: binary("Ce-Dataschema", "orders.json"), status: 400, says: "dataschema is not an absolute URI"},
+		{name: "Content-Type of no type", body: good, header: binary("Content-Type", "json"), status: 400, says: "datacontenttype is not a media type"},
 		{name: "hidden control character", body: good, header: binary("Ce-Subject", "a%0d%0aX-Evil: 1"), status: 400, says: "control"},
 		{name: "time that is none", body: good, header: binary("Ce-Time", "noon"), status: 400, says: "time"},
 		{name: "headers of 64 KiB", body: good, header: binary("Ce-Subject", strings.Repeat("x", 64<<10)), status: 413, says: "attributes"},
@@ -274,6 +299,8 @@ func TestIngestRefuses(t *testing.T) {
 		{name: "not UTF-8", body: structured("1", ",\"subject\":\"\xff\""), header: []string{"Content-Type", structuredType}, status: 400, says: "UTF-8"},
 		{name: "member twice", body: structured("1", `,"id":"2"`), header: []string{"Content-Type", structuredType}, status: 400, says: "twice"},
 		{name: "data and data_base64", body: structured("1", `,"data":1,"data_base64":"MQ=="`), header: []string{"Content-Type", structuredType}, status: 400, says: "data_base64"},
+		{name: "source with a broken escape, in JSON", body: strings.Replace(structured("1", ""), "/shop", "%zz", 1), header: []string{"Content-Type", structuredType}, status: 400, says: "source is not a URI reference"},
+		{name: "relative schema, in JSON", body: structured("1", `,"dataschema":"orders.json"`), header: []string{"Content-Type", structuredType}, status: 400, says: "dataschema is not an absolute URI"},
 		{name: "attribute is an object", body: structured("1", `,"subject":{}`), header: []string{"Content-Type", structuredType}, status: 400, says: "subject"},
 		{name: "nested deep", body: structured("1", `,"data":`+deep), header: []string{"Content-Type", structuredType}, status: 400, says: "JSON"},
 		{name: "event over the limit", body: structured("1", `,"data":`+big), header: []string{"Content-Type", structuredType}, status: 413, says: "262144"},
@@ -282,6 +309,7 @@ func TestIngestRefuses(t *testing.T) {
 		// Batches.
 		{name: "batch is an object", body: structured("1", ""), header: []string{"Content-Type", batchType}, status: 400, says: "array"},
 		{name: "batch is cut off", body: "[" + structured("1", ""), header: []string{"Content-Type", batchType}, status: 400, says: "end"},
+		{name: "second has no valid source", body: "[" + structured("1", "") + "," + strings.Replace(structured("2", ""), "/shop", ":nope", 1) + "]", header: []string{"Content-Type", batchType}, status: 400, says: "event 1"},
 		{name: "third is no event", body: "[" + structured("1", "") + "," + structured("2", "") + ",{}]", header: []string{"Content-Type", batchType}, status: 400, says: "event 2"},
 		{
 			name: "second and third break their schema", header: []string{"Content-Type", batchType}, status: 400, says: "event 1",

@@ -132,6 +132,14 @@ func TestPublishRefuses(t *testing.T) {
 			want: stream.ErrInvalidEvent, says: "source", outcome: "invalid",
 		},
 		{
+			name: "source that is no URI reference", event: with(func(e *stream.Event) { e.Source = "/my shop" }),
+			want: stream.ErrInvalidEvent, says: "source is not a URI reference", outcome: "invalid",
+		},
+		{
+			name: "schema that is relative", event: with(func(e *stream.Event) { e.DataSchema = "orders.json" }),
+			want: stream.ErrInvalidEvent, says: "dataschema is not an absolute URI", outcome: "invalid",
+		},
+		{
 			name: "control character", event: with(func(e *stream.Event) { e.Subject = "a\nb" }),
 			want: stream.ErrInvalidEvent, says: "subject", outcome: "invalid",
 		},

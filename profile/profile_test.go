@@ -166,6 +166,25 @@ func TestNotJSON(t *testing.T) {
 	}
 }
 
+// A malformed parameter of a content type does not make JSON anything else, in any profile.
+func TestJSONWithMalformedParameter(t *testing.T) {
+	t.Parallel()
+	for _, name := range profile.Names() {
+		e := &stream.Event{ID: "1", Source: "/git", Type: "git.push", DataContentType: "application/json; utf-8", Data: []byte(`{"ref":"refs/heads/main"}`)}
+		_, body, err := render(t, subscriptionOf(name), deliveryOf(e), time.Now())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if name == "cloudevents" && !bytes.Contains(body, []byte(`"data":{"ref":"refs/heads/main"}`)) {
+			t.Errorf("%s makes something else of JSON: %s", name, body)
+		}
+		if !bytes.Contains(body, []byte(`{"ref":"refs/heads/main"`)) {
+			t.Errorf("%s does not have the data: %s", name, body)
+		}
+	}
+}
+
 // Every status that standards name, and all the others.
 func TestJudge(t *testing.T) {
 	t.Parallel()

@@ -84,7 +84,7 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 			m.Leave()
 			continue
 		}
-		event, err := stream.FromMessage(m.Header, m.Data)
+		event, err := stream.FromEventLog(m.Header, m.Data)
 		if err != nil {
 			events = append(events, routed{msg: m, invalid: err})
 			continue

@@ -169,6 +169,49 @@ func TestUnreadableEvent(t *testing.T) {
 	}
 }
 
+// What a producer of an earlier version has stored is routed, although no producer would
+// take it today. Messages of others are held against the rules, and only against those.
+func TestEventsOfEarlierVersions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	sub := r.subscribe(wants("hook", []string{"notes.*"}))
+	old := event(0)
+	old.Source, old.DataSchema, old.DataContentType = "/my notes/%zz", "notes.json", "json"
+	if err := old.Validate(); err == nil {
+		t.Fatal("the event is valid today: the test shows nothing")
+	}
+	stored := message(old)
+	stored.Header.Set(stream.HeaderMessageID, old.MessageID())
+	raw := message(old)
+	raw.Header.Set(stream.HeaderMessageID, "raw")
+	unencoded := message(event(1))
+	unencoded.Header["ce-subject"] = []string{"100% \"now\""}
+	for _, m := range []*nats.Msg{stored, raw, unencoded} {
+		if _, err := r.js.PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.route()
+	r.awaitRouted()
+	r.wantQueued(sub, 0, 1)
+	for _, m := range r.queued(sub) {
+		d, err := delivery.FromMessage(sub.ID, m.Header, m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Event.ID == "0" && d.Event.Source != old.Source || d.Event.ID == "1" && d.Event.Subject != `100% "now"` {
+			t.Errorf("queued %+v", d.Event)
+		}
+	}
+	letters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), stream.InvalidLetters, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(letters) != 1 || letters[0].Event.Sequence != 2 || !strings.Contains(letters[0].Error, "source is not a URI reference") {
+		t.Errorf("got dead letters %+v, want one of the second message", letters)
+	}
+}
+
 // A queue that is full costs its own subscription a dead letter for each
 // delivery, and the others nothing.
 func TestFullQueue(t *testing.T) {

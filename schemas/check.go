@@ -3,7 +3,6 @@ package schemas
 import (
 	"errors"
 	"fmt"
-	"mime"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,7 +53,7 @@ func (t *Type) check(contentType string, data []byte) *ValidationError {
 	if t.compiled == nil {
 		return nil // an open domain's type without a schema: any data will do
 	}
-	if !isJSON(contentType) {
+	if !stream.IsJSON(contentType) {
 		return newValidationError(t.Name, []Problem{{
 			Field: "/datacontenttype", Message: "must be application/json or another JSON type: " + t.Name + " has a JSON Schema",
 		}}, 0)
@@ -97,20 +96,6 @@ func validate(s *jsonschema.Schema, value any, prefix string) description {
 	}
 	// Fail closed: what could not be checked or described is not valid.
 	return description{problems: []Problem{{Field: prefix, Message: "breaks its schema"}}}
-}
-
-// isJSON applies CloudEvents 1.0.2, section 3.1.1 of the JSON format: no content
-// type means JSON, otherwise the subtype decides.
-func isJSON(contentType string) bool {
-	if contentType == "" || contentType == "application/json" {
-		return true
-	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return false
-	}
-	_, subtype, _ := strings.Cut(mediaType, "/")
-	return subtype == "json" || strings.HasSuffix(subtype, "+json")
 }
 
 // CheckData holds data, which is JSON, against the type's schema, whatever the

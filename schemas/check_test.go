@@ -106,12 +106,25 @@ func edit(t *testing.T, c *schemas.Catalogue, eventType, from, to string) string
 func TestContentTypeMustBeJSON(t *testing.T) {
 	t.Parallel()
 	c := load(t)
-	for _, contentType := range []string{"text/plain", "application/jsonp", "application/xml", "json", "application/json; charset", "+json"} {
+	for _, contentType := range []string{"text/plain", "application/jsonp", "application/xml", "json", "text/plain; x=/json", "+json"} {
 		e := event("artifact.deployed", []byte(deployed))
 		e.DataContentType = contentType
 		var invalid *schemas.ValidationError
 		if err := c.Validate(e); !errors.As(err, &invalid) || invalid.Problems[0].Field != "/datacontenttype" {
 			t.Errorf("%s: got %v, want a problem with the content type", contentType, err)
+		}
+	}
+}
+
+// What a content type says is not worth less for a malformed parameter.
+func TestContentTypeWithMalformedParameters(t *testing.T) {
+	t.Parallel()
+	c := load(t)
+	for _, contentType := range []string{"application/json; utf-8", "application/json; charset", "application/vnd.a+json;;="} {
+		e := event("artifact.deployed", []byte(deployed))
+		e.DataContentType = contentType
+		if err := c.Validate(e); err != nil {
+			t.Errorf("%s: %v", contentType, err)
 		}
 	}
 }

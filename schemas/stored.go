@@ -61,7 +61,7 @@ func (s *Store) checkStored(ctx context.Context, old, next *Domain, most int, c 
 			break
 		}
 		c.Stored.Checked++
-		e, err := stream.FromMessage(record.Header, record.Data)
+		e, err := stream.FromCheckedMessage(record.Header, record.Data)
 		if err != nil {
 			continue // which no version has accepted
 		}

@@ -66,8 +66,26 @@ func FromMessage(h nats.Header, data []byte) (*Event, error) {
 	return e, nil
 }
 
-// FromCheckedMessage is FromMessage for what jetpost itself has written, after it
-// had validated the event.
+// FromEventLog reads the event in a message of an event log, as routers have to. What a
+// producer has published was validated by the rules of its version, which may have been
+// others: it stays an event. Anybody else's message is held against the rules of today.
+func FromEventLog(h nats.Header, data []byte) (*Event, error) {
+	e, err := FromCheckedMessage(h, data)
+	if err != nil {
+		return nil, err
+	}
+	if ids := h[HeaderMessageID]; len(ids) == 1 && ids[0] == e.MessageID() {
+		return e, nil
+	}
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// FromCheckedMessage is FromMessage for what was validated before: what jetpost has
+// written, and what history is read for, whatever rules it was accepted by. It needs no
+// more than the attributes that are required, in a form that can be read.
 func FromCheckedMessage(h nats.Header, data []byte) (*Event, error) {
 	e := &Event{Data: data}
 	if len(data) == 0 {
@@ -106,7 +124,7 @@ func FromCheckedMessage(h nats.Header, data []byte) (*Event, error) {
 		seen = seen || attribute == "specversion"
 	}
 	if isStructured(contentType) || contentType == "" && !seen && startsObject(data) {
-		return ParseStructured(data)
+		return parseStructured(data)
 	}
 	if !seen {
 		return nil, fmt.Errorf("%w: header ce-specversion is missing", ErrInvalidEvent)

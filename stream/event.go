@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // SpecVersion is the only CloudEvents version that jetpost carries.
@@ -121,111 +120,9 @@ func (e *Event) addExtension(name, value string) error {
 	return nil
 }
 
-// validAttributeName applies the rule of CloudEvents 1.0.2, "Naming Conventions".
-// "data" is reserved by the JSON format.
-func validAttributeName(name string) bool {
-	if name == "" || name == "data" {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
-}
-
-// Validate reports all that keeps e from being a CloudEvent 1.0, in one error
-// that wraps ErrInvalidEvent. A nil error means that e survives SetHeader and
-// FromMessage unchanged, and AppendStructured and ParseStructured but for the white
-// space around JSON data and an implied content type.
-func (e *Event) Validate() error {
-	var problems []string
-	for _, required := range [...]struct{ name, value string }{{"id", e.ID}, {"source", e.Source}, {"type", e.Type}} {
-		if required.value == "" {
-			problems = append(problems, "attribute "+required.name+" is missing")
-		}
-	}
-	if e.Time != "" && !validTime(e.Time) {
-		problems = append(problems, fmt.Sprintf("attribute time %q is not an RFC 3339 time", e.Time))
-	}
-	check := func(name, value string) {
-		if problem := textProblem(value); problem != "" {
-			problems = append(problems, "attribute "+name+" "+problem)
-		}
-	}
-	for _, name := range [...]string{"id", "source", "type", "subject", "datacontenttype", "dataschema"} {
-		value, _ := e.Attribute(name)
-		check(name, value)
-	}
-	for i := range e.Extensions {
-		name, value := e.Extensions[i].Name, e.Extensions[i].Value
-		check(name, value)
-		switch {
-		case !validAttributeName(name):
-			problems = append(problems, fmt.Sprintf("%q is not an attribute name", name))
-		case isContextAttribute(name): // it would replace the attribute of that name on the wire
-			problems = append(problems, "attribute "+name+" is no extension")
-		case value == "":
-			problems = append(problems, "attribute "+name+" is empty")
-		}
-	}
-	if name, ok := e.repeatedExtension(); ok {
-		problems = append(problems, "attribute "+name+" is given twice")
-	}
-	if len(problems) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %s", ErrInvalidEvent, strings.Join(problems, "; "))
-}
-
 // validTime is stricter than the time package, which takes a comma for the point
 // of the fraction, and hours of one digit.
 func validTime(value string) bool {
 	_, err := time.Parse(time.RFC3339Nano, value)
 	return err == nil && value[len("2006-01-02T1")] != ':' && !strings.Contains(value, ",")
-}
-
-// isContextAttribute reports whether every CloudEvent can have an attribute of
-// that name.
-func isContextAttribute(name string) bool {
-	switch name {
-	case "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema":
-		return true
-	}
-	return false
-}
-
-// repeatedExtension finds an extension that is given twice. Parsed events have
-// theirs in order, so that a look at the neighbours will do.
-func (e *Event) repeatedExtension() (string, bool) {
-	byName := func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) }
-	sorted := e.Extensions
-	if !slices.IsSortedFunc(sorted, byName) {
-		sorted = slices.SortedFunc(slices.Values(sorted), byName)
-	}
-	for i := 1; i < len(sorted); i++ {
-		if sorted[i].Name == sorted[i-1].Name {
-			return sorted[i].Name, true
-		}
-	}
-	return "", false
-}
-
-// textProblem says why value is not a CloudEvents String: the type excludes
-// control characters, lone surrogates and noncharacters.
-func textProblem(value string) string {
-	if !utf8.ValidString(value) {
-		return "is not valid UTF-8"
-	}
-	for _, r := range value {
-		switch {
-		case r < 0x20, r >= 0x7f && r <= 0x9f:
-			return fmt.Sprintf("contains the control character U+%04X", r)
-		case r >= 0xfdd0 && r <= 0xfdef, r&0xfffe == 0xfffe:
-			return fmt.Sprintf("contains the noncharacter U+%04X", r)
-		}
-	}
-	return ""
 }

@@ -35,17 +35,14 @@ func EncodeHeaderValue(value string) string {
 
 func needsEscape(c byte) bool { return c <= ' ' || c > '~' || c == '"' || c == '%' }
 
-var errEscape = errors.New("a percent sign is not followed by two hexadecimal digits")
-
 // DecodeHeaderValue reads such a value: it undoes a double-quoted string with
 // backslash escapes, then exactly one round of percent-encoding. Lower-case hex
-// and needless escapes are accepted; a result that is not UTF-8 is an error.
+// and needless escapes are accepted. Senders that do not encode at all are common
+// (the CloudEvents SDKs for Go and JavaScript): a percent sign that two hexadecimal
+// digits do not follow, and a double quote that does not begin a quoted string, stand
+// for themselves. Only what does not decode to UTF-8 is an error.
 func DecodeHeaderValue(value string) (string, error) {
-	if strings.HasPrefix(value, `"`) {
-		unquoted, err := unquoteHeader(value)
-		if err != nil {
-			return "", err
-		}
+	if unquoted, ok := unquoteHeader(value); ok {
 		value = unquoted
 	}
 	if strings.IndexByte(value, '%') < 0 {
@@ -57,16 +54,11 @@ func DecodeHeaderValue(value string) (string, error) {
 	b := make([]byte, 0, len(value))
 	for i := 0; i < len(value); i++ {
 		c := value[i]
-		if c == '%' {
-			if i+2 >= len(value) {
-				return "", errEscape
+		if c == '%' && i+2 < len(value) {
+			if high, low := unhex(value[i+1]), unhex(value[i+2]); high >= 0 && low >= 0 {
+				c = byte(high<<4 | low)
+				i += 2
 			}
-			high, low := unhex(value[i+1]), unhex(value[i+2])
-			if high < 0 || low < 0 {
-				return "", errEscape
-			}
-			c = byte(high<<4 | low)
-			i += 2
 		}
 		b = append(b, c)
 	}
@@ -76,9 +68,11 @@ func DecodeHeaderValue(value string) (string, error) {
 	return string(b), nil
 }
 
-func unquoteHeader(value string) (string, error) {
-	if len(value) < 2 || value[len(value)-1] != '"' {
-		return "", errors.New("opens a double quote and does not close it")
+// unquoteHeader undoes a quoted string (RFC 9110, section 5.6.4). ok is false for what
+// is not one as a whole.
+func unquoteHeader(value string) (unquoted string, ok bool) {
+	if len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {
+		return "", false
 	}
 	inner := value[1 : len(value)-1]
 	b := make([]byte, 0, len(inner))
@@ -86,15 +80,15 @@ func unquoteHeader(value string) (string, error) {
 		switch inner[i] {
 		case '\\':
 			i++
-			if i == len(inner) {
-				return "", errors.New("ends inside a backslash escape")
+			if i == len(inner) { // the last quote is escaped
+				return "", false
 			}
 		case '"':
-			return "", errors.New("has a double quote inside a quoted string")
+			return "", false
 		}
 		b = append(b, inner[i])
 	}
-	return string(b), nil
+	return string(b), true
 }
 
 func unhex(c byte) int {

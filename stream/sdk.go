@@ -2,7 +2,6 @@ package stream
 
 import (
 	"fmt"
-	"mime"
 	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -83,7 +82,7 @@ func (e *Event) base64InSDK() bool {
 	if !IsJSON(e.DataContentType) {
 		return !utf8.Valid(e.Data)
 	}
-	mediaType, _, _ := mime.ParseMediaType(e.DataContentType) // IsJSON has parsed it
+	mediaType, _ := MediaType(e.DataContentType)
 	switch mediaType {
 	case "", "application/json", "text/json":
 		return !embeddable(e.Data)

@@ -263,14 +263,9 @@ func TestFromMessageOfSDK(t *testing.T) {
 	wantEvent(t, "structured", got, err, want)
 
 	bare := *want
-	bare.Subject = "größe 100" // a bare percent sign is refused, see below
 	h := header("ce-specversion", "1.0", "ce-id", bare.ID, "ce-source", bare.Source, "ce-type", bare.Type,
 		"ce-subject", bare.Subject, "ce-time", bare.Time, "ce-dataschema", bare.DataSchema,
 		"content-type", bare.DataContentType, "ce-text", `say "hi"`)
 	got, err = stream.FromMessage(h, theirs.Data())
 	wantEvent(t, "binary", got, err, &bare)
-
-	h.Set("ce-subject", "100%")
-	got, err = stream.FromMessage(h, theirs.Data())
-	wantInvalid(t, got, err, "ce-subject")
 }

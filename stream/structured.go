@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -22,6 +21,18 @@ import (
 // understand differently: a member given twice, text that is not Unicode, both
 // data and data_base64.
 func ParseStructured(b []byte) (*Event, error) {
+	e, err := parseStructured(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// parseStructured reads an event without validating it, but for what is required.
+func parseStructured(b []byte) (*Event, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	e, err := parseObject(dec)
 	if err != nil {
@@ -43,6 +54,9 @@ func ParseBatch(b []byte) ([]*Event, error) {
 	var events []*Event
 	for dec.More() {
 		e, err := parseObject(dec)
+		if err == nil {
+			err = e.Validate()
+		}
 		if err != nil {
 			return nil, fmt.Errorf("event %d: %w", len(events), err)
 		}
@@ -89,8 +103,8 @@ func parseObject(dec *json.Decoder) (*Event, error) {
 	if err := m.setData(); err != nil {
 		return nil, err
 	}
-	if err := m.event.Validate(); err != nil {
-		return nil, err
+	if e := m.event; e.ID == "" || e.Source == "" || e.Type == "" {
+		return nil, e.Validate()
 	}
 	return m.event, nil
 }
@@ -223,20 +237,6 @@ func (m *members) setData() error {
 		return fmt.Errorf("%w: data of type %s has to be a JSON string, or base64 in data_base64", ErrInvalidEvent, e.DataContentType)
 	}
 	return nil
-}
-
-// IsJSON reports whether data of that content type is JSON. An absent content
-// type means JSON (CloudEvents 1.0.2, "datacontenttype").
-func IsJSON(contentType string) bool {
-	switch contentType {
-	case "", "application/json":
-		return true
-	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return false
-	}
-	return strings.HasSuffix(mediaType, "/json") || strings.HasSuffix(mediaType, "+json")
 }
 
 // AppendStructured appends e in the JSON event format to dst. JSON data is

@@ -274,7 +274,7 @@ func (v *values) get(of *operand) (string, bool) {
 func (v *values) data(path string) (string, bool) {
 	if v.state == unknown {
 		v.state = missing
-		if isJSON(v.event.DataContentType) && isContainer(v.event.Data) && gjson.ValidBytes(v.event.Data) {
+		if stream.IsJSON(v.event.DataContentType) && isContainer(v.event.Data) && gjson.ValidBytes(v.event.Data) {
 			v.state = present
 			// The string shares the event's bytes, which never change, and
 			// values do not outlive the event.
@@ -301,20 +301,6 @@ func (v *values) data(path string) (string, bool) {
 	default:
 		return "", false
 	}
-}
-
-// isJSON reports whether a datacontenttype means JSON. Without one the data
-// decides.
-func isJSON(contentType string) bool {
-	if i := strings.IndexByte(contentType, ';'); i >= 0 {
-		contentType = contentType[:i]
-	}
-	contentType = strings.TrimSpace(contentType)
-	if contentType == "" {
-		return true
-	}
-	n := len(contentType) - len("/json")
-	return n > 0 && strings.EqualFold(contentType[n+1:], "json") && (contentType[n] == '/' || contentType[n] == '+')
 }
 
 // isContainer reports whether data can only be an object or an array. gjson would

@@ -43,7 +43,7 @@ func matches(tb testing.TB, f Filter, e *stream.Event) bool {
 func pushEvent() *stream.Event {
 	return &stream.Event{
 		ID: "1", Source: "/repos/a", Type: "git.push", Subject: "refs/heads/main", Time: "2026-01-31T12:00:00Z", DataContentType: "application/json",
-		Extensions: []stream.Attribute{{Name: "partitionkey", Value: "a"}, {Name: "sequence", Value: "42"}},
+		Extensions: []stream.Attribute{{Name: "draft", Value: "true"}, {Name: "final", Value: "false"}, {Name: "partitionkey", Value: "a"}, {Name: "sequence", Value: "42"}},
 		Data: []byte(` {
 			"repo_key": "libs-release", "path": "org/acme/app.jar", "size": 12345678901234567890, "price": 1.50, "exp": 1E3, "ok": true, "no": false,
 			"nil": null, "empty": "", "obj": {"a": {"b": "deep"}, "0": "zero", "a.b": "dotted"}, "list": ["x", {"k": "v"}, ["y"], 7],
@@ -97,6 +97,9 @@ func TestFilterMatch(t *testing.T) {
 		{"sql is not true", `{"sql":"type LIKE 'git.%' AND sequence > 42"}`, false},
 		{"sql fails", `{"sql":"nothere = ''"}`, false},
 		{"sql is not a boolean", `{"sql":"1 + 1"}`, false},
+		{"sql is a Boolean extension", `{"sql":"draft"}`, true},
+		{"sql is a Boolean extension that is false", `{"sql":"final"}`, false},
+		{"sql is an extension that is no Boolean", `{"sql":"sequence"}`, false},
 		{"sql in not", `{"not":{"sql":"subject = 'x'"}}`, true},
 
 		// Data.
@@ -163,6 +166,7 @@ func TestFilterDataForms(t *testing.T) {
 		{"text/json", `{"a":"b"}`, true},
 		{"application/vnd.example+json", `{"a":"b"}`, true},
 		{"application/vnd.example+JSON;v=1", `{"a":"b"}`, true},
+		{"application/json; utf-8", `{"a":"b"}`, true},
 		{"", `{"a":"b"}`, true}, // no content type: the data decides
 		{"", "\n\t {\"a\":\"b\"}", true},
 		{"text/plain", `{"a":"b"}`, false},
@@ -170,6 +174,8 @@ func TestFilterDataForms(t *testing.T) {
 		{"application/notjson", `{"a":"b"}`, false},
 		{"json", `{"a":"b"}`, false},
 		{"/json", `{"a":"b"}`, false},
+		{"vnd.a+json", `{"a":"b"}`, false},
+		{"application/a b+json", `{"a":"b"}`, false},
 		{"application/json", ``, false},
 		{"application/json", `{"a":"b"`, false},
 		{"application/json", `{"a":"b"} x`, false},

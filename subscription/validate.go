@@ -99,7 +99,7 @@ func (s *Subscription) validateTypes(rules Rules, found *problems) {
 		switch {
 		case len(t) > maxTypeBytes:
 			found.add(index("types", i), "is longer than %d bytes", maxTypeBytes)
-		case wildcard && !stream.ValidDomain(domain):
+		case wildcard && !stream.ValidDomain(domain) && (rules.Types == nil || !rules.Types(t)): // whose caller may have more to say
 			found.add(index("types", i), "%q: what stands before .* must be the name of a domain", t)
 		case !wildcard && !typePattern.MatchString(t):
 			found.add(index("types", i), "%q is not an event type: use letters, digits, _ and - in parts separated by dots, or <domain>.* for all of a domain", t)

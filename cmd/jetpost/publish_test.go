@@ -77,6 +77,10 @@ func TestPublishOne(t *testing.T) {
 	s.cli("publish", "--type", "artifact.deploy", "--data", `{}`).fails("did you mean")
 	s.cli("publish", "--type", "artifact.deployed", "--data", "x", "--content-type", "text/plain").fails("datacontenttype")
 	s.cli("publish", "--type", "artifact.deployed", "--ext", "No=x", "--data", "{}").fails("attribute name")
+	for _, source := range []string{"%zz", ":nope", "http://[::1", "/my shop"} {
+		s.cli("publish", "--type", "artifact.deployed", "--source", source, "--data", artifact(4)).fails("source is not a URI reference")
+	}
+	s.cli("publish", "--type", "artifact.deployed", "--data-schema", "a.json", "--data", artifact(4)).fails("dataschema is not an absolute URI")
 	for _, args := range [][]string{
 		{"publish"},
 		{"publish", "--type", "a.b", "--rejects", "x"},

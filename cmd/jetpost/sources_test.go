@@ -43,6 +43,10 @@ func TestGitCommands(t *testing.T) {
 		return cliResult{t, stdout.String(), stderr.String(), err}
 	}
 	runGit("install", bare, "--server", s.url, "--token", apiToken).fails("--token-file")
+	runGit("install", bare, "--server", s.url, "--token-file", token, "--source", "/my tug").fails("source of events is not a URI reference", "' '")
+	if _, err := os.Stat(filepath.Join(bare, "hooks", "post-receive")); err == nil {
+		t.Error("a hook was installed whose events would be refused")
+	}
 	install := []string{"install", bare, "--server", s.url, "--token-file", token, "--owner", "harbor", "--base-url", "https://git.example.com"}
 	runGit(install...).ok("installed "+filepath.Join(bare, "hooks", "post-receive"), "announced to "+s.url)
 	runGit(install...).ok("is up to date")
@@ -135,6 +139,7 @@ func TestWatchCommand(t *testing.T) {
 		t.Errorf("stopped with %v", err)
 	}
 	s.cli("watch", filepath.Join(folder, "none")).fails("none")
+	s.cli("watch", folder, "--state-dir", t.TempDir(), "--source", "%zz").fails("source of events is not a URI reference")
 }
 
 func TestEventsCommands(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 // what they do, so none is taken from the environment.
 type subscriptionFields struct {
 	File         string            `env:"-" xor:"how" group:"Subscription" placeholder:"FILE" help:"JSON of a subscription, - for standard input. Other flags win over it."`
-	Types        []string          `env:"-" complete:"type" aliases:"type" group:"Subscription" placeholder:"TYPE,..." help:"Event types, or <domain>.* for all of a domain. Can be repeated."`
+	Types        []string          `env:"-" complete:"type" aliases:"type" group:"Subscription" placeholder:"TYPE,..." help:"Event types, or <domain>.* for all of a domain, by its name and not its type_prefix. Can be repeated."`
 	URL          string            `name:"url" env:"-" group:"Subscription" placeholder:"URL" help:"Where deliveries go. A query is kept as a secret."`
 	Profile      string            `env:"-" complete:"profile" group:"Subscription" placeholder:"NAME" help:"How a delivery looks to the receiver: ${profiles}. Default: cloudevents."`
 	Filter       []string          `env:"-" sep:"none" group:"Filters" placeholder:"JSON" help:"A condition in a dialect of CloudEvents Subscriptions: exact, prefix, suffix, glob, ant, sql, all, any or not. Can be repeated; all must match."`

@@ -69,11 +69,15 @@ func (w *Watcher) event(journalID string, c *change) (*stream.Event, error) {
 	if err != nil {
 		return nil, err
 	}
+	subject := printable(c.path)
+	if strings.TrimSpace(subject) == "" { // a file may be called so, a subject may not
+		subject = ""
+	}
 	return &stream.Event{
 		ID:              "file_" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:])[:26]),
 		Source:          w.cfg.Source,
 		Type:            eventType,
-		Subject:         printable(c.path),
+		Subject:         subject,
 		Time:            c.at.UTC().Format(time.RFC3339Nano),
 		DataContentType: "application/json",
 		// It does not say of what class the repository is: who publishes it looks that

@@ -181,7 +181,7 @@ func (c Config) validate() error {
 	case c.Settle < 0 || c.Rescan < 0 || c.Grace < 0 || c.Hashers < 0:
 		return errors.New("a duration or a number is negative")
 	}
-	return nil
+	return stream.CheckSource(c.Source)
 }
 
 // repoKey makes a repository key of a folder's name.

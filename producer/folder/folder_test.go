@@ -685,12 +685,16 @@ func TestManyFiles(t *testing.T) {
 func TestNamesOfAnyBytes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	names := []string{"new\nline", "quote\"", "-option", "ünïcödé", "\xff\xfe", "\xfe\xff"}
+	names := []string{" ", "new\nline", "quote\"", "-option", "ünïcödé", "\xff\xfe", "\xfe\xff"}
 	for _, name := range names {
 		f.write(name, name)
 	}
 	stop := f.start()
-	f.next(len(names))
+	for _, e := range f.next(len(names)) {
+		if err := e.Validate(); err != nil {
+			t.Errorf("%s: %v", e.Data, err)
+		}
+	}
 	stop()
 	f.start()()
 	f.nothing()
@@ -807,6 +811,7 @@ func TestNewRefuses(t *testing.T) {
 		"a negative rescan":  {Folder: f.cfg.Folder, Rescan: -1},
 		"a negative grace":   {Folder: f.cfg.Folder, Grace: -1},
 		"a negative hashers": {Folder: f.cfg.Folder, Hashers: -1},
+		"a bad source":       {Folder: f.cfg.Folder, Source: "/my folder"},
 	} {
 		cfg.StateDir = f.cfg.StateDir
 		if _, err := New(cfg, f.publish, zaptest.NewLogger(t)); err == nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/internal/replacefile"
+	"github.com/jetpost/jetpost/stream"
 )
 
 // hookMark is how a hook is recognized as ours.
@@ -34,10 +35,16 @@ type Installation struct {
 // Install makes command, a program and its arguments, part of the repository's
 // post-receive hook, where git looks for it: in core.hooksPath if that is set. A
 // hook that is there already is kept and runs after ours with the same input and
-// its own exit status. Installing again only brings the command up to date.
+// its own exit status. Installing again only brings the command up to date. A source that
+// no event can have is refused.
 func Install(ctx context.Context, cfg Config, command []string) (Installation, error) {
 	if len(command) == 0 || strings.Contains(strings.Join(command, ""), "\x00") {
 		return Installation{}, errors.New("install hook: the command is empty or has a NUL in it")
+	}
+	if cfg.Source != "" { // otherwise it is made of the name
+		if err := stream.CheckSource(cfg.Source); err != nil {
+			return Installation{}, fmt.Errorf("install hook: %w", err)
+		}
 	}
 	g := newGit(cfg)
 	in, err := locate(ctx, g)

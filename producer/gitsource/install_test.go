@@ -260,6 +260,15 @@ func TestInstallRefuses(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+	for _, source := range []string{"%zz", ":nope", "http://[::1", "/my repository"} {
+		_, err := Install(t.Context(), Config{Dir: f.bare, Env: f.env, Source: source}, f.command())
+		if err == nil || !strings.Contains(err.Error(), "is not a URI reference") {
+			t.Errorf("source %q: got %v, want it refused", source, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(f.bare, "hooks", "post-receive")); err == nil {
+		t.Error("a hook was installed nevertheless")
+	}
 	if _, err := Install(t.Context(), Config{Dir: t.TempDir(), Env: append(f.env, "GIT_CEILING_DIRECTORIES=/")}, f.command()); err == nil {
 		t.Error("installed where there is no repository")
 	}

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/profile/wire"
+	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -112,8 +112,7 @@ func (c *custom) addHeader(name, value string, secrets []string) error {
 func sendsJSON(e *subscription.Endpoint) bool {
 	for name, value := range e.Headers {
 		if strings.EqualFold(name, "Content-Type") {
-			kind, _, err := mime.ParseMediaType(value)
-			return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
+			return stream.IsJSON(value)
 		}
 	}
 	return true

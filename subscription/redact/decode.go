@@ -193,6 +193,25 @@ func percent(text []byte) (decoded string, size int) {
 	return string([]byte{byte(n)}), 3 //nolint:gosec // two hexadecimal digits
 }
 
+// unpercent decodes what is percent-encoded in text. A percent sign that encodes nothing
+// stands for itself, as receivers read it.
+func unpercent(text string) string {
+	if strings.IndexByte(text, '%') < 0 {
+		return text
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		if decoded, size := percent([]byte(text[i:min(i+3, len(text))])); text[i] == '%' && size > 0 {
+			b.WriteString(decoded)
+			i += size
+			continue
+		}
+		b.WriteByte(text[i])
+		i++
+	}
+	return b.String()
+}
+
 // maxEntity is how long an entity of HTML can be: the longest name has 32 characters.
 const maxEntity = 34
 

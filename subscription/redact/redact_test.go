@@ -238,6 +238,22 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// Receivers keep a percent sign that encodes nothing as it is.
+func TestPercentSignOfItsOwn(t *testing.T) {
+	t.Parallel()
+	redactor := redact.New(func(s *redact.Set) { s.AddQuery("key=s3cr3t%2Fkey%&rate=100%-of%40it%zz") })
+	for _, tt := range []struct{ in, want string }{
+		{"key: s3cr3t/key%", "key: [secret]"},
+		{"key: s3cr3t%2Fkey%", "key: [secret]"},
+		{"rate: 100%-of@it%zz", "rate: [secret]"},
+		{"rate: 100%25-of%40it%25zz", "rate: [secret]"},
+	} {
+		if got := redactor.StrikeAll(tt.in); got != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
 // Of a secret across the end of what is kept nothing is left, in whatever encoding.
 func TestCut(t *testing.T) {
 	t.Parallel()

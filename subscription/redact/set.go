@@ -3,7 +3,6 @@ package redact
 import (
 	"crypto/ed25519"
 	"encoding/base64"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -34,7 +33,7 @@ type Set struct {
 // "Basic dXNlcjpwYXNzd29yZA==".
 func (s *Set) Add(secret string) {
 	s.add(secret)
-	if decoded, err := url.PathUnescape(secret); err == nil && decoded != secret {
+	if decoded := unpercent(secret); decoded != secret {
 		s.add(decoded)
 	}
 	decoded, ok := fromBase64(secret)

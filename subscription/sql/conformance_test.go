@@ -66,8 +66,8 @@ func TestConformance(t *testing.T) {
 			if f != want {
 				t.Errorf("%s: %s: failure %d, want %q", name, tt.Expression, f, tt.Error)
 			}
-			if got, ok := asIn(v, tt.Result); !ok && strings.HasPrefix(tt.Name, "Access to optional") {
-				continue // extensions have no types in jetpost
+			if got, ok := asIn(v, tt.Result); !ok && tt.Name == "Access to optional integer extension" {
+				continue // extensions have no types in jetpost, and no Integer is a match
 			} else if !ok {
 				t.Errorf("%s: %s: got %s, want %s %s", name, tt.Expression, got, tt.Result.Tag, tt.Result.Value)
 			}

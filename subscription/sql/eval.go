@@ -32,6 +32,12 @@ func (r *run) spend(steps int) failure {
 	return 0
 }
 
+// The canonical forms of a Boolean attribute (CloudEvents 1.0.2, "Type System").
+const (
+	canonicalTrue  = "true"
+	canonicalFalse = "false"
+)
+
 // nodeSteps is what every part of an expression takes beside the texts.
 const nodeSteps = 8
 
@@ -44,6 +50,7 @@ type expr interface {
 type (
 	literal   struct{ value value }
 	attribute struct{ name string }
+	flag      struct{ name string } // an extension attribute that is the whole expression
 	exists    struct{ name string }
 	not       struct{ of expr }
 	negate    struct{ of expr }
@@ -78,6 +85,14 @@ func (a attribute) eval(e *run) (value, failure) {
 		return truth(false), missingAttribute
 	}
 	return str(text), e.spend(nodeSteps)
+}
+
+func (x flag) eval(e *run) (value, failure) {
+	v, f := attribute(x).eval(e)
+	if f == 0 && (v.text == canonicalTrue || v.text == canonicalFalse) {
+		return truth(v.text == canonicalTrue), 0
+	}
+	return v, f
 }
 
 func (x exists) eval(e *run) (value, failure) {

@@ -24,6 +24,9 @@ func (p *Program) Failure(e *stream.Event) string {
 	case f == tooCostly:
 		return "it takes more steps than an event may take"
 	case v.kind != boolean:
+		if _, ok := p.root.(flag); ok {
+			return "its value is not a Boolean: of an extension attribute only true and false are"
+		}
 		return "its value is not a Boolean"
 	}
 	return ""
@@ -45,6 +48,8 @@ func collectAttributes(x expr, names *[]string) {
 	}
 	switch x := x.(type) {
 	case attribute:
+		*names = append(*names, x.name)
+	case flag:
 		*names = append(*names, x.name)
 	case exists:
 		*names = append(*names, x.name)

@@ -14,6 +14,8 @@ func (p *Program) KeySets() [][]Key { return keySets(p.root) }
 
 func keySets(x expr) [][]Key {
 	switch x := x.(type) {
+	case flag:
+		return keysOf(attribute(x), truth(true))
 	case equal:
 		if x.inverse {
 			return nil

@@ -13,7 +13,10 @@
 // Where the specification leaves room:
 //
 //   - Attributes are Strings, the extension ones too: events on a stream do not keep
-//     other types. So "mybool" alone never matches, but "mybool = true" does.
+//     other types, as events in binary mode do not anywhere. Where a type is needed they
+//     are cast. An expression that is nothing but an extension attribute needs a Boolean,
+//     so there the canonical forms of one, true and false, are one, as the conformance
+//     suite has it: "mybool" matches when "mybool = true" does. Another text is none.
 //   - An Integer out of range is a math error, as a division by zero is.
 //   - The quote in a string is written \', doubled quotes are refused.
 //   - A function that does not exist is refused, and so is the name data: CloudEvents
@@ -52,6 +55,9 @@ func Compile(expression string) (*Program, error) {
 	root, err := parse(expression)
 	if err != nil {
 		return nil, err
+	}
+	if a, ok := root.(attribute); ok && !stream.IsContextAttribute(a.name) {
+		root = flag(a)
 	}
 	return &Program{root}, nil
 }

@@ -19,6 +19,8 @@ func testEvent() *stream.Event {
 			{Name: "flag", Value: "TRUE"},
 			{Name: "name", Value: "Zoë"},
 			{Name: "neg", Value: "-7"},
+			{Name: "off", Value: "false"},
+			{Name: "on", Value: "true"},
 			{Name: "pct", Value: `50%_a\b`},
 			{Name: "word", Value: "aBc"},
 		},
@@ -63,6 +65,20 @@ func TestEvaluate(t *testing.T) {
 		{"specversion", "1.0", 0},
 		{"time", "2026-01-31T12:00:00Z", 0},
 		{"count", "42", 0},
+		{"on", true, 0}, // an expression that is nothing but an extension attribute
+		{"(( ON ))", true, 0},
+		{"off", false, 0},
+		{"flag", "TRUE", 0}, // not the canonical form
+		{"neg", "-7", 0},
+		{"NOT off", true, 0},
+		{"on AND flag", true, 0},
+		{"on = true", true, 0},
+		{"on = 'true'", true, 0},
+		{"true = on", true, 0},
+		{"1 = on", false, 0}, // in all other places it is a String
+		{"LENGTH(on)", 4, 0},
+		{"CONCAT('', on)", "true", 0},
+		{"on + 1", 0, castFailure},
 		{"missing", false, missingAttribute},
 		{"dataschema", false, missingAttribute},
 		{"datacontenttype", false, missingAttribute},
@@ -371,6 +387,40 @@ func native(v value) any {
 	case boolean, anything:
 	}
 	return v.truth
+}
+
+// A context attribute is a String, whatever it is.
+func TestTrueContextAttribute(t *testing.T) {
+	t.Parallel()
+	e := testEvent()
+	e.Subject = "true"
+	p, err := Compile("subject")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Match(e) || p.Failure(e) != "its value is not a Boolean" {
+		t.Errorf("got match %t, failure %q", p.Match(e), p.Failure(e))
+	}
+}
+
+// What an extension attribute that is no Boolean is asked for says so.
+func TestFlagFailure(t *testing.T) {
+	t.Parallel()
+	for expression, want := range map[string]string{
+		"on": "", "off": "", "missing": "it needs an attribute that the event does not have",
+		"flag": "its value is not a Boolean: of an extension attribute only true and false are",
+	} {
+		p, err := Compile(expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Failure(testEvent()); got != want {
+			t.Errorf("%s: got %q, want %q", expression, got, want)
+		}
+		if got := p.Attributes(); len(got) != 1 || got[0] != expression {
+			t.Errorf("%s: reads %v", expression, got)
+		}
+	}
 }
 
 func TestRefused(t *testing.T) {
