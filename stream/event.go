@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
+
+	"github.com/jetpost/jetpost/stream/timestamp"
 )
 
 // SpecVersion is the only CloudEvents version that jetpost carries.
@@ -147,8 +148,10 @@ func (e *Event) Validate() error {
 			problems = append(problems, "attribute "+required.name+" is missing")
 		}
 	}
-	if e.Time != "" && !validTime(e.Time) {
-		problems = append(problems, fmt.Sprintf("attribute time %q is not an RFC 3339 time", e.Time))
+	if e.Time != "" {
+		if _, err := timestamp.Parse(e.Time); err != nil {
+			problems = append(problems, fmt.Sprintf("attribute time %q is not an RFC 3339 time: %s", e.Time, err))
+		}
 	}
 	check := func(name, value string) {
 		if problem := textProblem(value); problem != "" {
@@ -178,13 +181,6 @@ func (e *Event) Validate() error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrInvalidEvent, strings.Join(problems, "; "))
-}
-
-// validTime is stricter than the time package, which takes a comma for the point
-// of the fraction, and hours of one digit.
-func validTime(value string) bool {
-	_, err := time.Parse(time.RFC3339Nano, value)
-	return err == nil && value[len("2006-01-02T1")] != ':' && !strings.Contains(value, ",")
 }
 
 // isContextAttribute reports whether every CloudEvent can have an attribute of

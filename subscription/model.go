@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/timestamp"
 )
 
 // A Subscription says which events go to which endpoint, and how. Its JSON is the
@@ -223,8 +224,11 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 // UnmarshalText reads what time.ParseDuration reads.
 func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	if err != nil {
+	parsed, err := timestamp.ParseDuration(string(text))
+	switch {
+	case errors.Is(err, timestamp.ErrTooLong):
+		return fmt.Errorf("%q is longer than 292 years: write a shorter one", text)
+	case err != nil:
 		return fmt.Errorf(`%q is not a duration: write a number and its unit, such as "15s", "5m" or "2h"`, text)
 	}
 	*d = Duration(parsed)
