@@ -29,7 +29,7 @@ import (
 const retryAfter = 2
 
 var (
-	errPrecondition = errors.New("the subscription has another revision than If-Match asks for")
+	errPrecondition = errors.New("the subscription has another revision than was read")
 	errDisabled     = errors.New("the subscription is disabled, so nothing is delivered")
 	errQueueFull    = errors.New("the subscription's queue is full")
 	errNoQueue      = errors.New("the subscription has no queue")

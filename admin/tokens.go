@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -107,7 +108,19 @@ type revokeTokenRequest struct {
 	Forced
 }
 
-type oneToken struct{ Body TokenSummary }
+type oneToken struct {
+	ETag string `header:"ETag" doc:"The revision of what can be changed, for If-Match."`
+	Body TokenSummary
+}
+
+func answerToken(t *access.Token, used map[string]time.Time) *oneToken {
+	return &oneToken{revisionTag(t.Revision()), showToken(t, used)}
+}
+
+// mayChangeToken says why a token must not be changed.
+func mayChangeToken(ctx context.Context, t *access.Token) error {
+	return mayChange(ctx, "the token "+t.ID, precondition.Current{Exists: true, ETag: revisionTag(t.Revision())})
+}
 
 type madeToken struct {
 	Body struct {
@@ -277,14 +290,14 @@ func (a *Admin) getToken(ctx context.Context, in *NamedToken) (*oneToken, error)
 	if err != nil {
 		return nil, err
 	}
-	return &oneToken{showToken(&token, used)}, nil
+	return answerToken(&token, used), nil
 }
 
 // ownToken says to whoever asks who he is.
 func (a *Admin) ownToken(ctx context.Context, _ *struct{}) (*oneToken, error) {
 	p := access.PrincipalOf(ctx)
 	if p.ID == access.BootstrapID {
-		return &oneToken{TokenSummary{ID: p.ID, Name: p.Name, Role: p.Role}}, nil
+		return &oneToken{Body: TokenSummary{ID: p.ID, Name: p.Name, Role: p.Role}}, nil
 	}
 	return a.getToken(ctx, &NamedToken{p.ID})
 }
@@ -300,6 +313,9 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 	}
 	token, err := store.Get(ctx, in.ID)
 	if err != nil {
+		return nil, err
+	}
+	if err := mayChangeToken(ctx, &token); err != nil {
 		return nil, err
 	}
 	record := audit.Record{Action: actionChangeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
@@ -324,14 +340,14 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, overtaken(ctx, err, access.ErrConflict)
 		}
 	}
 	used, err := store.LastUsed(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &oneToken{showToken(&token, used)}, nil
+	return answerToken(&token, used), nil
 }
 
 func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struct{}, error) {
@@ -348,8 +364,12 @@ func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struc
 			return nil, err
 		}
 	}
+	if err := mayChangeToken(ctx, &token); err != nil {
+		return nil, err
+	}
 	record := audit.Record{Action: actionRevokeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
-	return nil, a.Record(ctx, record, func() error { return store.Revoke(ctx, token) })
+	err = a.Record(ctx, record, func() error { return store.Revoke(ctx, token) })
+	return nil, overtaken(ctx, err, access.ErrConflict)
 }
 
 func tokenTarget(id string) string { return "tokens/" + id }
