@@ -106,12 +106,15 @@ type Template struct {
 	Secrets map[string]Secret `json:"secrets,omitempty"`
 }
 
-// RequestURL is the URL to call, with its query. It must not be logged.
+// RequestURL is the URL to call, with its query. It must not be logged. What RFC 3986 does
+// not allow in a path and a query is percent-encoded in it, for servers that refuse it; all
+// else is as it was given. Signatures are of this URL, too.
 func (e Endpoint) RequestURL() string {
+	address := encodePath(e.URL)
 	if e.Query.Reveal() == "" {
-		return e.URL
+		return address
 	}
-	return e.URL + "?" + e.Query.Reveal()
+	return address + "?" + percentEncode(e.Query.Reveal())
 }
 
 // RedactedURL is the URL to show: the query, if there is one, is an ellipsis.
@@ -322,6 +325,10 @@ func setDefault[T comparable](field *T, value T) {
 func (e *Endpoint) normalise() {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" {
+		return
+	}
+	// net/url would decode all of a path that has something to be encoded, and %2F with it.
+	if u, err = url.Parse(encodePath(e.URL)); err != nil {
 		return
 	}
 	if u.RawQuery != "" && e.Query.IsZero() {
