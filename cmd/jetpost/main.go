@@ -128,6 +128,9 @@ func readAs[T any](kind string, parse func(string) (T, error)) kong.MapperFunc {
 			return err
 		}
 		value, err := parse(text)
+		if errors.Is(err, timestamp.ErrTooLong) {
+			return fmt.Errorf("%q is not a duration that can be used: %w", text, err)
+		}
 		if err != nil {
 			return fmt.Errorf("%q is not a %s: %w", text, kind, err)
 		}
