@@ -125,7 +125,7 @@ func mayShow(ctx context.Context, tag string) error {
 	case precondition.NotMatched:
 		return notMatched("what is asked for", now)
 	case precondition.Matched:
-		return &notModified{tag}
+		return &notModifiedError{tag}
 	case precondition.Unreadable:
 		return unreadable()
 	case precondition.Proceed:
@@ -133,17 +133,17 @@ func mayShow(ctx context.Context, tag string) error {
 	return nil
 }
 
-// notModified is the answer to a client that has what it asks for.
-type notModified struct{ tag string }
+// notModifiedError is the answer to a client that has what it asks for.
+type notModifiedError struct{ tag string }
 
 // Error is for the log.
-func (*notModified) Error() string { return "the client has it" }
+func (*notModifiedError) Error() string { return "the client has it" }
 
 // GetStatus makes it an answer for huma.
-func (*notModified) GetStatus() int { return http.StatusNotModified }
+func (*notModifiedError) GetStatus() int { return http.StatusNotModified }
 
 // GetHeaders are those that 200 would have had (RFC 9110, section 15.4.5).
-func (n *notModified) GetHeaders() http.Header {
+func (n *notModifiedError) GetHeaders() http.Header {
 	if n.tag == "" {
 		return nil
 	}
@@ -161,11 +161,11 @@ func tagOf(out any) string {
 // describeConditions adds the headers to the description of an operation: to those that
 // change what has an ETag, and to those that show it.
 func describeConditions(op *huma.Operation, answer reflect.Type) {
-	shows, text := false, "Do it only if it still has one of these ETags, or with * if there is one; otherwise 412."
+	text := "Do it only if it still has one of these ETags, or with * if there is one; otherwise 412."
 	none := "Do it only if it has none of these ETags, or with * if there is none; otherwise 412."
 	switch op.Method {
 	case http.MethodGet:
-		if _, shows = answer.FieldByName("ETag"); !shows {
+		if _, shows := answer.FieldByName("ETag"); !shows {
 			return
 		}
 		text = "Show it only if it still has one of these ETags, or with * if there is one; otherwise 412."

@@ -97,7 +97,7 @@ func register[I, O any](a *Admin, api huma.API, op huma.Operation, handle func(c
 		limited, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 		defer cancel()
 		out, err := handle(limited, in)
-		if fresh, ok := errors.AsType[*notModified](err); ok {
+		if fresh, ok := errors.AsType[*notModifiedError](err); ok {
 			return nil, fresh
 		}
 		if err != nil {

@@ -151,7 +151,7 @@ func structFields(v reflect.Value) []structField {
 }
 
 func decodeLeaf(raw json.RawMessage, v reflect.Value, field string, found *problems) {
-	if at, ok := v.Addr().Interface().(*time.Time); ok && string(raw) != "null" {
+	if at, ok := reflect.TypeAssert[*time.Time](v.Addr()); ok && string(raw) != "null" {
 		decodeTime(raw, at, field, found)
 		return
 	}
