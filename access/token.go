@@ -228,3 +228,6 @@ func decode(id string, e stream.Entry) (*Token, error) {
 	}
 	return t, nil
 }
+
+// Revision changes with every change of a token, and not with its use.
+func (t *Token) Revision() uint64 { return t.revision }

@@ -20,19 +20,19 @@ import (
 // auditRequest is a request for a list of records.
 type auditRequest struct {
 	Following
-	Action string    `query:"action" maxLength:"255" doc:"Only records of this action, or of all of a kind of thing: subscription.*" example:"subscription.create"`
-	Target string    `query:"target" maxLength:"1024" doc:"Only records about this, or about what begins alike: subscriptions/*" example:"subscriptions/ci"`
-	Actor  string    `query:"actor" maxLength:"255" doc:"Only what was done with the token of this id, or by jetpost." example:"jetpost"`
-	From   time.Time `query:"from" doc:"Only records written at this time or later."`
-	To     time.Time `query:"to" doc:"Only records written before this time."`
+	Action string  `query:"action" maxLength:"255" doc:"Only records of this action, or of all of a kind of thing: subscription.*" example:"subscription.create"`
+	Target string  `query:"target" maxLength:"1024" doc:"Only records about this, or about what begins alike: subscriptions/*" example:"subscriptions/ci"`
+	Actor  string  `query:"actor" maxLength:"255" doc:"Only what was done with the token of this id, or by jetpost." example:"jetpost"`
+	From   Instant `query:"from" doc:"Only records written at this time or later."`
+	To     Instant `query:"to" doc:"Only records written before this time."`
 }
 
 func (in *auditRequest) filter() (*audit.Filter, error) {
-	f := &audit.Filter{Action: in.Action, Target: in.Target, Actor: in.Actor, From: in.From, To: in.To}
+	f := &audit.Filter{Action: in.Action, Target: in.Target, Actor: in.Actor, From: in.From.Time, To: in.To.Time}
 	if err := f.Validate(); err != nil {
 		return nil, invalid("action", err.Error())
 	}
-	return f, checkTimes(in.From, in.To)
+	return f, checkTimes(in.From.Time, in.To.Time)
 }
 
 // PlacedRecord is a request for one record.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -84,10 +84,9 @@ type putDomainRequest struct {
 	NamedDomain
 	RawJSON
 
-	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the domain still has this ETag; otherwise 412."`
-	DryRun  bool   `query:"dry_run" doc:"Find out what would change, and whether it is compatible. Nothing is changed."`
-	Force   bool   `query:"force" doc:"Register it although events that were accepted would be refused."`
-	Stored  int    `query:"stored_events" minimum:"0" maximum:"10000" default:"1000" doc:"How many of the last stored events a new version is held against. 0: none."`
+	DryRun bool `query:"dry_run" doc:"Find out what would change, and whether it is compatible. Nothing is changed."`
+	Force  bool `query:"force" doc:"Register it although events that were accepted would be refused."`
+	Stored int  `query:"stored_events" minimum:"0" maximum:"10000" default:"1000" doc:"How many of the last stored events a new version is held against. 0: none."`
 }
 
 // A domainChange is what a registration has done, or would do.
@@ -110,12 +109,6 @@ type changedDomain struct {
 	Status int
 	ETag   string `header:"ETag" doc:"The revision, for If-Match."`
 	Body   domainChange
-}
-
-type deleteDomainRequest struct {
-	NamedDomain
-
-	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the domain still has this ETag; otherwise 412."`
 }
 
 // domainRoutes are those that keep domains.
@@ -185,13 +178,11 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 			}
 			return a.cfg.Inventory.Made(ctx, a.layout.EventLog(in.Name))
 		},
-	}
-	if options.Revision, err = revisionOf(in.IfMatch); err != nil {
-		return nil, err
+		May: func(revision uint64) error { return mayChangeDomain(ctx, in.Name, revision) },
 	}
 	change, err := a.domains.Put(ctx, in.Name, files, options)
 	if err != nil {
-		return nil, conditional(err, in.IfMatch)
+		return nil, overtaken(ctx, err, schemas.ErrConflict)
 	}
 	// So that this process answers by it, too, whatever it is asked next.
 	if _, err := a.catalogue.live.Sync(ctx); err != nil {
@@ -216,18 +207,12 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 
 // deleteDomain keeps subscriptions from waiting for types that nobody can publish
 // any more.
-func (a *Admin) deleteDomain(ctx context.Context, in *deleteDomainRequest) (*struct{}, error) {
+func (a *Admin) deleteDomain(ctx context.Context, in *NamedDomain) (*struct{}, error) {
 	d, err := a.domains.Get(ctx, in.Name)
 	if err != nil {
 		return nil, err
 	}
-	revision, err := revisionOf(in.IfMatch)
-	if err != nil {
-		return nil, err
-	}
-	if revision == nil {
-		revision = new(uint64)
-	}
+	revision := uint64(0) // any
 	if d.Registered() {
 		ids, err := a.subscribersOf(ctx, &d)
 		if err != nil {
@@ -236,9 +221,15 @@ func (a *Admin) deleteDomain(ctx context.Context, in *deleteDomainRequest) (*str
 		if len(ids) > 0 {
 			return nil, newProblem(http.StatusConflict, "domain "+d.Name+" is named by subscriptions: "+strings.Join(ids, ", ")+"; delete or change them first")
 		}
+		if err := mayChangeDomain(ctx, d.Name, d.Revision); err != nil {
+			return nil, err
+		}
+		if !conditionsOf(ctx).None() {
+			revision = d.Revision
+		}
 	}
-	if err := a.domains.Delete(ctx, in.Name, *revision); err != nil {
-		return nil, conditional(err, in.IfMatch)
+	if err := a.domains.Delete(ctx, in.Name, revision); err != nil {
+		return nil, overtaken(ctx, err, schemas.ErrConflict)
 	}
 	return nil, nil //nolint:nilnil // there is nothing to answer with
 }
@@ -276,27 +267,19 @@ func domainTag(d *schemas.Domain) string {
 	if !d.Registered() {
 		return ""
 	}
-	return `"` + strconv.FormatUint(d.Revision, 10) + `"`
+	return revisionTag(d.Revision)
 }
 
-// revisionOf reads If-Match; nil stands for any revision.
-func revisionOf(ifMatch string) (*uint64, error) {
-	if ifMatch == "" || ifMatch == "*" {
-		return nil, nil //nolint:nilnil // nil is any revision
-	}
-	revision, err := strconv.ParseUint(strings.Trim(ifMatch, `"`), 10, 64)
-	if err != nil || len(ifMatch) < 3 || ifMatch[0] != '"' {
-		return nil, newProblem(http.StatusPreconditionFailed, "If-Match is not the ETag of a domain")
-	}
-	return &revision, nil
-}
+// revisionTag is a revision in the form of HTTP.
+func revisionTag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }
 
-// conditional answers a conflict as HTTP does where a condition was given.
-func conditional(err error, ifMatch string) error {
-	if ifMatch != "" && errors.Is(err, schemas.ErrConflict) {
-		return newProblem(http.StatusPreconditionFailed, err.Error()+": read it again and repeat the change")
+// mayChangeDomain says why a domain that has a revision, 0 for none, must not be changed.
+func mayChangeDomain(ctx context.Context, name string, revision uint64) error {
+	now := precondition.Current{Exists: revision != 0}
+	if now.Exists {
+		now.ETag = revisionTag(revision)
 	}
-	return err
+	return mayChange(ctx, "the domain "+name, now)
 }
 
 func placesOf(found []schemas.Incompatibility) []fieldProblem {

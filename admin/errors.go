@@ -29,7 +29,7 @@ import (
 const retryAfter = 2
 
 var (
-	errPrecondition = errors.New("the subscription has another revision than If-Match asks for")
+	errPrecondition = errors.New("the subscription has another revision than was read")
 	errDisabled     = errors.New("the subscription is disabled, so nothing is delivered")
 	errQueueFull    = errors.New("the subscription's queue is full")
 	errNoQueue      = errors.New("the subscription has no queue")
@@ -276,6 +276,9 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, body any) 
 // remedy says in other words what the HTTP library has found wrong with a parameter,
 // and what to do about it.
 func remedy(op *huma.Operation, found *huma.ErrorDetail) string {
+	if message, ok := instantMessage(found.Message); ok {
+		return message
+	}
 	switch {
 	case found.Message == "unknown query parameter":
 		var names []string
@@ -288,16 +291,23 @@ func remedy(op *huma.Operation, found *huma.ErrorDetail) string {
 			return "is unknown: this path takes no query parameters"
 		}
 		return "is unknown: use " + strings.Join(names, ", ")
+	case found.Message == "invalid integer" && isWhole(found.Value):
+		return "is out of range"
 	case found.Message == "invalid integer":
 		return "must be a whole number"
 	case found.Message == "invalid boolean":
 		return "must be true or false"
-	case strings.HasPrefix(found.Message, "invalid date/time"):
-		return "must be a time such as 2026-01-31T12:00:00Z; in a URL write %2B for +"
 	case found.Message == "required query parameter is missing":
 		return "is missing: " + describedAs(op, strings.TrimPrefix(found.Location, "query."))
 	}
 	return found.Message
+}
+
+// isWhole reports whether a parameter is a whole number, however large.
+func isWhole(value any) bool {
+	text, ok := value.(string)
+	text = strings.TrimLeft(text, "+-")
+	return ok && text != "" && strings.Trim(text, "0123456789") == ""
 }
 
 // describedAs is the description of a parameter.

@@ -15,14 +15,14 @@ import (
 
 type eventsRequest struct {
 	Paged
-	Domain   string    `query:"domain" maxLength:"63" doc:"Only events of this domain." example:"git"`
-	Type     string    `query:"type" maxLength:"255" doc:"Only events of this type, or of a domain as <domain>.*" example:"git.push"`
-	FromSeq  uint64    `query:"from_seq" doc:"From this sequence on; needs domain or type, since every domain counts by itself."`
-	FromTime time.Time `query:"from_time" doc:"From what was stored at this time on."`
-	ToTime   time.Time `query:"to_time" doc:"Only what was stored before this time."`
-	Source   string    `query:"source" maxLength:"2048" doc:"Only events with exactly this source. With source or id the logs are searched, a few thousand events for each page: a page can be empty and still have a next_cursor."`
-	ID       string    `query:"id" maxLength:"2048" doc:"Only events with exactly this id."`
-	Follow   bool      `query:"follow" doc:"Answer with events as they are stored, one JSON object per line (application/x-ndjson), without end: from now on, or from from_seq or from_time. Empty lines show that the connection lives."`
+	Domain   string  `query:"domain" maxLength:"63" doc:"Only events of this domain." example:"git"`
+	Type     string  `query:"type" maxLength:"255" doc:"Only events of this type, or of a domain as <domain>.*" example:"git.push"`
+	FromSeq  uint64  `query:"from_seq" doc:"From this sequence on; needs domain or type, since every domain counts by itself."`
+	FromTime Instant `query:"from_time" doc:"From what was stored at this time on."`
+	ToTime   Instant `query:"to_time" doc:"Only what was stored before this time."`
+	Source   string  `query:"source" maxLength:"2048" doc:"Only events with exactly this source. With source or id the logs are searched, a few thousand events for each page: a page can be empty and still have a next_cursor."`
+	ID       string  `query:"id" maxLength:"2048" doc:"Only events with exactly this id."`
+	Follow   bool    `query:"follow" doc:"Answer with events as they are stored, one JSON object per line (application/x-ndjson), without end: from now on, or from from_seq or from_time. Empty lines show that the connection lives."`
 }
 
 // storedEvent is an event and where it is kept.
@@ -83,15 +83,15 @@ func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error
 	if in.FromSeq > 0 && len(found) > 1 {
 		return nil, invalid("from_seq", "needs domain or type: every domain counts by itself")
 	}
-	if !usableTime(in.FromTime) {
+	if !usableTime(in.FromTime.Time) {
 		return nil, invalid("from_time", "is out of range: use a time from 1970 to 2261")
 	}
 	switch {
-	case !usableTime(in.ToTime):
+	case !usableTime(in.ToTime.Time):
 		return nil, invalid("to_time", "is out of range: use a time from 1970 to 2261")
 	case !in.ToTime.IsZero() && in.Follow:
 		return nil, invalid("to_time", "and follow are given: what is followed has no end")
-	case !in.ToTime.IsZero() && !in.FromTime.Before(in.ToTime):
+	case !in.ToTime.IsZero() && !in.FromTime.Before(in.ToTime.Time):
 		return nil, invalid("to_time", "is not after from_time")
 	}
 	if in.FromSeq > 0 && !in.FromTime.IsZero() {
@@ -130,7 +130,7 @@ func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*streamed, e
 func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRequest) (*streamed, error) {
 	feeds := make([]feed, len(sources))
 	for i, s := range sources {
-		r := stream.Range{Subject: s.subject, FromSequence: in.FromSeq, FromTime: in.FromTime, Follow: true}
+		r := stream.Range{Subject: s.subject, FromSequence: in.FromSeq, FromTime: in.FromTime.Time, Follow: true}
 		if in.FromSeq == 0 && in.FromTime.IsZero() {
 			next, err := a.nextSequence(ctx, s.log)
 			if err != nil {

@@ -51,7 +51,7 @@ func (a *Admin) startOf(ctx context.Context, sources []source, in *eventsRequest
 		}
 		return p, nil
 	}
-	p := position{Oldest: in.FromSeq > 0 || !in.FromTime.IsZero(), Next: map[string]uint64{}, From: in.FromTime}
+	p := position{Oldest: in.FromSeq > 0 || !in.FromTime.IsZero(), Next: map[string]uint64{}, From: in.FromTime.Time}
 	if in.FromSeq > 0 {
 		p.Next[sources[0].domain] = in.FromSeq
 	}
@@ -65,7 +65,7 @@ func (a *Admin) startOf(ctx context.Context, sources []source, in *eventsRequest
 		reading.Go(func() error {
 			var err error
 			if starts[i], err = a.nextSequence(readCtx, s.log); err == nil && !in.ToTime.IsZero() {
-				starts[i], err = a.sequenceAt(readCtx, s.log, in.ToTime, starts[i])
+				starts[i], err = a.sequenceAt(readCtx, s.log, in.ToTime.Time, starts[i])
 			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				return nil // a domain without a log has no events
@@ -169,7 +169,7 @@ func (a *Admin) oldest(ctx context.Context, s source, from uint64, in *eventsReq
 		if err != nil {
 			return nil, false, err
 		}
-		if !in.ToTime.IsZero() && !record.Time.Before(in.ToTime) {
+		if !in.ToTime.IsZero() && !record.Time.Before(in.ToTime.Time) {
 			break
 		}
 		if records = append(records, record); len(records) == in.Limit+1 {

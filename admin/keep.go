@@ -205,21 +205,21 @@ type Removed struct {
 }
 
 // RemoveSubscription deletes a subscription that the API named manager keeps (empty:
-// the native one), and the deliveries that wait. ifMatch may bind it to a revision, as
-// If-Match of HTTP. subscription.ErrNotFound, also for one of another manager.
+// the native one), and the deliveries that wait. tag, if it is not empty, is the ETag that
+// it must have. subscription.ErrNotFound, also for one of another manager.
 //
 // It stops the matching first, so that nothing is put on the queue any more,
 // and takes the record away last: what fails in between can be repeated, and a
 // queue without a subscription, which a later one of the same id would inherit
 // with all that is in it, is never left over.
-func (a *Admin) RemoveSubscription(ctx context.Context, manager, id, ifMatch string) (Removed, error) {
+func (a *Admin) RemoveSubscription(ctx context.Context, manager, id, tag string) (Removed, error) {
 	ctx = stream.MakesRoom(ctx)
 	unlock, err := a.changing.lock(ctx, id)
 	if err != nil {
 		return Removed{}, err
 	}
 	defer unlock()
-	retired, broken, err := a.removable(ctx, manager, id, ifMatch)
+	retired, broken, err := a.removable(ctx, manager, id, tag)
 	if err != nil {
 		return Removed{}, err
 	}
@@ -228,7 +228,7 @@ func (a *Admin) RemoveSubscription(ctx context.Context, manager, id, ifMatch str
 		if !broken {
 			err := a.cfg.Reserve.Do(ctx, func() error {
 				var err error
-				retired, err = a.retire(ctx, manager, id, ifMatch)
+				retired, err = a.retire(ctx, manager, id, tag)
 				return err
 			})
 			if err != nil {
@@ -264,27 +264,30 @@ func removal(sub *subscription.Subscription, broken bool) audit.Record {
 // removable returns a subscription that may be deleted. A record that cannot be read,
 // because its keyring is lost, must still be deletable: then (broken) only its id and
 // its queue are known.
-func (a *Admin) removable(ctx context.Context, manager, id, ifMatch string) (sub *subscription.Subscription, broken bool, err error) {
+func (a *Admin) removable(ctx context.Context, manager, id, tag string) (sub *subscription.Subscription, broken bool, err error) {
 	snapshot, err := a.view.Sync(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	for _, b := range snapshot.Broken() {
 		if b.ID == id && manager == "" {
-			return &subscription.Subscription{ID: id, Revision: b.Revision, Queue: a.layout.QueueFor(id)}, true, nil
+			sub = &subscription.Subscription{ID: id, Revision: b.Revision, Queue: a.layout.QueueFor(id)}
+			return sub, true, mayRemove(ctx, sub, manager, tag)
 		}
 	}
 	if sub, err = a.store.Get(ctx, id); err != nil {
 		return nil, false, err
 	}
-	return sub, false, mayRemove(sub, manager, ifMatch)
+	return sub, false, mayRemove(ctx, sub, manager, tag)
 }
 
 // mayRemove says why the API named manager may not delete a subscription.
-func mayRemove(sub *subscription.Subscription, manager, ifMatch string) error {
+func mayRemove(ctx context.Context, sub *subscription.Subscription, manager, tag string) error {
 	switch {
+	case sub.Managed.By == manager && tag != "" && tag != etag(sub):
+		return fmt.Errorf("subscription %s has revision %d: %w", sub.ID, sub.Revision, errPrecondition)
 	case sub.Managed.By == manager:
-		return matches(sub, ifMatch)
+		return mayChange(ctx, "the subscription "+sub.ID, currentOf(sub))
 	case manager == "":
 		return newProblem(http.StatusConflict, "subscription "+sub.ID+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": delete it there")
 	default:
@@ -293,9 +296,9 @@ func mayRemove(sub *subscription.Subscription, manager, ifMatch string) error {
 }
 
 // retire disables a subscription and returns it.
-func (a *Admin) retire(ctx context.Context, manager, id, ifMatch string) (*subscription.Subscription, error) {
+func (a *Admin) retire(ctx context.Context, manager, id, tag string) (*subscription.Subscription, error) {
 	return a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
-		if err := mayRemove(sub, manager, ifMatch); err != nil {
+		if err := mayRemove(ctx, sub, manager, tag); err != nil {
 			return err
 		}
 		sub.State, sub.StateReason = subscription.Disabled, "is being deleted"

@@ -21,14 +21,14 @@ import (
 
 // LetterFilter narrows a list of dead letters.
 type LetterFilter struct {
-	Reason []string  `query:"reason,explode" enum:"exhausted,rejected,gone,expired,overflow,unreadable,match_budget" doc:"Only those given up for this reason. Can be repeated: for one of them."`
-	Type   []string  `query:"type,explode" maxLength:"255" doc:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated: of one of them." example:"git.push"`
-	From   time.Time `query:"from" doc:"Only those given up at this time or later."`
-	To     time.Time `query:"to" doc:"Only those given up before this time."`
+	Reason []string `query:"reason,explode" enum:"exhausted,rejected,gone,expired,overflow,unreadable,match_budget" doc:"Only those given up for this reason. Can be repeated: for one of them."`
+	Type   []string `query:"type,explode" maxLength:"255" doc:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated: of one of them." example:"git.push"`
+	From   Instant  `query:"from" doc:"Only those given up at this time or later."`
+	To     Instant  `query:"to" doc:"Only those given up before this time."`
 }
 
 func (f *LetterFilter) selection(subscriptionID string) (*delivery.Selection, error) {
-	s := &delivery.Selection{Subscription: subscriptionID, Types: f.Type, From: f.From, To: f.To}
+	s := &delivery.Selection{Subscription: subscriptionID, Types: f.Type, From: f.From.Time, To: f.To.Time}
 	for _, reason := range f.Reason {
 		s.Reasons = append(s.Reasons, delivery.Reason(reason))
 	}

@@ -231,6 +231,7 @@ func describe(api huma.API) ([]byte, error) {
 	})
 	schemas["Subscription"].Required = []string{"types", "endpoint"}
 	schemas["Endpoint"].Required = []string{"url"}
+	describeInstants(document)
 	text, err := json.Marshal(document)
 	if err != nil {
 		return nil, fmt.Errorf("encode the OpenAPI document: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/jetpost/jetpost/profile"
@@ -89,6 +90,17 @@ func merge(target, patch any) any {
 	return object
 }
 
+// numberMessage says why a number is none of a type of Go.
+func numberMessage(t reflect.Type, number string) string {
+	switch {
+	case t.Kind() != reflect.Float64 && !isWhole(number):
+		return "must be a whole number, not " + clipID(number)
+	case t.Kind() == reflect.Uint64 && number[0] == '-':
+		return "must not be negative"
+	}
+	return "is out of range"
+}
+
 // decodeOptions reads a small body: only fields of v, each of its type and once.
 // No body leaves v as it is.
 func decodeOptions(b []byte, v any) error {
@@ -104,7 +116,13 @@ func decodeOptions(b []byte, v any) error {
 	if err == nil {
 		return nil
 	}
+	if wrong, ok := errors.AsType[*instantError](err); ok {
+		return invalid(wrong.field(b), wrong.message)
+	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // its text shows no value but numbers
+		if number, ok := strings.CutPrefix(wrong.Value, "number "); ok && jsonWord(wrong.Type) == "number" {
+			return invalid(wrong.Field, numberMessage(wrong.Type, number))
+		}
 		return invalid(wrong.Field, "must be a "+jsonWord(wrong.Type)+", not a "+wrong.Value)
 	}
 	return invalid("", strings.TrimPrefix(err.Error(), "json: "))

@@ -7,16 +7,15 @@ import (
 	"strconv"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
 
 type replaceRequest struct {
 	Named
-	Conditional
 	Trial
 	Keeping
-	IfNoneMatch string `header:"If-None-Match" maxLength:"64" doc:"* creates the subscription only if there is none of this id; otherwise 412."`
 	RawJSON
 }
 
@@ -36,17 +35,12 @@ func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscr
 		return nil, err
 	}
 	wanted.Managed = subscription.Managed{}
-	switch {
-	case in.IfNoneMatch != "" && in.IfNoneMatch != "*":
-		return nil, invalid("If-None-Match", "takes * only, which creates the subscription if there is none")
-	case in.IfNoneMatch != "" && in.IfMatch != "":
-		return nil, invalid("If-None-Match", "and If-Match are given: the one creates only, the other replaces only")
-	case wanted.ID != "" && wanted.ID != in.ID:
+	if wanted.ID != "" && wanted.ID != in.ID {
 		return nil, invalid("id", "is "+strconv.Quote(wanted.ID)+", but the path names "+in.ID+": an id cannot be changed")
 	}
 	for try := 1; ; try++ {
 		out, err := a.put(ctx, in, wanted)
-		again := errors.Is(err, subscription.ErrExists) || in.IfMatch == "" && errors.Is(err, subscription.ErrNotFound)
+		again := errors.Is(err, subscription.ErrExists) || errors.Is(err, subscription.ErrNotFound)
 		if !again || try == replaceTries {
 			return out, err
 		}
@@ -57,10 +51,8 @@ func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscr
 func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscription.Subscription) (*createdSubscription, error) {
 	_, err := a.store.Get(ctx, in.ID)
 	switch {
-	case err == nil && in.IfNoneMatch != "":
-		return nil, newProblem(http.StatusPreconditionFailed, "subscription "+in.ID+" exists: leave If-None-Match out to replace it")
 	case err == nil:
-		changed, err := a.change(ctx, &putRequest{in.Named, in.Conditional, in.Trial, in.Keeping, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
+		changed, err := a.change(ctx, &putRequest{in.Named, in.Trial, in.Keeping, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
 			return wanted.Clone(), nil
 		})
 		if err != nil {
@@ -69,8 +61,9 @@ func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscriptio
 		return &createdSubscription{Status: http.StatusOK, ETag: changed.ETag, Body: changed.Body}, nil
 	case !errors.Is(err, subscription.ErrNotFound):
 		return nil, err
-	case in.IfMatch != "":
-		return nil, newProblem(http.StatusPreconditionFailed, "there is no subscription "+in.ID+": leave If-Match out to create it")
+	}
+	if err := mayChange(ctx, "the subscription "+in.ID, precondition.Current{}); err != nil {
+		return nil, err
 	}
 	next := wanted.Clone()
 	next.ID = in.ID

@@ -29,8 +29,8 @@ const (
 
 // reconcileOptions is the body of reconcile.
 type reconcileOptions struct {
-	DryRun bool      `json:"dry_run" doc:"Say which deliveries are missing, and make none."`
-	Since  time.Time `json:"since" doc:"Look at events that were stored at this time or later. Default: as far back as it is known what the subscription wanted, and what was made for it."`
+	DryRun bool    `json:"dry_run" doc:"Say which deliveries are missing, and make none."`
+	Since  Instant `json:"since" doc:"Look at events that were stored at this time or later. Default: as far back as it is known what the subscription wanted, and what was made for it."`
 }
 
 // A missingDelivery is one that the event log says was owed, and that is nowhere.
@@ -89,7 +89,7 @@ func (a *Admin) reconcileRoute(ctx context.Context, in *action) (*reconciled, er
 	// Two requests in a minute make nothing twice.
 	occasion := strconv.FormatInt(time.Now().Unix()/60, 10)
 	r := &reconciling{Admin: a, sub: sub, occasion: occasion}
-	if err := r.find(work, options.Since); err != nil {
+	if err := r.find(work, options.Since.Time); err != nil {
 		return nil, err
 	}
 	if options.DryRun || len(r.missing) == 0 {

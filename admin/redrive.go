@@ -51,14 +51,21 @@ type selectionOptions struct {
 	Subscription string            `json:"subscription,omitempty" maxLength:"63" doc:"Only those of this subscription."`
 	Reasons      []delivery.Reason `json:"reasons,omitempty" doc:"Only those given up for one of these reasons: exhausted, rejected, gone, expired, overflow, unreadable, match_budget."`
 	Types        []string          `json:"types,omitempty" doc:"Only those with an event of one of these types, or of types that begin alike: artifact.*" example:"[\"git.push\"]"`
-	From         time.Time         `json:"from,omitzero" doc:"Only those given up at this time or later."`
-	To           time.Time         `json:"to,omitzero" doc:"Only those given up before this time."`
+	From         Instant           `json:"from,omitzero" doc:"Only those given up at this time or later."`
+	To           Instant           `json:"to,omitzero" doc:"Only those given up before this time."`
 	Sequences    []uint64          `json:"sequences,omitempty" doc:"Only these, by their places in the dead letter stream: up to 200."`
+}
+
+// stored is the selection as it is applied.
+func (o *selectionOptions) stored() delivery.Selection {
+	return delivery.Selection{
+		Subscription: o.Subscription, Reasons: o.Reasons, Types: o.Types, From: o.From.Time, To: o.To.Time, Sequences: o.Sequences,
+	}
 }
 
 // selection checks what a client wrote.
 func (o *selectionOptions) selection() (*delivery.Selection, error) {
-	s := delivery.Selection(*o)
+	s := o.stored()
 	if err := checkSelected(s.Subscription); err != nil {
 		return nil, err
 	}

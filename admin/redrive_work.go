@@ -182,7 +182,7 @@ func (a *Admin) workOn(ctx context.Context, record *redriveRecord) {
 	log := a.log.With(zap.String("job", record.ID))
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()
-	selected := delivery.Selection(record.Selection)
+	selected := record.Selection.stored()
 	w := &redriveWork{Admin: a, selected: &selected, cancel: cancel, saved: time.Now(), rooms: make(map[string]*room), record: record}
 	var beating sync.WaitGroup
 	beating.Go(func() { w.beat(work) })

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/schemas/repository"
 )
@@ -54,14 +55,6 @@ type listRepositoriesRequest struct {
 type putRepositoryRequest struct {
 	NamedRepository
 	RawJSON
-
-	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the repository still has this ETag, or with * if there is one; otherwise 412."`
-}
-
-type deleteRepositoryRequest struct {
-	NamedRepository
-
-	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the repository still has this ETag; otherwise 412."`
 }
 
 type repositoryPage struct{ Body page[RepositorySummary] }
@@ -206,7 +199,7 @@ func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*s
 	}
 	created := false
 	stored, err := a.ChangeRepository(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
-		if err := repositoryMatches(old, in.IfMatch); err != nil {
+		if err := mayChangeRepository(ctx, in.Key, old); err != nil {
 			return nil, err
 		}
 		next := &repository.Repository{Class: options.Class}
@@ -228,12 +221,12 @@ func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*s
 	return out, nil
 }
 
-func (a *Admin) deleteRepository(ctx context.Context, in *deleteRepositoryRequest) (*struct{}, error) {
+func (a *Admin) deleteRepository(ctx context.Context, in *NamedRepository) (*struct{}, error) {
 	_, err := a.ChangeRepository(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
 		if old == nil {
 			return nil, noRepository(in.Key)
 		}
-		return nil, repositoryMatches(old, in.IfMatch)
+		return nil, mayChangeRepository(ctx, in.Key, old)
 	})
 	return nil, err
 }
@@ -243,13 +236,14 @@ func noRepository(key string) error {
 }
 
 func repositoryTag(r *repository.Repository) string {
-	return `"` + strconv.FormatUint(r.Revision(), 10) + `"`
+	return revisionTag(r.Revision())
 }
 
-// repositoryMatches applies If-Match. A form that is not ours matches nothing.
-func repositoryMatches(r *repository.Repository, ifMatch string) error {
-	if ifMatch == "" || r != nil && (ifMatch == "*" || ifMatch == repositoryTag(r)) {
-		return nil
+// mayChangeRepository says why a repository, nil if it is not registered, must not be
+// changed.
+func mayChangeRepository(ctx context.Context, key string, r *repository.Repository) error {
+	if r == nil {
+		return mayChange(ctx, "the repository "+key+" (it is not registered)", precondition.Current{})
 	}
-	return newProblem(http.StatusPreconditionFailed, "the repository has another revision than If-Match asks for, or is not registered: read it again and repeat the change")
+	return mayChange(ctx, "the repository "+key, precondition.Current{Exists: true, ETag: repositoryTag(r)})
 }

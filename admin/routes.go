@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
 
@@ -90,11 +91,15 @@ func register[I, O any](a *Admin, api huma.API, op huma.Operation, handle func(c
 		}},
 	}
 	a.takesKey(&op)
+	handle = conditional(&op, handle)
 	op.SkipValidateBody = true // the body is decoded by the handler, who knows better
 	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 		limited, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 		defer cancel()
 		out, err := handle(limited, in)
+		if fresh, ok := errors.AsType[*notModifiedError](err); ok {
+			return nil, fresh
+		}
 		if err != nil {
 			return nil, a.problemOf(ctx, err)
 		}

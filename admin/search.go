@@ -72,7 +72,7 @@ func (a *Admin) searchForward(ctx context.Context, s source, in *eventsRequest, 
 		if err != nil {
 			return found, err
 		}
-		if !in.ToTime.IsZero() && !record.Time.Before(in.ToTime) {
+		if !in.ToTime.IsZero() && !record.Time.Before(in.ToTime.Time) {
 			break
 		}
 		if err := a.look(ctx, in, &record, &found); err != nil {

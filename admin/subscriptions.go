@@ -3,16 +3,15 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -56,12 +55,6 @@ type Named struct {
 	ID string `path:"id" doc:"The id of the subscription."`
 }
 
-// Conditional is a request that is to be done only while the subscription has not
-// changed.
-type Conditional struct {
-	IfMatch string `header:"If-Match" maxLength:"64" doc:"Do it only if the subscription still has this ETag; otherwise 412."`
-}
-
 // Keeping is a request that may have stored secrets sent where they were not sent before.
 type Keeping struct {
 	KeepSecrets bool `query:"keep_secrets" doc:"Keep the stored secrets although the change has them sent to another origin (scheme, host or port), or through a proxy that can read them. Without it such a change has to bring the secrets again, or is answered 422 with the fields. Only a token with the role admin may say so; the audit trail has it."`
@@ -69,15 +62,9 @@ type Keeping struct {
 
 type putRequest struct {
 	Named
-	Conditional
 	Trial
 	Keeping
 	RawJSON
-}
-
-type deleteRequest struct {
-	Named
-	Conditional
 }
 
 type deleted struct {
@@ -109,7 +96,7 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 		OperationID: "replace-subscription", Method: http.MethodPut, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary:   "Replace a subscription, or create it",
 		Responses: map[string]*huma.Response{"201": {Description: "There was none, and it was created. The answer has its signing secret, this once."}},
-		Description: "Where there is none of this id it is created, and answered with 201, as by POST. If-Match: * replaces only, If-None-Match: * creates only. " +
+		Description: "Where there is none of this id it is created, and answered with 201, as by POST. If-Match: * only replaces, If-None-Match: * only creates. " +
 			"What is left out gets its default, the state included; secrets stay as they are when they are left out " +
 			"or shown as \"" + subscription.Placeholder + "\", unless they would be sent to another origin: see keep_secrets. Takes effect on the next attempt.",
 	}, true, a.replace)
@@ -173,24 +160,24 @@ func (a *Admin) patch(ctx context.Context, in *putRequest) (*oneSubscription, er
 }
 
 func (a *Admin) change(ctx context.Context, in *putRequest, next Change) (*oneSubscription, error) {
-	conditional := func(sub *subscription.Subscription) (*subscription.Subscription, error) {
-		if err := matches(sub, in.IfMatch); err != nil {
+	bound := func(sub *subscription.Subscription) (*subscription.Subscription, error) {
+		if err := mayChange(ctx, "the subscription "+sub.ID, currentOf(sub)); err != nil {
 			return nil, err
 		}
 		return next(sub)
 	}
 	if in.DryRun {
-		return a.tryChange(ctx, in.ID, in.KeepSecrets, conditional)
+		return a.tryChange(ctx, in.ID, in.KeepSecrets, bound)
 	}
-	updated, err := a.changeSubscription(ctx, "", in.ID, in.KeepSecrets, conditional)
+	updated, err := a.changeSubscription(ctx, "", in.ID, in.KeepSecrets, bound)
 	if err != nil {
 		return nil, err
 	}
 	return answerWith(updated), nil
 }
 
-func (a *Admin) remove(ctx context.Context, in *deleteRequest) (*deleted, error) {
-	gone, err := a.RemoveSubscription(ctx, "", in.ID, in.IfMatch)
+func (a *Admin) remove(ctx context.Context, in *Named) (*deleted, error) {
+	gone, err := a.RemoveSubscription(ctx, "", in.ID, "")
 	if err != nil {
 		return nil, err
 	}
@@ -269,19 +256,10 @@ func (a *Admin) endpointProblem(ctx context.Context, endpoint *subscription.Endp
 
 // etag is the revision in the form of HTTP.
 func etag(sub *subscription.Subscription) string {
-	return `"` + strconv.FormatUint(sub.Revision, 10) + `"`
+	return revisionTag(sub.Revision)
 }
 
-// matches applies If-Match (RFC 9110, section 13.1.1). A form that is not ours
-// matches nothing.
-func matches(sub *subscription.Subscription, ifMatch string) error {
-	if ifMatch == "" {
-		return nil
-	}
-	for candidate := range strings.SplitSeq(ifMatch, ",") {
-		if candidate = strings.TrimSpace(candidate); candidate == "*" || candidate == etag(sub) {
-			return nil
-		}
-	}
-	return fmt.Errorf("subscription %s has revision %d: %w", sub.ID, sub.Revision, errPrecondition)
+// currentOf is a subscription as conditions see it.
+func currentOf(sub *subscription.Subscription) precondition.Current {
+	return precondition.Current{Exists: true, ETag: etag(sub)}
 }

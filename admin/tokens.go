@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -58,14 +59,14 @@ type tokenOptions struct {
 	Role      access.Role            `json:"role" required:"true" enum:"admin,operator,auditor,publisher" doc:"What it allows."`
 	Domains   []string               `json:"domains,omitempty" doc:"For a publisher, and required for it: the domains whose events it may publish and read, or * alone for all." example:"[\"orders\"]"`
 	Rate      float64                `json:"rate,omitempty" minimum:"0" maximum:"100000" doc:"Requests per second that each process of the server answers to it. Default: as many as to any token."`
-	ExpiresAt *time.Time             `json:"expires_at,omitempty" doc:"When it stops working. Default: never."`
+	ExpiresAt *Instant               `json:"expires_at,omitempty" doc:"When it stops working. Default: never."`
 	TTL       *subscription.Duration `json:"ttl,omitempty" doc:"After how long it stops working: instead of expires_at." example:"720h"`
 }
 
 // tokenChange describes the body of a change of a token.
 type tokenChange struct {
-	Name      string    `json:"name,omitempty" maxLength:"100" doc:"What people call it."`
-	ExpiresAt time.Time `json:"expires_at,omitzero" nullable:"true" doc:"When it stops working; null: never."`
+	Name      string  `json:"name,omitempty" maxLength:"100" doc:"What people call it."`
+	ExpiresAt Instant `json:"expires_at,omitzero" nullable:"true" doc:"When it stops working; null: never."`
 }
 
 // tokenPatch is that body as it is read.
@@ -77,19 +78,13 @@ type tokenPatch struct {
 // An optionalTime tells null, which is the zero time, from what is not there.
 type optionalTime struct {
 	given bool
-	at    time.Time
+	at    Instant
 }
 
 // UnmarshalJSON reads a time or null.
 func (o *optionalTime) UnmarshalJSON(b []byte) error {
-	o.given, o.at = true, time.Time{}
-	if bytes.Equal(b, []byte("null")) {
-		return nil
-	}
-	if json.Unmarshal(b, &o.at) != nil {
-		return errors.New("expires_at must be a time such as 2026-01-31T12:00:00Z, or null")
-	}
-	return nil
+	o.given, o.at = true, Instant{}
+	return o.at.UnmarshalJSON(b)
 }
 
 // NamedToken is a request for one token.
@@ -113,7 +108,19 @@ type revokeTokenRequest struct {
 	Forced
 }
 
-type oneToken struct{ Body TokenSummary }
+type oneToken struct {
+	ETag string `header:"ETag" doc:"The revision of what can be changed, for If-Match."`
+	Body TokenSummary
+}
+
+func answerToken(t *access.Token, used map[string]time.Time) *oneToken {
+	return &oneToken{revisionTag(t.Revision()), showToken(t, used)}
+}
+
+// mayChangeToken says why a token must not be changed.
+func mayChangeToken(ctx context.Context, t *access.Token) error {
+	return mayChange(ctx, "the token "+t.ID, precondition.Current{Exists: true, ETag: revisionTag(t.Revision())})
+}
 
 type madeToken struct {
 	Body struct {
@@ -206,9 +213,17 @@ func (o *tokenOptions) expiry(now time.Time) (time.Time, error) {
 	case o.ExpiresAt != nil && !o.ExpiresAt.After(now):
 		return time.Time{}, invalid("expires_at", "is in the past: a token that has expired lets nobody in")
 	case o.ExpiresAt != nil:
-		return *o.ExpiresAt, nil
+		return o.ExpiresAt.Time, checkExpiry(o.ExpiresAt.Time)
 	}
 	return time.Time{}, nil
+}
+
+// checkExpiry finds a time that cannot be written in UTC, as it is stored.
+func checkExpiry(at time.Time) error {
+	if at.UTC().Year() > 9999 {
+		return invalid("expires_at", "is after the year 9999, in UTC: leave it out for a token that does not expire")
+	}
+	return nil
 }
 
 // checkDomains finds a domain that is not there: most likely a slip of the pen.
@@ -275,14 +290,14 @@ func (a *Admin) getToken(ctx context.Context, in *NamedToken) (*oneToken, error)
 	if err != nil {
 		return nil, err
 	}
-	return &oneToken{showToken(&token, used)}, nil
+	return answerToken(&token, used), nil
 }
 
 // ownToken says to whoever asks who he is.
 func (a *Admin) ownToken(ctx context.Context, _ *struct{}) (*oneToken, error) {
 	p := access.PrincipalOf(ctx)
 	if p.ID == access.BootstrapID {
-		return &oneToken{TokenSummary{ID: p.ID, Name: p.Name, Role: p.Role}}, nil
+		return &oneToken{Body: TokenSummary{ID: p.ID, Name: p.Name, Role: p.Role}}, nil
 	}
 	return a.getToken(ctx, &NamedToken{p.ID})
 }
@@ -300,12 +315,18 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 	if err != nil {
 		return nil, err
 	}
+	if err := mayChangeToken(ctx, &token); err != nil {
+		return nil, err
+	}
 	record := audit.Record{Action: actionChangeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
 	if change.Name != nil {
 		token.Name = *change.Name
 	}
 	if change.ExpiresAt.given {
-		token.ExpiresAt = change.ExpiresAt.at
+		token.ExpiresAt = change.ExpiresAt.at.Time
+		if err := checkExpiry(token.ExpiresAt); err != nil {
+			return nil, err
+		}
 		if token.Expired(time.Now()) && !in.Force {
 			if err := notOwn(ctx, in.ID, "expire"); err != nil {
 				return nil, err
@@ -319,14 +340,14 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, overtaken(ctx, err, access.ErrConflict)
 		}
 	}
 	used, err := store.LastUsed(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &oneToken{showToken(&token, used)}, nil
+	return answerToken(&token, used), nil
 }
 
 func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struct{}, error) {
@@ -343,8 +364,12 @@ func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struc
 			return nil, err
 		}
 	}
+	if err := mayChangeToken(ctx, &token); err != nil {
+		return nil, err
+	}
 	record := audit.Record{Action: actionRevokeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
-	return nil, a.Record(ctx, record, func() error { return store.Revoke(ctx, token) })
+	err = a.Record(ctx, record, func() error { return store.Revoke(ctx, token) })
+	return nil, overtaken(ctx, err, access.ErrConflict)
 }
 
 func tokenTarget(id string) string { return "tokens/" + id }

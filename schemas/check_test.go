@@ -71,6 +71,8 @@ func TestRefused(t *testing.T) {
 		{"not an object id", "git.push", edit(t, c, "git.push", `"after":"`, `"after":"xyz`), "/data/after must match the pattern ^([0-9a-f]{40}|[0-9a-f]{64})$"},
 		{"not a commit", "git.push", edit(t, c, "git.push", `"head_commit":null`, `"head_commit":"latest"`), "/data/head_commit must be null or an object"},
 		{"half a commit", "git.push", edit(t, c, "git.push", `"author":{"name":"Ben Mate",`, `"author":{`), "/data/commits/0/author/name is required"},
+		{"a time with a zone beyond a day", "git.push", edit(t, c, "git.push", "2025-11-02T09:02:18Z", "2025-11-02T09:02:18+24:00"), "/data/commits/0/timestamp is not a valid date-time"},
+		{"a time with a sign in its clock", "git.push", edit(t, c, "git.push", "2025-11-02T09:02:18Z", "2025-11-02T+9:02:18Z"), "/data/commits/0/timestamp is not a valid date-time"},
 		{"not a time", "git.push", edit(t, c, "git.push", "2025-11-02T09:02:18Z", "yesterday"), "/data/commits/0/timestamp is not a valid date-time"},
 		{"a secret is not repeated", "git.push", edit(t, c, "git.push", `"secret":""`, `"secret":"hunter2"`), "/data/secret must have at most 0 characters, has 7"},
 		{"not one of a list", "git.pull_request", edit(t, c, "git.pull_request", `"action":"opened"`, `"action":"merged"`), `/data/action must be one of "opened", "closed", "reopened", "edited", is "merged"`},

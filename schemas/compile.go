@@ -11,9 +11,21 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/jetpost/jetpost/stream/timestamp"
 )
 
 const draft = "https://json-schema.org/draft/2020-12/schema"
+
+// validateTime has times in data read as those in attributes are.
+func validateTime(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return nil
+	}
+	_, err := timestamp.Parse(text)
+	return err
+}
 
 // compile compiles the schemas and shared definitions of a domain. What does not
 // compile is reported and missing in the result.
@@ -24,6 +36,7 @@ func (s *source) compile(ctx context.Context, found *problems) map[string]*jsons
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
+	compiler.RegisterFormat(&jsonschema.Format{Name: "date-time", Validate: validateTime})
 	compiler.UseLoader(s.references(names, found))
 	engine := compileBoundedPattern
 	if s.stored {

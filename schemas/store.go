@@ -79,6 +79,9 @@ type PutOptions struct {
 	// Revision, if not nil, is that which the domain must have; 0 for none. Otherwise
 	// Put fails with ErrConflict.
 	Revision *uint64
+	// May, if not nil, is asked with the revision that the domain has, 0 for none, each
+	// time that it may have changed. Put returns its error as it is.
+	May func(revision uint64) error
 	// Force stores a version that is not compatible.
 	Force bool
 	// DryRun finds out what would change, and changes nothing.
@@ -117,7 +120,7 @@ func (s *Store) Put(ctx context.Context, name string, files Files, options PutOp
 		if err != nil {
 			return nil, fmt.Errorf("register domain %s: %w", cut(name), err)
 		}
-		change, value, err := catalogue.plan(ctx, name, files, options.Revision)
+		change, value, err := catalogue.plan(ctx, name, files, &options)
 		if err != nil {
 			return nil, err
 		}
@@ -177,7 +180,7 @@ func pause(ctx context.Context, try int) error {
 }
 
 // plan finds out what files would change.
-func (c *Catalogue) plan(ctx context.Context, name string, files Files, revision *uint64) (*Change, []byte, error) {
+func (c *Catalogue) plan(ctx context.Context, name string, files Files, options *PutOptions) (*Change, []byte, error) {
 	old, exists := c.Domain(name)
 	if exists && !old.Registered() {
 		return nil, nil, fmt.Errorf("register domain %s: %w: it %s; choose another name", name, ErrReserved, old.origin())
@@ -188,8 +191,13 @@ func (c *Catalogue) plan(ctx context.Context, name string, files Files, revision
 			current = b.Revision
 		}
 	}
-	if revision != nil && *revision != current {
-		return nil, nil, fmt.Errorf("register domain %s: %w: it has revision %d, not %d", cut(name), ErrConflict, current, *revision)
+	if options.Revision != nil && *options.Revision != current {
+		return nil, nil, fmt.Errorf("register domain %s: %w: it has revision %d, not %d", cut(name), ErrConflict, current, *options.Revision)
+	}
+	if options.May != nil {
+		if err := options.May(current); err != nil {
+			return nil, nil, err
+		}
 	}
 	var found problems
 	d := newDomain(ctx, name, files, false, &found)

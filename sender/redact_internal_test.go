@@ -10,7 +10,7 @@ func TestRedactor(t *testing.T) {
 	t.Parallel()
 	redact := newRedactor(&subscription.Subscription{
 		Endpoint: subscription.Endpoint{
-			Query: subscription.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine"),
+			Query: subscription.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|nobody}"),
 			SecretHeaders: map[string]subscription.Secret{
 				"X-Auth": subscription.NewSecret("Bearer t0ken-value"),
 				"X-Pin":  subscription.NewSecret("1234"),
@@ -21,7 +21,9 @@ func TestRedactor(t *testing.T) {
 		Template: subscription.Template{Secrets: map[string]subscription.Secret{"token": subscription.NewSecret("t3mplate")}},
 	}, "0ne-time")
 	for _, tt := range []struct{ name, in, want string }{
-		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine", "GET /?[secret]"},
+		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|nobody}", "GET /?[secret]"},
+		{"the whole query, as it is sent", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw=%7Btell%7Cnobody%7D", "GET /?[secret]"},
+		{"a value of it, as it is sent", "raw: %7Btell%7Cnobody%7D", "raw: [secret]"},
 		{"a value of it", `{"key":"s3cr3t%2Fkey"}`, `{"key":"[secret]"}`},
 		{"a value of it, decoded", `{"key":"s3cr3t/key","flag-of-mine":1}`, `{"key":"[secret]","[secret]":1}`},
 		{"a header", "authorization: Bearer t0ken-value", "authorization: [secret]"},

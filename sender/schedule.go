@@ -3,10 +3,9 @@ package sender
 import (
 	"math/rand/v2"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/stream/timestamp"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -27,27 +26,7 @@ func nextDelay(d *subscription.Delivery, n int, retryAfter time.Duration) (delay
 	return max(delay, min(retryAfter, maxRetryAfter)), true
 }
 
-// maxSkew is by how much the clocks of sender and receiver may differ before a date is
-// read by the receiver's.
-const maxSkew = time.Minute
-
-// retryAfter reads the header of that name: seconds or an HTTP date (RFC 9110,
-// section 10.2.3). What cannot be read is ignored. A date is of the receiver's clock,
-// which the answer's Date shows: where the two clocks differ it is that which counts.
+// retryAfter is what a receiver asks for, within the bound.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if text == "" {
-		return 0
-	}
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter) //nolint:gosec // 32 bits
-	}
-	at, err := http.ParseTime(text)
-	if err != nil {
-		return 0
-	}
-	if theirs, err := http.ParseTime(h.Get("Date")); err == nil && theirs.Sub(now).Abs() > maxSkew {
-		now = theirs
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
+	return min(timestamp.RetryAfter(h, now), maxRetryAfter)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // SpecVersion is the only CloudEvents version that jetpost carries.
@@ -118,11 +117,4 @@ func (e *Event) addExtension(name, value string) error {
 	}
 	e.Extensions = slices.Insert(e.Extensions, at, Attribute{name, value})
 	return nil
-}
-
-// validTime is stricter than the time package, which takes a comma for the point
-// of the fraction, and hours of one digit.
-func validTime(value string) bool {
-	_, err := time.Parse(time.RFC3339Nano, value)
-	return err == nil && value[len("2006-01-02T1")] != ':' && !strings.Contains(value, ",")
 }

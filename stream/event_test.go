@@ -97,6 +97,8 @@ func TestEventValidate(t *testing.T) {
 		{"a time without a zone", func(e *stream.Event) { e.Time = "2026-03-01T12:30:00" }, []string{"time", "RFC 3339"}},
 		{"a time with a comma", func(e *stream.Event) { e.Time = "2026-03-01T12:30:00,5Z" }, []string{"time", "RFC 3339"}},
 		{"a time with an hour of one digit", func(e *stream.Event) { e.Time = "2026-03-01T1:30:00Z" }, []string{"time", "RFC 3339"}},
+		{"a zone beyond a day", func(e *stream.Event) { e.Time = "2026-03-01T12:30:00+24:00" }, []string{"time", "RFC 3339", "+23:59"}},
+		{"a leap second amid a month", func(e *stream.Event) { e.Time = "2026-03-15T23:59:60Z" }, []string{"time", "RFC 3339", "leap second"}},
 		{"a day that does not exist", func(e *stream.Event) { e.Time = "2026-02-30T12:30:00Z" }, []string{"time", "RFC 3339"}},
 
 		{"upper case in a name", extension(stream.Attribute{Name: "A", Value: "x"}), []string{`"A"`}},

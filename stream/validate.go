@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/jetpost/jetpost/stream/timestamp"
 )
 
 // Validate reports all that keeps e from being a CloudEvent 1.0.2, in one error
@@ -31,8 +33,10 @@ func (e *Event) Validate() error {
 			add(required.name, "is missing")
 		}
 	}
-	if e.Time != "" && !validTime(e.Time) {
-		add("time", fmt.Sprintf("%q is not an RFC 3339 time", e.Time))
+	if e.Time != "" {
+		if _, err := timestamp.Parse(e.Time); err != nil {
+			add("time", fmt.Sprintf("%q is not an RFC 3339 time: %s", e.Time, err))
+		}
 	}
 	for _, name := range [...]string{"id", "source", "type", "subject", "datacontenttype", "dataschema"} {
 		if value, ok := e.Attribute(name); ok {

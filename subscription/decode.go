@@ -7,9 +7,11 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 
+	"github.com/jetpost/jetpost/stream/timestamp"
 	"github.com/jetpost/jetpost/subscription/strict"
 )
 
@@ -149,16 +151,45 @@ func structFields(v reflect.Value) []structField {
 }
 
 func decodeLeaf(raw json.RawMessage, v reflect.Value, field string, found *problems) {
+	if at, ok := reflect.TypeAssert[*time.Time](v.Addr()); ok && string(raw) != "null" {
+		decodeTime(raw, at, field, found)
+		return
+	}
 	err := json.Unmarshal(raw, v.Addr().Interface())
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case err == nil:
+	case errors.As(err, &wrongType) && isBeyond(raw, v.Kind()):
+		found.add(field, "is out of range")
 	case errors.As(err, &wrongType):
 		found.add(field, "must be %s, not %s", describe(v.Kind()), strict.Kind(raw))
-	case v.Type().PkgPath() == "time":
-		found.add(field, "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
 	default:
 		found.add(field, "%s", err)
+	}
+}
+
+// isBeyond reports whether raw is a number of the right kind, but too large for it.
+func isBeyond(raw json.RawMessage, kind reflect.Kind) bool {
+	text := strings.TrimSpace(string(raw))
+	switch kind { //nolint:exhaustive // the others are no numbers
+	case reflect.Int, reflect.Uint64:
+		return text != "" && strings.Trim(text, "0123456789") == ""
+	case reflect.Float64:
+		return strict.Kind(raw) == "a number"
+	}
+	return false
+}
+
+// decodeTime reads what RFC 3339 allows, which is more than encoding/json does.
+func decodeTime(raw json.RawMessage, at *time.Time, field string, found *problems) {
+	var text string
+	err := json.Unmarshal(raw, &text)
+	if err != nil {
+		found.add(field, "must be an RFC 3339 time, such as %s, not %s", timestamp.Example, strict.Kind(raw))
+		return
+	}
+	if *at, err = timestamp.Parse(text); err != nil {
+		found.add(field, "must be an RFC 3339 time, such as %s: %s", timestamp.Example, err)
 	}
 }
 

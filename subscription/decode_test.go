@@ -236,12 +236,18 @@ func TestDecodeProblems(t *testing.T) {
 			`endpoint.timeout: must be a string with a unit, such as "15s"`, `delivery.retry.schedule[1]: "soon" is not a duration`,
 			`delivery.retry.schedule[2]: must be a string with a unit`, `delivery.max_age: "5 days" is not a duration`,
 		}},
+		{"numbers out of range", `{"delivery":{"max_in_flight":99999999999999999999,"rate":1e400}}`, []string{
+			`delivery.max_in_flight: is out of range`, `delivery.rate: is out of range`,
+		}},
+		{"a duration out of range", `{"delivery":{"max_age":"99999999h"}}`, []string{`delivery.max_age: "99999999h" is longer than 292 years`}},
 		{"filters", `{"filters":[{"exact":{"subject":"main"}},{"exact":{"subject":1}},{"like":{"a":"b"}},{"all":[{"not":{"exact":{}}}]}]}`, []string{
 			`filters[1].exact.subject: must be a string, not a number`, `filters[2].like: is not a filter dialect`,
 			`filters[3].all[0].not.exact: is empty`,
 		}},
 		{"two secrets", `{"secret":"a","secrets":[{"secret":"b"}]}`, []string{`secret: is given together with secrets`}},
 		{"times", `{"created_at":"yesterday"}`, []string{`created_at: must be an RFC 3339 time`}},
+		{"a time's offset", `{"created_at":"2026-01-31T12:00:00+24:00"}`, []string{`created_at: must be an RFC 3339 time, such as 2026-01-31T12:00:00Z: its zone is neither Z nor an offset from -23:59 to +23:59`}},
+		{"a number for a time", `{"created_at":5}`, []string{`created_at: must be an RFC 3339 time, such as 2026-01-31T12:00:00Z, not a number`}},
 		{"size", `{"description":"` + strings.Repeat("a", MaxSize) + `"}`, []string{`: is larger than 262144 bytes`}},
 		{"secrets are not quoted", `{"endpoint":{"query":["swordfish"]},"secret":{"a":"swordfish"}}`, []string{
 			`endpoint.query: must be a string`, `secret: must be a string`,

@@ -39,8 +39,9 @@ type EgressConfig struct {
 // tells the user of an obvious mistake when a subscription is saved.
 //
 // Refused are loopback, private, link-local, shared, documentation, benchmark,
-// multicast and reserved addresses, IPv6 outside 2000::/3 (so NAT64 as well) and
-// its tunnels, and the metadata services of clouds.
+// multicast and reserved addresses, IPv6 outside 2000::/3 and its tunnels, and the
+// metadata services of clouds. NAT64 of a public IPv4 address is judged by that address
+// (see behindNAT64).
 type Egress struct {
 	allowed []netip.Prefix
 	http    bool
@@ -102,8 +103,27 @@ func (e *Egress) Control(network, address string, _ syscall.RawConn) error {
 	return nil
 }
 
+// allows reports whether an operator has allowed addr, or the IPv4 address behind it. That
+// one only if it is public: a private one is another host behind the translator than it is
+// here.
 func (e *Egress) allows(addr netip.Addr) bool {
-	return slices.ContainsFunc(e.allowed, func(p netip.Prefix) bool { return p.Contains(addr) })
+	within := func(addr netip.Addr) bool {
+		return slices.ContainsFunc(e.allowed, func(p netip.Prefix) bool { return p.Contains(addr) })
+	}
+	behind, ok := behindNAT64(addr)
+	return within(addr) || ok && within(behind) && e.guard.SafeAddr(behind) == nil
+}
+
+// behindNAT64 is the IPv4 address that a translator calls for an address of 64:ff9b::/96
+// (RFC 6052, section 2.1): networks without IPv4 of their own reach all public ones there.
+// Of the prefix for local use, 64:ff9b:1::/48 (RFC 8215), only its operator knows where it
+// leads, and in which bits: addresses there stay refused until one is allowed.
+func behindNAT64(addr netip.Addr) (netip.Addr, bool) {
+	if !ssrf.IPv6NAT64Prefix.Contains(addr) {
+		return netip.Addr{}, false
+	}
+	bytes := addr.As16()
+	return netip.AddrFrom4([4]byte(bytes[12:])), true
 }
 
 // refuse says why an address and port must not be dialled.
@@ -113,7 +133,11 @@ func (e *Egress) refuse(addr netip.Addr, port uint16) string {
 		return ""
 	}
 	hint := fmt.Sprintf("--allow-target %s/%d", addr, addr.BitLen())
-	if err := e.guard.SafeAddr(addr); err != nil {
+	behind, translated := behindNAT64(addr)
+	if translated && e.guard.SafeAddr(behind) != nil {
+		return fmt.Sprintf("%s is not a public address: it is %s behind NAT64; an operator can allow it with %s", addr, behind, hint)
+	}
+	if err := e.guard.SafeAddr(addr); err != nil && !translated {
 		return fmt.Sprintf("%s is not a public address; an operator can allow it with %s", addr, hint)
 	}
 	if !slices.Contains(e.ports, port) {

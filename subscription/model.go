@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/timestamp"
 )
 
 // A Subscription says which events go to which endpoint, and how. Its JSON is the
@@ -105,12 +106,15 @@ type Template struct {
 	Secrets map[string]Secret `json:"secrets,omitempty"`
 }
 
-// RequestURL is the URL to call, with its query. It must not be logged.
+// RequestURL is the URL to call, with its query. It must not be logged. What RFC 3986 does
+// not allow in a path and a query is percent-encoded in it, for servers that refuse it; all
+// else is as it was given. Signatures are of this URL, too.
 func (e Endpoint) RequestURL() string {
+	address := encodePath(e.URL)
 	if e.Query.Reveal() == "" {
-		return e.URL
+		return address
 	}
-	return e.URL + "?" + e.Query.Reveal()
+	return address + "?" + percentEncode(e.Query.Reveal())
 }
 
 // RedactedURL is the URL to show: the query, if there is one, is an ellipsis.
@@ -223,8 +227,11 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 // UnmarshalText reads what time.ParseDuration reads.
 func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	if err != nil {
+	parsed, err := timestamp.ParseDuration(string(text))
+	switch {
+	case errors.Is(err, timestamp.ErrTooLong):
+		return fmt.Errorf("%q is longer than 292 years: write a shorter one", text)
+	case err != nil:
 		return fmt.Errorf(`%q is not a duration: write a number and its unit, such as "15s", "5m" or "2h"`, text)
 	}
 	*d = Duration(parsed)
@@ -318,6 +325,10 @@ func setDefault[T comparable](field *T, value T) {
 func (e *Endpoint) normalise() {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" {
+		return
+	}
+	// net/url would decode all of a path that has something to be encoded, and %2F with it.
+	if u, err = url.Parse(encodePath(e.URL)); err != nil {
 		return
 	}
 	if u.RawQuery != "" && e.Query.IsZero() {

@@ -3,6 +3,7 @@ package jfrog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	profile "github.com/jetpost/jetpost/profile/jfrog"
 	"github.com/jetpost/jetpost/profile/wire"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/timestamp"
 )
 
 // textUnexpectedStatus is what the platform says of an answer that is no success.
@@ -75,8 +77,8 @@ func readQuery(values url.Values) (query, error) {
 	q.start = readTime(values.Get("start"), "start", &found)
 	q.end = readTime(values.Get("end"), "end", &found)
 	if text := values.Get("count"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
+		n, err := strconv.Atoi(text) // of more than can be counted it is the most that can
+		if err != nil && !errors.Is(err, strconv.ErrRange) || n < 1 {
 			found.add("count", "'"+clip(text)+"' is not a number of records")
 		}
 		q.count = min(n, maxCount)
@@ -93,9 +95,9 @@ func readTime(text, field string, found *problems) time.Time {
 	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return time.UnixMilli(ms)
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := timestamp.Parse(text)
 	if err != nil {
-		found.add(field, "'"+clip(text)+"' is no time: give milliseconds since 1970, or a time as in 2026-01-31T12:00:00Z")
+		found.add(field, "'"+clip(text)+"' is no time: give milliseconds since 1970, or a time as in 2026-01-31T12:00:00Z ("+err.Error()+")")
 	}
 	return t
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/stream/timestamp"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -22,6 +23,7 @@ const (
 	requestTimeout = time.Minute     // for one request and its answer
 	probeTimeout   = 2 * time.Second // to find out whether a server answers
 	silenceTimeout = time.Minute     // without a line, not even an empty one, a followed log is dead
+	mostRetryAfter = time.Minute     // of what a server asks for
 	maxAnswer      = 64 << 20        // bytes of an answer
 	maxLine        = 4 << 20         // bytes of a line of a followed log
 )
@@ -316,9 +318,7 @@ func (c *client) refused(resp *http.Response) error {
 		e.Detail = strings.TrimSpace(string(text))
 	}
 	e.Status = resp.StatusCode
-	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
-		e.retryAfter = min(time.Duration(seconds)*time.Second, time.Minute)
-	}
+	e.retryAfter = min(timestamp.RetryAfter(resp.Header, time.Now()), mostRetryAfter)
 	if e.Status == http.StatusUnauthorized {
 		from := "that was given"
 		if c.tokenFile != "" {

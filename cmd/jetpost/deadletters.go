@@ -12,6 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/timestamp"
 )
 
 // deadlettersCmd is `jetpost deadletters`.
@@ -64,12 +65,22 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return now.Add(-ago).UTC(), nil
+	ago, err := timestamp.ParseDuration(text)
+	first := time.Unix(0, 0).UTC() // the first time that the server knows
+	switch {
+	case errors.Is(err, timestamp.ErrTooLong) && text[0] != '-':
+		return first, nil
+	case err == nil && ago >= 0:
+		if at := now.Add(-ago).UTC(); at.After(first) {
+			return at, nil
+		}
+		return first, nil
+	case err == nil || errors.Is(err, timestamp.ErrTooLong):
+		return time.Time{}, fmt.Errorf("%s %q is in the future: give how long ago it was, such as 2h, or a time such as %s", flag, text, timestamp.Example)
 	}
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := timestamp.Parse(text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%s %q: give a duration such as 2h, or a time such as 2026-01-31T12:00:00Z", flag, text)
+		return time.Time{}, fmt.Errorf("%s %q: give a duration such as 2h, or a time such as %s (%w)", flag, text, timestamp.Example, err)
 	}
 	return at.UTC(), nil
 }

@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/stream/timestamp"
 )
 
 // version is set by the Makefile.
@@ -116,7 +119,28 @@ func newParser(e *env, cli *commandLine, more ...kong.Option) (*kong.Kong, error
 		kong.DefaultEnvars("JETPOST"),
 		kong.Vars(helpVars()),
 		kong.Writers(e.stdout, e.stderr),
+		kong.TypeMapper(reflect.TypeFor[time.Time](), readAs("time", timestamp.Parse)),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), readAs("duration", timestamp.ParseDuration)),
 	}, more...)...)
+}
+
+// readAs has flags of a type read as the API reads it, and says why one cannot be.
+func readAs[T any](kind string, parse func(string) (T, error)) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, target reflect.Value) error {
+		var text string
+		if err := ctx.Scan.PopValueInto(kind, &text); err != nil {
+			return err
+		}
+		value, err := parse(text)
+		if errors.Is(err, timestamp.ErrTooLong) {
+			return fmt.Errorf("%q is not a duration that can be used: %w", text, err)
+		}
+		if err != nil {
+			return fmt.Errorf("%q is not a %s: %w", text, kind, err)
+		}
+		target.Set(reflect.ValueOf(value))
+		return nil
+	}
 }
 
 // usageError is a command line that cannot be understood.

@@ -39,7 +39,10 @@ func (m *memoryFlag) UnmarshalText(text []byte) error {
 		}
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n > math.MaxInt64/unit {
+	if errors.Is(err, strconv.ErrRange) && n > 0 || err == nil && n > math.MaxInt64/unit {
+		return fmt.Errorf("%q is more than a machine can have: write auto, or a number with KiB, MiB or GiB, such as 512MiB", written)
+	}
+	if err != nil {
 		return fmt.Errorf("%q is not an amount of memory: write auto, or a number with KiB, MiB or GiB, such as 512MiB", written)
 	}
 	if n*unit < leastMemory {

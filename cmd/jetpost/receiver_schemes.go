@@ -27,6 +27,9 @@ const (
 	githubDeliveryHeader  = "X-Github-Delivery"
 )
 
+// maxUnixTime is the last second of the year 9999.
+const maxUnixTime = 253402300799
+
 // A key is a secret, or the public half of one, ready for every scheme.
 type key struct {
 	text   string            // as it is
@@ -99,7 +102,10 @@ func verifyStandard(h http.Header, body []byte, keys []key, now time.Time) error
 		return errors.New("the webhook-signature header is missing")
 	}
 	seconds, err := strconv.ParseUint(timestamp, 10, 62)
-	if err != nil {
+	switch {
+	case errors.Is(err, strconv.ErrRange) || err == nil && seconds > maxUnixTime:
+		return errors.New("the webhook-timestamp header is a time after the year 9999: it counts seconds since 1970, not parts of them")
+	case err != nil:
 		return errors.New("the webhook-timestamp header is not a number of seconds")
 	}
 	switch age := now.Sub(time.Unix(int64(seconds), 0)); { //nolint:gosec // 62 bits

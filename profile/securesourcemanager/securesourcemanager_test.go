@@ -163,10 +163,11 @@ func TestJoinQuery(t *testing.T) {
 		if tt.target[len(tt.target)-1] == '?' && got == tt.target {
 			continue
 		}
-		// The model keeps the same query apart, and the sender calls the same URL.
+		// The model keeps the same query apart, and the sender calls the same URL, but for
+		// what RFC 3986 does not allow in it.
 		sub := &subscription.Subscription{Endpoint: subscription.Endpoint{URL: got}}
 		sub.SetDefaults(time.Now())
-		if called := sub.Endpoint.RequestURL(); called != got {
+		if called := sub.Endpoint.RequestURL(); called != strings.Replace(got, "%zz", "%25zz", 1) {
 			t.Errorf("%s is called as %s", got, called)
 		}
 		if strings.Contains(sub.Endpoint.URL, "?") {
