@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -291,6 +292,51 @@ func TestBreakerOfDeadSender(t *testing.T) {
 	if first := rc.all()[0].at; first.Before(until.Add(-100 * time.Millisecond)) { // the server's clock is read over the network
 		t.Errorf("the first probe was made %s too early", until.Sub(first))
 	}
+}
+
+// A lease is short, and renewed for as long as its request takes: meanwhile no other sender
+// probes.
+func TestLeaseIsRenewed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	rc := receive(t, func(w http.ResponseWriter, _ *request) {
+		<-held
+		w.WriteHeader(http.StatusNoContent)
+	})
+	t.Cleanup(release)
+	sub := guarded("hook", rc.URL, 3)
+	sub.Delivery.Senders = 2
+	sub.Endpoint.Timeout = subscription.Duration(30 * time.Second)
+	sub = r.subscribe(sub)
+	r.open(sub)
+	r.send(byTest)
+	r.send(byTest)
+	r.queue(sub, 0, 20)
+	r.probe("hook")
+	rc.await(1)
+	first := r.awaitBreaker("hook", "leased", func(b breaker.Record) bool { return b.Lease.By != "" })
+	if length := time.Until(first.Lease.Until); length > 10*time.Second {
+		t.Errorf("the lease is for %s, want at most 10s", length)
+	}
+	second := r.awaitBreaker("hook", "leased for longer than at first", func(b breaker.Record) bool {
+		return b.Lease.Until.After(first.Lease.Until.Add(time.Second))
+	})
+	if second.Lease.By != first.Lease.By {
+		t.Errorf("%s has the lease of %s", second.Lease.By, first.Lease.By)
+	}
+	// By the end of the first lease another sender would have probed.
+	third := r.awaitBreaker("hook", "renewed after the first lease", func(b breaker.Record) bool {
+		return time.Now().After(first.Lease.Until) && b.Lease.Until.After(second.Lease.Until)
+	})
+	if got := len(rc.all()); got != 1 || third.Lease.By != first.Lease.By {
+		t.Errorf("%d probes are under way, the lease is of %s; want one, of %s", got, third.Lease.By, first.Lease.By)
+	}
+	release()
+	r.awaitSettled(sub)
+	r.awaitState("hook", breaker.Closed)
+	rc.wantOnce(0, 20)
 }
 
 // Each probe is made with the delivery that has waited longest, and one that has
