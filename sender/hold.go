@@ -73,7 +73,7 @@ func (s *Sender) warnOfConnections(lanes map[string]*lane) {
 // makes no more requests than that until something can be stored again. what names it in the log, streamName where it belongs.
 func (l *lane) insist(ctx context.Context, u *underway, what, streamName string, store func(context.Context) error) error {
 	for pauseFor, failed := firstStorePause, false; ; pauseFor = min(2*pauseFor, longStorePause) {
-		err := store(ctx)
+		err := l.reserve.Settle(ctx, func() error { return store(ctx) })
 		if err == nil {
 			l.cfg.Health.Stored(streamName)
 			return nil

@@ -98,6 +98,8 @@ func (l Layout) Permissions(role Role) Permissions {
 		for _, shard := range l.RetryShards() { // a timer is cancelled when its delivery has been made
 			p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.RetryStream(shard))
 		}
+		// When the store is full, room for settling is given back.
+		p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.ReserveStream())
 		// When the clock of the NATS server was set, timers are moved, and ack waits renewed.
 		for _, shard := range l.RetryShards() {
 			p.Publish = append(p.Publish, apiPrefix+"STREAM.MSG.GET."+l.RetryStream(shard))
