@@ -177,6 +177,7 @@ type Sender struct {
 	token    string // names this sender in leases, and among the members
 	members  *membership
 	breakers *breakers
+	manual   manualCopies
 	backlogs *backlogs
 
 	warned int // see warnOfConnections
@@ -237,6 +238,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	running.Go(func() { s.followClock(pulling) })
 	running.Go(func() { s.followBreakers(pulling) })
+	running.Go(func() { s.followManual(pulling) })
 	running.Go(func() { s.watchBacklogs(pulling) })
 	running.Go(func() { s.runLanes(pulling, work) })
 
@@ -275,6 +277,7 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			owned.forget(id)
 			if !ok {
 				s.breakers.forget(id)
+				s.manual.forget(id)
 			}
 		}
 		for _, sub := range snapshot.All() {

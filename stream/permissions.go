@@ -93,8 +93,9 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"),
 		)
 		p.Publish = append(p.Publish, watch(l.MembersStream(), l.MemberKey(">"))...)
-		// They watch the breakers.
+		// They watch the breakers, and what was made by hand.
 		p.Publish = append(p.Publish, watch(l.StateStream(), l.StateBreakerSubject("*"))...)
+		p.Publish = append(p.Publish, apiPrefix+"CONSUMER.CREATE."+l.StateStream()+".*."+l.StateMadeSubject("*"))
 		for _, shard := range l.RetryShards() { // a timer is cancelled when its delivery has been made
 			p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.RetryStream(shard))
 		}
