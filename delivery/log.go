@@ -22,9 +22,10 @@ import (
 // A message of its stream holds the records of one subscription, one JSON object
 // a line: one record, or as many as a Recorder had at hand.
 type Log struct {
-	js     jetstream.JetStream
-	layout stream.Layout
-	health *stream.Health // nil: nobody wants to know
+	js      jetstream.JetStream
+	layout  stream.Layout
+	health  *stream.Health // nil: nobody wants to know
+	reserve *stream.Reserve
 }
 
 // NewLog returns the attempt log of an installation.
@@ -35,6 +36,12 @@ func NewLog(js jetstream.JetStream, layout stream.Layout) *Log {
 // Report has the log tell h whether it stores what it is given.
 func (l *Log) Report(h *stream.Health) *Log {
 	l.health = h
+	return l
+}
+
+// Reserve has the log use room that is kept for it when the store is full.
+func (l *Log) Reserve(r *stream.Reserve) *Log {
+	l.reserve = r
 	return l
 }
 
@@ -98,22 +105,23 @@ func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*je
 	var lastErr error
 	pauses := stream.Pauses(firstRecordPause, longRecordPause)
 	for {
-		future, err := l.js.PublishMsgAsync(msg, recordOptions()...)
+		var ack *jetstream.PubAck
+		err := l.reserve.Settle(ctx, func() (err error) {
+			ack, err = l.publishOnce(ctx, msg)
+			return err
+		})
 		if err == nil {
-			select {
-			case ack := <-future.Ok():
-				l.health.Stored(l.layout.Attempts())
-				if lastErr == nil || !ack.Duplicate {
-					return ack, nil
-				}
-				// Was it this very record that an earlier try has stored?
-				if ack.Duplicate, err = l.isOther(ctx, ack.Sequence, data); err == nil {
-					return ack, nil
-				}
-			case err = <-future.Err():
-			case <-ctx.Done():
-				return nil, errors.Join(ctx.Err(), lastErr)
+			l.health.Stored(l.layout.Attempts())
+			if lastErr == nil || !ack.Duplicate {
+				return ack, nil
 			}
+			// Was it this very record that an earlier try has stored?
+			if ack.Duplicate, err = l.isOther(ctx, ack.Sequence, data); err == nil {
+				return ack, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), lastErr)
 		}
 		lastErr = err
 		l.health.Failed(l.layout.Attempts(), err)
@@ -122,6 +130,21 @@ func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*je
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), lastErr)
 		}
+	}
+}
+
+func (l *Log) publishOnce(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	future, err := l.js.PublishMsgAsync(msg, recordOptions()...)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case ack := <-future.Ok():
+		return ack, nil
+	case err := <-future.Err():
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

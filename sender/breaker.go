@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -26,11 +25,6 @@ const (
 	breakerPatience = 5 * time.Second
 	// breakerTimeout bounds one change of a breaker.
 	breakerTimeout = 5 * time.Second
-	// breakerWatchPause is between two watches, at least.
-	breakerWatchPause = time.Second
-	// breakerWatchAge is after how long a watch is opened anew, in case it stands
-	// still without noticing.
-	breakerWatchAge = 10 * time.Minute
 )
 
 // breakers are this sender's copies of all breakers, which one watch keeps up to
@@ -124,61 +118,22 @@ func (c *breakerCopy) set(r breaker.Record, revision, seen uint64) {
 
 // followBreakers keeps the copies up to date until ctx ends.
 func (s *Sender) followBreakers(ctx context.Context) {
-	reconnected := s.nc.StatusChanged(nats.CONNECTED)
-	defer s.nc.RemoveStatusListener(reconnected)
-	failed := false
-	for reconnects := s.nc.Stats().Reconnects; ctx.Err() == nil; {
-		if now := s.nc.Stats().Reconnects; now != reconnects {
-			reconnects = now
-			s.breakers.distrust()
-		}
-		err := s.watchBreakers(ctx, reconnected)
-		if err != nil && !failed && ctx.Err() == nil {
-			s.log.Warn("cannot follow the breakers, will keep trying", zap.Error(err))
-		}
-		failed = err != nil
-		pause(ctx, breakerWatchPause)
-	}
-}
-
-// watchBreakers reads all of them, and then what changes, until it is time to do so
-// again.
-func (s *Sender) watchBreakers(ctx context.Context, reconnected <-chan nats.Status) error {
-	ctx, cancel := context.WithTimeout(ctx, breakerWatchAge)
-	defer cancel()
-	kv, err := s.state.Open(ctx)
-	if err != nil {
-		return err
-	}
-	watcher, err := kv.Watch(ctx, stream.StateBreaker("*"))
-	if err != nil {
-		return err
-	}
-	defer func() {
-		_ = watcher.Stop()
-		go func() { // what it still has to say must be read, or its goroutine waits for ever
-			for range watcher.Updates() { // reading is all there is to do
+	s.follow(ctx, &stateWatch{
+		what: "breakers", keys: stream.StateBreaker("*"),
+		begin: func(again bool) {
+			if again {
+				s.breakers.distrust()
 			}
-		}()
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-reconnected: // the server may have forgotten the watch
-			return nil
-		case e, ok := <-watcher.Updates():
-			if !ok {
-				return errors.New("the watch was closed")
-			}
-			if e == nil { // that were all
-				s.breakers.once.Do(func() { close(s.breakers.loaded) })
-			} else {
-				s.takeBreaker(e)
-			}
+		},
+		take: func(e jetstream.KeyValueEntry) {
+			s.takeBreaker(e)
 			s.countBreakers()
-		}
-	}
+		},
+		complete: func() {
+			s.breakers.once.Do(func() { close(s.breakers.loaded) })
+			s.countBreakers()
+		},
+	})
 }
 
 func (s *Sender) takeBreaker(e jetstream.KeyValueEntry) {

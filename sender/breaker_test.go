@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -291,6 +292,51 @@ func TestBreakerOfDeadSender(t *testing.T) {
 	if first := rc.all()[0].at; first.Before(until.Add(-100 * time.Millisecond)) { // the server's clock is read over the network
 		t.Errorf("the first probe was made %s too early", until.Sub(first))
 	}
+}
+
+// A lease is short, and renewed for as long as its request takes: meanwhile no other sender
+// probes.
+func TestLeaseIsRenewed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	rc := receive(t, func(w http.ResponseWriter, _ *request) {
+		<-held
+		w.WriteHeader(http.StatusNoContent)
+	})
+	t.Cleanup(release)
+	sub := guarded("hook", rc.URL, 3)
+	sub.Delivery.Senders = 2
+	sub.Endpoint.Timeout = subscription.Duration(30 * time.Second)
+	sub = r.subscribe(sub)
+	r.open(sub)
+	r.send(byTest)
+	r.send(byTest)
+	r.queue(sub, 0, 20)
+	r.probe("hook")
+	rc.await(1)
+	first := r.awaitBreaker("hook", "leased", func(b breaker.Record) bool { return b.Lease.By != "" })
+	if length := time.Until(first.Lease.Until); length > 10*time.Second {
+		t.Errorf("the lease is for %s, want at most 10s", length)
+	}
+	second := r.awaitBreaker("hook", "leased for longer than at first", func(b breaker.Record) bool {
+		return b.Lease.Until.After(first.Lease.Until.Add(time.Second))
+	})
+	if second.Lease.By != first.Lease.By {
+		t.Errorf("%s has the lease of %s", second.Lease.By, first.Lease.By)
+	}
+	// By the end of the first lease another sender would have probed.
+	third := r.awaitBreaker("hook", "renewed after the first lease", func(b breaker.Record) bool {
+		return time.Now().After(first.Lease.Until) && b.Lease.Until.After(second.Lease.Until)
+	})
+	if got := len(rc.all()); got != 1 || third.Lease.By != first.Lease.By {
+		t.Errorf("%d probes are under way, the lease is of %s; want one, of %s", got, third.Lease.By, first.Lease.By)
+	}
+	release()
+	r.awaitSettled(sub)
+	r.awaitState("hook", breaker.Closed)
+	rc.wantOnce(0, 20)
 }
 
 // Each probe is made with the delivery that has waited longest, and one that has
@@ -596,7 +642,8 @@ func TestBreakerWithRate(t *testing.T) {
 }
 
 // While it is closed the bucket is neither read nor written for it, whatever a few requests
-// say. A retry looks there whether a manual attempt has made the delivery.
+// say. Nor does a retry look there whether a manual attempt has made the delivery: the sender
+// has a copy.
 func TestClosedBreakerCostsNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -616,7 +663,7 @@ func TestClosedBreakerCostsNothing(t *testing.T) {
 		"$KV." + r.layout.StateBucket() + ".>", "$JS.API.*.*." + r.layout.StateStream(), "$JS.API.*.*." + r.layout.StateStream() + ".>",
 	} {
 		if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
-			if !strings.HasSuffix(m.Subject, "."+stream.StateMade("hook")) && m.Subject != "$JS.API.STREAM.INFO."+r.layout.StateStream() && !strings.HasSuffix(m.Subject, stream.StateClock) { // the clock once, at the start
+			if m.Subject != "$JS.API.STREAM.INFO."+r.layout.StateStream() && !strings.HasSuffix(m.Subject, stream.StateClock) { // the clock once, at the start
 				seen.Add(1)
 			}
 		}); err != nil {
@@ -626,13 +673,22 @@ func TestClosedBreakerCostsNothing(t *testing.T) {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	r.queue(sub, 2, 200)
+	next := 5
+	eventually(t, func() (bool, string) { // until the copy is complete
+		before := seen.Load()
+		r.queue(sub, next, 1)
+		next += 5
+		r.awaitSettled(sub)
+		return nc.Flush() == nil && seen.Load() == before, "each retry reads the bucket"
+	})
+	before := seen.Load()
+	r.queue(sub, next+1, 200)
 	r.awaitSettled(sub)
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got := seen.Load(); got != 0 {
-		t.Errorf("the bucket was used %d times", got)
+	if got := seen.Load(); got != before {
+		t.Errorf("the bucket was used %d times", got-before)
 	}
 	if _, revision, err := breaker.Read(t.Context(), r.state(), "hook"); err != nil || revision != 0 {
 		t.Errorf("there is a record of revision %d, %v", revision, err)

@@ -34,8 +34,8 @@ func (l *lane) attemptWhenPossible(ctx context.Context, u *underway) (a *deliver
 		if !u.held {
 			return a, wait, nil
 		}
-		// The lease of a probe does not last for longer. And what has changed meanwhile is
-		// looked at as it would be for a delivery that comes.
+		// A probe gives its lease up: another sender's machine may be able to. And what has
+		// changed meanwhile is looked at as it would be for a delivery that comes.
 		again := !u.trial && pause(ctx, pauseFor/2+rand.N(pauseFor)) //nolint:gosec // jitter
 		if sub, ok := l.view.Snapshot().Get(l.id); !again || !ok || sub.Revision != u.e.sub.Revision || !l.mayServe(sub) || !l.admits() {
 			l.nak(u.m, time.Second)
@@ -73,7 +73,7 @@ func (s *Sender) warnOfConnections(lanes map[string]*lane) {
 // makes no more requests than that until something can be stored again. what names it in the log, streamName where it belongs.
 func (l *lane) insist(ctx context.Context, u *underway, what, streamName string, store func(context.Context) error) error {
 	for pauseFor, failed := firstStorePause, false; ; pauseFor = min(2*pauseFor, longStorePause) {
-		err := store(ctx)
+		err := l.reserve.Settle(ctx, func() error { return store(ctx) })
 		if err == nil {
 			l.cfg.Health.Stored(streamName)
 			return nil

@@ -19,7 +19,7 @@ import (
 // waits for its time is a timer, and is deleted. One that is back on its queue, or has
 // never left it, cannot be taken out of it: the key made.<subscription> of the bucket
 // state names the deliveries that were made, and a retry of one of them is dropped instead
-// of attempted. Only retries cost a look there.
+// of attempted. Senders have live copies of these keys.
 
 // maxManual is how many deliveries of a subscription are named, the newest: so many fit into
 // a value. The retry of an older one is made, under the same delivery id.
@@ -63,17 +63,19 @@ func (l *lane) changeManual(ctx context.Context, change func([]manualSuccess) []
 		if err != nil {
 			return err
 		}
-		value, err := json.Marshal(change(all))
+		all = change(all)
+		value, err := json.Marshal(all)
 		if err != nil {
 			return err
 		}
 		if revision == 0 {
-			_, err = kv.Create(ctx, key, value)
+			revision, err = kv.Create(ctx, key, value)
 		} else {
-			_, err = kv.Update(ctx, key, value, revision)
+			revision, err = kv.Update(ctx, key, value, revision)
 		}
 		switch {
 		case err == nil:
+			l.manual.set(l.id, all, revision)
 			return nil
 		case !errors.Is(err, jetstream.ErrKeyExists) && !errors.Is(err, jetstream.ErrKeyRevisionMismatch):
 			return fmt.Errorf("write key %s: %w", key, err)
@@ -94,10 +96,7 @@ func (l *lane) readManual(ctx context.Context) (all []manualSuccess, revision ui
 	case err != nil:
 		return nil, 0, fmt.Errorf("read key %s: %w", stream.StateMade(l.id), err)
 	}
-	if json.Unmarshal(e.Value(), &all) != nil {
-		all = nil // it is of no use, and will be written over
-	}
-	return all, e.Revision(), nil
+	return parseManual(e.Value()), e.Revision(), nil
 }
 
 // madeByHand reports whether u is a retry of a delivery that a manual attempt has made since
@@ -110,7 +109,11 @@ func (l *lane) madeByHand(ctx context.Context, u *underway) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
 	defer cancel()
-	all, _, err := l.readManual(ctx)
+	all, known := l.manual.get(l.id)
+	var err error
+	if !known {
+		all, _, err = l.readManual(ctx)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			l.log.Warn("failed to look up whether a delivery was made by a manual attempt, its retry is made",

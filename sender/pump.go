@@ -160,6 +160,14 @@ func (p *pump) settle(work context.Context, sub *subscription.Subscription, m *s
 		}
 	}
 	queue := sub.Queue.Stream
+	if stream.FaultOf(err) == stream.FaultStorage {
+		ctx, cancel := context.WithTimeout(work, queuePatience)
+		defer cancel()
+		err = p.s.reserve.Settle(ctx, func() error {
+			_, err := p.s.js.PublishMsg(ctx, d.Requeued(sub.Queue.Subject, queue), jetstream.WithRetryAttempts(0))
+			return err
+		})
+	}
 	if err == nil {
 		p.s.cfg.Health.Stored(queue)
 		p.ack(m)

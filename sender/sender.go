@@ -172,10 +172,12 @@ type Sender struct {
 	trail    *audit.Trail
 	attempts *delivery.Log
 	letters  *delivery.DeadLetters
+	reserve  *stream.Reserve
 
 	token    string // names this sender in leases, and among the members
 	members  *membership
 	breakers *breakers
+	manual   manualCopies
 	backlogs *backlogs
 
 	warned int // see warnOfConnections
@@ -204,6 +206,8 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		clients: newClients(cfg.Egress, cfg.Proxies).on(newMachine(log.Named("sender"), metrics), &cfg), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
+	s.reserve = stream.NewReserve(js, layout, log)
+	s.attempts.Reserve(s.reserve)
 	s.token, s.breakers, s.backlogs, s.pulse = newMemberID(), newBreakers(), newBacklogs(), &stream.Pulse{OnStall: func(d time.Duration) {
 		s.log.Warn("this process has stood still, the deliveries that it was handed meanwhile are left to others", zap.Duration("duration", d))
 	}}
@@ -234,6 +238,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	running.Go(func() { s.followClock(pulling) })
 	running.Go(func() { s.followBreakers(pulling) })
+	running.Go(func() { s.followManual(pulling) })
 	running.Go(func() { s.watchBacklogs(pulling) })
 	running.Go(func() { s.runLanes(pulling, work) })
 
@@ -272,6 +277,7 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			owned.forget(id)
 			if !ok {
 				s.breakers.forget(id)
+				s.manual.forget(id)
 			}
 		}
 		for _, sub := range snapshot.All() {

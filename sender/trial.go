@@ -15,9 +15,13 @@ import (
 )
 
 const (
-	// leaseMargin is how much longer than its request a lease is: for what happens
-	// around it. When it is over, another sender takes the one that has it for dead.
-	leaseMargin = 10 * time.Second
+	// probeLease is for how long a lease is taken. It is renewed while the requests are
+	// under way, however long they take; so when it is over the sender that has it is dead,
+	// or stands still. What that had in hand is handed out again by then: see
+	// stream.AckWait.
+	probeLease = stream.AckWait
+	// renewEvery leaves time for two more tries before the lease is over.
+	renewEvery = probeLease / 4
 	// maxSweep is how many deliveries are pulled at a time while all are too old.
 	maxSweep = 64
 	// Between two looks at whether the queue of a breaker that is half-open is empty,
@@ -180,16 +184,18 @@ func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Messag
 		}
 	}
 	target := breaker.TargetOf(e.sub)
-	if !t.takeLease(ctx, target, e.timeout+leaseMargin, len(fresh)) {
+	if !t.takeLease(ctx, target, len(fresh)) {
 		t.handBack(fresh, time.Millisecond)
 		return
 	}
+	stopRenewing := t.keepLease(work, target)
 	findings := make([]evidence, len(fresh))
 	var requests sync.WaitGroup
 	for i, m := range fresh {
 		requests.Go(func() { findings[i] = t.deliver(work, e, m, nil) })
 	}
 	requests.Wait()
+	stopRenewing()
 	t.finish(work, e, findings)
 }
 
@@ -258,18 +264,44 @@ func (t *trial) awaitTurn(ctx context.Context, msgs []*stream.Message) bool {
 
 // takeLease reports whether this sender may make n requests. Failing closed: the
 // next round tries again.
-func (t *trial) takeLease(ctx context.Context, target string, length time.Duration, n int) bool {
+func (t *trial) takeLease(ctx context.Context, target string, n int) bool {
 	taken, err := t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
 		if r.IsClosed(target) || r.Due(t.token, now, t.cfg.Probes).After(now) || r.Room() < n {
 			return r, false
 		}
-		return r.Take(now, t.token, length), true
+		return r.Take(now, t.token, probeLease), true
 	})
 	if err != nil {
 		t.log.Warn("cannot agree on who probes, deliveries wait", zap.String("subscription_id", t.id), zap.Error(err))
 		pause(ctx, time.Second)
 	}
 	return taken != nil
+}
+
+// keepLease renews the lease until it is told to stop, or the lease is lost: to another
+// sender, or because somebody has closed the breaker. The requests under way end as they
+// would.
+func (t *trial) keepLease(work context.Context, target string) (stop func()) {
+	ctx, cancel := context.WithCancel(work)
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		for failed := false; pause(ctx, renewEvery); {
+			renewed, err := t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
+				return r.Take(now, t.token, probeLease), !r.IsClosed(target) && r.Lease.By == t.token
+			})
+			if err != nil && !failed {
+				t.log.Warn("cannot renew the lease of a probe, another sender may probe as well", zap.String("subscription_id", t.id), zap.Error(err))
+			}
+			failed = err != nil
+			if renewed == nil && err == nil {
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		renewing.Wait()
+	}
 }
 
 // finish writes down what came of the requests, unless the lease has been lost: to

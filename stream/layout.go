@@ -356,6 +356,9 @@ func (l Layout) StateOrderSubject(subscription string) string {
 // of a subscription were made by manual attempts.
 func StateMade(subscription string) string { return "made." + subscription }
 
+// StateMadeSubscription is the inverse of StateMade.
+func StateMadeSubscription(key string) string { return StateBreakerSubscription(key) }
+
 // StateMadeSubject is the subject of that key.
 func (l Layout) StateMadeSubject(subscription string) string {
 	return l.stateKey(StateMade(subscription))

@@ -93,11 +93,14 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"DIRECT.GET."+l.MembersStream()+"."+l.MemberKey("*"),
 		)
 		p.Publish = append(p.Publish, watch(l.MembersStream(), l.MemberKey(">"))...)
-		// They watch the breakers.
+		// They watch the breakers, and what was made by hand.
 		p.Publish = append(p.Publish, watch(l.StateStream(), l.StateBreakerSubject("*"))...)
+		p.Publish = append(p.Publish, apiPrefix+"CONSUMER.CREATE."+l.StateStream()+".*."+l.StateMadeSubject("*"))
 		for _, shard := range l.RetryShards() { // a timer is cancelled when its delivery has been made
 			p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.RetryStream(shard))
 		}
+		// When the store is full, room for settling is given back.
+		p.Publish = append(p.Publish, apiPrefix+"STREAM.PURGE."+l.ReserveStream())
 		// When the clock of the NATS server was set, timers are moved, and ack waits renewed.
 		for _, shard := range l.RetryShards() {
 			p.Publish = append(p.Publish, apiPrefix+"STREAM.MSG.GET."+l.RetryStream(shard))

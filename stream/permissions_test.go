@@ -151,6 +151,8 @@ func TestPermissions(t *testing.T) {
 		{"ask which deliveries are settled", api + "CONSUMER.INFO." + queue + ".sender", []stream.Role{sender, control}},
 		{"write down the attempts of what is ordered", "$KV.acme_state." + stream.StateOrder("ci"), []stream.Role{sender}},
 		{"note what was made by hand", "$KV.acme_state." + stream.StateMade("ci"), []stream.Role{sender}},
+		{"watch what was made by hand", api + "CONSUMER.CREATE." + l.StateStream() + ".any." + l.StateMadeSubject("*"), []stream.Role{sender, control}},
+		{"give room back", api + "STREAM.PURGE." + l.ReserveStream(), []stream.Role{sender, control}},
 		{"read the attempts of what is ordered", api + "DIRECT.GET." + l.StateStream() + "." + l.StateOrderSubject("ci"), []stream.Role{sender}},
 
 		{"say that it is alive", l.MemberKey("snd-1"), []stream.Role{sender}},

@@ -201,7 +201,8 @@ func (r *benchReport) print(w io.Writer) {
 		fmt.Fprintf(w, "\nfirst attempts when one delivery in %d is refused once, beside none\n", flakyOneIn)
 	}
 	for _, f := range r.Flaky {
-		fmt.Fprintf(w, "  made again after %-6s %.0f/s beside %.0f/s; ratio %.2f\n", f.Delay.String()+":", f.Flaky, f.Well, f.Ratio)
+		fmt.Fprintf(w, "  made again after %-6s %.0f/s beside %.0f/s; ratio %.2f; CPU for each %s beside %s\n", f.Delay.String()+":", f.Flaky, f.Well, f.Ratio,
+			f.FlakyCPU.Round(time.Microsecond), f.WellCPU.Round(time.Microsecond))
 	}
 	fmt.Fprintf(w, "\npeak memory of the process: %d MB\n", r.PeakMemory>>20)
 	if c := r.Comeback; c.Waiting > 0 {

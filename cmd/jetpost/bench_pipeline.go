@@ -58,14 +58,14 @@ func (b *bench) open(ctx context.Context, subscriptions []*subscription.Subscrip
 		return nil, err
 	}
 	p.undo = append(p.undo, func() { _ = server.Stop(context.WithoutCancel(ctx)) })
-	connect := func(role string) (*nats.Conn, error) {
+	connect := func(role, _ string) (*nats.Conn, error) {
 		nc, err := server.Connect(role, stream.ConnectOptions(role, b.log)...)
 		if err == nil {
 			p.undo = append(p.undo, nc.Close)
 		}
 		return nc, err
 	}
-	if p.nc, err = connect("control"); err != nil {
+	if p.nc, err = connect("control", ""); err != nil {
 		return nil, err
 	}
 	if p.js, err = stream.JetStream(p.nc); err != nil {
@@ -100,11 +100,11 @@ func (b *bench) open(ctx context.Context, subscriptions []*subscription.Subscrip
 }
 
 func (b *bench) startServices(ctx context.Context, p *pipeline, connect connector, keyring *subscription.Keyring, store *subscription.Store, egress *subscription.Egress) error {
-	routerConn, err := connect("router")
+	routerConn, err := connect("router", "")
 	if err != nil {
 		return err
 	}
-	senderConn, err := connect("sender")
+	senderConn, err := connect("sender", "")
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,9 @@ func TestBenchFacts(t *testing.T) {
 	if got.Comeback.Refused == 0 || got.Comeback.Most == 0 {
 		t.Errorf("the receiver was never down, or nothing was counted: %+v", got.Comeback)
 	}
-	if len(got.Flaky) != 3 || slices.ContainsFunc(got.Flaky, func(f flaky) bool { return f.Well <= 0 || f.Flaky <= 0 || f.Ratio <= 0 }) {
+	if len(got.Flaky) != 3 || slices.ContainsFunc(got.Flaky, func(f flaky) bool {
+		return f.Well <= 0 || f.Flaky <= 0 || f.Ratio <= 0 || f.WellCPU <= 0 || f.FlakyCPU <= 0
+	}) {
 		t.Errorf("with a receiver that refuses some: %+v", got.Flaky)
 	}
 	if len(got.Throughput) != 0 || got.Latency.Count != 0 {

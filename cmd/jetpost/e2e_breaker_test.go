@@ -19,7 +19,7 @@ func withBreaker(failures int) object {
 }
 
 // The sender that probes an endpoint is killed. Another one takes over when the lease
-// is over, and everything is delivered.
+// is over, soon, however long the request may take; and everything is delivered.
 func TestProberIsKilled(t *testing.T) {
 	t.Parallel()
 	sp := startSplit(t)
@@ -36,7 +36,9 @@ func TestProberIsKilled(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 		}
 	})
-	sp.subscribe(t, "hook", c.URL, []string{"artifact.*"}, withBreaker(5))
+	more := withBreaker(5)
+	more["endpoint"] = object{"timeout": "30s"}
+	sp.subscribe(t, "hook", c.URL, []string{"artifact.*"}, more)
 	for _, id := range numbered("event", 30) {
 		sp.publish(t, deployed(id, "libs"))
 	}
@@ -53,9 +55,24 @@ func TestProberIsKilled(t *testing.T) {
 		t.Fatal("nobody probes")
 	}
 	eventually(t, "the API shows the probe", func() bool { return state().Probing })
-	sp.sender.kill()
-	back.Store(true)
 	second := sp.join(t, "sender")
+	back.Store(true)
+	sp.sender.kill()
+	killed, before := time.Now(), c.count()
+	kv, err := sp.jetStream(t).KeyValue(t.Context(), "state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, _, err := breaker.Read(t.Context(), kv, "hook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holds := left.Lease.Until.Sub(killed); left.Lease.By == "" || holds > 10*time.Second {
+		t.Errorf("the sender that was killed has left the lease %+v, for %s", left.Lease, holds)
+	}
+	if !holdsWithin(t.Context(), comesAgain, func() bool { return c.count() > before }) {
+		t.Errorf("nobody has probed %s after the prober was killed", comesAgain)
+	}
 	eventuallyWithin(t, 2*factDeadline, "everything arrives", func() bool { return len(eventIDs(t, c.arrivals())) >= 30 && state().State == string(breaker.Closed) })
 	eventually(t, "each is delivered", func() bool {
 		delivered := make(map[string]bool)

@@ -72,7 +72,50 @@ func wantUnavailable(t *testing.T, r reply, because string) {
 	}
 }
 
-// The store of the NATS server is full to its limit. Publishers are told so, what was
+// openNATS is JetStream of a server, from outside.
+func openNATS(tb testing.TB, url string) jetstream.JetStream {
+	tb.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return js
+}
+
+// reserved is how many parts of the reserve there are.
+func reserved(ctx context.Context, js jetstream.JetStream) int {
+	reserve, err := js.Stream(ctx, "RESERVE")
+	if err != nil {
+		return -1
+	}
+	return int(reserve.CachedInfo().State.Msgs) //nolint:gosec // few
+}
+
+func awaitReserve(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	eventually(t, "room is kept", func() bool { return reserved(t.Context(), js) == 16 })
+}
+
+// useUpReserve takes what is kept for settling and for the audit trail, once it is there.
+func useUpReserve(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	awaitReserve(t, js)
+	reserve, err := js.Stream(t.Context(), "RESERVE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reserve.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The store of the NATS server is full to its limit, and what was kept free is used up.
+// Publishers are told so, what was
 // requested is not requested again while it cannot be recorded, and when there is
 // room everything goes on by itself.
 func TestStorageFull(t *testing.T) {
@@ -94,6 +137,8 @@ func TestStorageFull(t *testing.T) {
 		s.publish(t, happened("wanted", id, 10))
 	}
 	c.waitFor(t, inFlight)
+	js := openNATS(t, n.url())
+	useUpReserve(t, js)
 	_, r := s.refused(t, "filler", "filler", 200<<10)
 	wantUnavailable(t, r, "the storage of NATS is full")
 	s.awaitReady(t, "the storage of NATS is full")
@@ -110,15 +155,6 @@ func TestStorageFull(t *testing.T) {
 		t.Errorf("recorded: %+v", attempts)
 	}
 
-	nc, err := nats.Connect(n.url())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
 	log, err := js.Stream(t.Context(), "EVENTS_shop")
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +174,61 @@ func TestStorageFull(t *testing.T) {
 	}
 }
 
+// A store is full to its limit. Deliveries that are under way, wait to be retried or are
+// given up are settled all the same: there is room for that, and they leave their queues.
+func TestFullStoreSettles(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, storeVariable+"=12000000")
+	s := startServer(t, "--nats", n.url(), "--schemas", shopDomain(t))
+	release := make(chan struct{})
+	c := startCatcher(t, func(w http.ResponseWriter, r *http.Request, a *arrival) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+			return
+		}
+		switch {
+		case r.URL.Path == "/given-up", r.URL.Path == "/fails-once" && a.nth == 1:
+			w.WriteHeader(http.StatusInternalServerError)
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	js := openNATS(t, n.url())
+	awaitReserve(t, js)
+	for id, schedule := range map[string][]string{"works": {"0s"}, "fails-once": {"0s", "200ms", "200ms"}, "given-up": {"0s"}} {
+		s.subscribe(t, id, c.URL+"/"+id, []string{"shop.wanted"}, object{"delivery": object{
+			"max_in_flight": 4, "retry": object{"schedule": schedule}, "breaker": object{"mode": "off"},
+		}})
+	}
+	const events = 12
+	for _, id := range numbered("wanted", events) {
+		s.publish(t, happened("wanted", id, 20<<10))
+	}
+	c.waitFor(t, 3*4)
+	for kind, size := "filler", 200<<10; size > 10; size /= 4 { // to the last byte
+		_, r := s.refused(t, "filler", fmt.Sprintf("%s-%d", kind, size), size)
+		wantUnavailable(t, r, "the storage of NATS is full")
+	}
+	before := reserved(t.Context(), js)
+	close(release)
+	for id, want := range map[string]int{"works": events, "fails-once": 2 * events, "given-up": events} {
+		eventually(t, id+" is settled", func() bool {
+			queue, err := js.Stream(t.Context(), "DELIVERIES_"+id)
+			return err == nil && queue.CachedInfo().State.Msgs == 0 && len(s.attempts(t, id)) == want
+		})
+	}
+	if letters := s.letters(t, "given-up"); len(letters) != events {
+		t.Errorf("%d dead letters, want %d", len(letters), events)
+	}
+	if got, want := c.count(), 4*events; got != want {
+		t.Errorf("%d requests were made, want %d", got, want)
+	}
+	if after := reserved(t.Context(), js); before != 16 || after < 8 || after == before {
+		t.Errorf("the reserve was %d and is %d, want a part of it to be used, and half of it left to the audit trail", before, after)
+	}
+}
+
 // A store that is full is emptied as docs/storage-faults.md says: by deleting
 // subscriptions whose deliveries wait, and by discarding dead letters. Both are on the
 // audit trail first, for which there is room.
@@ -148,19 +239,8 @@ func TestFullStoreIsEmptied(t *testing.T) {
 	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, _ *arrival) {
 		w.WriteHeader(http.StatusInternalServerError)
 	})
-	nc, err := nats.Connect(n.url())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "room is kept", func() bool {
-		reserve, err := js.Stream(t.Context(), "RESERVE")
-		return err == nil && reserve.CachedInfo().State.Msgs == 16
-	})
+	js := openNATS(t, n.url())
+	awaitReserve(t, js)
 	s.subscribe(t, "letters", c.URL, []string{"shop.wanted"}, object{"delivery": object{"retry": object{"schedule": []string{"0s"}}}})
 	s.subscribe(t, "waits", c.URL, []string{"shop.wanted"}, nil)
 	s.call(t, http.MethodPost, "/v1/subscriptions/waits/pause", nil, nil)

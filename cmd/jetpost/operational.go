@@ -38,7 +38,7 @@ func (c *serveCmd) openPublisher(connect connector, layout stream.Layout, log *z
 	default:
 		return nil, nil //nolint:nilnil // documented: nil publishes nothing
 	}
-	nc, err := connect(string(role))
+	nc, err := connect(string(role), "operational events")
 	if err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	if c.has(roleAdmin) {
 		role = stream.RoleControl
 	}
-	shared, err := connect(string(role))
+	shared, err := connect(string(role), "")
 	if err != nil {
 		return err
 	}
@@ -290,7 +290,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		{Name: "streams", Run: streams.Ready},
 	}
 	if c.has(roleRouter) {
-		nc, err := connect(string(stream.RoleRouter))
+		nc, err := connect(string(stream.RoleRouter), "")
 		if err != nil {
 			return err
 		}
@@ -303,7 +303,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		services.Go(func() error { return r.Run(ctx) })
 	}
 	if c.has(roleSender) {
-		nc, err := connect(string(stream.RoleSender))
+		nc, err := connect(string(stream.RoleSender), "")
 		if err != nil {
 			return err
 		}

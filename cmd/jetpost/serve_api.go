@@ -84,7 +84,7 @@ type process struct {
 // which it returns where this process has it.
 func (p *process) mountAPI(mux *http.ServeMux, guard *access.Guard) (*admin.Admin, error) {
 	if p.has(roleProducer) {
-		nc, err := p.connect(string(stream.RoleProducer))
+		nc, err := p.connect(string(stream.RoleProducer), "")
 		if err != nil {
 			return nil, err
 		}

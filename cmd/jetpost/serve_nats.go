@@ -18,8 +18,19 @@ import (
 	"github.com/jetpost/jetpost/subscription"
 )
 
-// connector opens one connection for a stream.Role. It is closed with the others.
-type connector func(role string) (*nats.Conn, error)
+// connector opens one connection for a stream.Role. It is closed with the others. use says
+// in the log and to NATS what it is for, where a role has more than one.
+type connector func(role, use string) (*nats.Conn, error)
+
+// optionsFor are the options of a connection, but for its name, and that.
+func optionsFor(role, use string, log *zap.Logger) (options []nats.Option, name string) {
+	name = "jetpost " + role
+	if use != "" {
+		name += ": " + use
+		log = log.With(zap.String("use", use))
+	}
+	return stream.ConnectOptions(role, log), name
+}
 
 // openNATS starts the embedded server, or says how to reach the given one. Each
 // role gets connections of its own, so that one cannot hold up another. health is
@@ -37,8 +48,9 @@ func (c *serveCmd) openNATS(layout stream.Layout, damaged func(stream string), l
 		}
 	}
 	if c.NATS != "" {
-		connect = func(role string) (*nats.Conn, error) {
-			options := append(stream.ConnectOptions(role, log), nats.Name("jetpost "+role))
+		connect = func(role, use string) (*nats.Conn, error) {
+			options, name := optionsFor(role, use, log)
+			options = append(options, nats.Name(name))
 			if c.NATSCreds != "" {
 				options = append(options, nats.UserCredentials(c.NATSCreds))
 			}
@@ -70,8 +82,9 @@ func (c *serveCmd) openNATS(layout stream.Layout, damaged func(stream string), l
 			log.Error("embedded NATS server did not stop cleanly", zap.Error(err))
 		}
 	}
-	connect = func(role string) (*nats.Conn, error) {
-		nc, err := server.Connect("jetpost "+role, stream.ConnectOptions(role, log)...)
+	connect = func(role, use string) (*nats.Conn, error) {
+		options, name := optionsFor(role, use, log)
+		nc, err := server.Connect(name, options...)
 		if err != nil {
 			return nil, fmt.Errorf("connect to the embedded NATS server: %w", err)
 		}

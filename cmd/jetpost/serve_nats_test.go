@@ -17,7 +17,7 @@ func TestNATSPasswordIsNotShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = connect("view")
+		_, err = connect("view", "")
 		stop()
 		if err == nil || strings.Contains(err.Error(), "s3cr") || !strings.Contains(err.Error(), "--nats") {
 			t.Errorf("%s: got %v", url, err)

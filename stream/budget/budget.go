@@ -51,8 +51,10 @@ func (b *Budget) Size() int64 {
 	return b.all
 }
 
-// Hold has nothing granted but one thing at a time, over all shares, until it is called
-// with false: the process has less memory than was thought.
+// Hold has nothing granted but the first thing of each share that has nothing, and one
+// thing at a time to those who have no share, until it is called with false: the process
+// has less memory than was thought. So each goes on, and one that is slow to give back,
+// or has asked for what does not come, keeps no other from it.
 func (b *Budget) Hold(held bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,7 +70,7 @@ func (b *Budget) Take(ctx context.Context, bytes int64) error {
 	if b == nil {
 		return nil
 	}
-	_, err := b.ask(ctx, &asking{share: &Share{budget: b}, each: bytes, most: 1})
+	_, err := b.ask(ctx, &asking{share: &Share{budget: b}, each: bytes, most: 1, single: true})
 	return err
 }
 
@@ -114,6 +116,7 @@ type asking struct {
 	each    int64
 	most    int
 	granted int
+	single  bool          // the share is of this thing alone
 	done    chan struct{} // closed when something is granted
 }
 
@@ -122,19 +125,16 @@ func (b *Budget) grant(a *asking) bool {
 	s, n := a.share, a.most
 	// What comes for things in hand that are given back by then is room already.
 	if more := s.room(n) * a.each; more > 0 {
-		if b.held && b.used > 0 {
-			return false
-		}
 		fair := (b.all/2 - b.used - s.charge()) / 2 // and as much is left
 		if more > fair {
 			n = int(max(fair, 0) / a.each)
 		}
 		if b.held {
-			n = min(n, 1)
+			n = 0
 		}
 		if n == 0 {
 			// The first thing of a share, if need be one larger than the whole budget.
-			if s.charge() > 0 || b.used > 0 && b.used+a.each > b.all {
+			if s.charge() > 0 || b.used > 0 && (b.used+a.each > b.all || b.held && a.single) {
 				return false
 			}
 			n = 1

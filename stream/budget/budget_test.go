@@ -120,7 +120,9 @@ func TestMostThings(t *testing.T) {
 	}
 }
 
-// While a budget is held there is one thing at a time, and no more waits for long.
+// While a budget is held each share has one thing at a time, whatever the others have in
+// hand or have asked for; and who has no share waits until nothing else is in hand. No
+// more waits for long when it is over.
 func TestHold(t *testing.T) {
 	t.Parallel()
 	b := budget.New(1000)
@@ -129,12 +131,30 @@ func TestHold(t *testing.T) {
 	if got := take(t, one, 10, 5); got != 1 {
 		t.Errorf("got %d things of a budget that is held, want 1", got)
 	}
-	if got := take(t, other, 10, 5); got != 0 {
-		t.Errorf("got %d beside it, want none", got)
+	if got := take(t, one, 10, 5); got != 0 {
+		t.Errorf("got %d more while that is in hand, want none", got)
 	}
-	one.Done(10)
+	if granted, err := b.Share(0).Ask(t.Context(), 10, 5); err != nil || granted != 1 { // and it never comes
+		t.Errorf("got %d things for another share, %v, want 1", granted, err)
+	}
 	if got := take(t, other, 10, 5); got != 1 {
+		t.Errorf("got %d things beside them, want 1", got)
+	}
+	limited, cancel := context.WithCancel(t.Context())
+	single := make(chan error, 1)
+	go func() { single <- b.Take(limited, 10) }()
+	one.Done(10)
+	if got := take(t, one, 10, 5); got != 1 {
 		t.Errorf("got %d after it, want 1", got)
+	}
+	select {
+	case err := <-single:
+		t.Errorf("who has no share got something beside others: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-single; err == nil {
+		t.Error("who has no share got something beside others")
 	}
 	done := make(chan int, 1)
 	go func() {

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +18,13 @@ type serverLog struct {
 	fatal atomic.Pointer[string] // the first reason why the server gave up
 
 	noticed func(line string) // told of warnings and errors; may be nil
+	rebuilt atomic.Bool       // that streams are read again was said
 }
+
+// rebuilding is what the server says of every stream that was written to when it was
+// killed. What it knew of them is older than their messages, so it reads these: nothing is
+// wrong with that, and to say it once is enough.
+var rebuilding = regexp.MustCompile(`state (is )?outdated`)
 
 const (
 	sampleWindow = 10 * time.Second
@@ -38,6 +45,13 @@ func (l *serverLog) Tracef(string, ...any)           {}
 
 func (l *serverLog) Warnf(format string, v ...any) {
 	l.notice(format, v)
+	if rebuilding.MatchString(format) {
+		if !l.rebuilt.Swap(true) {
+			l.log.Warn("the NATS server was killed before: it reads again the streams that were written to then, which may take a moment")
+		}
+		l.write(zapcore.DebugLevel, format, v)
+		return
+	}
 	l.write(zapcore.WarnLevel, format, v)
 }
 

@@ -294,7 +294,8 @@ func (r Record) Release() Record {
 	return r
 }
 
-// maxLease is longer than any lease is: a request takes 30 s at most.
+// maxLease is longer than any lease is, also of a sender of a version that did not renew it
+// and took it for as long as a request may take.
 const maxLease = 2 * time.Minute
 
 // Due is when by may take the lease. What lies further ahead of now than it can is of a
