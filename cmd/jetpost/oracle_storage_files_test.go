@@ -82,9 +82,7 @@ func lastOf(messages []storedMessage) (last uint64) {
 // flip changes one byte of the last message that has a text.
 func (s *server) flip(tb testing.TB, stream, text string, r *rand.Rand) storedMessage {
 	tb.Helper()
-	messages := s.messagesOf(tb, stream)
-	for i := len(messages) - 1; i >= 0; i-- {
-		m := messages[i]
+	for _, m := range slices.Backward(s.messagesOf(tb, stream)) {
 		if m.deletion || !bytes.Contains(m.bytes, []byte(text)) {
 			continue
 		}
