@@ -95,6 +95,7 @@ func (o *oracle) takingFiles(victims ...*victim) *deed {
 	var before unix.Rlimit // one at a time
 	d.begin = func(t *testing.T, target string, r *rand.Rand) error {
 		t.Helper()
+		byName[target].awaitLine(t) // one that is starting gives up, as it should
 		pid := byName[target].s.cmd.Process.Pid
 		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		if err != nil {
