@@ -11,16 +11,20 @@ import (
 	"github.com/jetpost/jetpost/stream/inventory"
 )
 
-// accepted starts the server on damaged files and accepts all losses, the last of which it
-// names with because.
+// accepted starts the server on damaged files, and accepts all losses, one of which it names
+// with because, until it is ready. A queue that is made anew while its loss is accepted is
+// one more.
 func (s *server) accepted(t *testing.T, because string) {
 	t.Helper()
 	s.startHeld(t)
 	s.awaitReady(t, because)
-	if r := s.do(t, http.MethodPost, "/v1/storage/accept-loss", object{"streams": []string{"all"}}); r.status != http.StatusOK {
-		t.Errorf("accept: %d %s", r.status, r.body)
-	}
-	s.awaitReady(t, "")
+	eventually(t, "it is ready once its losses are accepted", func() bool {
+		if r := s.do(t, http.MethodGet, "/readyz", nil); r.status == http.StatusOK {
+			return true
+		}
+		s.do(t, http.MethodPost, "/v1/storage/accept-loss", object{"streams": []string{"all"}})
+		return false
+	})
 }
 
 // The descriptions of streams are damaged, and their messages are not: streams that are made
