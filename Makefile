@@ -47,7 +47,7 @@ race: ## Run all tests with the race detector (needs a C compiler)
 	@command -v "$$(go env CC)" >/dev/null || { echo 'The race detector is linked by a C compiler: install gcc.' >&2; exit 1; }
 	CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) ./...
 
-# Each of the four runs takes a quarter of the faults and prints its own figures.
+# Each run takes a share of the faults and prints its own figures: see docs/faults.md.
 chaos: ## Run the fault tests for long (FAULTS=120, SEED=the time; docs/faults.md)
 	@figures="$$(mktemp)"; trap 'rm -f "$$figures"' EXIT; failed=0; \
 	JETPOST_ORACLE_FIGURES="$$figures" JETPOST_ORACLE_FAULTS=$(FAULTS) JETPOST_ORACLE_SEED=$(SEED) \

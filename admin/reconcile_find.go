@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -131,6 +132,13 @@ func (r *reconciling) begin(ctx context.Context, since time.Time) error {
 		}
 	}
 	recorded, err := r.attempts.CompleteSince(ctx, r.sub.ID)
+	// An attempt log that has lost all that it had begins at 1 again, as if that were its
+	// first message: what was made before is not known.
+	for _, lost := range r.cfg.Inventory.LostHeads(r.layout.Attempts()) {
+		if lost.Kind == inventory.WentBack && lost.Now == 0 && lost.Found.After(recorded) {
+			recorded = lost.Found
+		}
+	}
 	if recorded.After(r.since) {
 		r.since = recorded
 	}

@@ -196,13 +196,17 @@ type Known struct {
 	// Last is where streams have ended that may be made anew. Sequences do not come
 	// again: a new one begins behind.
 	Last map[string]uint64
+	// Kept reports whether the messages of a stream that is missing are still where the
+	// server finds them when the stream is made anew. One that is told where to begin
+	// would drop them. Default: there are none.
+	Kept func(name string) bool
 }
 
 func (k *Known) lost(name string) bool { return k.Lost[name] }
 
 // behind is a configuration of a stream that begins where the one before it has ended.
 func (k *Known) behind(cfg jetstream.StreamConfig) jetstream.StreamConfig {
-	if last := k.Last[cfg.Name]; last > 0 {
+	if last := k.Last[cfg.Name]; last > 0 && (k.Kept == nil || !k.Kept(cfg.Name)) {
 		cfg.FirstSeq = last + 1
 	}
 	return cfg

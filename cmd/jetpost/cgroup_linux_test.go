@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -31,6 +32,8 @@ type memoryGroup struct {
 	peak string // the file that says how much it has used at most
 }
 
+var groups atomic.Int64 //nolint:gochecknoglobals // all tests share the machine
+
 // newMemoryGroup makes a group, of either version of cgroups. It reports false where
 // this machine lets the test make none, or data would count as memory.
 func newMemoryGroup(tb testing.TB, bytes int64, data string) (memoryGroup, bool) {
@@ -40,7 +43,7 @@ func newMemoryGroup(tb testing.TB, bytes int64, data string) (memoryGroup, bool)
 	if err := syscall.Statfs(data, &fs); err != nil || fs.Type == tmpfs {
 		return memoryGroup{}, false
 	}
-	name := "jetpost-test-" + strconv.Itoa(os.Getpid())
+	name := fmt.Sprintf("jetpost-test-%d-%d", os.Getpid(), groups.Add(1))
 	for _, kind := range []struct{ root, limit, peak, noSwap string }{
 		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes", ""},
 		{"/sys/fs/cgroup", "memory.max", "memory.peak", "memory.swap.max"},

@@ -180,6 +180,10 @@ func (o *oracle) report(t *testing.T, f *findings) {
 		}
 		rerouted += len(fault.rerouted)
 	}
+	held := 0
+	for _, p := range o.programs {
+		held += len(p.stderr.lines("this machine cannot make requests"))
+	}
 	stuck := 0
 	for _, w := range o.allWires {
 		stuck += w.stuck
@@ -202,6 +206,7 @@ func (o *oracle) report(t *testing.T, f *findings) {
 		[2]string{"dead letters", fmt.Sprint(f.letters)},
 		[2]string{"messages that NATS keeps and nobody is owed", fmt.Sprint(f.ghosts)},
 		[2]string{"breakers that had to be closed by hand", fmt.Sprint(o.breakersClosed)},
+		[2]string{"times that a machine could make no requests", fmt.Sprint(held)},
 		[2]string{"proxies that had to be replaced", fmt.Sprint(stuck)},
 		[2]string{"discrepancies", fmt.Sprint(wrong)},
 	))

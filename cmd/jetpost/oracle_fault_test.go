@@ -218,6 +218,7 @@ type victim struct {
 	ready string // what it prints when it works
 	// health is a URL that answers 200 when it works. Optional.
 	health string
+	env    []string // of its next start, beside what all have
 }
 
 // start starts the victim and does not wait for it.
@@ -225,6 +226,7 @@ func (o *oracle) start(t *testing.T, v *victim) {
 	t.Helper()
 	p := prepareProgram(t, v.s.args...)
 	p.quiet = true
+	p.cmd.Env, v.env = append(p.cmd.Env, v.env...), nil
 	if o.clock != nil {
 		o.clock.give(p)
 	}

@@ -85,6 +85,21 @@ func newEvent(r *rand.Rand, id string) *oEvent {
 	return e
 }
 
+// enlarge makes the data of an event larger, as far as it is JSON.
+func (e *oEvent) enlarge(r *rand.Rand) {
+	if !e.isJSON() {
+		return
+	}
+	begin := bytes.IndexByte(e.data, '{') + 1
+	pad := fmt.Appendf(nil, `"pad":%q,`, bytes.Repeat([]byte{'x'}, 20_000+r.IntN(150_000)))
+	e.data = bytes.Join([][]byte{e.data[:begin], pad, e.data[begin:]}, nil)
+	decoder := json.NewDecoder(bytes.NewReader(e.data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&e.value); err != nil {
+		panic(fmt.Sprintf("the model makes bad data: %v", err))
+	}
+}
+
 func (e *oEvent) isJSON() bool { return e.contentType == "application/json" }
 
 // binary is the event as a request in binary mode.

@@ -21,6 +21,7 @@ type oracle struct {
 	schemas string
 	home    string // the data directory of the first process, which makes the key
 	began   time.Time
+	large   float64 // share of events that are large
 
 	natsURLs []string  // of NATS servers in processes of their own
 	apis     []*server // where publishers and changes go: their addresses never change
@@ -52,6 +53,9 @@ func (o *oracle) publish(ctx, last context.Context, client int, every time.Durat
 		var events []*oEvent
 		for range pick(r, 1, 1, 1, 1, 1, 1, 3, 5) {
 			e := newEvent(r, fmt.Sprintf("e%d-%05d", client, n))
+			if o.large > 0 && r.Float64() < o.large {
+				e.enlarge(r)
+			}
 			o.addEvent(e)
 			events = append(events, e)
 			n++

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -150,6 +151,8 @@ const oracles = 4
 type workload struct {
 	every time.Duration // on average, between two publishes of one client
 	made  int           // subscriptions at a time, beside those that are always there
+	share int           // of the faults: one in so many; default: oracles
+	large float64       // how many of the events are large
 }
 
 // runOracle does one run. start starts the processes and says what may be done to
@@ -157,9 +160,10 @@ type workload struct {
 func runOracle(t *testing.T, name string, l workload, start func(*testing.T, *oracle) []*deed, wires func(*oracle) []*deed) {
 	t.Helper()
 	seed := uint64(numberFrom(t, seedVariable, int(time.Now().UnixNano()&0xffff_ffff)))
-	faults := (numberFrom(t, faultsVariable, 48) + oracles - 1) / oracles
+	share := cmp.Or(l.share, oracles)
+	faults := (numberFrom(t, faultsVariable, 48) + share - 1) / share
 	t.Logf("%s=%d", seedVariable, seed)
-	o := &oracle{oReceivers: newReceivers(seed), name: name, seed: seed, began: time.Now(), schemas: shopDomain(t)}
+	o := &oracle{large: l.large, oReceivers: newReceivers(seed), name: name, seed: seed, began: time.Now(), schemas: shopDomain(t)}
 	t.Cleanup(func() {
 		o.CloseClientConnections()
 		o.Close()

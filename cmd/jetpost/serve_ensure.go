@@ -18,6 +18,7 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/stream/embedded"
 	"github.com/jetpost/jetpost/stream/inventory"
 )
 
@@ -147,13 +148,22 @@ func (n *ensuring) accept(ctx context.Context, desk *admin.Storage) error {
 
 // restore makes what is missing and may be made, and puts it on the list.
 func (n *ensuring) restore(ctx context.Context) error {
-	if err := n.layout.EnsureKnown(ctx, n.js, n.domains, n.streams.Known()); err != nil {
+	if err := n.layout.EnsureKnown(ctx, n.js, n.domains, n.known()); err != nil {
 		return err
 	}
 	if registered := n.registered.Load(); registered != nil {
 		return n.ensureRegistered(ctx, registered)
 	}
 	return n.streams.Note(ctx)
+}
+
+// known is what is known of the streams, and of their files where they are this process's.
+func (n *ensuring) known() stream.Known {
+	known := n.streams.Known()
+	if n.NATS == "" {
+		known.Kept = func(name string) bool { return embedded.KeepsMessages(filepath.Join(n.Data, "nats"), name) }
+	}
+	return known
 }
 
 // ensureRegistered makes sure of the event logs of registered domains, also after a
@@ -163,7 +173,7 @@ func (n *ensuring) ensureRegistered(ctx context.Context, registered *schemas.Liv
 	if err != nil {
 		return err
 	}
-	known := n.streams.Known()
+	known := n.known()
 	g, limited := errgroup.WithContext(ctx)
 	g.SetLimit(8) // as Layout.Ensure
 	for _, domain := range now.Names() {

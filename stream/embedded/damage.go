@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,7 +60,7 @@ func (s *Server) noticed(line string) {
 		return
 	}
 	if found := consumerNotAdded.FindStringSubmatch(line); found != nil && s.cfg.DiscardConsumer != nil && s.cfg.DiscardConsumer(found[1], found[2]) {
-		s.setAside(found[1]+"-"+found[2], filepath.Join(s.cfg.Dir, "jetstream", "$G", "streams", found[1], "obs", found[2]))
+		s.setAside(found[1]+"-"+found[2], filepath.Join(streamsDir(s.cfg.Dir), found[1], "obs", found[2]))
 		return
 	}
 	if name := damagedStream(line); name != "" && s.cfg.Damaged != nil {
@@ -69,6 +70,19 @@ func (s *Server) noticed(line string) {
 
 // AsideDir is the folder in a data directory with damaged files that were set aside.
 func AsideDir(dir string) string { return filepath.Join(dir, "damaged") }
+
+// KeepsMessages reports whether a data directory has messages of a stream, also of one
+// that the server has left out because it cannot read its description.
+func KeepsMessages(dir, stream string) bool {
+	blocks, err := filepath.Glob(filepath.Join(streamsDir(dir), stream, "msgs", "*.blk"))
+	return err == nil && slices.ContainsFunc(blocks, func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && info.Size() > 0
+	})
+}
+
+// streamsDir is where the server keeps streams.
+func streamsDir(dir string) string { return filepath.Join(dir, "jetstream", "$G", "streams") }
 
 // setAside moves a file or folder out of the way of the server. Nothing is deleted.
 func (s *Server) setAside(as, path string) {

@@ -102,10 +102,7 @@ func (i *Inventory) Suspect(name string) {
 func (i *Inventory) keepLooking(ctx context.Context) {
 	tick := time.NewTicker(i.cfg.DamageEvery)
 	defer tick.Stop()
-	names := slices.DeleteFunc(i.names(false), func(name string) bool {
-		kind, _ := i.layout.KindOf(name)
-		return kind == stream.KindPlatform && name != i.layout.Audit()
-	})
+	names := i.readable()
 	for {
 		if err := i.FindDamage(ctx, names...); err != nil && ctx.Err() == nil {
 			i.log.Warn("cannot read streams in search of damage, will try again", zap.Error(err))
@@ -114,10 +111,7 @@ func (i *Inventory) keepLooking(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			names = slices.Concat(i.vital(), slices.DeleteFunc(i.names(false), func(name string) bool {
-				kind, _ := i.layout.KindOf(name)
-				return kind == stream.KindPlatform && name != i.layout.Audit()
-			}))
+			names = slices.Concat(i.vital(), i.readable())
 		case <-i.wake:
 			i.mu.Lock()
 			names = slices.Sorted(maps.Keys(i.suspects))
@@ -125,6 +119,15 @@ func (i *Inventory) keepLooking(ctx context.Context) {
 			i.mu.Unlock()
 		}
 	}
+}
+
+// readable are the streams that are read now and then, whatever the server says: queues,
+// retry timers, event logs and the audit trail. A timer that cannot be read never fires.
+func (i *Inventory) readable() []string {
+	return slices.DeleteFunc(i.names(false), func(name string) bool {
+		kind, _ := i.layout.KindOf(name)
+		return kind == stream.KindPlatform && name != i.layout.Audit() && !i.layout.IsWorkQueue(name, stream.SenderConsumer)
+	})
 }
 
 // numbered names the first few of some messages.

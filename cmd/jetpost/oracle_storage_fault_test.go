@@ -1,0 +1,201 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/jetpost/jetpost/stream/inventory"
+)
+
+// Faults of the storage that happen while nothing runs, and what may come of each.
+
+// A storageFault takes something from a stream.
+type storageFault struct {
+	kind   string
+	stream string
+	does   func(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expectedLoss
+}
+
+func (f storageFault) String() string { return f.kind + " of " + f.stream }
+
+// anyNumber is a number that depends on what the server makes of the damage.
+const anyNumber = ^uint64(0)
+
+// An expectedLoss is what jetpost must say of a fault.
+type expectedLoss struct {
+	stream string
+	kinds  []string // one of them; none: nothing is lost
+	// maybe: what is history is not read again and again, so it may go unnoticed.
+	maybe           bool
+	was, now, count uint64
+	messages        []storedMessage // that are gone
+}
+
+// mostStreams are those whose faults are planned; a queue and its retry timers are those
+// of the subscriptions that wait.
+func mostStreams() []string {
+	return []string{"DELIVERIES_waiting", shardOf("later"), "DEADLETTERS", "ATTEMPTS", "AUDIT", "KV_subscriptions", "EVENTS_shop"}
+}
+
+// storageFaults are all that there are.
+func storageFaults() (all []storageFault) {
+	for _, stream := range append(mostStreams(), "DELIVERIES_later", "KV_tokens", "KV_inventory") {
+		all = append(all, storageFault{"removal", stream, remove})
+	}
+	for _, stream := range mostStreams() {
+		for _, name := range []string{"meta.inf", "meta.sum"} {
+			all = append(all, storageFault{"empty " + name, stream, emptied(name)})
+		}
+		if stream != shardOf("later") { // then other timers wait until the next start: TestTimerIsDamaged
+			all = append(all, storageFault{"changed byte", stream, changed})
+		}
+		all = append(all, storageFault{"cut end", stream, cut}, storageFault{"removal of the messages", stream, removeMessages})
+	}
+	for _, stream := range []string{"DELIVERIES_waiting", "EVENTS_shop"} {
+		all = append(all, storageFault{"consumer without description", stream, consumer("meta.inf", nil)})
+	}
+	return append(all, storageFault{"damaged consumer", "DELIVERIES_waiting", consumer("o.dat", []byte("nonsense"))}, storageFault{"damaged head", "EVENTS_shop", head})
+}
+
+func remove(t *testing.T, o *storageOracle, stream string, _ *rand.Rand) expectedLoss {
+	t.Helper()
+	there := o.messagesOf(t, stream)
+	if err := os.RemoveAll(o.streamDir(stream)); err != nil {
+		t.Fatal(err)
+	}
+	e := expectedLoss{stream: stream, kinds: []string{inventory.Missing, inventory.Replaced}, was: lastOf(there), count: lastOf(there), messages: there}
+	if stream == "KV_inventory" { // it was written while it was being written down
+		e.was, e.count, e.now, e.messages = anyNumber, anyNumber, anyNumber, nil
+	}
+	return e
+}
+
+// emptied empties a description: the server leaves the stream out, and its messages are
+// where they were.
+func emptied(name string) func(*testing.T, *storageOracle, string, *rand.Rand) expectedLoss {
+	return func(t *testing.T, o *storageOracle, stream string, _ *rand.Rand) expectedLoss {
+		t.Helper()
+		last := lastOf(o.messagesOf(t, stream))
+		if err := os.Truncate(filepath.Join(o.streamDir(stream), name), 0); err != nil {
+			t.Fatal(err)
+		}
+		return expectedLoss{stream: stream, kinds: []string{inventory.Missing, inventory.Replaced}, was: last, now: anyNumber, count: anyNumber}
+	}
+}
+
+// changed changes a byte of one message. Where it is a record of what was done, nobody
+// may ever read it.
+func changed(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expectedLoss {
+	t.Helper()
+	text := o.round[r.IntN(len(o.round))]
+	e := expectedLoss{stream: stream, kinds: []string{inventory.Damaged}, was: anyNumber, now: anyNumber, count: 1}
+	switch stream {
+	case "KV_subscriptions":
+		text = fmt.Sprintf(`"id":%q`, o.subs[r.IntN(len(o.subs))].id)
+	case "AUDIT":
+		text = `"action":"subscription.pause"` // the last record, or the one before
+		e.kinds, e.count = append(e.kinds, inventory.Altered), anyNumber
+	case "DEADLETTERS", "ATTEMPTS", "EVENTS_shop":
+		e.maybe = true
+	}
+	e.messages = []storedMessage{o.flip(t, stream, text, r)}
+	return e
+}
+
+func cut(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expectedLoss {
+	t.Helper()
+	was := lastOf(o.messagesOf(t, stream))
+	gone := o.cutOff(t, stream, r)
+	now := lastOf(o.messagesOf(t, stream))
+	e := expectedLoss{stream: stream, kinds: []string{inventory.WentBack}, was: was, now: now, count: was - now, messages: gone}
+	if stream == "KV_subscriptions" { // keys are lost
+		e.kinds, e.was, e.now, e.count = append(e.kinds, inventory.Damaged), anyNumber, anyNumber, anyNumber
+	}
+	return e
+}
+
+func removeMessages(t *testing.T, o *storageOracle, stream string, _ *rand.Rand) expectedLoss {
+	t.Helper()
+	there := o.messagesOf(t, stream)
+	if err := os.RemoveAll(filepath.Join(o.streamDir(stream), "msgs")); err != nil {
+		t.Fatal(err)
+	}
+	e := expectedLoss{stream: stream, kinds: []string{inventory.WentBack}, was: lastOf(there), count: lastOf(there), messages: there}
+	if stream == "KV_subscriptions" {
+		e.kinds, e.was, e.now, e.count = append(e.kinds, inventory.Damaged), anyNumber, anyNumber, anyNumber
+	}
+	return e
+}
+
+// consumer damages the state of what reads a stream: nothing of the stream is lost.
+func consumer(name string, content []byte) func(*testing.T, *storageOracle, string, *rand.Rand) expectedLoss {
+	return func(t *testing.T, o *storageOracle, stream string, _ *rand.Rand) expectedLoss {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(o.streamDir(stream), "obs", "*", name))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s has no %s of a consumer: %v", stream, name, err)
+		}
+		for _, path := range found {
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return expectedLoss{stream: stream}
+	}
+}
+
+// head damages the first message of a log, so that the server begins it at 1 again.
+func head(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expectedLoss {
+	t.Helper()
+	there := o.messagesOf(t, stream)
+	data, err := os.ReadFile(there[0].block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[4+r.IntN(8)] ^= 1 // its sequence
+	if err := os.WriteFile(there[0].block, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return expectedLoss{stream: stream, kinds: []string{inventory.WentBack, inventory.Damaged}, was: anyNumber, now: anyNumber, count: anyNumber, messages: there}
+}
+
+// planStorage takes every fault once before it takes one again. A second one beside it is
+// of a stream that says nothing of what is owed.
+func planStorage(r *rand.Rand, n int) [][]storageFault {
+	var plan [][]storageFault
+	var deck []storageFault
+	second := []string{"DEADLETTERS", "AUDIT", "KV_subscriptions", "KV_tokens"}
+	for len(plan) < n {
+		if len(deck) == 0 {
+			deck = storageFaults()
+			r.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+		}
+		faults := []storageFault{deck[0]}
+		deck = deck[1:]
+		if at := slices.IndexFunc(deck, func(f storageFault) bool { return f.stream != faults[0].stream && slices.Contains(second, f.stream) }); at >= 0 && r.IntN(3) == 0 {
+			faults, deck = append(faults, deck[at]), slices.Delete(deck, at, at+1)
+		}
+		plan = append(plan, faults)
+	}
+	return plan
+}
+
+// livesOf gives each installation some of the faults, each beside what those before have
+// left. A file that stays damaged may lose more at the next start: its installation ends
+// with that.
+func livesOf(plan [][]storageFault) (lives [][][]storageFault) {
+	const most = 4
+	var life [][]storageFault
+	for i, faults := range plan {
+		life = append(life, faults)
+		stays := slices.ContainsFunc(faults, func(f storageFault) bool { return f.kind == "changed byte" || f.kind == "damaged head" })
+		if stays || len(life) == most || i == len(plan)-1 {
+			lives, life = append(lives, life), nil
+		}
+	}
+	return lives
+}

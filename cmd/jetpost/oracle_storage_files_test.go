@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// What the files of NATS say of a stream while nothing runs, read without any code of
+// jetpost or of the server.
+
+// A storedMessage is one record of a block. Of what was deleted since there may be some.
+type storedMessage struct {
+	sequence uint64
+	deletion bool // it says that its sequence was deleted
+	block    string
+	from, to int // in the block
+	bytes    []byte
+}
+
+const (
+	recordHead, recordSum = 22, 8
+	headersBit            = uint32(1) << 31
+	deletionBits          = uint64(3) << 62
+)
+
+// messagesOf reads the blocks of a stream, in order, each as far as it makes sense.
+func (s *server) messagesOf(tb testing.TB, stream string) []storedMessage {
+	tb.Helper()
+	var all []storedMessage
+	for _, block := range s.blocksOf(tb, stream) {
+		data, err := os.ReadFile(block)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if bytes.HasPrefix(data, []byte("cmp")) {
+			tb.Fatalf("%s is packed: this test writes too much", block)
+		}
+		for at := 0; at+recordHead+recordSum <= len(data); {
+			length := int(binary.LittleEndian.Uint32(data[at:]) &^ headersBit)
+			if length < recordHead+recordSum || at+length > len(data) {
+				break
+			}
+			sequence := binary.LittleEndian.Uint64(data[at+4:])
+			all = append(all, storedMessage{
+				sequence: sequence &^ deletionBits, deletion: sequence&deletionBits != 0, block: block, from: at, to: at + length, bytes: data[at : at+length],
+			})
+			at += length
+		}
+	}
+	return all
+}
+
+// blocksOf are the files with the messages of a stream, the oldest first.
+func (s *server) blocksOf(tb testing.TB, stream string) []string {
+	tb.Helper()
+	blocks, err := filepath.Glob(filepath.Join(s.streamDir(stream), "msgs", "*.blk"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	number := func(path string) (n int) { _, _ = fmt.Sscanf(filepath.Base(path), "%d.blk", &n); return n }
+	slices.SortFunc(blocks, func(a, b string) int { return number(a) - number(b) })
+	return blocks
+}
+
+// lastOf is the last sequence that there ever was.
+func lastOf(messages []storedMessage) (last uint64) {
+	for i := range messages {
+		last = max(last, messages[i].sequence)
+	}
+	return last
+}
+
+// flip changes one byte of the last message that has a text.
+func (s *server) flip(tb testing.TB, stream, text string, r *rand.Rand) storedMessage {
+	tb.Helper()
+	for _, m := range slices.Backward(s.messagesOf(tb, stream)) {
+		if m.deletion || !bytes.Contains(m.bytes, []byte(text)) {
+			continue
+		}
+		data, err := os.ReadFile(m.block)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		// In what it says, and not in how long it is: the server would take the rest of the block for lost.
+		at := m.from + bytes.LastIndex(m.bytes, []byte(text)) + r.IntN(len(text))
+		data[at] ^= 1 << r.IntN(8)
+		if err := os.WriteFile(m.block, data, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		return m
+	}
+	tb.Fatalf("%s has no message with %q", stream, text)
+	return storedMessage{}
+}
+
+// cutOff takes the end of a stream away, in the middle of a message or between two. It
+// returns the messages that are gone.
+func (s *server) cutOff(tb testing.TB, stream string, r *rand.Rand) (gone []storedMessage) {
+	tb.Helper()
+	before := s.messagesOf(tb, stream)
+	last := before[len(before)-1].block
+	of := slices.DeleteFunc(slices.Clone(before), func(m storedMessage) bool { return m.block != last })
+	from := of[r.IntN(len(of))]
+	if err := os.Truncate(from.block, int64(from.from+r.IntN(from.to-from.from))); err != nil {
+		tb.Fatal(err)
+	}
+	// What the server has written down to start faster is not there after a power loss either.
+	if err := os.Remove(filepath.Join(s.streamDir(stream), "msgs", "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		tb.Fatal(err)
+	}
+	for _, m := range of {
+		if m.from >= from.from {
+			gone = append(gone, m)
+		}
+	}
+	return gone
+}
+
+// shardOf is the stream with the retry timers of a subscription.
+func shardOf(subscription string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(subscription)) // never fails
+	return fmt.Sprintf("RETRIES_%02d", h.Sum32()%8)
+}
