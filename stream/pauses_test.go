@@ -11,9 +11,10 @@ func TestPauses(t *testing.T) {
 	t.Parallel()
 	for range 100 {
 		pauses := Pauses(time.Second, 30*time.Second)
-		for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
-			if got := pauses.NextBackOff(); got < want*time.Second/2-1 || got > want*time.Second+1 { // it calculates in floats
-				t.Fatalf("a pause of %v, want %v to %v", got, want*time.Second/2, want*time.Second)
+		for _, seconds := range []int{1, 2, 4, 8, 16, 30, 30} {
+			want := time.Duration(seconds) * time.Second
+			if got := pauses.NextBackOff(); got < want/2-1 || got > want+1 { // it calculates in floats
+				t.Fatalf("a pause of %v, want %v to %v", got, want/2, want)
 			}
 		}
 		pauses.Reset()
