@@ -14,7 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/stream/inventory"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // auditRequest is a request for a list of records.
@@ -40,17 +40,9 @@ type PlacedRecord struct {
 	Sequence uint64 `path:"sequence" minimum:"1" doc:"Its place on the trail, which lists show."`
 }
 
-type oneAuditRecord struct{ Body audit.Entry }
+type oneAuditRecord struct{ Body v1.AuditEntry }
 
-// A trailEnd is where the trail ends, and where it is known to have ended.
-type trailEnd struct {
-	audit.Head
-
-	Seen audit.Head       `json:"seen,omitzero" doc:"Where jetpost has last seen the trail end, by the list of streams that it keeps beside it: that record must be there."`
-	Lost []inventory.Loss `json:"lost,omitempty" doc:"What the trail is known to have lost, accepted or not: it is not whole."`
-}
-
-type auditHead struct{ Body trailEnd }
+type auditHead struct{ Body v1.AuditHead }
 
 type auditRange struct {
 	FromSequence uint64 `query:"from_sequence" doc:"Begin with this record. Default: with the oldest."`
@@ -60,7 +52,7 @@ type auditRange struct {
 // auditRoutes are those of the audit trail. Nobody can write on it over the API.
 func (a *Admin) auditRoutes(api huma.API) {
 	tags := []string{"Audit trail"}
-	register(a, api, followed[audit.Entry](api, huma.Operation{
+	register(a, api, followed[v1.AuditEntry](api, huma.Operation{
 		OperationID: "list-audit-records", Method: http.MethodGet, Path: "/v1/audit", Tags: tags,
 		Summary:     "List or follow the records of what was changed, and of looks at secrets",
 		Description: "Newest first. They are kept for 400 days. Each is written before what it is about takes effect; when that then fails, one more says so.",
@@ -79,7 +71,7 @@ func (a *Admin) auditRoutes(api huma.API) {
 	}
 	export.Responses = map[string]*huma.Response{"200": {
 		Description: "A line for each record.",
-		Content:     map[string]*huma.MediaType{ndjson: {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[audit.Record](), true, "")}},
+		Content:     map[string]*huma.MediaType{ndjson: {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[v1.AuditRecord](), true, "")}},
 	}}
 	register(a, api, export, a.exportAudit)
 	register(a, api, huma.Operation{
@@ -102,7 +94,7 @@ func (a *Admin) listAudit(ctx context.Context, in *auditRequest) (*streamed, err
 	if err != nil {
 		return nil, err
 	}
-	return jsonAnswer(found), nil
+	return jsonAnswer(showPage(found, showEntry)), nil
 }
 
 // followAudit begins with what is recorded after the request came in.
@@ -119,7 +111,7 @@ func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (
 			if err != nil {
 				return err
 			}
-			if !emit(one) {
+			if !emit(showEntry(&one)) {
 				return nil
 			}
 		}
@@ -132,7 +124,7 @@ func (a *Admin) auditRecord(ctx context.Context, in *PlacedRecord) (*oneAuditRec
 	if err != nil {
 		return nil, err
 	}
-	return &oneAuditRecord{one}, nil
+	return &oneAuditRecord{showEntry(&one)}, nil
 }
 
 func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) {
@@ -140,9 +132,10 @@ func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) 
 	if err != nil {
 		return nil, err
 	}
-	end := trailEnd{Head: head}
+	end := v1.AuditHead{AuditPlace: v1.AuditPlace(head)}
 	if a.cfg.Storage != nil {
-		end.Seen, end.Lost = a.cfg.Storage.trailSeen()
+		seen, lost := a.cfg.Storage.trailSeen()
+		end.Seen, end.Lost = v1.AuditPlace(seen), showAll(lost, showLoss)
 	}
 	return &auditHead{end}, nil
 }
@@ -209,30 +202,4 @@ func (a *Admin) writeExport(hc huma.Context, from, to uint64) {
 		}
 	}
 	_ = buffered.Flush() // a client that has gone away is not our problem
-}
-
-// auditFields describe a record.
-func auditFields(hashed bool) map[string]string {
-	fields := map[string]string{
-		"sequence":   "Its place on the trail: 1, 2, 3 and so on, without gaps.",
-		"at":         "When it was written.",
-		"action":     "What is done: the kind of thing and a verb.",
-		"target":     "What it is done to.",
-		"actor":      "The id of the token, or jetpost.",
-		"actor_name": "What people call the token, or the part of jetpost: admin or sender.",
-		"role":       "What the token allows.",
-		"address":    "Of the client.",
-		"request_id": "The X-Request-Id of the request.",
-		"reason":     "Why, where somebody has said so.",
-		"changed":    "The fields that become others; of a secret it is all there is to see.",
-		"before":     "The target as the API shows it, with placeholders for secrets.",
-		"after":      "The same, as it becomes.",
-		"failed":     "Why what another record has announced was not done, or why it is not known whether it was.",
-		"of":         "The sequence of that other record.",
-		"previous":   "The hash of the record before this one: hexadecimal SHA-256 of its bytes as exported. Empty in the first.",
-	}
-	if hashed {
-		fields["hash"] = "Of this record, as the next one has it in previous."
-	}
-	return fields
 }

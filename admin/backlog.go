@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -27,24 +28,7 @@ const (
 	maxNextRetry = 50
 )
 
-// shownBacklog is what waits to be delivered for a subscription.
-type shownBacklog struct {
-	SubscriptionID string                `json:"subscription_id"`
-	State          subscription.State    `json:"state" doc:"Of the subscription: nothing is delivered while it is paused."`
-	Breaker        string                `json:"breaker" enum:"closed,open,half-open,off" doc:"State of its circuit breaker: while it is open, deliveries wait for the endpoint."`
-	Ordered        bool                  `json:"ordered,omitempty" doc:"Deliveries are made one after the other, so one that fails holds up the others."`
-	Queued         uint64                `json:"queued" doc:"Deliveries in the queue, in_flight included."`
-	Waiting        uint64                `json:"waiting" doc:"Those of them that no sender has."`
-	InFlight       uint64                `json:"in_flight" doc:"Those that a sender has. What waits for its retry does not count, but the first delivery of an ordered subscription."`
-	OldestAt       time.Time             `json:"oldest_at,omitzero" doc:"When the oldest one in the queue was put there; missing when it is empty."`
-	OldestAge      subscription.Duration `json:"oldest_age,omitzero" doc:"How long ago that was, by the clock of the NATS server."`
-	Retries        uint64                `json:"retries" doc:"Deliveries that wait for the time of their next attempt, outside of the queue."`
-	NextRetryAt    time.Time             `json:"next_retry_at,omitzero" doc:"When the next of these is due; of one subscription only, and where there are no more than 50."`
-	OverBudgetAt   time.Time             `json:"filters_over_budget_at,omitzero" doc:"When its filters last took more steps for an event than one event may take, among its newest 20 dead letters: those events are dead letters with the reason match_budget. Of one subscription only."`
-	NoQueue        bool                  `json:"no_queue,omitempty" doc:"The queue was deleted past jetpost: an admin makes it again within ten minutes."`
-}
-
-type oneBacklog struct{ Body shownBacklog }
+type oneBacklog struct{ Body v1.Backlog }
 
 type backlogsRequest struct {
 	Paged
@@ -52,7 +36,7 @@ type backlogsRequest struct {
 	State string `query:"state" enum:"active,paused,disabled" doc:"Only subscriptions in this state."`
 }
 
-type backlogPage struct{ Body page[shownBacklog] }
+type backlogPage struct{ Body v1.Page[v1.Backlog] }
 
 // backlogRoutes are those that show what waits.
 func (a *Admin) backlogRoutes(api huma.API) {
@@ -116,7 +100,7 @@ func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage
 	if in.State != "" {
 		subs = slices.DeleteFunc(slices.Clone(subs), func(s *subscription.Subscription) bool { return string(s.State) != in.State })
 	}
-	out := &backlogPage{page[shownBacklog]{Items: []shownBacklog{}}}
+	out := &backlogPage{v1.Page[v1.Backlog]{Items: []v1.Backlog{}}}
 	if in.Sort == "id" && len(subs) > in.Limit {
 		subs = subs[:in.Limit]
 		out.Body.NextCursor = subs[in.Limit-1].ID
@@ -127,9 +111,9 @@ func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage
 	}
 	switch in.Sort {
 	case "waiting":
-		slices.SortStableFunc(measured, func(x, y shownBacklog) int { return cmp.Compare(y.Waiting, x.Waiting) })
+		slices.SortStableFunc(measured, func(x, y v1.Backlog) int { return cmp.Compare(y.Waiting, x.Waiting) })
 	case "oldest":
-		slices.SortStableFunc(measured, func(x, y shownBacklog) int {
+		slices.SortStableFunc(measured, func(x, y v1.Backlog) int {
 			if x.OldestAt.IsZero() || y.OldestAt.IsZero() { // nothing waits there
 				return y.OldestAt.Compare(x.OldestAt)
 			}
@@ -137,7 +121,7 @@ func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage
 		})
 	}
 	measured = measured[:min(in.Limit, len(measured))]
-	out.Body.Items, err = each(ctx, measured, func(ctx context.Context, one shownBacklog) (shownBacklog, error) {
+	out.Body.Items, err = each(ctx, measured, func(ctx context.Context, one v1.Backlog) (v1.Backlog, error) {
 		sub, _ := snapshot.Get(one.SubscriptionID)
 		err := a.measureRest(ctx, sub, &one)
 		return one, err
@@ -165,8 +149,8 @@ func each[I, O any](ctx context.Context, items []I, f func(context.Context, I) (
 }
 
 // measureQueue looks at the queue and its consumer.
-func (a *Admin) measureQueue(ctx context.Context, sub *subscription.Subscription) (shownBacklog, error) {
-	shown := shownBacklog{SubscriptionID: sub.ID, State: sub.State, Ordered: sub.Delivery.Ordered}
+func (a *Admin) measureQueue(ctx context.Context, sub *subscription.Subscription) (v1.Backlog, error) {
+	shown := v1.Backlog{SubscriptionID: sub.ID, State: v1.State(sub.State), Ordered: sub.Delivery.Ordered}
 	level, err := stream.ReadLevel(ctx, a.js, sub.Queue)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		shown.NoQueue = true
@@ -179,13 +163,13 @@ func (a *Admin) measureQueue(ctx context.Context, sub *subscription.Subscription
 	shown.Waiting = level.Messages - min(level.InFlight, level.Messages) // two answers, of two moments
 	if level.Messages > 0 {
 		shown.OldestAt = level.Oldest.UTC()
-		shown.OldestAge = subscription.Duration(max(level.Now.Sub(level.Oldest), 0).Round(time.Millisecond))
+		shown.OldestAge = v1.Duration(max(level.Now.Sub(level.Oldest), 0).Round(time.Millisecond))
 	}
 	return shown, nil
 }
 
 // measureRest looks at the retry timers and the breaker.
-func (a *Admin) measureRest(ctx context.Context, sub *subscription.Subscription, shown *shownBacklog) error {
+func (a *Admin) measureRest(ctx context.Context, sub *subscription.Subscription, shown *v1.Backlog) error {
 	timers, err := stream.SubjectCounts(ctx, a.js, a.layout.RetryStream(sub.Queue.RetryShard), a.layout.RetryAt(sub.Queue.RetryShard, sub.ID, "*"))
 	if err != nil {
 		return fmt.Errorf("count retry timers of subscription %s: %w", sub.ID, err)

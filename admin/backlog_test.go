@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/subscription"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 func TestBacklog(t *testing.T) {
@@ -33,13 +33,13 @@ func TestBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var one shownBacklog
+	var one v1.Backlog
 	f.do("GET", "/v1/subscriptions/many/backlog", "").want(http.StatusOK).into(&one)
 	if one.OldestAt.IsZero() || one.OldestAge <= 0 {
 		t.Errorf("got %+v", one)
 	}
 	one.OldestAt, one.OldestAge = time.Time{}, 0
-	want := shownBacklog{SubscriptionID: "many", State: subscription.Active, Breaker: "closed", Queued: 3, Waiting: 2, InFlight: 1, Retries: 3, NextRetryAt: soon}
+	want := v1.Backlog{SubscriptionID: "many", State: v1.Active, Breaker: "closed", Queued: 3, Waiting: 2, InFlight: 1, Retries: 3, NextRetryAt: soon}
 	if diff := cmp.Diff(want, one); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -49,7 +49,7 @@ func TestBacklog(t *testing.T) {
 
 	list := func(query string) (ids []string, next string) {
 		t.Helper()
-		var got page[shownBacklog]
+		var got v1.Page[v1.Backlog]
 		f.do("GET", "/v1/backlogs"+query, "").want(http.StatusOK).into(&got)
 		for _, item := range got.Items {
 			ids = append(ids, item.SubscriptionID)

@@ -12,29 +12,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas/operational"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
 )
 
-// shownBreaker is where a breaker stands, as answers show it.
-type shownBreaker struct {
-	State       string                `json:"state" enum:"closed,open,half-open,off" doc:"closed: deliveries are made; open: they wait, and one at a time probes the endpoint; half-open: a few are made, to see whether it stays up; off: the subscription has no breaker."`
-	Since       time.Time             `json:"since,omitzero" doc:"Since when; missing when it has never opened."`
-	DownSince   time.Time             `json:"down_since,omitzero" doc:"Since when the endpoint has been down: its first failure since its last success, or that success. Missing while it is closed."`
-	Reason      string                `json:"reason,omitempty" doc:"Why the state is what it is."`
-	LastStatus  int                   `json:"last_status,omitempty" doc:"Of the last request that failed; missing when there was no answer."`
-	LastError   string                `json:"last_error,omitempty" doc:"Of the last request that failed."`
-	LastFailure time.Time             `json:"last_failure,omitzero" doc:"When that was."`
-	Failures    int                   `json:"failures" doc:"How many requests in a row have failed, probes included; 0 while it is closed."`
-	Successes   int                   `json:"successes,omitempty" doc:"How many have succeeded in half-open."`
-	Opened      int                   `json:"opened" doc:"How often it has opened."`
-	Backoff     subscription.Duration `json:"backoff,omitempty" doc:"The longest time to the next probe; it doubles with each that fails."`
-	NextProbe   time.Time             `json:"next_probe,omitzero" doc:"When the next probe may be made, if a delivery waits."`
-	Probing     bool                  `json:"probing,omitempty" doc:"One is being made."`
-}
-
-type oneBreaker struct{ Body shownBreaker }
+type oneBreaker struct{ Body v1.BreakerState }
 
 // breakerRoutes are those of circuit breakers. Senders open and close them: see
 // package breaker.
@@ -110,20 +94,20 @@ func (a *Admin) stateBucket(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
-func showBreaker(sub *subscription.Subscription, r breaker.Record) shownBreaker {
+func showBreaker(sub *subscription.Subscription, r breaker.Record) v1.BreakerState {
 	target := breaker.TargetOf(sub)
 	if r.Target != target { // of another endpoint
 		r = breaker.Record{}
 	}
-	out := shownBreaker{
+	out := v1.BreakerState{
 		State: string(breaker.Closed), Since: r.Since, DownSince: r.DownSince, Reason: r.Reason, LastStatus: r.LastStatus, LastError: r.LastError,
 		LastFailure: r.LastFailure, Failures: r.Failures, Successes: r.Successes, Opened: r.Opened,
 	}
 	switch {
 	case sub.Delivery.BreakerTerms().Mode != subscription.BreakerOn:
-		return shownBreaker{State: subscription.BreakerOff}
+		return v1.BreakerState{State: subscription.BreakerOff}
 	case !r.IsClosed(target):
-		out.State, out.Backoff, out.NextProbe = string(r.State), r.Backoff, r.NextProbe
+		out.State, out.Backoff, out.NextProbe = string(r.State), v1.Duration(r.Backoff), r.NextProbe
 		out.Probing = r.Lease.By != "" && r.Lease.Until.After(time.Now())
 	}
 	return out

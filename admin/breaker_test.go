@@ -10,15 +10,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/breaker"
 )
 
 // breakerOf is what the API shows.
-func (f *fixture) breakerOf(id string) shownBreaker {
+func (f *fixture) breakerOf(id string) v1.BreakerState {
 	f.t.Helper()
-	var got shownBreaker
+	var got v1.BreakerState
 	if err := json.Unmarshal(f.do("GET", "/v1/subscriptions/"+id+"/breaker", "").want(http.StatusOK).body, &got); err != nil {
 		f.t.Fatal(err)
 	}
@@ -49,19 +49,19 @@ func TestBreakerShownAndReset(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.do("POST", "/v1/subscriptions", subscriptionNamed("hook")).want(http.StatusCreated)
-	if diff := cmp.Diff(shownBreaker{State: "closed"}, f.breakerOf("hook")); diff != "" {
+	if diff := cmp.Diff(v1.BreakerState{State: "closed"}, f.breakerOf("hook")); diff != "" {
 		t.Errorf("at the beginning (-want +got):\n%s", diff)
 	}
 	now := time.Now().UTC()
 	f.openBreaker("hook", now)
-	want := shownBreaker{
+	want := v1.BreakerState{
 		State: "open", Since: now, DownSince: now, Reason: "10 requests in a row have failed", LastError: "connection refused", LastFailure: now,
-		Failures: 10, Opened: 1, Backoff: subscription.Duration(5 * time.Second), NextProbe: now.Add(time.Minute),
+		Failures: 10, Opened: 1, Backoff: v1.Duration(5 * time.Second), NextProbe: now.Add(time.Minute),
 	}
 	if diff := cmp.Diff(want, f.breakerOf("hook")); diff != "" {
 		t.Errorf("open (-want +got):\n%s", diff)
 	}
-	var got shownBreaker
+	var got v1.BreakerState
 	if err := json.Unmarshal(f.do("POST", "/v1/subscriptions/hook/breaker/reset", "").want(http.StatusOK).body, &got); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/admin/precondition"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 type conditionsKey struct{}
@@ -106,7 +107,7 @@ func notMatched(what string, now precondition.Current) error {
 
 func unreadable() error {
 	const message = `is neither * nor a list of ETags in double quotes, such as "7", "8"`
-	return newProblem(http.StatusBadRequest, precondition.IfNoneMatch+": "+message, fieldProblem{precondition.IfNoneMatch, message})
+	return newProblem(http.StatusBadRequest, precondition.IfNoneMatch+": "+message, v1.FieldProblem{Field: precondition.IfNoneMatch, Message: message})
 }
 
 // overtaken answers a change that somebody else was faster with as HTTP does where it was

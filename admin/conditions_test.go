@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // A conditionCase is a pair of headers, each with its lines; TAG stands for the ETag that
@@ -80,7 +82,7 @@ func conditionTargets(f *fixture) []conditionTarget {
 	tokens := func(t *testing.T) string {
 		t.Helper()
 		if token == "" || f.do("GET", token, "").status != http.StatusOK {
-			var made TokenSummary
+			var made v1.Token
 			f.do("POST", "/v1/tokens", `{"name":"n","role":"auditor"}`).want(http.StatusCreated).into(&made)
 			token = "/v1/tokens/" + made.ID
 		}

@@ -3,15 +3,14 @@ package admin
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/admin/precondition"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -24,23 +23,8 @@ const maxDomainBody = 2 * stream.MaxDomain
 // domainPath is where domains are.
 const domainPath = "/v1/domains/"
 
-// A DomainSummary is a domain without its files. Like other parts of answers it is
-// exported because huma looks only into embedded types that are.
-type DomainSummary struct {
-	Name        string     `json:"name"`
-	Description string     `json:"description,omitempty"`
-	TypePrefix  string     `json:"type_prefix" doc:"What the types of its events begin with."`
-	Validation  string     `json:"validation" doc:"What becomes of an event whose data breaks its schema: enforce, warn or off."`
-	Open        bool       `json:"open" doc:"Events that are not registered are accepted as well."`
-	Origin      string     `json:"origin" enum:"shipped,folder,registered" doc:"shipped with jetpost, from a folder given to the server, or registered over the API."`
-	Types       []string   `json:"types" doc:"The types of its events."`
-	Revision    uint64     `json:"revision,omitempty" doc:"Changes with every change; the ETag. Of registered domains only."`
-	UpdatedAt   *time.Time `json:"updated_at,omitempty" doc:"When it was last changed. Of registered domains only."`
-	Problem     string     `json:"problem,omitempty" doc:"Why it cannot be used. Its events are refused."`
-}
-
-func summaryOf(d *schemas.Domain) DomainSummary {
-	s := DomainSummary{
+func summaryOf(d *schemas.Domain) v1.DomainSummary {
+	s := v1.DomainSummary{
 		Name: d.Name, Description: d.Description, TypePrefix: d.TypePrefix, Validation: string(d.Validation), Open: d.Open,
 		Origin: "folder", Types: []string{}, Revision: d.Revision,
 	}
@@ -56,28 +40,16 @@ func summaryOf(d *schemas.Domain) DomainSummary {
 	return s
 }
 
-type domainList struct {
-	Body struct {
-		Items []DomainSummary `json:"items"`
-	}
-}
+type domainList struct{ Body v1.DomainList }
 
 // A NamedDomain is a request about one domain.
 type NamedDomain struct {
 	Name string `path:"name" maxLength:"255" doc:"The name of the domain." example:"orders"`
 }
 
-// DomainFiles is the body of a registration.
-type DomainFiles struct {
-	Files map[string]json.RawMessage `json:"files" doc:"By name: domain.json, and <event>.schema.json, <event>.example.json, <event>.<name>.example.json and <name>.defs.json."`
-}
-
 type oneDomain struct {
 	ETag string `header:"ETag" doc:"The revision, for If-Match."`
-	Body struct {
-		DomainSummary
-		DomainFiles
-	}
+	Body v1.Domain
 }
 
 type putDomainRequest struct {
@@ -89,26 +61,10 @@ type putDomainRequest struct {
 	Stored int  `query:"stored_events" minimum:"0" maximum:"10000" default:"1000" doc:"How many of the last stored events a new version is held against. 0: none."`
 }
 
-// A domainChange is what a registration has done, or would do.
-type domainChange struct {
-	DomainSummary
-
-	Change       string         `json:"change" enum:"created,updated,unchanged" doc:"What was done, or would be."`
-	DryRun       bool           `json:"dry_run,omitempty" doc:"Nothing was done."`
-	Compatible   bool           `json:"compatible" doc:"No rule, no example and no stored event says that events which were accepted would be refused, or that a field is gone."`
-	Checked      int            `json:"stored_events_checked" doc:"How many of the last stored events the new version was held against."`
-	Refused      int            `json:"stored_events_refused" doc:"How many of them it would refuse, though the registered version accepts them. The first are listed in incompatible."`
-	Incompatible []fieldProblem `json:"incompatible,omitempty" doc:"Where not; field is a file and a JSON pointer into it, or into the event where the message names a stored one."`
-	Warnings     []fieldProblem `json:"warnings,omitempty" doc:"What is worth a thought."`
-	Added        []string       `json:"added,omitempty" doc:"Event types that are new."`
-	Changed      []string       `json:"changed,omitempty" doc:"Event types with another schema."`
-	Removed      []string       `json:"removed,omitempty" doc:"Event types that are gone."`
-}
-
 type changedDomain struct {
 	Status int
 	ETag   string `header:"ETag" doc:"The revision, for If-Match."`
-	Body   domainChange
+	Body   v1.DomainChange
 }
 
 // domainRoutes are those that keep domains.
@@ -121,7 +77,7 @@ func (a *Admin) domainRoutes(api huma.API) {
 		OperationID: "get-domain", Method: http.MethodGet, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Get a domain", Description: "With its files.",
 	}, a.getDomain)
-	registerBody[DomainFiles](a, api, huma.Operation{
+	registerBody[v1.DomainFiles](a, api, huma.Operation{
 		OperationID: "put-domain", Method: http.MethodPut, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Register a domain, or a new version of it", MaxBodyBytes: maxDomainBody,
 		Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
@@ -143,12 +99,12 @@ func (a *Admin) listDomains(ctx context.Context, _ *struct{}) (*domainList, erro
 		return nil, err
 	}
 	out := &domainList{}
-	out.Body.Items = []DomainSummary{}
+	out.Body.Items = []v1.DomainSummary{}
 	for _, d := range now.Domains() {
 		out.Body.Items = append(out.Body.Items, summaryOf(&d))
 	}
 	for _, b := range now.Broken() {
-		out.Body.Items = append(out.Body.Items, DomainSummary{Name: b.Domain, Origin: "registered", Types: []string{}, Revision: b.Revision, Problem: b.Err.Error()})
+		out.Body.Items = append(out.Body.Items, v1.DomainSummary{Name: b.Domain, Origin: "registered", Types: []string{}, Revision: b.Revision, Problem: b.Err.Error()})
 	}
 	return out, nil
 }
@@ -188,7 +144,7 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 	if _, err := a.catalogue.live.Sync(ctx); err != nil {
 		return nil, err
 	}
-	out := &changedDomain{Status: http.StatusOK, ETag: domainTag(&change.Domain), Body: domainChange{
+	out := &changedDomain{Status: http.StatusOK, ETag: domainTag(&change.Domain), Body: v1.DomainChange{
 		DomainSummary: summaryOf(&change.Domain), DryRun: in.DryRun, Change: "updated",
 		Compatible: len(change.Incompatible) == 0, Incompatible: placesOf(change.Incompatible), Checked: change.Stored.Checked, Refused: change.Stored.Refused, Warnings: placesOf(change.Warnings),
 		Added: change.Added, Changed: change.Changed, Removed: change.Removed,
@@ -282,19 +238,19 @@ func mayChangeDomain(ctx context.Context, name string, revision uint64) error {
 	return mayChange(ctx, "the domain "+name, now)
 }
 
-func placesOf(found []schemas.Incompatibility) []fieldProblem {
-	var fields []fieldProblem
+func placesOf(found []schemas.Incompatibility) []v1.FieldProblem {
+	var fields []v1.FieldProblem
 	for _, i := range found {
-		fields = append(fields, fieldProblem{i.Place(), i.Message})
+		fields = append(fields, v1.FieldProblem{Field: i.Place(), Message: i.Message})
 	}
 	return fields
 }
 
 // filesProblem names every file that cannot be used.
 func filesProblem(found *schemas.LoadError) *problem {
-	fields := make([]fieldProblem, len(found.Problems))
+	fields := make([]v1.FieldProblem, len(found.Problems))
 	for i, p := range found.Problems {
-		fields[i] = fieldProblem{p.File, p.Message}
+		fields[i] = v1.FieldProblem{Field: p.File, Message: p.Message}
 	}
 	detail := strconv.Itoa(len(fields)) + " things are wrong with the files of the domain"
 	if len(fields) == 1 {

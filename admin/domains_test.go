@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 )
@@ -24,9 +25,9 @@ func shop(schema string) string {
 
 const shopSchema = `{"type":"object","description":"An order.","properties":{"total":{"type":"integer"}}}`
 
-func (f *fixture) types(path string) []eventType {
+func (f *fixture) types(path string) []v1.EventType {
 	f.t.Helper()
-	var list struct{ Items []eventType }
+	var list struct{ Items []v1.EventType }
 	f.do("GET", path, "").want(http.StatusOK).into(&list)
 	return list.Items
 }
@@ -36,7 +37,7 @@ func TestRegisterDomain(t *testing.T) {
 	f := newFixture(t)
 	before := len(f.types("/v1/event-types"))
 
-	var change domainChange
+	var change v1.DomainChange
 	f.do("PUT", "/v1/domains/shop?dry_run=true", shop(shopSchema)).want(http.StatusOK).into(&change)
 	if change.Change != "created" || !change.DryRun || !change.Compatible || !slices.Equal(change.Added, []string{"com.example.created"}) || change.Revision != 0 {
 		t.Errorf("dry run: %+v", change)
@@ -85,15 +86,15 @@ func TestRegisterDomain(t *testing.T) {
 	f.do("GET", "/v1/dead-letters?type=com.example.*&type=git.*&type=none.*", "").want(http.StatusOK)
 
 	var got struct {
-		DomainSummary
-		DomainFiles
+		v1.DomainSummary
+		v1.DomainFiles
 	}
 	one := f.do("GET", "/v1/domains/shop", "").want(http.StatusOK)
 	one.into(&got)
 	if got.TypePrefix != "com.example." || string(got.Files["created.big.example.json"]) != `{"total":12345678901234567890}` || len(got.Files) != 4 || got.UpdatedAt == nil {
 		t.Errorf("got %s", one.body)
 	}
-	var list struct{ Items []DomainSummary }
+	var list struct{ Items []v1.DomainSummary }
 	f.do("GET", "/v1/domains", "").want(http.StatusOK).into(&list)
 	origins := map[string]string{}
 	for _, d := range list.Items {
@@ -157,7 +158,7 @@ func TestDomainAgainstStoredEvents(t *testing.T) {
 		f.publishMsg(msg)
 	}
 	narrow := shop(strings.TrimSuffix(shopSchema, "}") + `,"not":{"properties":{"total":{"const":2}},"required":["total"]}}`)
-	var change domainChange
+	var change v1.DomainChange
 	f.do("PUT", "/v1/domains/shop?dry_run=true", narrow).want(http.StatusOK).into(&change)
 	if change.Checked != 3 || change.Refused != 1 || change.Compatible || len(change.Incompatible) != 1 || len(change.Warnings) == 0 ||
 		!strings.Contains(change.Incompatible[0].Message, `of the stored event "e2" (sequence 3)`) || !strings.HasPrefix(change.Incompatible[0].Field, "created.schema.json#/data") {
@@ -235,7 +236,7 @@ func TestEventTypeDetail(t *testing.T) {
 		Type, Domain, Event, Validation string
 		Schema                          json.RawMessage
 		Definitions                     map[string]json.RawMessage
-		Examples                        []typeExample
+		Examples                        []v1.TypeExample
 	}
 	f.do("GET", "/v1/event-types/git.push", "").want(http.StatusOK).into(&got)
 	if got.Domain != "git" || got.Event != "push" || got.Validation != "enforce" || len(got.Schema) == 0 || len(got.Definitions) == 0 || len(got.Examples) < 2 || got.Examples[0].Name != "" {
@@ -245,7 +246,7 @@ func TestEventTypeDetail(t *testing.T) {
 
 	var verdict struct {
 		Valid    bool
-		Problems []fieldProblem
+		Problems []v1.FieldProblem
 	}
 	f.do("POST", "/v1/event-types/git.push/validate", string(got.Examples[0].Data)).want(http.StatusOK).into(&verdict)
 	if !verdict.Valid || verdict.Problems == nil || len(verdict.Problems) > 0 {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -35,31 +36,16 @@ const eraseDescription = "Its data is overwritten in its event log, in queues, r
 	"What is left is its place, the attempts, and on the audit trail its id, size and SHA-256. A delivery that a sender has in hand is waited for. After an error, or where the event is gone already and something may be left of it, repeat the request. " +
 	"What receivers have got stays with them."
 
-// eraseReason is the body of erase.
-type eraseReason struct {
-	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the audit trail."`
-}
-
 type eraseRequest struct {
 	PlacedEvent
 	RawJSON
 }
 
-type erased struct{ Body erasedBody }
-
-// erasedBody is what was erased.
-type erasedBody struct {
-	Event       bool   `json:"event" doc:"The event was in its event log."`
-	SHA256      string `json:"sha256,omitempty" doc:"Of its data."`
-	Deliveries  int    `json:"deliveries" doc:"How many of its deliveries waited in a queue."`
-	Retries     int    `json:"retries" doc:"How many of them waited for the time of their next attempt."`
-	DeadLetters int    `json:"dead_letters" doc:"How many of them were dead letters."`
-	Answers     int    `json:"answers" doc:"How many answers of receivers were taken out of the attempts."`
-}
+type erased struct{ Body v1.Erased }
 
 // eraseRoutes are those that erase events.
 func (a *Admin) eraseRoutes(api huma.API) {
-	registerBody[eraseReason](a, api, huma.Operation{
+	registerBody[v1.EraseReason](a, api, huma.Operation{
 		OperationID: "erase-event", Method: http.MethodPost, Path: "/v1/events/{domain}/{sequence}/erase", Tags: []string{"Events"},
 		Summary: "Erase an event and all that carries its data", Description: eraseDescription,
 	}, false, a.eraseEvent)
@@ -76,7 +62,7 @@ type erasedState struct {
 }
 
 func (a *Admin) eraseEvent(ctx context.Context, in *eraseRequest) (*erased, error) {
-	var options eraseReason
+	var options v1.EraseReason
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
@@ -109,7 +95,7 @@ type erasure struct {
 	*Admin
 	domain string
 	what   delivery.Erasable
-	done   erasedBody
+	done   v1.Erased
 }
 
 // look finds out what is to be erased. An event that is gone has been in its log at least.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/schemas/repository"
@@ -44,20 +45,8 @@ var (
 	errFollowers    = errors.New("too many clients follow a log or export one already")
 )
 
-// A problem is why a request was not done (RFC 9457).
-type problem struct {
-	Title     string         `json:"title" doc:"The status in words."`
-	Status    int            `json:"status" doc:"The HTTP status."`
-	Detail    string         `json:"detail" doc:"What is wrong, and what to do about it."`
-	Errors    []fieldProblem `json:"errors,omitempty" doc:"Everything that is wrong with what was sent, so that it can be mended in one go."`
-	RequestID string         `json:"request_id,omitempty" doc:"Under which the server's log has more, for errors that are not the client's."`
-}
-
-// A fieldProblem is one thing that is wrong with a request.
-type fieldProblem struct {
-	Field   string `json:"field" doc:"Where: a path into the body such as filters[0].exact.subject, or the name of a parameter. Empty: the whole."`
-	Message string `json:"message" doc:"What is wrong there. It never shows a secret."`
-}
+// A problem is a v1.Problem that huma can answer with.
+type problem struct{ v1.Problem }
 
 // Error is the detail.
 func (p *problem) Error() string { return p.Detail }
@@ -68,8 +57,8 @@ func (p *problem) GetStatus() int { return p.Status }
 // ContentType is the media type of RFC 9457.
 func (p *problem) ContentType(string) string { return "application/problem+json" }
 
-func newProblem(status int, detail string, fields ...fieldProblem) *problem {
-	return &problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}
+func newProblem(status int, detail string, fields ...v1.FieldProblem) *problem {
+	return &problem{v1.Problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}}
 }
 
 // invalid is a problem with one part of what was sent.
@@ -78,7 +67,7 @@ func invalid(field, message string) *problem {
 	if field != "" {
 		detail = field + ": " + message
 	}
-	return newProblem(http.StatusUnprocessableEntity, detail, fieldProblem{field, message})
+	return newProblem(http.StatusUnprocessableEntity, detail, v1.FieldProblem{Field: field, Message: message})
 }
 
 func badCursor() *problem {
@@ -223,9 +212,9 @@ func refusalOf(p *problem) Refusal {
 }
 
 func validationProblem(found *subscription.ValidationError) *problem {
-	fields := make([]fieldProblem, len(found.Problems))
+	fields := make([]v1.FieldProblem, len(found.Problems))
 	for i, one := range found.Problems {
-		fields[i] = fieldProblem{one.Field, one.Message}
+		fields[i] = v1.FieldProblem{Field: one.Field, Message: one.Message}
 	}
 	detail := strconv.Itoa(len(fields)) + " things are wrong with the subscription"
 	if len(fields) == 1 {
@@ -243,7 +232,7 @@ func conform(ctx huma.Context, _ string, v any) (any, error) {
 			p.Detail = "a body is required: send JSON; /docs has an example"
 		}
 		for _, e := range model.Errors {
-			p.Errors = append(p.Errors, fieldProblem{e.Location, remedy(ctx.Operation(), e)})
+			p.Errors = append(p.Errors, v1.FieldProblem{Field: e.Location, Message: remedy(ctx.Operation(), e)})
 		}
 		if len(p.Errors) == 1 {
 			p.Detail = p.Errors[0].Field + ": " + p.Errors[0].Message

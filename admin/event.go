@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -19,7 +20,7 @@ type PlacedEvent struct {
 	Sequence uint64 `path:"sequence" doc:"Its place in the domain's event log, which lists and the answer to publishing show." example:"42"`
 }
 
-type oneEvent struct{ Body storedEvent }
+type oneEvent struct{ Body v1.StoredEvent }
 
 // oneEventRoutes are those of a single event.
 func (a *Admin) oneEventRoutes(api huma.API) {

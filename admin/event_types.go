@@ -9,31 +9,18 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas"
 )
 
 const validatePath = "/v1/event-types/{type}/validate"
-
-// An eventType is one entry of the catalogue.
-type eventType struct {
-	Type        string          `json:"type" doc:"The type attribute of the events."`
-	Domain      string          `json:"domain"`
-	Description string          `json:"description,omitempty"`
-	Validation  string          `json:"validation" doc:"What becomes of an event whose data breaks the schema: enforce refuses it, warn stores it with a warning, off does not look."`
-	Schema      json.RawMessage `json:"schema,omitempty" doc:"The JSON Schema of the data; with schema=true only."`
-	Example     json.RawMessage `json:"example,omitempty" doc:"Data that the schema accepts."`
-}
 
 type eventTypesRequest struct {
 	Domain string `query:"domain" maxLength:"63" doc:"Only types of this domain." example:"git"`
 	Schema bool   `query:"schema" doc:"Answer with the JSON Schemas as well."`
 }
 
-type eventTypes struct {
-	Body struct {
-		Items []eventType `json:"items"`
-	}
-}
+type eventTypes struct{ Body v1.EventTypeList }
 
 // A NamedType is a request about one event type.
 type NamedType struct {
@@ -41,23 +28,7 @@ type NamedType struct {
 }
 
 // eventTypeDetail is an event type with all that the catalogue knows about it.
-type eventTypeDetail struct {
-	Body struct {
-		Type        string                     `json:"type" doc:"The type attribute of the events."`
-		Domain      string                     `json:"domain"`
-		Event       string                     `json:"event" doc:"The type without the domain's prefix."`
-		Description string                     `json:"description,omitempty"`
-		Validation  string                     `json:"validation" doc:"What becomes of an event whose data breaks the schema: enforce, warn or off."`
-		Schema      json.RawMessage            `json:"schema,omitempty" doc:"The JSON Schema of the data. Missing: the domain is open, and any data will do."`
-		Definitions map[string]json.RawMessage `json:"definitions,omitempty" doc:"What the schema may refer to by file name."`
-		Examples    []typeExample              `json:"examples" doc:"Data that the schema accepts, the main one first."`
-	}
-}
-
-type typeExample struct {
-	Name string          `json:"name,omitempty" doc:"Missing for the main one."`
-	Data json.RawMessage `json:"data"`
-}
+type eventTypeDetail struct{ Body v1.EventTypeDetail }
 
 type dataRequest struct {
 	NamedType
@@ -65,13 +36,7 @@ type dataRequest struct {
 }
 
 // dataVerdict is the answer to whether data is valid.
-type dataVerdict struct {
-	Body struct {
-		Valid    bool           `json:"valid"`
-		Type     string         `json:"type"`
-		Problems []fieldProblem `json:"problems" doc:"What is wrong; field is a JSON pointer into the data, empty for all of it."`
-	}
-}
+type dataVerdict struct{ Body v1.DataVerdict }
 
 // typeRoutes are those of the catalogue, read only.
 func (a *Admin) typeRoutes(api huma.API) {
@@ -99,13 +64,13 @@ func (a *Admin) listEventTypes(ctx context.Context, in *eventTypesRequest) (*eve
 		return nil, invalid("domain", a.seen(ctx).problem(in.Domain+".*"))
 	}
 	out := &eventTypes{}
-	out.Body.Items = []eventType{}
+	out.Body.Items = []v1.EventType{}
 	for _, d := range now.Domains() {
 		if in.Domain != "" && in.Domain != d.Name {
 			continue
 		}
 		for _, t := range d.Types {
-			shown := eventType{Type: t.Name, Domain: d.Name, Description: t.Description, Validation: string(d.Validation)}
+			shown := v1.EventType{Type: t.Name, Domain: d.Name, Description: t.Description, Validation: string(d.Validation)}
 			if in.Schema {
 				shown.Schema = t.Schema
 			}
@@ -126,7 +91,7 @@ func (a *Admin) findType(ctx context.Context, name string) (schemas.Type, schema
 	}
 	t, err := now.Resolve(name)
 	if err != nil {
-		return schemas.Type{}, schemas.Domain{}, newProblem(http.StatusNotFound, err.Error(), fieldProblem{"type", err.Error()})
+		return schemas.Type{}, schemas.Domain{}, newProblem(http.StatusNotFound, err.Error(), v1.FieldProblem{Field: "type", Message: err.Error()})
 	}
 	d, _ := now.Domain(t.Domain)
 	return t, d, nil
@@ -143,9 +108,9 @@ func (a *Admin) getEventType(ctx context.Context, in *NamedType) (*eventTypeDeta
 	if t.Schema != nil {
 		out.Body.Definitions = d.Definitions
 	}
-	out.Body.Examples = []typeExample{}
+	out.Body.Examples = []v1.TypeExample{}
 	for _, e := range t.Examples {
-		out.Body.Examples = append(out.Body.Examples, typeExample{e.Name, e.Data})
+		out.Body.Examples = append(out.Body.Examples, v1.TypeExample{Name: e.Name, Data: e.Data})
 	}
 	return out, nil
 }
@@ -156,9 +121,9 @@ func (a *Admin) validateData(ctx context.Context, in *dataRequest) (*dataVerdict
 		return nil, err
 	}
 	out := &dataVerdict{}
-	out.Body.Type, out.Body.Problems = t.Name, []fieldProblem{}
+	out.Body.Type, out.Body.Problems = t.Name, []v1.FieldProblem{}
 	for _, p := range t.CheckData(bytes.TrimSpace(in.RawBody)) {
-		out.Body.Problems = append(out.Body.Problems, fieldProblem{p.Field, p.Message})
+		out.Body.Problems = append(out.Body.Problems, v1.FieldProblem{Field: p.Field, Message: p.Message})
 	}
 	out.Body.Valid = len(out.Body.Problems) == 0
 	return out, nil

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -25,19 +25,9 @@ type eventsRequest struct {
 	Follow   bool    `query:"follow" doc:"Answer with events as they are stored, one JSON object per line (application/x-ndjson), without end: from now on, or from from_seq or from_time. Empty lines show that the connection lives."`
 }
 
-// storedEvent is an event and where it is kept.
-type storedEvent struct {
-	Domain   string          `json:"domain"`
-	Stream   string          `json:"stream" doc:"The domain's event log."`
-	Sequence uint64          `json:"sequence" doc:"Its place there."`
-	StoredAt time.Time       `json:"stored_at" doc:"When the event log stored it."`
-	Event    json.RawMessage `json:"event,omitempty" doc:"The event in CloudEvents' JSON format."`
-	Error    string          `json:"error,omitempty" doc:"Why there is no event: the message cannot be read."`
-}
-
 // eventRoutes are those of the event logs.
 func (a *Admin) eventRoutes(api huma.API) {
-	register(a, api, followed[storedEvent](api, huma.Operation{
+	register(a, api, followed[v1.StoredEvent](api, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
 		Summary: "List or follow the events that were published",
 		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing. " +
@@ -157,8 +147,8 @@ func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRe
 }
 
 // show never fails: what cannot be read is shown as that.
-func (s source) show(r *stream.Record) storedEvent {
-	out := storedEvent{Domain: s.domain, Stream: r.Stream, Sequence: r.Sequence, StoredAt: r.Time}
+func (s source) show(r *stream.Record) v1.StoredEvent {
+	out := v1.StoredEvent{Domain: s.domain, Stream: r.Stream, Sequence: r.Sequence, StoredAt: r.Time}
 	e, err := stream.FromCheckedMessage(r.Header, r.Data)
 	if err != nil {
 		out.Error = err.Error()

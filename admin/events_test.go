@@ -12,12 +12,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // ids are the events of an answer, and its cursor.
 func (r reply) ids() (ids []string, next string) {
 	r.t.Helper()
-	var got page[storedEvent]
+	var got v1.Page[v1.StoredEvent]
 	r.into(&got)
 	ids = []string{}
 	for _, item := range got.Items {
@@ -145,7 +147,7 @@ func TestFollowEvents(t *testing.T) {
 	f.publish(event("git.push", "b"))
 	next := func(fl *follower) string {
 		t.Helper()
-		var e storedEvent
+		var e v1.StoredEvent
 		if err := fl.next(&e); err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +176,7 @@ func TestEventTypes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	var got struct {
-		Items []eventType `json:"items"`
+		Items []v1.EventType `json:"items"`
 	}
 	f.do("GET", "/v1/event-types", "").want(http.StatusOK).mustNotContain(`"$schema"`).into(&got)
 	var names []string

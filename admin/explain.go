@@ -3,10 +3,8 @@ package admin
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -25,55 +24,16 @@ const (
 	maxExplainBody = 2 * stream.MaxEventSize
 )
 
-// explainOptions is the body of explain.
-type explainOptions struct {
-	Event        json.RawMessage `json:"event" doc:"The event to explain, in CloudEvents' JSON format. It is not stored. Or give domain and sequence."`
-	Domain       string          `json:"domain" maxLength:"63" doc:"Of an event that is stored, with sequence." example:"git"`
-	Sequence     uint64          `json:"sequence" doc:"The place of a stored event in its domain's log." example:"42"`
-	Subscription string          `json:"subscription" maxLength:"63" doc:"Explain this subscription only, with every clause of its filters. Default: all, each with the clause that decided."`
-	Only         string          `json:"only" enum:"matched,unmatched" doc:"Only subscriptions that want the event, or only those that do not."`
-}
-
 type explainRequest struct {
 	Paged
 	RawJSON
 }
 
-// explanation says what would become of an event.
-type explanation struct {
-	Event      explainedEvent `json:"event" doc:"What was explained."`
-	Items      []verdict      `json:"items" doc:"A verdict for each subscription, in the order of their ids."`
-	NextCursor string         `json:"next_cursor,omitempty" doc:"For the next page, with the same body; missing in the last one."`
-}
-
-// explainedEvent is an event, and what publishing it would be answered.
-type explainedEvent struct {
-	ID       string         `json:"id"`
-	Source   string         `json:"source"`
-	Type     string         `json:"type"`
-	Subject  string         `json:"subject,omitempty"`
-	Domain   string         `json:"domain,omitempty" doc:"That of its type; missing when no domain has it."`
-	Valid    bool           `json:"valid" doc:"Whether it would be stored when it is published."`
-	Problems []fieldProblem `json:"problems" doc:"What is wrong with it by the catalogue, also where the domain only warns. Fields are JSON pointers into the event."`
-}
-
-// A verdict says whether a subscription wants an event, and why.
-type verdict struct {
-	SubscriptionID string                `json:"subscription_id"`
-	State          subscription.State    `json:"state" doc:"Of the subscription."`
-	Matched        bool                  `json:"matched" doc:"Whether it gets a delivery."`
-	Because        subscription.Because  `json:"because" enum:"matched,disabled,type,filter,match_budget,deleted" doc:"What decides: matched, everything wants it; disabled, the subscription's state; type, none of its types is that of the event; filter, the clause in decided; match_budget, the filters take more steps than one event may take, so it becomes a dead letter; deleted, in stories: the subscription is not there any more."`
-	Reason         string                `json:"reason" doc:"The same in words."`
-	Type           string                `json:"type,omitempty" doc:"Which of the subscription's types is that of the event."`
-	Decided        *subscription.Clause  `json:"decided,omitempty" doc:"The innermost clause that does not match."`
-	Filters        []subscription.Clause `json:"filters,omitempty" doc:"All its filters with the clauses inside, where one subscription was asked for. They are not looked at when no type is that of the event."`
-}
-
-type explained struct{ Body explanation }
+type explained struct{ Body v1.Explanation }
 
 // explainRoutes are those that try an event out.
 func (a *Admin) explainRoutes(api huma.API) {
-	registerBody[explainOptions](a, api, huma.Operation{
+	registerBody[v1.ExplainOptions](a, api, huma.Operation{
 		OperationID: "explain", Method: http.MethodPost, Path: explainPath, Tags: []string{"Events"}, Metadata: needs(access.NeedRead),
 		Summary: "Explain which subscriptions want an event, and why",
 		Description: "For an event that is stored, or one that is only thought of: nothing is stored or delivered. Each verdict names the clause that decided and the " +
@@ -82,7 +42,7 @@ func (a *Admin) explainRoutes(api huma.API) {
 }
 
 func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, error) {
-	var options explainOptions
+	var options v1.ExplainOptions
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
@@ -98,7 +58,7 @@ func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, er
 	}
 	out := &explained{}
 	out.Body.Event = a.judgeEvent(e)
-	out.Body.Items = []verdict{}
+	out.Body.Items = []v1.Verdict{}
 	show := showing{event: e, domain: out.Body.Event.Domain, data: readsEvents(ctx)}
 	if options.Subscription != "" {
 		sub, err := a.FindSubscription(ctx, options.Subscription)
@@ -140,7 +100,7 @@ func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, er
 }
 
 // eventToExplain is the one in the request, or the stored one that it names.
-func (a *Admin) eventToExplain(ctx context.Context, options *explainOptions) (*stream.Event, error) {
+func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) (*stream.Event, error) {
 	given := len(options.Event) > 0 && string(options.Event) != "null"
 	switch {
 	case given && (options.Domain != "" || options.Sequence != 0):
@@ -171,11 +131,11 @@ func (a *Admin) eventToExplain(ctx context.Context, options *explainOptions) (*s
 }
 
 // judgeEvent holds an event against the catalogue.
-func (a *Admin) judgeEvent(e *stream.Event) explainedEvent {
-	out := explainedEvent{ID: e.ID, Source: e.Source, Type: e.Type, Subject: e.Subject, Problems: []fieldProblem{}}
+func (a *Admin) judgeEvent(e *stream.Event) v1.ExplainedEvent {
+	out := v1.ExplainedEvent{ID: e.ID, Source: e.Source, Type: e.Type, Subject: e.Subject, Problems: []v1.FieldProblem{}}
 	t, err := a.catalogue.Resolve(e.Type)
 	if err != nil {
-		out.Problems = append(out.Problems, fieldProblem{"/type", err.Error()})
+		out.Problems = append(out.Problems, v1.FieldProblem{Field: "/type", Message: err.Error()})
 		return out
 	}
 	out.Domain = t.Domain
@@ -188,10 +148,10 @@ func (a *Admin) judgeEvent(e *stream.Event) explainedEvent {
 	switch {
 	case invalid != nil:
 		for _, p := range invalid.Problems {
-			out.Problems = append(out.Problems, fieldProblem{p.Field, p.Message})
+			out.Problems = append(out.Problems, v1.FieldProblem{Field: p.Field, Message: p.Message})
 		}
 	case err != nil: // the type has gone meanwhile
-		out.Problems = append(out.Problems, fieldProblem{"/type", err.Error()})
+		out.Problems = append(out.Problems, v1.FieldProblem{Field: "/type", Message: err.Error()})
 	}
 	return out
 }
@@ -209,15 +169,15 @@ type showing struct {
 	explainer *subscription.Explainer // of event
 }
 
-func (s *showing) verdict(sub *subscription.Subscription) (verdict, error) {
+func (s *showing) verdict(sub *subscription.Subscription) (v1.Verdict, error) {
 	if s.explainer == nil {
 		s.explainer = subscription.NewExplainer(s.event)
 	}
 	found, err := s.explainer.Explain(sub, s.domain)
 	if err != nil {
-		return verdict{}, err
+		return v1.Verdict{}, err
 	}
-	out := verdict{SubscriptionID: sub.ID, State: cmp.Or(sub.State, subscription.Disabled), Matched: found.Matched, Because: found.Because, Type: found.Type}
+	out := v1.Verdict{SubscriptionID: sub.ID, State: v1.State(cmp.Or(sub.State, subscription.Disabled)), Matched: found.Matched, Because: v1.Because(found.Because), Type: found.Type}
 	decided := found.Decided()
 	switch found.Because {
 	case subscription.BecauseMatched:
@@ -249,12 +209,13 @@ func (s *showing) verdict(sub *subscription.Subscription) (verdict, error) {
 		}
 	}
 	if decided != nil {
-		shown := *decided
-		shown.Clauses = nil
+		alone := *decided
+		alone.Clauses = nil
+		shown := showClause(&alone)
 		out.Decided = &shown
 	}
 	if s.tree {
-		out.Filters = found.Filters
+		out.Filters = showAll(found.Filters, showClause)
 	}
 	if !s.data {
 		hideData(out.Decided)
@@ -266,13 +227,12 @@ func (s *showing) verdict(sub *subscription.Subscription) (verdict, error) {
 }
 
 // hideData takes the values of the data out.
-func hideData(c *subscription.Clause) {
+func hideData(c *v1.Clause) {
 	if c == nil {
 		return
 	}
-	c.Values = slices.Clone(c.Values)
 	for i := range c.Values {
-		if c.Values[i].InData() {
+		if strings.HasPrefix(c.Values[i].Name, "data.") {
 			c.Values[i].Value = ""
 		}
 	}

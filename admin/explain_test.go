@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 const explainedPush = `{"specversion":"1.0","id":"x","source":"/s","type":"git.push","subject":"main","datacontenttype":"application/json","data":{"secret":"swordfish"}}`
@@ -27,13 +27,13 @@ func TestExplainRoute(t *testing.T) {
 		f.do("POST", "/v1/subscriptions", body).want(http.StatusCreated)
 	}
 	f.do("PATCH", "/v1/subscriptions/off", `{"state":"disabled"}`).want(http.StatusOK)
-	explain := func(path, body string) explanation {
+	explain := func(path, body string) v1.Explanation {
 		t.Helper()
-		var out explanation
+		var out v1.Explanation
 		f.do("POST", path, body).want(http.StatusOK).into(&out)
 		return out
 	}
-	list := func(out explanation) (lines []string) {
+	list := func(out v1.Explanation) (lines []string) {
 		for _, v := range out.Items {
 			lines = append(lines, v.SubscriptionID+": "+v.Reason)
 		}
@@ -130,7 +130,7 @@ func TestFiltersOverBudget(t *testing.T) {
 		f.do("POST", "/v1/subscriptions", `{"id":"`+id+`","types":["git.*"],"filters":[`+filters+`],"endpoint":{"url":"https://example.com/"}}`).want(http.StatusCreated)
 	}
 	f.do("PATCH", "/v1/subscriptions/slow-off", `{"state":"disabled"}`).want(http.StatusOK)
-	var out explanation
+	var out v1.Explanation
 	event := `{"event":{"specversion":"1.0","id":"x","source":"/s","type":"git.push","data":{"text":"` + strings.Repeat("a", 10<<10) + `"}}}`
 	f.do("POST", "/v1/explain", event).want(http.StatusOK).into(&out)
 	for i, want := range []string{"its filters take more steps for this event than one event may take", "it is disabled; active it could not be decided"} {
@@ -138,7 +138,7 @@ func TestFiltersOverBudget(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	}
-	if got := out.Items[0].Because; got != subscription.BecauseBudget {
+	if got := out.Items[0].Because; got != v1.BecauseBudget {
 		t.Errorf("because %q", got)
 	}
 	f.do("GET", "/v1/subscriptions/slow/backlog", "").want(http.StatusOK).mustNotContain("filters_over_budget_at")

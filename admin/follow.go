@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // writeTimeout is how long a client that follows may take to accept what is
@@ -31,7 +32,7 @@ func followed[T any](api huma.API, op huma.Operation) huma.Operation {
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A page or, with follow=true, a line for each record.",
 		Content: map[string]*huma.MediaType{
-			"application/json": {Schema: schemas.Schema(reflect.TypeFor[page[T]](), true, "")},
+			"application/json": {Schema: schemas.Schema(reflect.TypeFor[v1.Page[T]](), true, "")},
 			ndjson:             {Schema: schemas.Schema(reflect.TypeFor[T](), true, "")},
 		},
 	}}

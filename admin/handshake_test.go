@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -32,7 +33,7 @@ func (f *fixture) opened(id string, until time.Time) (token string) {
 	return token
 }
 
-func (f *fixture) handshake(id string) subscription.Handshake {
+func (f *fixture) handshake(id string) v1.Handshake {
 	f.t.Helper()
 	return f.do("GET", "/v1/subscriptions/"+id, "").want(http.StatusOK).subscription().Handshake
 }
@@ -45,7 +46,7 @@ func TestAskForConsent(t *testing.T) {
 	f.do("POST", "/v1/subscriptions/nope/handshake", "").want(http.StatusNotFound)
 
 	created := f.do("POST", "/v1/subscriptions", handshaking("hook", "required", `,"rate":120`)).want(http.StatusCreated).subscription()
-	if h := created.Handshake; h.Consent != subscription.Pending || !h.CheckedAt.IsZero() {
+	if h := created.Handshake; h.Consent != v1.Pending || !h.CheckedAt.IsZero() {
 		t.Errorf("got %+v", h)
 	}
 	token := f.opened("hook", time.Now().Add(time.Hour))
@@ -55,11 +56,11 @@ func TestAskForConsent(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if h := f.handshake("hook"); h.Consent != subscription.Allowed || h.AllowedRate != 60 || h.Origin != "jetpost.example.com" || h.Reason != "it said so" {
+	if h := f.handshake("hook"); h.Consent != v1.Allowed || h.AllowedRate != 60 || h.Origin != "jetpost.example.com" || h.Reason != "it said so" {
 		t.Errorf("got %+v", h)
 	}
 	r := f.do("POST", "/v1/subscriptions/hook/handshake", "").want(http.StatusAccepted)
-	if h := r.subscription().Handshake; h != (subscription.Handshake{Mode: "required", Rate: 120, Consent: subscription.Pending}) {
+	if h := r.subscription().Handshake; h != (v1.Handshake{Mode: "required", Rate: 120, Consent: v1.Pending}) {
 		t.Errorf("got %+v", h)
 	}
 	if r.header.Get("ETag") == "" {
@@ -68,7 +69,7 @@ func TestAskForConsent(t *testing.T) {
 	f.call(http.MethodGet, "/v1/handshakes/hook/"+token, "").is(http.StatusNotFound)
 	// What the receiver has said is not the user's to say.
 	h := f.do("PATCH", "/v1/subscriptions/hook", `{"handshake":{"consent":"allowed","allowed_rate":9,"origin":"x"}}`).want(http.StatusOK).subscription().Handshake
-	if h.Consent != subscription.Pending || h.AllowedRate != 0 || h.Origin != "" {
+	if h.Consent != v1.Pending || h.AllowedRate != 0 || h.Origin != "" {
 		t.Errorf("got %+v", h)
 	}
 }
@@ -128,7 +129,7 @@ func TestCallback(t *testing.T) {
 			t.Errorf("%s: got %s", tt.name, body)
 		}
 		h := f.handshake(tt.id)
-		if h.Consent != subscription.Allowed || h.AllowedRate != tt.rate || h.Origin != "jetpost.example.com" || !strings.Contains(h.Reason, "called back") {
+		if h.Consent != v1.Allowed || h.AllowedRate != tt.rate || h.Origin != "jetpost.example.com" || !strings.Contains(h.Reason, "called back") {
 			t.Errorf("%s: got %+v", tt.name, h)
 		}
 		// Again, and nothing changes.
@@ -180,7 +181,7 @@ func TestCallbackRefused(t *testing.T) {
 	}
 	f.call("POST", url, strings.Repeat("x", maxCallbackBody+1)).is(http.StatusBadRequest)
 	for _, id := range []string{"hook", "late", "other"} {
-		if h := f.handshake(id); h.Consent != subscription.Pending {
+		if h := f.handshake(id); h.Consent != v1.Pending {
 			t.Errorf("%s: got %+v", id, h)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/schemas/repository"
@@ -187,9 +188,9 @@ func (r reply) into(v any) {
 }
 
 // subscription decodes an answer with a subscription.
-func (r reply) subscription() shown {
+func (r reply) subscription() v1.Subscription {
 	r.t.Helper()
-	var s shown
+	var s v1.Subscription
 	r.into(&s)
 	return s
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -94,10 +95,10 @@ func (a *Admin) sequenceAt(ctx context.Context, log string, at time.Time, otherw
 // history reads one page. Each log gives up to a page of its own, and these are
 // merged by the time of storing; within a log its own order counts. Where a log had
 // more, and what it gave is used up, the page ends: that may come next.
-func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest) (page[storedEvent], error) {
+func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest) (v1.Page[v1.StoredEvent], error) {
 	at, err := a.startOf(ctx, sources, in)
 	if err != nil {
-		return page[storedEvent]{}, err
+		return v1.Page[v1.StoredEvent]{}, err
 	}
 	parts, cut := make([][]stream.Record, len(sources)), make([]bool, len(sources))
 	reading, readCtx := errgroup.WithContext(ctx)
@@ -117,9 +118,9 @@ func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest
 		})
 	}
 	if err := reading.Wait(); err != nil {
-		return page[storedEvent]{}, err
+		return v1.Page[v1.StoredEvent]{}, err
 	}
-	found := page[storedEvent]{Items: []storedEvent{}}
+	found := v1.Page[v1.StoredEvent]{Items: []v1.StoredEvent{}}
 	for bytes, usedUp := 0, false; ; {
 		i := pick(parts, at.Oldest)
 		if i < 0 && !usedUp {

@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"flag"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,12 +193,13 @@ func TestOpenAPI(t *testing.T) {
 	if document.OpenAPI != "3.1.0" {
 		t.Errorf("got OpenAPI %s", document.OpenAPI)
 	}
-	for name, fields := range descriptions() {
+	for _, name := range []string{
+		"Attempt", "AuditEntry", "AuditHead", "AuditPlace", "AuditRecord", "Breaker", "Clause", "Compared", "DeadLetter", "Delivery", "Endpoint", "EventRef",
+		"Handshake", "Managed", "Queue", "Retrying", "SigningKey", "Subscription", "Template",
+	} {
 		properties := document.Components.Schemas[name].Properties
-		for _, field := range slices.Sorted(maps.Keys(fields)) {
-			if _, ok := properties[field]; !ok {
-				t.Errorf("there is no %s.%s to describe", name, field)
-			}
+		if len(properties) == 0 {
+			t.Errorf("there is no %s to describe", name)
 		}
 		for field, property := range properties {
 			if property.Description == "" {

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -73,7 +74,7 @@ func (a *Admin) idempotent(w http.ResponseWriter, r *http.Request, next http.Han
 	keys := r.Header.Values(headerIdempotencyKey)
 	if len(keys) != 1 || !usableKey(keys[0]) {
 		writeProblem(w, newProblem(http.StatusBadRequest, "the header "+headerIdempotencyKey+" must be one text of 1 to 255 characters without spaces: a UUID, for example",
-			fieldProblem{headerIdempotencyKey, "is not a key"}))
+			v1.FieldProblem{Field: headerIdempotencyKey, Message: "is not a key"}))
 		return
 	}
 	body, err := io.ReadAll(r.Body) // it is in memory already

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +62,39 @@ func (e *instantError) field(body []byte) string {
 		}
 	}
 	return ""
+}
+
+// readTimes writes the times in a body as encoding/json reads them, for the fields of a
+// struct type that are times. The error is a *problem that names the field.
+func readTimes(body []byte, t reflect.Type) ([]byte, error) {
+	names := timeFields(t)
+	var members map[string]json.RawMessage
+	if len(names) == 0 || json.Unmarshal(body, &members) != nil {
+		return body, nil //nolint:nilerr // who decodes it says what it is
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		known := slices.ContainsFunc(names, func(known string) bool { return strings.EqualFold(known, name) })
+		if !known || string(members[name]) == "null" {
+			continue
+		}
+		var at Instant
+		if err := at.UnmarshalJSON(members[name]); err != nil {
+			return nil, invalid(name, err.Error())
+		}
+		members[name] = []byte(strconv.Quote(at.Format(time.RFC3339Nano)))
+	}
+	return json.Marshal(members)
+}
+
+// timeFields are the names in JSON of the fields that are times.
+func timeFields(t reflect.Type) (names []string) {
+	for _, field := range reflect.VisibleFields(t) {
+		if field.Type == reflect.TypeFor[time.Time]() || field.Type == reflect.TypeFor[*time.Time]() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // instantFormat stands for date-time until requests are no more held against the schema:

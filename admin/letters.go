@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -61,7 +62,7 @@ type allLettersRequest struct {
 
 type invalidLettersRequest struct{ Paged }
 
-type letterPage struct{ Body page[delivery.DeadLetter] }
+type letterPage struct{ Body v1.Page[v1.DeadLetter] }
 
 // PlacedLetter is a request for one dead letter.
 type PlacedLetter struct {
@@ -87,11 +88,11 @@ func (a *Admin) letterRoutes(api huma.API) {
 		OperationID: "get-dead-letter", Method: http.MethodGet, Path: "/v1/dead-letters/{sequence}", Tags: []string{"Dead letters"},
 		Summary: "Show a dead letter with its event",
 	}, a.getLetter)
-	registerBody[discardReason](a, api, huma.Operation{
+	registerBody[v1.DiscardReason](a, api, huma.Operation{
 		OperationID: "discard-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{sequence}/discard", Tags: []string{"Dead letters"},
 		Summary: "Delete a dead letter", Description: "The audit trail keeps what it was, and the reason given.",
 	}, false, a.discardLetter)
-	registerBody[discardOptions](a, api, huma.Operation{
+	registerBody[v1.DiscardOptions](a, api, huma.Operation{
 		OperationID: "discard-dead-letters", Method: http.MethodPost, Path: "/v1/dead-letters/discard", Tags: []string{"Dead letters"},
 		Summary:     "Delete the dead letters of a selection",
 		Description: "A request deletes as many as it can in its time: while the answer says that there are more, repeat it.",
@@ -151,10 +152,11 @@ func (a *Admin) listInvalid(ctx context.Context, in *invalidLettersRequest) (*le
 	return &letterPage{found}, err
 }
 
-func (a *Admin) lettersOf(ctx context.Context, s *delivery.Selection, in Paged) (page[delivery.DeadLetter], error) {
-	return sequencePage(in, func(before uint64, limit int) ([]delivery.DeadLetter, error) {
+func (a *Admin) lettersOf(ctx context.Context, s *delivery.Selection, in Paged) (v1.Page[v1.DeadLetter], error) {
+	found, err := sequencePage(in, func(before uint64, limit int) ([]delivery.DeadLetter, error) {
 		return a.letters.Page(ctx, s, before, limit)
 	}, func(one delivery.DeadLetter) uint64 { return one.Sequence })
+	return showPage(found, showLetter), err
 }
 
 // checkSelected refuses what cannot be in a subject: a wildcard would select others.
@@ -165,24 +167,14 @@ func checkSelected(id string) error {
 	return nil
 }
 
-// shownLetter is a dead letter with its event.
-type shownLetter struct {
-	delivery.DeadLetter
-
-	Attributes map[string]string   `json:"attributes,omitempty" doc:"Of the event, by their CloudEvents names. Missing when it could not be read."`
-	Headers    map[string][]string `json:"headers,omitempty" doc:"Of the message that could not be read."`
-	Data       string              `json:"data,omitempty" doc:"Of the event or the message, byte for byte, where it is text."`
-	DataBase64 string              `json:"data_base64,omitempty" doc:"The same in base64, where it is not."`
-}
-
-type oneLetter struct{ Body shownLetter }
+type oneLetter struct{ Body v1.ShownLetter }
 
 func (a *Admin) getLetter(ctx context.Context, in *PlacedLetter) (*oneLetter, error) {
 	letter, err := a.letters.Get(ctx, in.Sequence)
 	if err != nil {
 		return nil, err
 	}
-	out := &oneLetter{shownLetter{DeadLetter: letter.DeadLetter}}
+	out := &oneLetter{v1.ShownLetter{DeadLetter: showLetter(&letter.DeadLetter)}}
 	if letter.Delivery != nil {
 		out.Body.Attributes = attributes(letter.Delivery.Event)
 	} else {
@@ -217,25 +209,7 @@ func attributes(e *stream.Event) map[string]string {
 	return found
 }
 
-// discardReason is the body of discard.
-type discardReason struct {
-	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the audit trail."`
-}
-
-// discardOptions is the body of discard for many.
-type discardOptions struct {
-	selectionOptions
-
-	All    bool   `json:"all" doc:"Nothing is selected on purpose: all dead letters are meant."`
-	Reason string `json:"reason" maxLength:"1000" doc:"Why, for the audit trail."`
-}
-
-type discarded struct {
-	Body struct {
-		Discarded int  `json:"discarded" doc:"How many were deleted."`
-		More      bool `json:"more,omitempty" doc:"There are more of them."`
-	}
-}
+type discarded struct{ Body v1.Discarded }
 
 type discardRequest struct {
 	PlacedLetter
@@ -246,7 +220,7 @@ type discardRequest struct {
 const discardTime = 0.6
 
 func (a *Admin) discardLetter(ctx context.Context, in *discardRequest) (*discarded, error) {
-	var options discardReason
+	var options v1.DiscardReason
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
@@ -263,11 +237,11 @@ func (a *Admin) discardLetter(ctx context.Context, in *discardRequest) (*discard
 }
 
 func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, error) {
-	var options discardOptions
+	var options v1.DiscardOptions
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
-	selected, err := options.selection()
+	selected, err := selectionOf(&options.SelectionOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -314,11 +288,11 @@ func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, er
 }
 
 // discardOf is the record of a batch that is discarded: which letters these are.
-func discardOf(batch []delivery.DeadLetter, options *discardOptions) audit.Record {
+func discardOf(batch []delivery.DeadLetter, options *v1.DiscardOptions) audit.Record {
 	state := struct {
-		Selection selectionOptions `json:"selection"`
-		Letters   []letterState    `json:"dead_letters"`
-	}{options.selectionOptions, make([]letterState, len(batch))}
+		Selection v1.SelectionOptions `json:"selection"`
+		Letters   []letterState       `json:"dead_letters"`
+	}{options.SelectionOptions, make([]letterState, len(batch))}
 	for i := range batch {
 		state.Letters[i] = stateOf(&batch[i])
 	}
@@ -358,13 +332,7 @@ func (a *Admin) letterBatch(ctx context.Context, s *delivery.Selection, from, la
 }
 
 // queuedAgain is the answer to what puts a delivery on its queue.
-type queuedAgain struct {
-	Body struct {
-		DeliveryID     string `json:"delivery_id" doc:"The webhook-id: as before."`
-		SubscriptionID string `json:"subscription_id"`
-		State          string `json:"state" doc:"Of the subscription: while it is paused, the delivery waits."`
-	}
-}
+type queuedAgain struct{ Body v1.QueuedAgain }
 
 func answerQueued(id string, sub *subscription.Subscription) *queuedAgain {
 	out := &queuedAgain{}

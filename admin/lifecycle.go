@@ -13,6 +13,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -23,34 +24,20 @@ type action struct {
 	RawJSON
 }
 
-// pauseOptions is the body of pause.
-type pauseOptions struct {
-	Reason string `json:"reason" maxLength:"1000" doc:"Why, shown as state_reason."`
-}
-
-// rotateOptions is the body of rotate-secret.
+// rotateOptions is v1.RotateOptions with the secret behind the type that shows it to
+// nobody.
 type rotateOptions struct {
-	Overlap *subscription.Duration `json:"overlap" doc:"How long deliveries carry signatures by the old secrets as well: 0s to 168h. Default: 24h." example:"24h"`
-	Secret  subscription.Secret    `json:"secret" doc:"The new secret: whsec_ and the base64 of 24 to 64 bytes, whsk_ and that of an Ed25519 key, or what the profile takes. Default: one is made, of the same kind."`
+	Overlap *subscription.Duration `json:"overlap"`
+	Secret  subscription.Secret    `json:"secret"`
 }
 
-type rotated struct {
-	Body struct {
-		Secret        string    `json:"secret" doc:"The new secret. This answer is the only one that shows it."`
-		PublicKey     string    `json:"public_key,omitempty" doc:"Of an Ed25519 secret: what receivers verify signatures with."`
-		OldValidUntil time.Time `json:"old_valid_until" doc:"Until when the old secrets sign as well."`
-	}
-}
+type rotated struct{ Body v1.Rotated }
 
-type secrets struct {
-	Body struct {
-		Secrets []string `json:"secrets" doc:"The secrets that sign deliveries now, the newest first."`
-	}
-}
+type secrets struct{ Body v1.Secrets }
 
 // lifecycleRoutes are what is done to a subscription beside changing its fields.
 func (a *Admin) lifecycleRoutes(api huma.API) {
-	registerBody[pauseOptions](a, api, huma.Operation{
+	registerBody[v1.PauseOptions](a, api, huma.Operation{
 		OperationID: "pause-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/pause", Tags: []string{"Subscriptions"},
 		Summary: "Pause a subscription", Description: "Events go on being matched, and their deliveries wait until it is resumed.",
 	}, false, a.pause)
@@ -59,7 +46,7 @@ func (a *Admin) lifecycleRoutes(api huma.API) {
 		Summary:     "Resume a subscription",
 		Description: "A paused one, whose waiting deliveries are made now, or a disabled one, which has missed the events in between.",
 	}, a.resume)
-	registerBody[rotateOptions](a, api, huma.Operation{
+	registerBody[v1.RotateOptions](a, api, huma.Operation{
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/rotate-secret", Tags: []string{"Subscriptions"},
 		Summary: "Give a subscription a new signing secret", Description: "The next attempt is signed by the new secret and, during the overlap, by the old ones too: by ten of them at most, so 409 where an eleventh would have to go on.",
 	}, false, a.rotate)
@@ -67,7 +54,7 @@ func (a *Admin) lifecycleRoutes(api huma.API) {
 		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"}, Metadata: needs(access.NeedSecrets),
 		Summary: "Show the signing secrets of a subscription", Description: "For a receiver to verify signatures with. The audit trail has who has looked.",
 	}, a.secrets)
-	registerBody[testOptions](a, api, huma.Operation{
+	registerBody[v1.TestOptions](a, api, huma.Operation{
 		OperationID: "test-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/test", Tags: []string{"Subscriptions"},
 		Summary: "Send a test event", DefaultStatus: http.StatusAccepted,
 		Description: "An example of an event goes to this subscription only, whatever its filters say. It is signed, retried and recorded like any " +
@@ -76,7 +63,7 @@ func (a *Admin) lifecycleRoutes(api huma.API) {
 }
 
 func (a *Admin) pause(ctx context.Context, in *action) (*oneSubscription, error) {
-	var options pauseOptions
+	var options v1.PauseOptions
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}

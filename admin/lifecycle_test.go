@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/subscription"
@@ -23,16 +24,16 @@ func TestPauseAndResume(t *testing.T) {
 	f := newFixture(t)
 	f.do("POST", "/v1/subscriptions", ci).want(http.StatusCreated)
 	paused := f.do("POST", "/v1/subscriptions/ci/pause", `{"reason":"maintenance"}`).want(http.StatusOK).subscription()
-	if paused.State != subscription.Paused || paused.StateReason != "maintenance" {
+	if paused.State != v1.Paused || paused.StateReason != "maintenance" {
 		t.Errorf("got %s, %q", paused.State, paused.StateReason)
 	}
 	// Another change leaves both alone.
 	patched := f.do("PATCH", "/v1/subscriptions/ci", `{"description":"x"}`).want(http.StatusOK).subscription()
-	if patched.State != subscription.Paused || patched.StateReason != "maintenance" {
+	if patched.State != v1.Paused || patched.StateReason != "maintenance" {
 		t.Errorf("a patch of something else made it %s, %q", patched.State, patched.StateReason)
 	}
 	resumed := f.do("POST", "/v1/subscriptions/ci/resume", "").want(http.StatusOK).subscription()
-	if resumed.State != subscription.Active || resumed.StateReason != "" {
+	if resumed.State != v1.Active || resumed.StateReason != "" {
 		t.Errorf("got %s, %q", resumed.State, resumed.StateReason)
 	}
 	// Also after a receiver that was gone.
@@ -45,7 +46,7 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	f.do("GET", "/v1/subscriptions/ci", "").want(http.StatusOK).mustContain("410 Gone")
 	f.do("POST", "/v1/subscriptions/ci/test", "").want(http.StatusConflict).mustContain("resume it first")
-	if got := f.do("POST", "/v1/subscriptions/ci/resume", "").want(http.StatusOK).subscription(); got.State != subscription.Active {
+	if got := f.do("POST", "/v1/subscriptions/ci/resume", "").want(http.StatusOK).subscription(); got.State != v1.Active {
 		t.Errorf("got %s", got.State)
 	}
 	for body, want := range map[string]int{

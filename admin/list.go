@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -31,20 +32,7 @@ type listRequest struct {
 	domain string // that of Type
 }
 
-// subscriptionPage is a part of all subscriptions.
-type subscriptionPage struct {
-	Items      []shown        `json:"items"`
-	NextCursor string         `json:"next_cursor,omitempty" doc:"For the next page; missing in the last one."`
-	Broken     []brokenRecord `json:"broken,omitempty" doc:"Records in this part of the list that cannot be read. Nothing of them is matched or delivered; they can be deleted."`
-}
-
-// A brokenRecord is a stored subscription that cannot be read.
-type brokenRecord struct {
-	ID    string `json:"id"`
-	Error string `json:"error"`
-}
-
-type subscriptionList struct{ Body subscriptionPage }
+type subscriptionList struct{ Body v1.SubscriptionPage }
 
 // list answers from the view: a page costs the same wherever it begins.
 func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, error) {
@@ -69,7 +57,7 @@ func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, e
 	}
 	all := snapshot.All()
 	first := sort.Search(len(all), func(i int) bool { return all[i].ID > in.Cursor })
-	page := subscriptionPage{Items: []shown{}}
+	page := v1.SubscriptionPage{Items: []v1.Subscription{}}
 	for _, sub := range all[first:] {
 		if !in.wants(sub) {
 			continue
@@ -78,11 +66,11 @@ func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, e
 			page.NextCursor = page.Items[in.Limit-1].ID
 			break
 		}
-		page.Items = append(page.Items, shown{Subscription: *sub})
+		page.Items = append(page.Items, showSubscription(sub))
 	}
 	for _, broken := range snapshot.Broken() {
 		if broken.ID > in.Cursor && (page.NextCursor == "" || broken.ID <= page.NextCursor) {
-			page.Broken = append(page.Broken, brokenRecord{broken.ID, broken.Err.Error()})
+			page.Broken = append(page.Broken, v1.BrokenRecord{ID: broken.ID, Error: broken.Err.Error()})
 		}
 	}
 	return &subscriptionList{Body: page}, nil

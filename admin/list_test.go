@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -22,7 +23,11 @@ func TestListFilters(t *testing.T) {
 		f.do("PUT", "/v1/subscriptions/"+sub.id, fmt.Sprintf(`{"description":%q,"types":[%q],"profile":%q,"endpoint":{"url":"https://%s/hook"}}`,
 			sub.description, sub.eventType, sub.profile, sub.host)).want(http.StatusCreated)
 	}
-	managed := f.do("GET", "/v1/subscriptions/deployed", "").subscription().Subscription
+	deployed, err := f.store.Get(t.Context(), "deployed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	managed := *deployed
 	managed.ID, managed.Secrets = "managed", nil
 	managed.Managed = subscription.Managed{By: subscription.ManagedByJFrog, Name: "hook"}
 	if _, err := f.admin.CreateSubscription(t.Context(), &managed); err != nil {
@@ -36,7 +41,7 @@ func TestListFilters(t *testing.T) {
 	} {
 		ids := []string{}
 		for cursor := ""; ; { // one at a time: filters and pages go together
-			var page subscriptionPage
+			var page v1.SubscriptionPage
 			f.do("GET", "/v1/subscriptions?limit=1&"+query+cursor, "").want(http.StatusOK).into(&page)
 			for _, item := range page.Items {
 				ids = append(ids, item.ID)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // Sixteen clients create subscriptions at once, each id twice: one of the two gets it
@@ -56,7 +58,7 @@ func TestManyAtOnce(t *testing.T) {
 
 	next, cursor := 0, ""
 	for {
-		var page subscriptionPage
+		var page v1.SubscriptionPage
 		f.do("GET", "/v1/subscriptions?limit=500&cursor="+cursor, "").want(http.StatusOK).into(&page)
 		for _, sub := range page.Items {
 			if sub.ID != name(next) {

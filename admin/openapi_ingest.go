@@ -8,25 +8,17 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/access"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
-
-// shownReceipt is what the producer answers for an event.
-type shownReceipt struct {
-	ID        string `json:"id" doc:"Of the event."`
-	Source    string `json:"source" doc:"Of the event."`
-	Stream    string `json:"stream" doc:"The event log that has it."`
-	Sequence  uint64 `json:"sequence" doc:"Its place there."`
-	Duplicate bool   `json:"duplicate" doc:"It was there already: the same source and id were published within the last five minutes."`
-}
 
 // describeIngest adds what the producer serves to the description, as a reader looks
 // for it there: POST /v1/events.
 func describeIngest(api huma.API) {
 	document := api.OpenAPI()
 	problems := map[string]*huma.MediaType{"application/problem+json": {
-		Schema: document.Components.Schemas.Schema(reflect.TypeFor[problem](), true, ""),
+		Schema: document.Components.Schemas.Schema(reflect.TypeFor[v1.Problem](), true, ""),
 	}}
-	receipt := document.Components.Schemas.Schema(reflect.TypeFor[shownReceipt](), true, "")
+	receipt := document.Components.Schemas.Schema(reflect.TypeFor[v1.Receipt](), true, "")
 	receipts := &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"receipts"}, Description: "Of a batch, in its order.",
 		Properties: map[string]*huma.Schema{"receipts": {Type: huma.TypeArray, Items: receipt}},

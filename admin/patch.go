@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
@@ -110,10 +112,13 @@ func decodeOptions(b []byte, v any) error {
 	if _, err := strict.Value(b); err != nil {
 		return newProblem(http.StatusBadRequest, "the body "+err.Error())
 	}
+	b, err := readTimes(b, reflect.TypeOf(v).Elem())
+	if err != nil {
+		return err
+	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
-	if err == nil {
+	if err = dec.Decode(v); err == nil {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*instantError](err); ok {
@@ -121,9 +126,17 @@ func decodeOptions(b []byte, v any) error {
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // its text shows no value but numbers
 		if number, ok := strings.CutPrefix(wrong.Value, "number "); ok && jsonWord(wrong.Type) == "number" {
-			return invalid(wrong.Field, numberMessage(wrong.Type, number))
+			return invalid(jsonPath(wrong.Field), numberMessage(wrong.Type, number))
 		}
-		return invalid(wrong.Field, "must be a "+jsonWord(wrong.Type)+", not a "+wrong.Value)
+		return invalid(jsonPath(wrong.Field), "must be a "+jsonWord(wrong.Type)+", not a "+wrong.Value)
 	}
 	return invalid("", strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// jsonPath takes the names of embedded Go types out of the path to a field: a client does
+// not know them.
+func jsonPath(field string) string {
+	return strings.Join(slices.DeleteFunc(strings.Split(field, "."), func(name string) bool {
+		return name != "" && unicode.IsUpper(rune(name[0]))
+	}), ".")
 }

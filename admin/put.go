@@ -80,7 +80,7 @@ func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscriptio
 // answerCreated shows the secret that was made, this once.
 func answerCreated(created *subscription.Subscription) *createdSubscription {
 	out := &createdSubscription{
-		Status: http.StatusCreated, ETag: etag(created), Location: "/v1/subscriptions/" + created.ID, Body: shown{Subscription: *created},
+		Status: http.StatusCreated, ETag: etag(created), Location: "/v1/subscriptions/" + created.ID, Body: showSubscription(created),
 	}
 	if len(created.Secrets) > 0 {
 		out.Body.Secret = created.Secrets[0].Secret.Reveal()

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream/inventory"
 	"github.com/jetpost/jetpost/subscription"
@@ -27,42 +28,18 @@ const (
 	shownMissing = 100
 )
 
-// reconcileOptions is the body of reconcile.
-type reconcileOptions struct {
-	DryRun bool    `json:"dry_run" doc:"Say which deliveries are missing, and make none."`
-	Since  Instant `json:"since" doc:"Look at events that were stored at this time or later. Default: as far back as it is known what the subscription wanted, and what was made for it."`
-}
-
 // A missingDelivery is one that the event log says was owed, and that is nowhere.
 type missingDelivery struct {
-	Domain     string    `json:"domain" doc:"Of the event."`
-	Sequence   uint64    `json:"sequence" doc:"Its place in the event log."`
-	Stored     time.Time `json:"stored" doc:"When the event log stored it."`
-	EventID    string    `json:"event_id" doc:"The event's id."`
-	EventType  string    `json:"event_type" doc:"Its type."`
-	DeliveryID string    `json:"delivery_id" doc:"The webhook-id of the delivery."`
-	Attempt    int       `json:"attempt" doc:"The number of its next attempt: 1, or more where earlier ones are on record."`
+	v1.MissingDelivery
 
 	delivery *delivery.Delivery
 }
 
-// reconciledBody says what was found.
-type reconciledBody struct {
-	SubscriptionID string            `json:"subscription_id" doc:"Which subscription."`
-	Since          time.Time         `json:"since" doc:"Events that were stored since then were looked at."`
-	Owed           uint64            `json:"owed" doc:"How many of them the subscription wants."`
-	Missing        uint64            `json:"missing" doc:"How many of their deliveries are in no queue, timer, attempt or dead letter."`
-	Made           uint64            `json:"made" doc:"How many of these were put on the queue again."`
-	Items          []missingDelivery `json:"items" doc:"The first 100 of those that are missing."`
-	Complete       bool              `json:"complete" doc:"Whether all events were looked at. If not, ask again with since as in next."`
-	Next           time.Time         `json:"next,omitzero" doc:"Where to go on."`
-}
-
-type reconciled struct{ Body reconciledBody }
+type reconciled struct{ Body v1.Reconciled }
 
 // reconcileRoutes are those of deliveries that were lost.
 func (a *Admin) reconcileRoutes(api huma.API) {
-	registerBody[reconcileOptions](a, api, huma.Operation{
+	registerBody[v1.ReconcileOptions](a, api, huma.Operation{
 		OperationID: "reconcile-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/reconcile", Tags: []string{"Subscriptions"},
 		Summary: "Find deliveries that were lost, and make them again",
 		Description: "Compares the events that the subscription wants, by the event logs, with its queue, retry timers, attempts and dead letters. What is in none of them " +
@@ -72,7 +49,7 @@ func (a *Admin) reconcileRoutes(api huma.API) {
 }
 
 func (a *Admin) reconcileRoute(ctx context.Context, in *action) (*reconciled, error) {
-	var options reconcileOptions
+	var options v1.ReconcileOptions
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
@@ -89,7 +66,7 @@ func (a *Admin) reconcileRoute(ctx context.Context, in *action) (*reconciled, er
 	// Two requests in a minute make nothing twice.
 	occasion := strconv.FormatInt(time.Now().Unix()/60, 10)
 	r := &reconciling{Admin: a, sub: sub, occasion: occasion}
-	if err := r.find(work, options.Since.Time); err != nil {
+	if err := r.find(work, options.Since); err != nil {
 		return nil, err
 	}
 	if options.DryRun || len(r.missing) == 0 {
@@ -182,13 +159,13 @@ func (r *reconciling) make(ctx context.Context) error {
 	return nil
 }
 
-func (r *reconciling) body() reconciledBody {
-	body := reconciledBody{
+func (r *reconciling) body() v1.Reconciled {
+	body := v1.Reconciled{
 		SubscriptionID: r.sub.ID, Since: r.since.UTC(), Owed: r.owed, Missing: uint64(len(r.missing)), Made: r.made,
-		Items: r.missing[:min(len(r.missing), shownMissing)], Complete: r.next.IsZero(), Next: r.next,
+		Items: []v1.MissingDelivery{}, Complete: r.next.IsZero(), Next: r.next,
 	}
-	if body.Items == nil {
-		body.Items = []missingDelivery{}
+	for _, missing := range r.missing[:min(len(r.missing), shownMissing)] {
+		body.Items = append(body.Items, missing.MissingDelivery)
 	}
 	return body
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/inventory"
@@ -181,10 +182,10 @@ func (r *reconciling) compare(ctx context.Context, log source, settled uint64, t
 		if tried {
 			d.Attempt, d.FirstAttempt = last.attempt+1, last.first
 		}
-		r.missing = append(r.missing, missingDelivery{
+		r.missing = append(r.missing, missingDelivery{delivery: d, MissingDelivery: v1.MissingDelivery{
 			Domain: log.domain, Sequence: record.Sequence, Stored: record.Time.UTC(), EventID: e.ID, EventType: e.Type, DeliveryID: d.ID,
-			Attempt: d.Attempt, delivery: d,
-		})
+			Attempt: d.Attempt,
+		}})
 	}
 	return ctx.Err()
 }

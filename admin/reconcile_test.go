@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/inventory"
@@ -27,7 +28,7 @@ func (j *journey) letter(sub string, attempts int) {
 	}
 }
 
-func (f *fixture) reconcile(id, body string) (out reconciledBody) {
+func (f *fixture) reconcile(id, body string) (out v1.Reconciled) {
 	f.t.Helper()
 	f.do("POST", "/v1/subscriptions/"+id+"/reconcile", body).want(http.StatusOK).into(&out)
 	return out

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/schemas/operational"
@@ -103,7 +104,7 @@ func domainState(d *schemas.Domain) json.RawMessage {
 		return audit.State(map[string]string{"name": d.Name, "problem": "it could not be read"})
 	}
 	state := struct {
-		DomainSummary
+		v1.DomainSummary
 
 		Files map[string]string `json:"files"`
 	}{summaryOf(d), make(map[string]string)}

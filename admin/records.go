@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -25,23 +26,17 @@ type attemptsRequest struct {
 	Following
 }
 
-// page is a part of a list.
-type page[T any] struct {
-	Items      []T    `json:"items"`
-	NextCursor string `json:"next_cursor,omitempty" doc:"For the next page; missing in the last one."`
-}
-
 // streamed is an answer that writes itself: a list, or a log that is followed.
 type streamed struct{ Body func(huma.Context) }
 
 // recordRoutes are those of the attempt log.
 func (a *Admin) recordRoutes(api huma.API) {
 	const newestFirst = "Newest first. They are kept for 30 days."
-	register(a, api, followed[delivery.Attempt](api, huma.Operation{
+	register(a, api, followed[v1.Attempt](api, huma.Operation{
 		OperationID: "list-attempts", Method: http.MethodGet, Path: "/v1/attempts", Tags: []string{"Records"},
 		Summary: "List or follow the requests made for all subscriptions", Description: newestFirst,
 	}), a.listAllAttempts)
-	register(a, api, followed[delivery.Attempt](api, huma.Operation{
+	register(a, api, followed[v1.Attempt](api, huma.Operation{
 		OperationID: "list-subscription-attempts", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/attempts", Tags: []string{"Records"},
 		Summary: "List or follow the requests made for a subscription", Description: newestFirst,
 	}), a.listAttempts)
@@ -58,7 +53,7 @@ func (a *Admin) listAllAttempts(ctx context.Context, in *Following) (*streamed, 
 	if err != nil {
 		return nil, err
 	}
-	return jsonAnswer(found), nil
+	return jsonAnswer(showPage(found, showAttempt)), nil
 }
 
 func (a *Admin) listAttempts(ctx context.Context, in *attemptsRequest) (*streamed, error) {
@@ -80,7 +75,7 @@ func (a *Admin) listAttempts(ctx context.Context, in *attemptsRequest) (*streame
 	if err := a.explainEmpty(ctx, in.ID, len(found.Items)); err != nil {
 		return nil, err
 	}
-	return jsonAnswer(found), nil
+	return jsonAnswer(showPage(found, showAttempt)), nil
 }
 
 // explainEmpty tells a subscription without records from one that never was. The
@@ -109,7 +104,7 @@ func (a *Admin) followAttempts(ctx context.Context, id string, from uint64) (*st
 			if err != nil {
 				return err
 			}
-			if !emit(one) {
+			if !emit(showAttempt(&one)) {
 				return nil
 			}
 		}
@@ -129,19 +124,19 @@ func (a *Admin) nextSequence(ctx context.Context, name string) (uint64, error) {
 // sequencePage reads one page of a log, newest first. The cursor is the sequence
 // of the last record of the page before, so pages do not shift while records are
 // added.
-func sequencePage[T any](in Paged, latest func(before uint64, limit int) ([]T, error), sequence func(T) uint64) (page[T], error) {
+func sequencePage[T any](in Paged, latest func(before uint64, limit int) ([]T, error), sequence func(T) uint64) (v1.Page[T], error) {
 	var before uint64
 	if in.Cursor != "" {
 		var err error
 		if before, err = strconv.ParseUint(in.Cursor, 10, 64); err != nil || before == 0 {
-			return page[T]{}, badCursor()
+			return v1.Page[T]{}, badCursor()
 		}
 	}
 	items, err := latest(before, in.Limit+1) // one more tells whether there is a next page
 	if err != nil {
-		return page[T]{}, err
+		return v1.Page[T]{}, err
 	}
-	found := page[T]{Items: items}
+	found := v1.Page[T]{Items: items}
 	if len(items) > in.Limit {
 		found.Items = items[:in.Limit]
 		found.NextCursor = strconv.FormatUint(sequence(found.Items[in.Limit-1]), 10)

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 )
@@ -37,7 +38,7 @@ func TestAttempts(t *testing.T) {
 	}
 	read := func(path string) (ids []string, next string) {
 		t.Helper()
-		var got page[delivery.Attempt]
+		var got v1.Page[delivery.Attempt]
 		f.do("GET", path, "").want(http.StatusOK).into(&got)
 		for _, a := range got.Items {
 			ids = append(ids, a.DeliveryID)
@@ -92,12 +93,12 @@ func TestDeadLetters(t *testing.T) {
 	for n := range 3 {
 		f.giveUp("ci", fmt.Sprintf("e%d", n))
 	}
-	var got page[delivery.DeadLetter]
+	var got v1.Page[delivery.DeadLetter]
 	f.do("GET", "/v1/subscriptions/ci/dead-letters?limit=2", "").want(http.StatusOK).into(&got)
 	if len(got.Items) != 2 || got.Items[0].Event.ID != "e2" || got.Items[0].Reason != delivery.ReasonExhausted || got.Items[0].Status != 503 || got.Items[0].Attempts != 3 {
 		t.Errorf("got %+v", got)
 	}
-	var rest page[delivery.DeadLetter]
+	var rest v1.Page[delivery.DeadLetter]
 	f.do("GET", "/v1/subscriptions/ci/dead-letters?limit=2&cursor="+got.NextCursor, "").want(http.StatusOK).into(&rest)
 	if len(rest.Items) != 1 || rest.Items[0].Event.ID != "e0" || rest.NextCursor != "" {
 		t.Errorf("got %+v", rest)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -46,26 +47,17 @@ const (
 	jobFailed    = "failed"
 )
 
-// selectionOptions is delivery.Selection as clients write it.
-type selectionOptions struct {
-	Subscription string            `json:"subscription,omitempty" maxLength:"63" doc:"Only those of this subscription."`
-	Reasons      []delivery.Reason `json:"reasons,omitempty" doc:"Only those given up for one of these reasons: exhausted, rejected, gone, expired, overflow, unreadable, match_budget."`
-	Types        []string          `json:"types,omitempty" doc:"Only those with an event of one of these types, or of types that begin alike: artifact.*" example:"[\"git.push\"]"`
-	From         Instant           `json:"from,omitzero" doc:"Only those given up at this time or later."`
-	To           Instant           `json:"to,omitzero" doc:"Only those given up before this time."`
-	Sequences    []uint64          `json:"sequences,omitempty" doc:"Only these, by their places in the dead letter stream: up to 200."`
-}
-
-// stored is the selection as it is applied.
-func (o *selectionOptions) stored() delivery.Selection {
-	return delivery.Selection{
-		Subscription: o.Subscription, Reasons: o.Reasons, Types: o.Types, From: o.From.Time, To: o.To.Time, Sequences: o.Sequences,
+// selected is a selection that was checked when it was made.
+func selected(o *v1.SelectionOptions) *delivery.Selection {
+	return &delivery.Selection{
+		Subscription: o.Subscription, Reasons: showAll(o.Reasons, func(r *v1.Reason) delivery.Reason { return delivery.Reason(*r) }),
+		Types: o.Types, From: o.From, To: o.To, Sequences: o.Sequences,
 	}
 }
 
-// selection checks what a client wrote.
-func (o *selectionOptions) selection() (*delivery.Selection, error) {
-	s := o.stored()
+// selectionOf checks what a client wrote.
+func selectionOf(o *v1.SelectionOptions) (*delivery.Selection, error) {
+	s := selected(o)
 	if err := checkSelected(s.Subscription); err != nil {
 		return nil, err
 	}
@@ -83,45 +75,12 @@ func (o *selectionOptions) selection() (*delivery.Selection, error) {
 	if text, err := json.Marshal(s); err != nil || len(text) > maxSelection {
 		return nil, invalid("", "the selection is too long: it may have "+strconv.Itoa(maxSelection)+" bytes as JSON")
 	}
-	return &s, checkTimes(s.From, s.To)
-}
-
-// redriveOptions is the body of a request for a job.
-type redriveOptions struct {
-	selectionOptions
-
-	Rate   float64 `json:"rate" minimum:"0.01" maximum:"10000" doc:"How many per second, at most. Default: 100."`
-	DryRun bool    `json:"dry_run" doc:"Only count them."`
-}
-
-// A redriveJob redrives the dead letters of a selection, one after the other.
-type redriveJob struct {
-	ID        string           `json:"id,omitempty" doc:"Missing for a dry run, which is not kept."`
-	State     string           `json:"state" enum:"dry_run,running,done,cancelled,failed"`
-	Selection selectionOptions `json:"selection"`
-	Rate      float64          `json:"rate" doc:"How many per second, at most."`
-	Total     int              `json:"total" doc:"How many there were when the job was made. Letters that come later, also those of deliveries that fail again, are not part of it."`
-	Done      int              `json:"done" doc:"How many are on their queues again, or were redriven by an admin that was killed at that moment."`
-	Failed    int              `json:"failed" doc:"How many could not be: they are dead letters as before."`
-	Gone      int              `json:"gone,omitempty" doc:"How many somebody else has redriven or discarded meanwhile, or have aged out."`
-	Failures  []redriveFailure `json:"failures,omitempty" doc:"The first that failed."`
-	Error     string           `json:"error,omitempty" doc:"Why the job has failed."`
-	StartedAt time.Time        `json:"started_at"`
-	EndedAt   *time.Time       `json:"ended_at,omitempty"`
-	// Of a dry run.
-	Reasons       map[string]int `json:"by_reason,omitempty" doc:"Of a dry run: how many there are of each reason."`
-	Subscriptions map[string]int `json:"by_subscription,omitempty" doc:"Of a dry run: how many there are of each subscription."`
-}
-
-// A redriveFailure is a dead letter that could not be redriven.
-type redriveFailure struct {
-	Sequence uint64 `json:"sequence" doc:"Which one."`
-	Error    string `json:"error" doc:"Why."`
+	return s, checkTimes(s.From, s.To)
 }
 
 // redriveRecord is a job as it is stored.
 type redriveRecord struct {
-	redriveJob
+	v1.RedriveJob
 
 	Next   uint64 `json:"next"`             // letters before this one are done with
 	Last   uint64 `json:"last"`             // letters behind this one are not part of it
@@ -133,10 +92,10 @@ type redriveRecord struct {
 
 type redriveAnswer struct {
 	Status int
-	Body   redriveJob
+	Body   v1.RedriveJob
 }
 
-type redriveList struct{ Body page[redriveJob] }
+type redriveList struct{ Body v1.Page[v1.RedriveJob] }
 
 type redrivesRequest struct{ Paged }
 
@@ -147,7 +106,7 @@ type NamedRedrive struct {
 
 // redriveRoutes are those of redrive jobs.
 func (a *Admin) redriveRoutes(api huma.API) {
-	registerBody[redriveOptions](a, api, huma.Operation{
+	registerBody[v1.RedriveOptions](a, api, huma.Operation{
 		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"}, Metadata: needs(access.NeedRead), // for a dry run
 		Summary: "Redrive the dead letters of a selection, or all", DefaultStatus: http.StatusAccepted,
 		Responses: map[string]*huma.Response{"200": {Description: "It was a dry run."}},
@@ -169,7 +128,7 @@ func (a *Admin) redriveRoutes(api huma.API) {
 }
 
 func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer, error) {
-	options := redriveOptions{Rate: usualRedrive}
+	options := v1.RedriveOptions{Rate: usualRedrive}
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
@@ -178,7 +137,7 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 			return nil, err
 		}
 	}
-	selected, err := options.selection()
+	selected, err := selectionOf(&options.SelectionOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -200,18 +159,18 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 			return nil, fmt.Errorf("redrive dead letters: %w", err)
 		}
 	}
-	record := &redriveRecord{redriveJob: redriveJob{
-		State: jobDryRun, Selection: options.selectionOptions, Rate: options.Rate, StartedAt: time.Now().UTC(),
+	record := &redriveRecord{RedriveJob: v1.RedriveJob{
+		State: jobDryRun, Selection: options.SelectionOptions, Rate: options.Rate, StartedAt: time.Now().UTC(),
 	}}
 	if err := a.countLetters(ctx, selected, record); err != nil {
 		return nil, err
 	}
 	if options.DryRun {
-		return &redriveAnswer{http.StatusOK, record.redriveJob}, nil
+		return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 	}
 	record.Reasons, record.Subscriptions = nil, nil
 	record.ID, record.State = "rd-"+newID(), jobRunning
-	err = a.Record(ctx, audit.Record{Action: actionJob, Target: jobTarget(record.ID), After: audit.State(record.redriveJob)}, func() error {
+	err = a.Record(ctx, audit.Record{Action: actionJob, Target: jobTarget(record.ID), After: audit.State(record.RedriveJob)}, func() error {
 		return a.redrives.create(ctx, record)
 	})
 	if err != nil {
@@ -219,7 +178,7 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 	}
 	a.log.Info("redrive job made", zap.String("job", record.ID), zap.Int("dead_letters", record.Total), zap.String("request_id", requestID(ctx)))
 	a.redrives.nudge()
-	return &redriveAnswer{http.StatusAccepted, record.redriveJob}, nil
+	return &redriveAnswer{http.StatusAccepted, record.RedriveJob}, nil
 }
 
 // countLetters sets what a job is about.
@@ -255,7 +214,7 @@ func (a *Admin) listRedrives(ctx context.Context, in *redrivesRequest) (*redrive
 	if err != nil {
 		return nil, err
 	}
-	out := &redriveList{page[redriveJob]{Items: []redriveJob{}}}
+	out := &redriveList{v1.Page[v1.RedriveJob]{Items: []v1.RedriveJob{}}}
 	for _, record := range records {
 		at := record.StartedAt.UTC().Format(redriveCursor)
 		if in.Cursor != "" && (at > before || at == before && record.ID <= after) {
@@ -266,7 +225,7 @@ func (a *Admin) listRedrives(ctx context.Context, in *redrivesRequest) (*redrive
 			out.Body.NextCursor = last.StartedAt.UTC().Format(redriveCursor) + "." + last.ID
 			break
 		}
-		out.Body.Items = append(out.Body.Items, record.redriveJob)
+		out.Body.Items = append(out.Body.Items, record.RedriveJob)
 	}
 	return out, nil
 }
@@ -279,7 +238,7 @@ func (a *Admin) getRedrive(ctx context.Context, in *NamedRedrive) (*redriveAnswe
 	if err != nil {
 		return nil, err
 	}
-	return &redriveAnswer{http.StatusOK, record.redriveJob}, nil
+	return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 }
 
 // cancelRedrive writes that the job is cancelled: who works on it cannot write its
@@ -289,7 +248,7 @@ func (a *Admin) cancelRedrive(ctx context.Context, in *NamedRedrive) (*redriveAn
 	if err != nil {
 		return nil, err
 	}
-	err = a.Record(ctx, audit.Record{Action: actionCancelJob, Target: jobTarget(record.ID), Before: audit.State(record.redriveJob)}, func() error {
+	err = a.Record(ctx, audit.Record{Action: actionCancelJob, Target: jobTarget(record.ID), Before: audit.State(record.RedriveJob)}, func() error {
 		for try := 1; ; try++ {
 			record.end(jobCancelled)
 			err := a.redrives.update(ctx, record)
@@ -306,7 +265,7 @@ func (a *Admin) cancelRedrive(ctx context.Context, in *NamedRedrive) (*redriveAn
 		return nil, err
 	}
 	a.log.Info("redrive job cancelled", zap.String("job", record.ID), zap.String("request_id", requestID(ctx)))
-	return &redriveAnswer{http.StatusOK, record.redriveJob}, nil
+	return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 }
 
 // runningJob returns a job that has not ended.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 func TestRedrivesInPages(t *testing.T) {
@@ -14,7 +16,7 @@ func TestRedrivesInPages(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	job := func(id string, started time.Time) {
 		t.Helper()
-		record := &redriveRecord{redriveJob: redriveJob{ID: id, State: jobDone, StartedAt: started}}
+		record := &redriveRecord{RedriveJob: v1.RedriveJob{ID: id, State: jobDone, StartedAt: started}}
 		if err := f.admin.redrives.create(t.Context(), record); err != nil {
 			t.Fatal(err)
 		}
@@ -24,7 +26,7 @@ func TestRedrivesInPages(t *testing.T) {
 	}
 	var ids []string
 	for cursor := ""; ; {
-		var got page[redriveJob]
+		var got v1.Page[v1.RedriveJob]
 		f.do("GET", "/v1/redrives?limit=1"+cursor, "").want(http.StatusOK).into(&got)
 		for _, item := range got.Items {
 			ids = append(ids, item.ID)

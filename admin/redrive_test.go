@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -66,24 +67,24 @@ func (f *fixture) lettersLeft() []uint64 {
 	return left
 }
 
-func (f *fixture) job(id string) redriveJob {
+func (f *fixture) job(id string) v1.RedriveJob {
 	f.t.Helper()
-	var job redriveJob
+	var job v1.RedriveJob
 	f.do("GET", "/v1/redrives/"+id, "").want(http.StatusOK).into(&job)
 	return job
 }
 
 // redriveAll makes a job and returns it.
-func (f *fixture) redriveJob(body string) redriveJob {
+func (f *fixture) redriveJob(body string) v1.RedriveJob {
 	f.t.Helper()
-	var job redriveJob
+	var job v1.RedriveJob
 	f.do("POST", "/v1/redrives", body).want(http.StatusAccepted).into(&job)
 	return job
 }
 
-func (f *fixture) awaitJob(id string) redriveJob {
+func (f *fixture) awaitJob(id string) v1.RedriveJob {
 	f.t.Helper()
-	var job redriveJob
+	var job v1.RedriveJob
 	f.eventually("job "+id+" ends", func() bool {
 		job = f.job(id)
 		return job.State != jobRunning
@@ -148,7 +149,7 @@ func TestFilterLetters(t *testing.T) {
 				f.do("POST", "/v1/subscriptions", ci).want(http.StatusCreated)
 			}
 		}
-		var got page[delivery.DeadLetter]
+		var got v1.Page[delivery.DeadLetter]
 		f.do("GET", path, "").want(http.StatusOK).into(&got)
 		var places []string
 		for _, letter := range got.Items {
@@ -446,12 +447,12 @@ func TestRedrivesForgotten(t *testing.T) {
 		if n == 5 {
 			ended = now.Add(-8 * 24 * time.Hour)
 		}
-		record := &redriveRecord{redriveJob: redriveJob{ID: "rd-" + strconv.Itoa(n), State: jobDone, StartedAt: now.Add(-time.Duration(n) * time.Minute), EndedAt: &ended}}
+		record := &redriveRecord{RedriveJob: v1.RedriveJob{ID: "rd-" + strconv.Itoa(n), State: jobDone, StartedAt: now.Add(-time.Duration(n) * time.Minute), EndedAt: &ended}}
 		if n == 7 {
 			record.EndedAt, record.State = nil, jobRunning
 		}
 		for len(record.Failures) < 40 { // more than fit
-			record.Failures = append(record.Failures, redriveFailure{1, strings.Repeat("ö", 100)})
+			record.Failures = append(record.Failures, v1.RedriveFailure{Sequence: 1, Error: strings.Repeat("ö", 100)})
 		}
 		if err := f.admin.redrives.create(t.Context(), record); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -182,8 +183,7 @@ func (a *Admin) workOn(ctx context.Context, record *redriveRecord) {
 	log := a.log.With(zap.String("job", record.ID))
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()
-	selected := record.Selection.stored()
-	w := &redriveWork{Admin: a, selected: &selected, cancel: cancel, saved: time.Now(), rooms: make(map[string]*room), record: record}
+	w := &redriveWork{Admin: a, selected: selected(&record.Selection), cancel: cancel, saved: time.Now(), rooms: make(map[string]*room), record: record}
 	var beating sync.WaitGroup
 	beating.Go(func() { w.beat(work) })
 	log.Info("redrive job begun", zap.Int("claim", record.Claims))
@@ -261,7 +261,7 @@ func (w *redriveWork) count(letter *delivery.DeadLetter, err error) {
 	default:
 		r.Failed++
 		if len(r.Failures) < maxFailures {
-			r.Failures = append(r.Failures, redriveFailure{letter.Sequence, shorten(err.Error(), maxFailure)})
+			r.Failures = append(r.Failures, v1.RedriveFailure{Sequence: letter.Sequence, Error: shorten(err.Error(), maxFailure)})
 		}
 	}
 }

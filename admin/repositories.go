@@ -13,6 +13,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas/repository"
 )
 
@@ -21,23 +22,8 @@ const repositoriesPath = "/v1/repositories"
 
 var errNoRepositories = errors.New("this server has no registry of repositories")
 
-// A RepositorySummary is a repository of the registry. Like other parts of answers it is
-// exported because huma looks only into embedded types that are.
-type RepositorySummary struct {
-	Key         string           `json:"key" doc:"What events call it: data.repo_key."`
-	Class       repository.Class `json:"class" enum:"local,remote,virtual,federated" doc:"Of what class it is. Events of name-cache are of the remote repository name."`
-	PackageType string           `json:"package_type,omitempty" doc:"What it holds; missing: not known."`
-	Revision    uint64           `json:"revision" doc:"Changes with every change; the ETag."`
-}
-
-func showRepository(r *repository.Repository) RepositorySummary {
-	return RepositorySummary{Key: r.Key, Class: r.Class, PackageType: r.PackageType, Revision: r.Revision()}
-}
-
-// repositoryOptions is the body with which a repository is registered.
-type repositoryOptions struct {
-	Class       repository.Class `json:"class" required:"true" enum:"local,remote,virtual,federated" doc:"Of what class it is. It never changes: delete the repository and register it again." example:"local"`
-	PackageType *string          `json:"package_type,omitempty" maxLength:"64" doc:"What it holds. Default: what is known already." example:"generic"`
+func showRepository(r *repository.Repository) v1.Repository {
+	return v1.Repository{Key: r.Key, Class: v1.Class(r.Class), PackageType: r.PackageType, Revision: r.Revision()}
 }
 
 // NamedRepository is a request for one repository.
@@ -57,17 +43,17 @@ type putRepositoryRequest struct {
 	RawJSON
 }
 
-type repositoryPage struct{ Body page[RepositorySummary] }
+type repositoryPage struct{ Body v1.Page[v1.Repository] }
 
 type oneRepository struct {
 	ETag string `header:"ETag" doc:"The revision, for If-Match."`
-	Body RepositorySummary
+	Body v1.Repository
 }
 
 type storedRepository struct {
 	Status int
 	ETag   string `header:"ETag" doc:"The revision, for If-Match."`
-	Body   RepositorySummary
+	Body   v1.Repository
 }
 
 // repositoryRoutes are those of the registry of repositories, which the JFrog Platform's
@@ -83,7 +69,7 @@ func (a *Admin) repositoryRoutes(api huma.API) {
 		OperationID: "get-repository", Method: http.MethodGet, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Show a repository",
 	}, a.getRepository)
-	registerBody[repositoryOptions](a, api, huma.Operation{
+	registerBody[v1.RepositoryOptions](a, api, huma.Operation{
 		OperationID: "put-repository", Method: http.MethodPut, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Register a repository, or say what it holds", Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
 		Description: "Events that are published afterwards are of its class. What the JFrog Platform's API has stored of it beside stays as it is.",
@@ -151,7 +137,7 @@ func (a *Admin) listRepositories(ctx context.Context, in *listRepositoriesReques
 	sort.Slice(all, func(i, j int) bool { return all[i].Key < all[j].Key })
 	all = all[sort.Search(len(all), func(i int) bool { return all[i].Key > in.Cursor }):]
 	out := &repositoryPage{}
-	out.Body.Items = []RepositorySummary{}
+	out.Body.Items = []v1.Repository{}
 	for i := range all {
 		if !in.wants(&all[i]) {
 			continue
@@ -183,16 +169,17 @@ func (a *Admin) getRepository(ctx context.Context, in *NamedRepository) (*oneRep
 }
 
 func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*storedRepository, error) {
-	var options repositoryOptions
+	var options v1.RepositoryOptions
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
+	class := repository.Class(options.Class)
 	switch {
 	case !repository.ValidKey(in.Key):
 		return nil, invalid("key", "use 1 to 64 letters, digits, dashes, underscores and dots")
 	case options.Class == "":
 		return nil, invalid("class", "is missing: use local, remote, virtual or federated")
-	case !options.Class.Valid():
+	case !class.Valid():
 		return nil, invalid("class", strconv.Quote(clipID(string(options.Class)))+" is not a class: use local, remote, virtual or federated")
 	case options.PackageType != nil && len(*options.PackageType) > 64:
 		return nil, invalid("package_type", "has more than 64 bytes")
@@ -202,7 +189,7 @@ func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*s
 		if err := mayChangeRepository(ctx, in.Key, old); err != nil {
 			return nil, err
 		}
-		next := &repository.Repository{Class: options.Class}
+		next := &repository.Repository{Class: class}
 		if created = old == nil; !created {
 			next.PackageType, next.Document = old.PackageType, old.Document
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas/repository"
 )
 
@@ -22,7 +23,7 @@ func TestRepositories(t *testing.T) {
 		f.do("PUT", "/v1/repositories/"+key, body).want(http.StatusCreated)
 	}
 	keys := func(query string) (keys []string, next string) {
-		var page page[RepositorySummary]
+		var page v1.Page[v1.Repository]
 		f.do("GET", "/v1/repositories"+query, "").want(http.StatusOK).into(&page)
 		for _, r := range page.Items {
 			keys = append(keys, r.Key)

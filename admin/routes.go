@@ -10,10 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream/inventory"
-	"github.com/jetpost/jetpost/subscription"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // routes makes the handler of the whole API, and its description.
@@ -87,7 +84,7 @@ func register[I, O any](a *Admin, api huma.API, op huma.Operation, handle func(c
 	op.Responses["default"] = &huma.Response{
 		Description: "What went wrong.",
 		Content: map[string]*huma.MediaType{"application/problem+json": {
-			Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[problem](), true, ""),
+			Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[v1.Problem](), true, ""),
 		}},
 	}
 	a.takesKey(&op)
@@ -127,30 +124,27 @@ func registerBody[B, I, O any](a *Admin, api huma.API, op huma.Operation, requir
 	}
 }
 
-// newRegistry names the schemas by what they are and not by their Go types.
+// newRegistry names the schemas by their Go types, but for some that had other names before.
 func newRegistry() huma.Registry {
 	names := map[reflect.Type]string{
-		reflect.TypeFor[shown]():               "Subscription",
-		reflect.TypeFor[subscriptionPage]():    "SubscriptionPage",
-		reflect.TypeFor[shownBreaker]():        "BreakerState",
-		reflect.TypeFor[shownSender]():         "Sender",
-		reflect.TypeFor[shownBacklog]():        "Backlog",
-		reflect.TypeFor[shownReceipt]():        "Receipt",
-		reflect.TypeFor[storyBody]():           "Story",
-		reflect.TypeFor[told]():                "StoryPart",
-		reflect.TypeFor[TokenSummary]():        "Token",
-		reflect.TypeFor[RepositorySummary]():   "Repository",
-		reflect.TypeFor[delivery.Attempt]():    "Attempt",
-		reflect.TypeFor[delivery.DeadLetter](): "DeadLetter",
-		reflect.TypeFor[audit.Entry]():         "AuditEntry",
-		reflect.TypeFor[audit.Record]():        "AuditRecord",
-		reflect.TypeFor[audit.Head]():          "AuditPlace",
-		reflect.TypeFor[trailEnd]():            "AuditHead",
-		reflect.TypeFor[reconciledBody]():      "Reconciled",
-		reflect.TypeFor[missingDelivery]():     "MissingDelivery",
-		reflect.TypeFor[storageState]():        "Storage",
-		reflect.TypeFor[inventory.Loss]():      "Loss",
-		reflect.TypeFor[inventory.Unowned]():   "UnownedQueue",
+		reflect.TypeFor[v1.Page[v1.AuditEntry]](): "PageEntry",
+		reflect.TypeFor[v1.Page[v1.Backlog]]():    "PageShownBacklog",
+		reflect.TypeFor[v1.Page[v1.Repository]](): "PageRepositorySummary",
+		reflect.TypeFor[v1.Page[v1.Token]]():      "PageTokenSummary",
+		reflect.TypeFor[v1.DataVerdict]():         "DataVerdictBody",
+		reflect.TypeFor[v1.Deleted]():             "DeletedBody",
+		reflect.TypeFor[v1.Discarded]():           "DiscardedBody",
+		reflect.TypeFor[v1.Domain]():              "OneDomainBody",
+		reflect.TypeFor[v1.DomainList]():          "DomainListBody",
+		reflect.TypeFor[v1.Erased]():              "ErasedBody",
+		reflect.TypeFor[v1.EventTypeDetail]():     "EventTypeDetailBody",
+		reflect.TypeFor[v1.EventTypeList]():       "EventTypesBody",
+		reflect.TypeFor[v1.MadeToken]():           "MadeTokenBody",
+		reflect.TypeFor[v1.QueuedAgain]():         "QueuedAgainBody",
+		reflect.TypeFor[v1.Rotated]():             "RotatedBody",
+		reflect.TypeFor[v1.Secrets]():             "SecretsBody",
+		reflect.TypeFor[v1.SenderList]():          "SenderListBody",
+		reflect.TypeFor[v1.Tested]():              "TestedBody",
 	}
 	registry := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		if name, ok := names[t]; ok {
@@ -158,7 +152,6 @@ func newRegistry() huma.Registry {
 		}
 		return huma.DefaultSchemaNamer(t, hint)
 	})
-	registry.RegisterTypeAlias(reflect.TypeFor[subscription.Filter](), reflect.TypeFor[filterSchema]())
-	registry.RegisterTypeAlias(reflect.TypeFor[delivery.Millis](), reflect.TypeFor[float64]())
+	registry.RegisterTypeAlias(reflect.TypeFor[v1.Filter](), reflect.TypeFor[filterSchema]())
 	return registry
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -110,10 +111,10 @@ func (a *Admin) look(ctx context.Context, in *eventsRequest, header *stream.Reco
 
 // searchHistory reads one page of a search. A log whose part was not searched to its
 // end may hold what comes before that which others have found: the page ends there.
-func (a *Admin) searchHistory(ctx context.Context, sources []source, in *eventsRequest) (page[storedEvent], error) {
+func (a *Admin) searchHistory(ctx context.Context, sources []source, in *eventsRequest) (v1.Page[v1.StoredEvent], error) {
 	at, err := a.startOf(ctx, sources, in)
 	if err != nil {
-		return page[storedEvent]{}, err
+		return v1.Page[v1.StoredEvent]{}, err
 	}
 	parts := make([]searched, len(sources))
 	searching, searchCtx := errgroup.WithContext(ctx)
@@ -133,9 +134,9 @@ func (a *Admin) searchHistory(ctx context.Context, sources []source, in *eventsR
 		})
 	}
 	if err := searching.Wait(); err != nil {
-		return page[storedEvent]{}, err
+		return v1.Page[v1.StoredEvent]{}, err
 	}
-	found := page[storedEvent]{Items: []storedEvent{}}
+	found := v1.Page[v1.StoredEvent]{Items: []v1.StoredEvent{}}
 	for len(found.Items) < in.Limit {
 		i := pickSearched(parts, at.Oldest)
 		if i < 0 {

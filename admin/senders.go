@@ -4,30 +4,15 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/members"
 )
 
-// shownSender is a sender, as answers show it.
-type shownSender struct {
-	ID            string    `json:"id" doc:"Made when it starts, and new each time. In its log it is the member."`
-	Host          string    `json:"host" doc:"The name of its machine."`
-	Version       string    `json:"version" doc:"Of jetpost."`
-	Started       time.Time `json:"started" doc:"When it did."`
-	LastSeen      time.Time `json:"last_seen" doc:"When it has last said that it is alive, which it does every few seconds."`
-	Draining      bool      `json:"draining" doc:"It is being stopped: it finishes what it has in hand, and takes no more."`
-	Subscriptions int       `json:"subscriptions" doc:"For how many active subscriptions it makes the deliveries."`
-}
-
-type senderList struct {
-	Body struct {
-		Items []shownSender `json:"items"`
-	}
-}
+type senderList struct{ Body v1.SenderList }
 
 type sendersRequest struct {
 	Subscription string `query:"subscription" maxLength:"63" doc:"Only those that make the deliveries of this subscription, the one with the best claim first."`
@@ -62,9 +47,9 @@ func (a *Admin) senders(ctx context.Context, in *sendersRequest) (*senderList, e
 		}
 	}
 	list := &senderList{}
-	list.Body.Items = []shownSender{}
+	list.Body.Items = []v1.Sender{}
 	for _, m := range set.All() {
-		list.Body.Items = append(list.Body.Items, shownSender{
+		list.Body.Items = append(list.Body.Items, v1.Sender{
 			ID: m.ID, Host: m.Host, Version: m.Version, Started: m.Started, LastSeen: m.LastSeen.UTC(), Draining: m.Draining,
 			Subscriptions: owned[m.ID],
 		})
@@ -80,8 +65,8 @@ func (a *Admin) senders(ctx context.Context, in *sendersRequest) (*senderList, e
 	if sub.State == subscription.Active {
 		owners = set.Owners(sub)
 	}
-	claim := func(s shownSender) int { return slices.Index(owners, s.ID) }
-	list.Body.Items = slices.DeleteFunc(list.Body.Items, func(s shownSender) bool { return claim(s) < 0 })
-	slices.SortFunc(list.Body.Items, func(a, b shownSender) int { return claim(a) - claim(b) })
+	claim := func(s v1.Sender) int { return slices.Index(owners, s.ID) }
+	list.Body.Items = slices.DeleteFunc(list.Body.Items, func(s v1.Sender) bool { return claim(s) < 0 })
+	slices.SortFunc(list.Body.Items, func(a, b v1.Sender) int { return claim(a) - claim(b) })
 	return list, nil
 }

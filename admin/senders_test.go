@@ -10,14 +10,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/members"
 )
 
 // sendersAt is what the API lists.
-func (f *fixture) sendersAt(path string) []shownSender {
+func (f *fixture) sendersAt(path string) []v1.Sender {
 	f.t.Helper()
-	var got struct{ Items []shownSender }
+	var got struct{ Items []v1.Sender }
 	f.do(http.MethodGet, path, "").want(http.StatusOK).into(&got)
 	return got.Items
 }
@@ -53,9 +54,9 @@ func TestSenders(t *testing.T) {
 	f.do("PATCH", "/v1/subscriptions/ci-1", `{"delivery":{"senders":2}}`).want(http.StatusOK).mustContain(`"senders":2`)
 
 	live := members.NewSet(all)
-	want := make([]shownSender, len(all))
+	want := make([]v1.Sender, len(all))
 	for i, m := range all {
-		want[i] = shownSender{ID: m.ID, Host: m.Host, Version: m.Version, Started: m.Started, Draining: m.Draining}
+		want[i] = v1.Sender{ID: m.ID, Host: m.Host, Version: m.Version, Started: m.Started, Draining: m.Draining}
 		for k := 1; k < n; k++ {
 			sub := &subscription.Subscription{ID: "ci-" + strconv.Itoa(k)}
 			if k == 1 {
@@ -68,7 +69,7 @@ func TestSenders(t *testing.T) {
 	}
 	refresh()
 	got := f.sendersAt("/v1/senders")
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(shownSender{}, "LastSeen")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(v1.Sender{}, "LastSeen")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if sum := got[0].Subscriptions + got[1].Subscriptions; sum != n || got[2].Subscriptions != 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/inventory"
 )
@@ -97,36 +98,25 @@ func compareBool(a, b bool) int {
 	return 1
 }
 
-// A storageState is what the storage looks like.
-type storageState struct {
-	Installation string              `json:"installation" doc:"The id of this installation, made at its first start."`
-	Losses       []inventory.Loss    `json:"losses" doc:"What streams have lost; those that were accepted are remembered."`
-	Unowned      []inventory.Unowned `json:"unowned_queues" doc:"Queues without a subscription, with what waits in them. They are kept."`
-}
-
-type oneStorage struct{ Body storageState }
-
-// acceptOptions is the body of accept-loss.
-type acceptOptions struct {
-	Streams []string `json:"streams" minItems:"1" doc:"The streams whose losses are accepted, or all." example:"[\"KV_subscriptions\"]"`
-	Reason  string   `json:"reason" maxLength:"1000" doc:"Why, for the audit trail."`
-}
+type oneStorage struct{ Body v1.Storage }
 
 type acceptRequest struct{ RawJSON }
 
-func (s *Storage) state() storageState {
-	state := storageState{Installation: s.streams.ID(), Losses: s.streams.Losses(), Unowned: s.streams.UnownedQueues()}
+func (s *Storage) state() v1.Storage {
+	state := v1.Storage{
+		Installation: s.streams.ID(), Losses: showAll(s.streams.Losses(), showLoss), Unowned: showAll(s.streams.UnownedQueues(), showUnowned),
+	}
 	if state.Losses == nil {
-		state.Losses = []inventory.Loss{}
+		state.Losses = []v1.Loss{}
 	}
 	if state.Unowned == nil {
-		state.Unowned = []inventory.Unowned{}
+		state.Unowned = []v1.UnownedQueue{}
 	}
 	return state
 }
 
 func (s *Storage) accept(ctx context.Context, body []byte) (*oneStorage, error) {
-	var options acceptOptions
+	var options v1.AcceptOptions
 	if err := decodeOptions(body, &options); err != nil {
 		return nil, err
 	}
@@ -162,11 +152,11 @@ func (a *Admin) storageRoutes(api huma.API) {
 		Description: "A stream that should be there and is not, or has less than it had, keeps /readyz red until its loss is accepted.",
 	}, func(context.Context, *struct{}) (*oneStorage, error) {
 		if a.cfg.Storage == nil {
-			return &oneStorage{storageState{Losses: []inventory.Loss{}, Unowned: []inventory.Unowned{}}}, nil
+			return &oneStorage{v1.Storage{Losses: []v1.Loss{}, Unowned: []v1.UnownedQueue{}}}, nil
 		}
 		return &oneStorage{a.cfg.Storage.state()}, nil
 	})
-	registerBody[acceptOptions](a, api, huma.Operation{
+	registerBody[v1.AcceptOptions](a, api, huma.Operation{
 		OperationID: "accept-loss", Method: http.MethodPost, Path: PathAcceptLoss, Tags: tags, Metadata: needs(access.NeedLosses),
 		Summary: "Go on without what streams have lost",
 		Description: "What is missing is made anew, empty. While something is lost that decides where events go, nothing else of the API answers; " +

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
@@ -67,48 +68,19 @@ type findStoryRequest struct {
 	StoryOf
 }
 
-type story struct{ Body storyBody }
-
-type storyBody struct {
-	storedEvent
-
-	Routing       string               `json:"routing" enum:"done,under_way,waiting" doc:"done: all deliveries of the event are on their queues, or were; under_way: a router has it, or had it and was interrupted; waiting: no router has had it yet."`
-	AsOf          time.Time            `json:"as_of" doc:"Subscriptions are taken as they were at this time, not as they were when the event was routed."`
-	Complete      bool                 `json:"complete" doc:"Whether everything was looked at."`
-	NotLookedAt   []string             `json:"not_looked_at,omitempty" doc:"What was not, and why."`
-	Subscriptions []told               `json:"subscriptions" doc:"Those that want the event, or have a trace of it, in the order of their ids; with subscription that one, whatever it wants."`
-	NotMatched    []verdict            `json:"not_matched" doc:"The first 100 of those that do not want it and have no trace of it. POST /v1/explain has all."`
-	NotMatchedAll int                  `json:"not_matched_total" doc:"How many these are."`
-	Unreadable    *delivery.DeadLetter `json:"unreadable,omitempty" doc:"The dead letter that a router has made of a message that is not an event."`
-}
+type story struct{ Body v1.Story }
 
 // told is the part of a story that concerns one subscription.
 type told struct {
-	verdict
+	v1.StoryPart
 
-	DeliveryID   string                `json:"delivery_id" doc:"The webhook-id of the delivery, if there was one."`
-	Outcome      string                `json:"outcome" enum:"delivered,queued,in_flight,retry_scheduled,retry_due,dead_letter,given_up,dropped,not_routed_yet,not_matched,unknown" doc:"What has become of the delivery."`
-	Detail       string                `json:"detail" doc:"The same in words."`
-	Deleted      bool                  `json:"deleted,omitempty" doc:"There is no such subscription any more; what it wanted is not known."`
-	ChangedSince bool                  `json:"changed_since,omitempty" doc:"It was created or changed after the event was stored, so it may have been matched differently."`
-	Attempts     []delivery.Attempt    `json:"attempts" doc:"Every request that was made, oldest first; of more than 500 the newest."`
-	MoreAttempts int                   `json:"more_attempts,omitempty" doc:"How many older ones there are."`
-	DeadLetters  []delivery.DeadLetter `json:"dead_letters" doc:"Those that are kept, oldest first."`
-	Pending      *pendingDelivery      `json:"pending,omitempty" doc:"Where the delivery waits; missing when it does not."`
-
+	attempts []delivery.Attempt         // every request that was made, oldest first
+	letters  []delivery.DeadLetter      // those that are kept, oldest first
 	sub      *subscription.Subscription // nil: deleted
 	recorded uint64                     // messages on record, of whatever delivery
 	unread   bool                       // not all of them were read
 
 	queueUnread bool // not all of its queue was looked at
-}
-
-// pendingDelivery is where a delivery waits.
-type pendingDelivery struct {
-	Place  string    `json:"place" enum:"queue,in_flight,timer" doc:"queue: it waits for a sender; in_flight: a sender has it, or it is the first of an ordered subscription and waits in its place; timer: it waits for the time of its next attempt."`
-	Since  time.Time `json:"since,omitzero" doc:"When it was put there."`
-	Due    time.Time `json:"due,omitzero" doc:"When its next attempt is due."`
-	Manual bool      `json:"manual,omitempty" doc:"It is one more attempt that somebody has asked for."`
 }
 
 func (a *Admin) findStory(ctx context.Context, in *findStoryRequest) (*story, error) {
@@ -166,8 +138,8 @@ func (a *Admin) tell(ctx context.Context, domain string, record *stream.Record, 
 	t.deadline.traces = began.Add(time.Duration(traceTime * float64(a.cfg.Timeout)))
 	t.deadline.all = began.Add(time.Duration(storyTime * float64(a.cfg.Timeout)))
 	body := &t.story.Body
-	body.storedEvent = source{domain: domain}.show(record)
-	body.Subscriptions, body.NotMatched, body.Complete, body.AsOf = []told{}, []verdict{}, true, began.UTC()
+	body.StoredEvent = source{domain: domain}.show(record)
+	body.Subscriptions, body.NotMatched, body.Complete, body.AsOf = []v1.StoryPart{}, []v1.Verdict{}, true, began.UTC()
 	if only != "" && !subscription.ValidID(only) {
 		return nil, invalid("subscription", "is not the id of a subscription")
 	}
@@ -217,7 +189,8 @@ func (t *telling) findUnreadable(ctx context.Context) error {
 	}
 	for i := range letters {
 		if t.isOfEvent(&letters[i].Event) {
-			t.story.Body.Unreadable = &letters[i]
+			unreadable := showLetter(&letters[i])
+			t.story.Body.Unreadable = &unreadable
 			return nil
 		}
 	}
@@ -236,10 +209,10 @@ func (t *telling) missed(what string) {
 }
 
 // add makes the part of a subscription; sub is nil for one that is deleted.
-func (t *telling) add(id string, sub *subscription.Subscription, v verdict) {
+func (t *telling) add(id string, sub *subscription.Subscription, v v1.Verdict) {
 	part := &told{
-		verdict: v, DeliveryID: delivery.ID(id, t.event.Source, t.event.ID), Deleted: sub == nil, sub: sub,
-		Attempts: []delivery.Attempt{}, DeadLetters: []delivery.DeadLetter{},
+		StoryPart: v1.StoryPart{Verdict: v, DeliveryID: delivery.ID(id, t.event.Source, t.event.ID), Deleted: sub == nil},
+		attempts:  []delivery.Attempt{}, letters: []delivery.DeadLetter{}, sub: sub,
 	}
 	if sub != nil {
 		part.ChangedSince = sub.UpdatedAt.After(t.record.Time)
@@ -315,7 +288,7 @@ func (t *telling) addRecorded(ctx context.Context, only string) error {
 	}
 	slices.Sort(gone)
 	for _, id := range gone {
-		t.add(id, nil, verdict{SubscriptionID: id, Because: "deleted", Reason: "it is deleted"})
+		t.add(id, nil, v1.Verdict{SubscriptionID: id, Because: "deleted", Reason: "it is deleted"})
 	}
 	if only != "" && t.parts[only] == nil {
 		return fmt.Errorf("subscription %s: %w", only, subscription.ErrNotFound)
@@ -395,11 +368,11 @@ func (t *telling) isOfEvent(ref *delivery.EventRef) bool {
 
 func (t *telling) addAttempt(one delivery.Attempt) {
 	part := t.parts[one.SubscriptionID]
-	if !t.isOfEvent(&one.Event) || len(part.Attempts) > 0 && part.Attempts[len(part.Attempts)-1].Sequence >= one.Sequence {
+	if !t.isOfEvent(&one.Event) || len(part.attempts) > 0 && part.attempts[len(part.attempts)-1].Sequence >= one.Sequence {
 		return
 	}
-	if part.Attempts = append(part.Attempts, one); len(part.Attempts) > maxStoryAttempts {
-		part.Attempts = part.Attempts[1:]
+	if part.attempts = append(part.attempts, one); len(part.attempts) > maxStoryAttempts {
+		part.attempts = part.attempts[1:]
 		part.MoreAttempts++
 	}
 }
@@ -407,7 +380,7 @@ func (t *telling) addAttempt(one delivery.Attempt) {
 func (t *telling) addLetter(one delivery.DeadLetter) {
 	if t.isOfEvent(&one.Event) {
 		part := t.parts[one.SubscriptionID]
-		part.DeadLetters = append(part.DeadLetters, one)
+		part.letters = append(part.letters, one)
 	}
 }
 
@@ -419,18 +392,25 @@ func (t *telling) finish(only string) {
 	for _, part := range t.order {
 		switch {
 		case part.Matched, part.traced(), only != "":
-			body.Subscriptions = append(body.Subscriptions, *part)
+			body.Subscriptions = append(body.Subscriptions, part.show())
 		case part.Deleted:
 		default:
 			if body.NotMatchedAll++; len(body.NotMatched) < maxNotMatched {
-				body.NotMatched = append(body.NotMatched, part.verdict)
+				body.NotMatched = append(body.NotMatched, part.Verdict)
 			}
 		}
 	}
 }
 
+// show is the part as the story shows it.
+func (p *told) show() v1.StoryPart {
+	shown := p.StoryPart
+	shown.Attempts, shown.DeadLetters = showAll(p.attempts, showAttempt), showAll(p.letters, showLetter)
+	return shown
+}
+
 func (p *told) traced() bool {
-	return len(p.Attempts) > 0 || len(p.DeadLetters) > 0 || p.Pending != nil
+	return len(p.attempts) > 0 || len(p.letters) > 0 || p.Pending != nil
 }
 
 // A foundEvent is one that was looked for by its source and id.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // settle finds out what has become of each delivery. What is on record says whether it
@@ -51,18 +51,18 @@ func (p *told) conclude(outcome, detail string) { p.Outcome, p.Detail = outcome,
 
 // last is the latest attempt by the schedule.
 func (p *told) last() *delivery.Attempt {
-	for i := len(p.Attempts) - 1; i >= 0; i-- {
-		if !p.Attempts[i].Manual {
-			return &p.Attempts[i]
+	for i := len(p.attempts) - 1; i >= 0; i-- {
+		if !p.attempts[i].Manual {
+			return &p.attempts[i]
 		}
 	}
 	return nil
 }
 
 func (p *told) delivered() *delivery.Attempt {
-	for i := range p.Attempts {
-		if p.Attempts[i].Outcome == delivery.Delivered {
-			return &p.Attempts[i]
+	for i := range p.attempts {
+		if p.attempts[i].Outcome == delivery.Delivered {
+			return &p.attempts[i]
 		}
 	}
 	return nil
@@ -76,7 +76,7 @@ func (t *telling) settleOne(ctx context.Context, part *told) error {
 	if err := t.findPending(ctx, part); err != nil {
 		return err
 	}
-	if part.Pending == nil && part.delivered() == nil && len(part.DeadLetters) == 0 && (part.Matched || part.recorded > 0) {
+	if part.Pending == nil && part.delivered() == nil && len(part.letters) == 0 && (part.Matched || part.recorded > 0) {
 		if err := t.traceAgain(ctx, part); err != nil {
 			return err
 		}
@@ -91,11 +91,11 @@ func (p *told) concludeGone() {
 	switch last := p.last(); {
 	case p.delivered() != nil:
 		p.concludeDelivered()
-	case len(p.DeadLetters) > 0:
+	case len(p.letters) > 0:
 		p.concludeDead()
 	case p.unread:
 		p.conclude(outcomeUnknown, "what is on record of the subscription, which is deleted, was not read to its end")
-	case last == nil && len(p.Attempts) == 0:
+	case last == nil && len(p.attempts) == 0:
 		p.conclude(outcomeNotMatched, "the subscription is deleted, and nothing of the event is on record for it")
 	case last != nil && last.Outcome == delivery.Retry:
 		p.conclude(outcomeDropped, "attempt "+strconv.Itoa(last.Attempt)+" failed; what waited was dropped when the subscription was deleted")
@@ -110,7 +110,7 @@ func (p *told) concludeDelivered() {
 }
 
 func (p *told) concludeDead() {
-	letter := p.DeadLetters[len(p.DeadLetters)-1]
+	letter := p.letters[len(p.letters)-1]
 	p.conclude(outcomeDeadLetter, fmt.Sprintf("given up after %d attempts (%s); dead letter %d can be redriven", letter.Attempts, letter.Reason, letter.Sequence))
 }
 
@@ -122,7 +122,7 @@ func (t *telling) concludeWhole(p *told) {
 		p.concludeDelivered()
 	case p.Pending != nil && !p.Pending.Manual:
 		p.concludePending(last)
-	case len(p.DeadLetters) > 0:
+	case len(p.letters) > 0:
 		p.concludeDead()
 	case p.Pending != nil: // another attempt that somebody wants, of what was given up
 		p.concludePending(last)
@@ -151,7 +151,7 @@ func (p *told) concludePending(last *delivery.Attempt) {
 		after = "attempt " + strconv.Itoa(last.Attempt) + " failed; "
 	}
 	held := ""
-	if p.State == subscription.Paused {
+	if p.State == v1.Paused {
 		held = "; the subscription is paused"
 	}
 	switch p.Pending.Place {
@@ -173,7 +173,7 @@ func (p *told) concludePending(last *delivery.Attempt) {
 func (t *telling) findPending(ctx context.Context, part *told) error {
 	origins := delivery.Origins(t.record.Stream, t.record.Sequence, t.record.Time, part.SubscriptionID)
 	last := part.last()
-	ended := part.delivered() != nil || len(part.DeadLetters) > 0
+	ended := part.delivered() != nil || len(part.letters) > 0
 	var due time.Time
 	if last != nil && last.Outcome == delivery.Retry && !ended {
 		for _, key := range (&delivery.Delivery{Origin: origins[0]}).TimerKeys() {
@@ -182,7 +182,7 @@ func (t *telling) findPending(ctx context.Context, part *told) error {
 				return err
 			}
 			if found {
-				part.Pending = &pendingDelivery{Place: "timer", Since: last.At.Add(time.Duration(last.Duration)).UTC(), Due: at.UTC()}
+				part.Pending = &v1.PendingDelivery{Place: "timer", Since: last.At.Add(time.Duration(last.Duration)).UTC(), Due: at.UTC()}
 				return nil
 			}
 		}
@@ -213,7 +213,7 @@ func (t *telling) findPending(ctx context.Context, part *told) error {
 			continue
 		}
 		_, manual := delivery.OriginOf(found.Header)
-		part.Pending = &pendingDelivery{Place: "queue", Since: found.Stored.UTC(), Due: due, Manual: manual}
+		part.Pending = &v1.PendingDelivery{Place: "queue", Since: found.Stored.UTC(), Due: due, Manual: manual}
 		if found.HandedOut {
 			part.Pending.Place = "in_flight"
 		}
@@ -236,12 +236,12 @@ func (t *telling) traceAgain(ctx context.Context, part *told) error {
 	if _, err := t.attempts.Trace(ctx, one, from, t.addAttempt); err != nil {
 		return err
 	}
-	known := len(part.DeadLetters)
-	part.DeadLetters = part.DeadLetters[:0]
+	known := len(part.letters)
+	part.letters = part.letters[:0]
 	complete, err := t.letters.Trace(ctx, one, from, t.addLetter)
 	if complete || err != nil {
 		return err
 	}
-	part.DeadLetters = part.DeadLetters[:known]
+	part.letters = part.letters[:known]
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 )
@@ -126,10 +127,10 @@ func (j *journey) giveUp(sub string) {
 }
 
 // story is the answer, and its parts by subscription.
-func (f *fixture) story(path string) (whole storyBody, parts map[string]told) {
+func (f *fixture) story(path string) (whole v1.Story, parts map[string]v1.StoryPart) {
 	f.t.Helper()
 	f.do("GET", path, "").want(http.StatusOK).into(&whole)
-	parts = map[string]told{}
+	parts = map[string]v1.StoryPart{}
 	for _, part := range whole.Subscriptions {
 		parts[part.SubscriptionID] = part
 	}

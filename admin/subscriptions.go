@@ -12,24 +12,15 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin/precondition"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
 
-// shown is a subscription as answers show it.
-type shown struct {
-	subscription.Subscription
-
-	// Secret is set in one answer only: that to the request that made it.
-	Secret string `json:"secret,omitempty"`
-	// DryRun is set in answers to what was only tried.
-	DryRun *trialResult `json:"dry_run,omitempty"`
-}
-
 // oneSubscription is an answer with a subscription.
 type oneSubscription struct {
 	ETag string `header:"ETag" doc:"The revision, for If-Match."`
-	Body shown
+	Body v1.Subscription
 }
 
 // createdSubscription is the answer to what makes one, or would.
@@ -37,7 +28,7 @@ type createdSubscription struct {
 	Status   int
 	ETag     string `header:"ETag" doc:"The revision, for If-Match."`
 	Location string `header:"Location" doc:"Where the new subscription is."`
-	Body     shown
+	Body     v1.Subscription
 }
 
 type createRequest struct {
@@ -46,7 +37,7 @@ type createRequest struct {
 }
 
 func answerWith(sub *subscription.Subscription) *oneSubscription {
-	return &oneSubscription{ETag: etag(sub), Body: shown{Subscription: *sub}}
+	return &oneSubscription{ETag: etag(sub), Body: showSubscription(sub)}
 }
 
 // A Named is a request about one subscription. Like the other parts of requests it
@@ -67,17 +58,11 @@ type putRequest struct {
 	RawJSON
 }
 
-type deleted struct {
-	Body struct {
-		Dropped uint64 `json:"dropped" doc:"How many deliveries waited and will not be made: queued and retries together."`
-		Queued  uint64 `json:"queued" doc:"Those that were in the queue, in flight or not attempted yet or due again."`
-		Retries uint64 `json:"retries" doc:"Those that waited for the time of their next attempt."`
-	}
-}
+type deleted struct{ Body v1.Deleted }
 
 // subscriptionRoutes are those that keep subscriptions.
 func (a *Admin) subscriptionRoutes(api huma.API) {
-	registerBody[shown](a, api, huma.Operation{
+	registerBody[v1.Subscription](a, api, huma.Operation{
 		OperationID: "create-subscription", Method: http.MethodPost, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
 		Summary: "Create a subscription", DefaultStatus: http.StatusCreated,
 		Description: "When this is answered, every event published afterwards is matched with the new subscription. " +
@@ -92,7 +77,7 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 		OperationID: "get-subscription", Method: http.MethodGet, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Get a subscription",
 	}, a.get)
-	registerBody[shown](a, api, huma.Operation{
+	registerBody[v1.Subscription](a, api, huma.Operation{
 		OperationID: "replace-subscription", Method: http.MethodPut, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary:   "Replace a subscription, or create it",
 		Responses: map[string]*huma.Response{"201": {Description: "There was none, and it was created. The answer has its signing secret, this once."}},

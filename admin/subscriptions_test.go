@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/subscription"
 	"github.com/jetpost/jetpost/subscription/strict"
@@ -103,10 +104,10 @@ func TestCreateWithWhatIsGiven(t *testing.T) {
 	if created.Secret != secret {
 		t.Errorf("got another secret than the one that was given")
 	}
-	if created.Queue != f.layout.QueueFor(created.ID) || created.StateReason != "" || created.Revision == 99 {
+	if created.Queue != v1.Queue(f.layout.QueueFor(created.ID)) || created.StateReason != "" || created.Revision == 99 {
 		t.Errorf("the client chose what is not its own: %s", r.body)
 	}
-	if created.State != subscription.Paused {
+	if created.State != v1.Paused {
 		t.Errorf("got state %s", created.State)
 	}
 	f.do("GET", "/v1/subscriptions/"+created.ID, "").want(http.StatusOK).
@@ -246,7 +247,7 @@ func TestCreateAtOnce(t *testing.T) {
 	if slices.Contains(ids, "") {
 		t.Errorf("some of the others failed: %v", ids)
 	}
-	var page subscriptionPage
+	var page v1.SubscriptionPage
 	f.do("GET", "/v1/subscriptions?limit=100", "").want(http.StatusOK).into(&page)
 	if len(page.Items) != clients+1 {
 		t.Errorf("got %d subscriptions, want %d", len(page.Items), clients+1)
@@ -276,7 +277,7 @@ func TestListPages(t *testing.T) {
 
 	list := func(query string) (ids []string, next string) {
 		t.Helper()
-		var page subscriptionPage
+		var page v1.SubscriptionPage
 		f.do("GET", "/v1/subscriptions"+query, "").want(http.StatusOK).mustNotContain("whsec_").into(&page)
 		ids = []string{}
 		for _, s := range page.Items {
@@ -355,7 +356,7 @@ func TestReplace(t *testing.T) {
 	// What is left out gets its default, but for the signing secret.
 	replaced := f.do("PUT", "/v1/subscriptions/ci", `{"types":["git.*"],"endpoint":{"url":"http://127.0.0.1:9000/new"},"delivery":{"max_in_flight":7}}`).
 		want(http.StatusOK).mustNotContain("whsec_").subscription()
-	if replaced.Description != "" || len(replaced.Labels) != 0 || replaced.Endpoint.Query.String() != "" || len(replaced.Endpoint.SecretHeaders) != 0 {
+	if replaced.Description != "" || len(replaced.Labels) != 0 || replaced.Endpoint.Query != "" || len(replaced.Endpoint.SecretHeaders) != 0 {
 		t.Errorf("something is left of what was replaced: %+v", replaced)
 	}
 	if !replaced.CreatedAt.Equal(created.CreatedAt) || replaced.Queue != created.Queue {
@@ -392,7 +393,7 @@ func TestPatch(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"b": "2", "c": "3"}, got.Labels); diff != "" || got.Description != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
-	if got.Delivery.MaxInFlight != 5 || f.inFlight("ci") != 5 || len(got.Filters) != 1 || len(got.Delivery.Retry) != 10 {
+	if got.Delivery.MaxInFlight != 5 || f.inFlight("ci") != 5 || len(got.Filters) != 1 || len(got.Delivery.Retry.Schedule) != 10 {
 		t.Errorf("got %s", r.body)
 	}
 	if query() != "token=swordfish" {
@@ -464,7 +465,7 @@ func TestConditionalChanges(t *testing.T) {
 	f.do("PUT", "/v1/subscriptions/ci", ci, "If-Match", first).want(http.StatusPreconditionFailed)
 	f.do("PUT", "/v1/subscriptions/ci", ci, "If-Match", "W/"+second).want(http.StatusPreconditionFailed)
 	f.do("DELETE", "/v1/subscriptions/ci", "", "If-Match", first).want(http.StatusPreconditionFailed)
-	if got := f.do("GET", "/v1/subscriptions/ci", "").subscription(); got.Description != "2" || got.State != subscription.Active {
+	if got := f.do("GET", "/v1/subscriptions/ci", "").subscription(); got.Description != "2" || got.State != v1.Active {
 		t.Errorf("a failed precondition has changed something: %+v", got)
 	}
 	f.do("PATCH", "/v1/subscriptions/ci", `{"description":"4"}`, "If-Match", `"0", `+second).want(http.StatusOK)
@@ -573,7 +574,7 @@ func TestBrokenRecord(t *testing.T) {
 	if _, err := kv.PutString(t.Context(), "ci", `{"id":"ci"`); err != nil {
 		t.Fatal(err)
 	}
-	var list subscriptionPage
+	var list v1.SubscriptionPage
 	f.do("GET", "/v1/subscriptions", "").want(http.StatusOK).into(&list)
 	if len(list.Items) != 0 || len(list.Broken) != 1 || list.Broken[0].ID != "ci" || list.Broken[0].Error == "" {
 		t.Errorf("got %+v", list)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
@@ -28,22 +29,10 @@ const (
 	testExample = "test"
 )
 
-// testOptions is the body of test.
-type testOptions struct {
-	Type string `json:"type" maxLength:"255" doc:"Which of the subscription's types to send an example of. Default: the first." example:"git.push"`
-}
-
-type tested struct {
-	Body struct {
-		DeliveryID string `json:"delivery_id" doc:"Of the delivery: the webhook-id that the receiver gets."`
-		EventID    string `json:"event_id"`
-		EventType  string `json:"event_type"`
-		State      string `json:"state" doc:"Of the subscription: while it is paused, the delivery waits."`
-	}
-}
+type tested struct{ Body v1.Tested }
 
 func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
-	var options testOptions
+	var options v1.TestOptions
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}

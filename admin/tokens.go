@@ -16,7 +16,7 @@ import (
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/subscription"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // tokensPath is where tokens are. An answer with a token is kept under no
@@ -25,23 +25,9 @@ const tokensPath = "/v1/tokens"
 
 var errNoTokens = errors.New("this server keeps no tokens")
 
-// A TokenSummary is a token, as answers show it: without its text.
-type TokenSummary struct {
-	ID         string      `json:"id" doc:"Names it, and is part of its text. It is no secret."`
-	Name       string      `json:"name" doc:"What people call it."`
-	Role       access.Role `json:"role" enum:"admin,operator,auditor,publisher" doc:"What it allows. admin: everything; operator: everything but tokens; auditor: to read all but secrets, and dry runs; publisher: to publish and read events of its domains."`
-	Domains    []string    `json:"domains,omitempty" doc:"Of a publisher: the domains whose events it may publish and read; * for all."`
-	Rate       float64     `json:"rate,omitempty" doc:"Requests per second that each process of the server answers to it. Missing: as many as the server allows to any token."`
-	CreatedAt  *time.Time  `json:"created_at,omitempty" doc:"When it was made. Missing for the server's own token."`
-	CreatedBy  string      `json:"created_by,omitempty" doc:"The id of the token that it was made with."`
-	ExpiresAt  *time.Time  `json:"expires_at,omitempty" doc:"When it stops working; missing: never."`
-	LastUsedAt *time.Time  `json:"last_used_at,omitempty" doc:"When it was last used, give or take a minute; missing: not yet."`
-	Expired    bool        `json:"expired,omitempty" doc:"It has stopped working."`
-}
-
-func showToken(t *access.Token, used map[string]time.Time) TokenSummary {
-	out := TokenSummary{
-		ID: t.ID, Name: t.Name, Role: t.Role, Domains: t.Domains, Rate: t.Rate, CreatedAt: &t.CreatedAt, CreatedBy: t.CreatedBy,
+func showToken(t *access.Token, used map[string]time.Time) v1.Token {
+	out := v1.Token{
+		ID: t.ID, Name: t.Name, Role: v1.Role(t.Role), Domains: t.Domains, Rate: t.Rate, CreatedAt: &t.CreatedAt, CreatedBy: t.CreatedBy,
 		Expired: t.Expired(time.Now()),
 	}
 	if !t.ExpiresAt.IsZero() {
@@ -51,22 +37,6 @@ func showToken(t *access.Token, used map[string]time.Time) TokenSummary {
 		out.LastUsedAt = &at
 	}
 	return out
-}
-
-// tokenOptions is the body of a request for a token.
-type tokenOptions struct {
-	Name      string                 `json:"name" required:"true" maxLength:"100" doc:"Who will use it, and for what." example:"shop backend"`
-	Role      access.Role            `json:"role" required:"true" enum:"admin,operator,auditor,publisher" doc:"What it allows."`
-	Domains   []string               `json:"domains,omitempty" doc:"For a publisher, and required for it: the domains whose events it may publish and read, or * alone for all." example:"[\"orders\"]"`
-	Rate      float64                `json:"rate,omitempty" minimum:"0" maximum:"100000" doc:"Requests per second that each process of the server answers to it. Default: as many as to any token."`
-	ExpiresAt *Instant               `json:"expires_at,omitempty" doc:"When it stops working. Default: never."`
-	TTL       *subscription.Duration `json:"ttl,omitempty" doc:"After how long it stops working: instead of expires_at." example:"720h"`
-}
-
-// tokenChange describes the body of a change of a token.
-type tokenChange struct {
-	Name      string  `json:"name,omitempty" maxLength:"100" doc:"What people call it."`
-	ExpiresAt Instant `json:"expires_at,omitzero" nullable:"true" doc:"When it stops working; null: never."`
 }
 
 // tokenPatch is that body as it is read.
@@ -110,7 +80,7 @@ type revokeTokenRequest struct {
 
 type oneToken struct {
 	ETag string `header:"ETag" doc:"The revision of what can be changed, for If-Match."`
-	Body TokenSummary
+	Body v1.Token
 }
 
 func answerToken(t *access.Token, used map[string]time.Time) *oneToken {
@@ -122,20 +92,14 @@ func mayChangeToken(ctx context.Context, t *access.Token) error {
 	return mayChange(ctx, "the token "+t.ID, precondition.Current{Exists: true, ETag: revisionTag(t.Revision())})
 }
 
-type madeToken struct {
-	Body struct {
-		TokenSummary
+type madeToken struct{ Body v1.MadeToken }
 
-		Token string `json:"token" doc:"The token itself. It is shown this once."`
-	}
-}
-
-type tokenPage struct{ Body page[TokenSummary] }
+type tokenPage struct{ Body v1.Page[v1.Token] }
 
 // tokenRoutes are those of the tokens of the API.
 func (a *Admin) tokenRoutes(api huma.API) {
 	tags := []string{"Tokens"}
-	registerBody[tokenOptions](a, api, huma.Operation{
+	registerBody[v1.TokenOptions](a, api, huma.Operation{
 		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tags, Metadata: needs(access.NeedTokens),
 		Summary: "Make a token", DefaultStatus: http.StatusCreated, Description: "The answer is the only place where it is shown. It works at once, on every process of the server.",
 	}, true, a.createToken)
@@ -151,7 +115,7 @@ func (a *Admin) tokenRoutes(api huma.API) {
 		OperationID: "get-token", Method: http.MethodGet, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
 		Summary: "Show a token", Description: "Not the token itself, which nobody but its holder has.",
 	}, a.getToken)
-	registerBody[tokenChange](a, api, huma.Operation{
+	registerBody[v1.TokenChange](a, api, huma.Operation{
 		OperationID: "change-token", Method: http.MethodPatch, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
 		Summary: "Rename a token, or change when it expires", Description: "What it allows never changes: make another one for that.",
 	}, true, a.changeToken)
@@ -170,7 +134,7 @@ func (a *Admin) tokens() (*access.Store, error) {
 }
 
 func (a *Admin) createToken(ctx context.Context, in *RawJSON) (*madeToken, error) {
-	var options tokenOptions
+	var options v1.TokenOptions
 	if err := decodeOptions(in.RawBody, &options); err != nil {
 		return nil, err
 	}
@@ -179,10 +143,10 @@ func (a *Admin) createToken(ctx context.Context, in *RawJSON) (*madeToken, error
 		return nil, err
 	}
 	wanted := access.Token{
-		Name: options.Name, Role: options.Role, Domains: options.Domains, Rate: options.Rate,
+		Name: options.Name, Role: access.Role(options.Role), Domains: options.Domains, Rate: options.Rate,
 		CreatedBy: access.PrincipalOf(ctx).ID,
 	}
-	if wanted.ExpiresAt, err = options.expiry(time.Now()); err != nil {
+	if wanted.ExpiresAt, err = expiryOf(&options, time.Now()); err != nil {
 		return nil, err
 	}
 	token, text, err := store.Make(wanted)
@@ -197,12 +161,12 @@ func (a *Admin) createToken(ctx context.Context, in *RawJSON) (*madeToken, error
 		return nil, err
 	}
 	out := &madeToken{}
-	out.Body.TokenSummary, out.Body.Token = showToken(&token, nil), text
+	out.Body.Token, out.Body.Text = showToken(&token, nil), text
 	return out, nil
 }
 
-// expiry is when a token is to stop working.
-func (o *tokenOptions) expiry(now time.Time) (time.Time, error) {
+// expiryOf is when a token is to stop working.
+func expiryOf(o *v1.TokenOptions, now time.Time) (time.Time, error) {
 	switch {
 	case o.ExpiresAt != nil && o.TTL != nil:
 		return time.Time{}, invalid("ttl", "and expires_at are given: give one of them")
@@ -213,7 +177,7 @@ func (o *tokenOptions) expiry(now time.Time) (time.Time, error) {
 	case o.ExpiresAt != nil && !o.ExpiresAt.After(now):
 		return time.Time{}, invalid("expires_at", "is in the past: a token that has expired lets nobody in")
 	case o.ExpiresAt != nil:
-		return o.ExpiresAt.Time, checkExpiry(o.ExpiresAt.Time)
+		return *o.ExpiresAt, checkExpiry(*o.ExpiresAt)
 	}
 	return time.Time{}, nil
 }
@@ -266,7 +230,7 @@ func (a *Admin) listTokens(ctx context.Context, in *Paged) (*tokenPage, error) {
 		return nil, err
 	}
 	out := &tokenPage{}
-	out.Body.Items = []TokenSummary{}
+	out.Body.Items = []v1.Token{}
 	for i := range all[:min(len(all), in.Limit)] {
 		out.Body.Items = append(out.Body.Items, showToken(&all[i], used))
 	}
@@ -297,7 +261,7 @@ func (a *Admin) getToken(ctx context.Context, in *NamedToken) (*oneToken, error)
 func (a *Admin) ownToken(ctx context.Context, _ *struct{}) (*oneToken, error) {
 	p := access.PrincipalOf(ctx)
 	if p.ID == access.BootstrapID {
-		return &oneToken{Body: TokenSummary{ID: p.ID, Name: p.Name, Role: p.Role}}, nil
+		return &oneToken{Body: v1.Token{ID: p.ID, Name: p.Name, Role: v1.Role(p.Role)}}, nil
 	}
 	return a.getToken(ctx, &NamedToken{p.ID})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/audit"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 const rootToken = "token-of-the-server"
@@ -68,9 +69,9 @@ func TestTokens(t *testing.T) {
 	t.Parallel()
 	f := newGuarded(t)
 	id, text := f.token(`{"name":"export","role":"auditor","ttl":"24h"}`)
-	var got TokenSummary
+	var got v1.Token
 	f.as(text, "GET", "/v1/tokens/self", "").want(http.StatusOK).mustNotContain(text).into(&got)
-	if got.ID != id || got.Name != "export" || got.Role != access.Auditor || got.CreatedBy != access.BootstrapID || got.Expired ||
+	if got.ID != id || got.Name != "export" || got.Role != v1.Auditor || got.CreatedBy != access.BootstrapID || got.Expired ||
 		got.ExpiresAt == nil || got.ExpiresAt.Sub(*got.CreatedAt) < 24*time.Hour-2*time.Second {
 		t.Errorf("got %+v", got)
 	}
@@ -140,7 +141,7 @@ func TestTokenPages(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
 		f.token(`{"name":"` + name + `","role":"auditor"}`)
 	}
-	var page page[TokenSummary]
+	var page v1.Page[v1.Token]
 	f.as(rootToken, "GET", "/v1/tokens?limit=2", "").want(http.StatusOK).into(&page)
 	got := []string{page.Items[0].Name, page.Items[1].Name}
 	f.as(rootToken, "DELETE", "/v1/tokens/"+page.Items[1].ID, "").want(http.StatusNoContent) // where the page ended

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -19,19 +20,12 @@ type Trial struct {
 	DryRun bool `query:"dry_run" doc:"Only find out what would be refused, or else what the subscription would be and in which fields it would differ (dry_run.changes). Nothing is changed."`
 }
 
-// A trialResult is what would come of a request.
-type trialResult struct {
-	// Changes are shown for secrets too, which cannot be compared in any other way by
-	// those who keep subscriptions in files. Who can ask could as well replace them.
-	Changes []string `json:"changes" doc:"The fields that would be changed, secrets among them: endpoint.url, endpoint.secret_headers.X-Key. Empty: none, or all since it would be created."`
-}
-
 // triedResponse describes the answer to what would create something.
 func triedResponse(api huma.API) map[string]*huma.Response {
 	return map[string]*huma.Response{"200": {
 		Description: "What dry_run has found out.",
 		Content: map[string]*huma.MediaType{
-			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[shown](), true, "")},
+			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[v1.Subscription](), true, "")},
 		},
 	}}
 }
@@ -62,7 +56,8 @@ func (a *Admin) tryCreate(ctx context.Context, sub *subscription.Subscription) (
 	} else if !errors.Is(err, subscription.ErrNotFound) {
 		return nil, err
 	}
-	out := &createdSubscription{Status: http.StatusOK, Body: shown{Subscription: *sub, DryRun: &trialResult{Changes: []string{}}}}
+	out := &createdSubscription{Status: http.StatusOK, Body: showSubscription(sub)}
+	out.Body.DryRun = &v1.TrialResult{Changes: []string{}}
 	return out, nil
 }
 
@@ -91,6 +86,6 @@ func (a *Admin) tryChange(ctx context.Context, id string, keepSecrets bool, chan
 		changes = append(changes, "state")
 	}
 	out := answerWith(sub)
-	out.Body.DryRun = &trialResult{Changes: changes}
+	out.Body.DryRun = &v1.TrialResult{Changes: changes}
 	return out, nil
 }

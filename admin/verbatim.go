@@ -5,47 +5,42 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
-// withEvents is an answer in which events are shown. encoding/json would take the
-// white space out of them, and data is answered byte for byte as it was published.
-type withEvents interface {
-	// apart returns the same answer with a stand-in for each event that it has, and
-	// these in the order in which they are written.
-	apart(standIn json.RawMessage) (any, []json.RawMessage)
+// apart returns an answer with a stand-in for each event that it has, and these in the
+// order in which they are written. encoding/json would take the white space out of them,
+// and data is answered byte for byte as it was published.
+func apart(answer any, standIn json.RawMessage) (any, []json.RawMessage) {
+	switch a := answer.(type) {
+	case v1.StoredEvent:
+		event := takeEvent(&a, standIn)
+		return a, event
+	case v1.Story:
+		event := takeEvent(&a.StoredEvent, standIn)
+		return a, event
+	case v1.Page[v1.StoredEvent]:
+		var events []json.RawMessage
+		a.Items = slices.Clone(a.Items)
+		for i := range a.Items {
+			events = append(events, takeEvent(&a.Items[i], standIn)...)
+		}
+		return a, events
+	}
+	return answer, nil
 }
 
-func (e storedEvent) apart(standIn json.RawMessage) (any, []json.RawMessage) {
+// takeEvent puts standIn into the place of the event, if there is one.
+func takeEvent(e *v1.StoredEvent, standIn json.RawMessage) []json.RawMessage {
 	if len(e.Event) == 0 {
-		return e, nil
+		return nil
 	}
 	event := e.Event
 	e.Event = standIn
-	return e, []json.RawMessage{event}
-}
-
-func (b storyBody) apart(standIn json.RawMessage) (any, []json.RawMessage) {
-	event := b.Event
-	if len(event) == 0 {
-		return b, nil
-	}
-	b.Event = standIn
-	return b, []json.RawMessage{event}
-}
-
-func (p page[T]) apart(standIn json.RawMessage) (any, []json.RawMessage) {
-	stripped := page[any]{Items: make([]any, len(p.Items)), NextCursor: p.NextCursor}
-	var events []json.RawMessage
-	for i, item := range p.Items {
-		stripped.Items[i] = item
-		if one, ok := any(item).(withEvents); ok {
-			var of []json.RawMessage
-			stripped.Items[i], of = one.apart(standIn)
-			events = append(events, of...)
-		}
-	}
-	return stripped, events
+	return []json.RawMessage{event}
 }
 
 // encodeAnswer writes an answer as JSON, with the events in it as they are.
@@ -70,12 +65,8 @@ func inOneLine(event []byte) []byte {
 }
 
 func encodeEvents(w io.Writer, answer any, shape func([]byte) []byte) error {
-	var events []json.RawMessage
-	var standIn string
-	if one, ok := answer.(withEvents); ok {
-		standIn = strconv.Quote(rand.Text()) // which no text in the answer can have foreseen
-		answer, events = one.apart(json.RawMessage(standIn))
-	}
+	standIn := strconv.Quote(rand.Text()) // which no text in the answer can have foreseen
+	answer, events := apart(answer, json.RawMessage(standIn))
 	if len(events) == 0 {
 		return encodePlain(w, answer)
 	}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // oddData is JSON that changes when it is decoded or written again: white space, the order of
@@ -36,7 +38,7 @@ func TestEventDataIsAnsweredAsPublished(t *testing.T) {
 	}
 	// What is followed has a line for each event: line breaks become spaces, and
 	// nothing else changes.
-	var line storedEvent
+	var line v1.StoredEvent
 	if err := following.next(&line); err != nil {
 		t.Fatal(err)
 	}
