@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+
+	"github.com/jetpost/jetpost/client/api"
 )
 
 // HeaderRequestID carries the name of a request, from the client or back to it.
@@ -78,10 +80,6 @@ func writeProblem(w http.ResponseWriter, status int, _, text string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	body := json.NewEncoder(w)
-	body.SetEscapeHTML(false) // people read it
-	_ = body.Encode(struct {  // strings and numbers always can
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-	}{http.StatusText(status), status, text})
+	body.SetEscapeHTML(false)                                                                  // people read it
+	_ = body.Encode(api.Problem{Title: http.StatusText(status), Status: status, Detail: text}) // strings and numbers always can
 }

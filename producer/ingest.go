@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -104,7 +105,7 @@ func (p *Producer) check(ctx context.Context, in input) ([]prepared, *problem) {
 // store sends all events before it waits for the first receipt. On an error the
 // receipts are those of the events that are known to be stored, and the error is
 // that of one of the others.
-func (p *Producer) store(ctx context.Context, ready []prepared) ([]receiptJSON, error) {
+func (p *Producer) store(ctx context.Context, ready []prepared) ([]api.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
 	var failed error
@@ -117,7 +118,7 @@ func (p *Producer) store(ctx context.Context, ready []prepared) ([]receiptJSON, 
 		}
 		pending = append(pending, sent)
 	}
-	receipts := make([]receiptJSON, 0, len(pending))
+	receipts := make([]api.Receipt, 0, len(pending))
 	for _, sent := range pending {
 		receipt, err := sent.conclude(ctx)
 		if err != nil {
@@ -126,7 +127,7 @@ func (p *Producer) store(ctx context.Context, ready []prepared) ([]receiptJSON, 
 			}
 			continue
 		}
-		receipts = append(receipts, receiptJSON{
+		receipts = append(receipts, api.Receipt{
 			ID: sent.event.ID, Source: sent.event.Source,
 			Stream: receipt.Stream, Sequence: receipt.Sequence, Duplicate: receipt.Duplicate,
 		})
@@ -135,7 +136,7 @@ func (p *Producer) store(ctx context.Context, ready []prepared) ([]receiptJSON, 
 }
 
 // unavailable answers that not all is stored.
-func (p *Producer) unavailable(w http.ResponseWriter, in input, stored []receiptJSON, err error) {
+func (p *Producer) unavailable(w http.ResponseWriter, in input, stored []api.Receipt, err error) {
 	if errors.Is(err, ErrTooLarge) { // for an event log with a limit below ours
 		p.refuse(w, newProblem(http.StatusRequestEntityTooLarge, "the event log takes only smaller events").withStored(stored))
 		return
@@ -157,17 +158,8 @@ func (p *Producer) unavailable(w http.ResponseWriter, in input, stored []receipt
 	writeProblem(w, newProblem(http.StatusServiceUnavailable, detail).withStored(stored))
 }
 
-// receiptJSON is a Receipt with the names of its event.
-type receiptJSON struct {
-	ID        string `json:"id"`
-	Source    string `json:"source"`
-	Stream    string `json:"stream"`
-	Sequence  uint64 `json:"sequence"`
-	Duplicate bool   `json:"duplicate"`
-}
-
 type receiptList struct {
-	Receipts []receiptJSON `json:"receipts"`
+	Receipts []api.Receipt `json:"receipts"`
 }
 
 // writeJSON answers. A client that has gone away is not our problem.

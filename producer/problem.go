@@ -5,38 +5,27 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas"
 )
 
 // maxListed is how many problems a document lists.
 const maxListed = 20
 
-// A problem is why a request was not done, as RFC 9457 writes it.
-type problem struct {
-	Title  string         `json:"title"`
-	Status int            `json:"status"`
-	Detail string         `json:"detail"`
-	Errors []fieldProblem `json:"errors,omitempty"`
-	Stored []receiptJSON  `json:"stored,omitempty"` // events of a batch that are stored nevertheless
-}
-
-// A fieldProblem is one thing that is wrong. Field is a JSON pointer into the
-// event in structured form, or into the batch.
-type fieldProblem struct {
-	Field   string `json:"field"`
-	Message string `json:"message"`
-}
+// A problem is why a request was not done. The fields of its errors are JSON pointers
+// into the event in structured form, or into the batch.
+type problem struct{ api.Problem }
 
 func newProblem(status int, detail string) *problem {
-	return &problem{Title: http.StatusText(status), Status: status, Detail: detail}
+	return &problem{api.Problem{Title: http.StatusText(status), Status: status, Detail: detail}}
 }
 
 func (p *problem) with(field, message string) *problem {
-	p.Errors = append(p.Errors, fieldProblem{field, message})
+	p.Errors = append(p.Errors, api.FieldProblem{Field: field, Message: message})
 	return p
 }
 
-func (p *problem) withStored(receipts []receiptJSON) *problem {
+func (p *problem) withStored(receipts []api.Receipt) *problem {
 	p.Stored = receipts
 	return p
 }
