@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -35,16 +36,25 @@ func problemOf(resp *http.Response) *api.Problem {
 	if err := json.Unmarshal(text, p); err != nil {
 		*p = api.Problem{Title: http.StatusText(resp.StatusCode), Detail: strings.TrimSpace(string(text))}
 	}
-	p.Status, p.RetryAfter = resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	p.Status, p.RetryAfter = resp.StatusCode, retryAfter(resp.Header, time.Now())
 	return p
 }
 
-// retryAfter reads the header: seconds, or a time (RFC 9110, section 10.2.3).
-func retryAfter(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+// retryAfter reads the header: seconds, of whatever number, or a time by the clock of the
+// server (RFC 9110, section 10.2.3).
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if value != "" && strings.Trim(value, "0123456789") == "" {
+		seconds, err := strconv.ParseUint(value, 10, 31)
+		if err != nil { // it is out of range
+			return math.MaxInt64
+		}
+		return time.Duration(seconds) * time.Second //nolint:gosec // of 31 bits
 	}
 	if at, err := http.ParseTime(value); err == nil {
+		if theirs, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = theirs
+		}
 		return max(at.Sub(now), 0)
 	}
 	return 0

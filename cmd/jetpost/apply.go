@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // applyCmd is `jetpost apply`.
@@ -141,14 +141,14 @@ func (c *applyCmd) checkLabel(all []*wanted) error {
 }
 
 // deletions are the subscriptions with the label that are in no file.
-func (c *applyCmd) deletions(ctx context.Context, api *client, all []*wanted) ([]*step, error) {
-	items, _, err := allSubscriptions(ctx, api, url.Values{"limit": {"500"}, "label": {c.Label}})
+func (c *applyCmd) deletions(ctx context.Context, api *apiClient, all []*wanted) ([]*step, error) {
+	items, _, err := allSubscriptions(ctx, api, client.SubscriptionFilter{Labels: []string{c.Label}})
 	if err != nil {
 		return nil, err
 	}
 	var steps []*step
 	for _, raw := range items {
-		var sub subscription.Subscription
+		var sub v1.Subscription
 		if err := json.Unmarshal(raw, &sub); err != nil {
 			return nil, fmt.Errorf("read the answer: %w", err)
 		}

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -35,34 +35,64 @@ type step struct {
 	changes  []string        // the fields in which they differ
 }
 
-// etag is If-Match for the revision.
-func (s *step) etag() string { return `"` + strconv.FormatUint(s.revision, 10) + `"` }
+// ifMatch is for the revision.
+func (s *step) ifMatch() client.Option { return client.IfMatch(client.ETag(s.revision)) }
 
 // An applier makes a server have what files say.
 type applier struct {
-	api            *client
+	api            *apiClient
 	withoutSecrets bool
 	keepSecrets    bool
 }
 
-// putQuery is that of a replacement.
-func (a *applier) putQuery() url.Values {
-	if a.keepSecrets {
-		return keepSecrets()
+// replace makes a subscription what the file says.
+func (a *applier) replace(ctx context.Context, s *step, options ...client.Option) error {
+	if options = append(options, s.ifMatch()); a.keepSecrets {
+		options = append(options, client.KeepSecrets())
 	}
-	return url.Values{}
+	return withPatience(ctx, func() error {
+		_, err := a.api.Subscriptions.ReplaceJSON(ctx, s.id, s.body, options...)
+		return err
+	})
+}
+
+// create makes a subscription of the file.
+func (a *applier) create(ctx context.Context, s *step, options ...client.Option) error {
+	return withPatience(ctx, func() error {
+		_, err := a.api.Subscriptions.CreateJSON(ctx, s.body, options...)
+		return err
+	})
+}
+
+// find asks for what the server has. Nothing: nil and no error.
+func (a *applier) find(ctx context.Context, s *step) (*v1.Subscription, error) {
+	var now *v1.Subscription
+	var answer client.Response
+	err := withPatience(ctx, func() (err error) {
+		now, err = a.api.Subscriptions.Get(ctx, s.id, client.WithResponse(&answer))
+		return err
+	})
+	if refused, ok := errors.AsType[*v1.Problem](err); ok && refused.Status == http.StatusNotFound {
+		return nil, nil //nolint:nilnil // documented
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.before, s.revision = answer.Body, now.Revision
+	return now, nil
 }
 
 // applyTries bounds the requests for one thing, of those that may succeed later: a
 // server limits how many it takes at a time.
 const applyTries = 6
 
-func (a *applier) call(ctx context.Context, method, path string, query url.Values, body []byte, out any, header ...string) error {
+// withPatience repeats a call while it may succeed later.
+func withPatience(ctx context.Context, call func() error) error {
 	var wait retryWait
 	for try := 1; ; try++ {
-		err := a.api.call(ctx, method, path, query, body, "application/json", out, header...)
-		answer, ok := errors.AsType[*apiError](err)
-		if !ok || !answer.temporary() || try == applyTries || !wait.pause(ctx, err) {
+		err := call()
+		answer, ok := errors.AsType[*v1.Problem](err)
+		if !ok || !answer.Temporary() || try == applyTries || !wait.pause(ctx, err) {
 			return err
 		}
 	}
@@ -107,7 +137,7 @@ func (a *applier) planOne(ctx context.Context, w *wanted) (*step, error) {
 	const tries = 3
 	for try := 1; ; try++ {
 		s, err := a.tryOne(ctx, w)
-		answer, ok := errors.AsType[*apiError](err)
+		answer, ok := errors.AsType[*v1.Problem](err)
 		switch {
 		case err == nil:
 			return s, nil
@@ -115,7 +145,7 @@ func (a *applier) planOne(ctx context.Context, w *wanted) (*step, error) {
 			return nil, err
 		case conflicts(answer) && try < tries:
 			continue // somebody was faster
-		case answer.rejects():
+		case answer.Rejects():
 			return nil, misfitsOf(w, answer)
 		}
 		return nil, fmt.Errorf("look at subscription %s: %w", w.ID, err)
@@ -123,43 +153,34 @@ func (a *applier) planOne(ctx context.Context, w *wanted) (*step, error) {
 }
 
 // conflicts reports whether somebody else has changed, created or deleted it.
-func conflicts(answer *apiError) bool {
+func conflicts(answer *v1.Problem) bool {
 	return answer.Status == http.StatusPreconditionFailed || answer.Status == http.StatusConflict || answer.Status == http.StatusNotFound
 }
 
 func (a *applier) tryOne(ctx context.Context, w *wanted) (*step, error) {
-	dryRun := url.Values{"dry_run": {"true"}}
+	var after client.Response
 	s := &step{wanted: w, id: w.ID}
-	err := a.call(ctx, http.MethodGet, subscriptionPath(w.ID), nil, nil, &s.before)
-	if answer, ok := errors.AsType[*apiError](err); ok && answer.Status == http.StatusNotFound {
-		s.does, s.before = applyCreated, nil
-		if s.body, err = a.creation(w); err != nil {
-			return nil, err
-		}
-		err = a.call(ctx, http.MethodPost, "/v1/subscriptions", dryRun, s.body, &s.after)
-		return s, err
-	}
+	now, err := a.find(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	var now subscription.Subscription
-	if err := json.Unmarshal(s.before, &now); err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+	if now == nil {
+		s.does = applyCreated
+		if s.body, err = a.creation(w); err != nil {
+			return nil, err
+		}
+		err = a.create(ctx, s, client.DryRun(), client.WithResponse(&after))
+		s.after = after.Body
+		return s, err
 	}
-	s.revision = now.Revision
 	if s.body, err = w.replacement(now.State); err != nil {
 		return nil, err
 	}
-	query := a.putQuery()
-	query.Set("dry_run", "true")
-	if err := a.call(ctx, http.MethodPut, subscriptionPath(w.ID), query, s.body, &s.after, "If-Match", s.etag()); err != nil {
+	if err := a.replace(ctx, s, client.DryRun(), client.WithResponse(&after)); err != nil {
 		return nil, err
 	}
-	var tried struct {
-		DryRun *struct {
-			Changes []string `json:"changes"`
-		} `json:"dry_run"`
-	}
+	s.after = after.Body
+	var tried v1.Subscription
 	if err := json.Unmarshal(s.after, &tried); err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
@@ -192,7 +213,7 @@ func (a *applier) creation(w *wanted) ([]byte, error) {
 
 // replacement is what makes the subscription of the server the one of the file. A file
 // that says nothing of the state leaves it to those who pause and resume, and to jetpost.
-func (w *wanted) replacement(state subscription.State) ([]byte, error) {
+func (w *wanted) replacement(state v1.State) ([]byte, error) {
 	if _, ok := w.lines["state"]; ok {
 		return w.body, nil
 	}
@@ -214,13 +235,13 @@ func withMember(object []byte, name string, value any) ([]byte, error) {
 }
 
 // misfitsOf says where in the files the server has found something.
-func misfitsOf(w *wanted, answer *apiError) invalidFilesError {
+func misfitsOf(w *wanted, answer *v1.Problem) invalidFilesError {
 	var wrong invalidFilesError
 	for _, one := range answer.Errors {
 		wrong = append(wrong, misfit{w.at(one.Field), one.Field, one.Message})
 	}
 	if len(wrong) == 0 {
-		wrong = append(wrong, misfit{w.at(""), "", answer.Error()})
+		wrong = append(wrong, misfit{w.at(""), "", problemText(answer)})
 	}
 	return wrong
 }
@@ -228,7 +249,7 @@ func misfitsOf(w *wanted, answer *apiError) invalidFilesError {
 // do makes it so. When somebody else was faster it looks again, once.
 func (a *applier) do(ctx context.Context, s *step, notice func(string)) (*step, error) {
 	err := a.send(ctx, s)
-	answer, ok := errors.AsType[*apiError](err)
+	answer, ok := errors.AsType[*v1.Problem](err)
 	if !ok || !conflicts(answer) {
 		return s, err
 	}
@@ -249,19 +270,13 @@ func (a *applier) again(ctx context.Context, s *step) (*step, error) {
 		return next, nil
 	}
 	next := &step{id: s.id, does: applyDeleted}
-	err := a.call(ctx, http.MethodGet, subscriptionPath(s.id), nil, nil, &next.before)
-	if answer, ok := errors.AsType[*apiError](err); ok && answer.Status == http.StatusNotFound {
-		next.does = applyUnchanged // it is gone
-		return next, nil
-	}
+	now, err := a.find(ctx, next)
 	if err != nil {
 		return s, err
 	}
-	var now subscription.Subscription
-	if err := json.Unmarshal(next.before, &now); err != nil {
-		return s, fmt.Errorf("read the answer: %w", err)
+	if now == nil {
+		next.does = applyUnchanged // it is gone
 	}
-	next.revision = now.Revision
 	return next, nil
 }
 
@@ -269,13 +284,16 @@ func (a *applier) send(ctx context.Context, s *step) error {
 	var err error
 	switch s.does {
 	case applyCreated:
-		err = a.call(ctx, http.MethodPost, "/v1/subscriptions", nil, s.body, nil)
+		err = a.create(ctx, s)
 	case applyChanged:
-		err = a.call(ctx, http.MethodPut, subscriptionPath(s.id), a.putQuery(), s.body, nil, "If-Match", s.etag())
+		err = a.replace(ctx, s)
 	case applyDeleted:
-		err = a.call(ctx, http.MethodDelete, subscriptionPath(s.id), nil, nil, nil, "If-Match", s.etag())
+		err = withPatience(ctx, func() error {
+			_, err := a.api.Subscriptions.Delete(ctx, s.id, s.ifMatch())
+			return err
+		})
 	}
-	if answer, ok := errors.AsType[*apiError](err); ok && answer.rejects() && s.wanted != nil {
+	if answer, ok := errors.AsType[*v1.Problem](err); ok && answer.Rejects() && s.wanted != nil {
 		return misfitsOf(s.wanted, answer)
 	}
 	return err

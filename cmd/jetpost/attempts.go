@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/url"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // attemptsCmd is `jetpost attempts`.
@@ -39,11 +40,9 @@ func (c *attemptsCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	path := "/v1/attempts"
-	if c.ID != "" {
-		path = subscriptionPath(c.ID, "/attempts")
-	}
-	attempts, err := listRecords(e.ctx, api, path, c.Limit)
+	attempts, err := readPages(func(p client.Paging, o client.Option) iter.Seq2[*v1.Page[v1.Attempt], error] {
+		return api.Attempts.Pages(e.ctx, client.AttemptFilter{Subscription: c.ID, Paging: p}, o)
+	}, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -63,8 +62,9 @@ func (c *attemptsCmd) Run(e *env) error {
 	if next == 0 {
 		next = 1 // there was none
 	}
-	query := func() url.Values { return url.Values{"from_seq": {strconv.FormatUint(next, 10)}} }
-	return api.keepFollowing(e.ctx, e.stderr, path, query, func(line []byte) error {
+	return keepFollowing(e.ctx, e.stderr, func(o client.Option) iter.Seq2[*v1.Attempt, error] {
+		return api.Attempts.Follow(e.ctx, c.ID, next, o)
+	}, func(_ *v1.Attempt, line json.RawMessage) error {
 		next, err = c.print(e, out, line)
 		return err
 	})
@@ -72,7 +72,7 @@ func (c *attemptsCmd) Run(e *env) error {
 
 // print prints an attempt, and returns the sequence after it.
 func (c *attemptsCmd) print(e *env, out *recordPrinter, raw json.RawMessage) (next uint64, err error) {
-	var a delivery.Attempt
+	var a v1.Attempt
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return 0, fmt.Errorf("read the answer: %w", err)
 	}
@@ -80,7 +80,7 @@ func (c *attemptsCmd) print(e *env, out *recordPrinter, raw json.RawMessage) (ne
 }
 
 // printAttempt prints an attempt as a line.
-func printAttempt(w io.Writer, a *delivery.Attempt, named bool) error {
+func printAttempt(w io.Writer, a *v1.Attempt, named bool) error {
 	_, err := fmt.Fprintln(w, attemptLine(styleOf(w), a, named))
 	return err
 }
@@ -89,12 +89,12 @@ func printAttempt(w io.Writer, a *delivery.Attempt, named bool) error {
 //
 //	18:03:04.123  ci  1  delivered  200      1.9 ms  git.push 85c7e78e  dlv_0k3…
 //	18:03:09.456  ci  2  retry      503     12.4 ms  git.push 85c7e78e  dlv_0k3…  next in 4m58s
-func attemptLine(s style, a *delivery.Attempt, named bool) string {
+func attemptLine(s style, a *v1.Attempt, named bool) string {
 	status := "---"
 	if a.Status != 0 {
 		status = strconv.Itoa(a.Status)
 	}
-	took := time.Duration(a.Duration)
+	took := a.Duration()
 	parts := []string{clock(a.At)}
 	if named {
 		parts = append(parts, fmt.Sprintf("%-16s", shown(a.SubscriptionID, shownField)))

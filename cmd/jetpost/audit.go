@@ -4,17 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net/url"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
-
-// auditPath is where the trail is.
-const auditPath = "/v1/audit"
 
 // auditCmd is `jetpost audit`.
 type auditCmd struct {
@@ -49,23 +47,14 @@ type auditFlags struct {
 	Until  string `env:"-" placeholder:"WHEN" help:"Only records written before this time."`
 }
 
-func (f *auditFlags) query(now time.Time) (url.Values, error) {
-	query := url.Values{}
-	for name, value := range map[string]string{"action": f.Action, "target": f.Target, "actor": f.Actor} {
-		if value != "" {
-			query.Set(name, value)
-		}
+func (f *auditFlags) filter(now time.Time) (client.AuditFilter, error) {
+	selected := client.AuditFilter{Action: f.Action, Target: f.Target, Actor: f.Actor}
+	var err error
+	if selected.From, err = moment("--since", f.Since, now); err != nil {
+		return selected, err
 	}
-	for _, bound := range [...]struct{ flag, name, text string }{{"--since", "from", f.Since}, {"--until", "to", f.Until}} {
-		at, err := moment(bound.flag, bound.text, now)
-		if err != nil {
-			return nil, err
-		}
-		if !at.IsZero() {
-			query.Set(bound.name, at.Format(time.RFC3339Nano))
-		}
-	}
-	return query, nil
+	selected.To, err = moment("--until", f.Until, now)
+	return selected, err
 }
 
 // auditListCmd is `jetpost audit list`.
@@ -89,7 +78,7 @@ what, by whom and from where, and which fields have changed.
 
 // Run prints records, oldest first like every log.
 func (c *auditListCmd) Run(e *env) error {
-	query, err := c.query(time.Now())
+	selected, err := c.filter(time.Now())
 	if err != nil {
 		return err
 	}
@@ -97,7 +86,10 @@ func (c *auditListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	records, err := listSelected(e.ctx, api, auditPath, query, c.Limit)
+	records, err := readPages(func(p client.Paging, o client.Option) iter.Seq2[*v1.Page[v1.AuditEntry], error] {
+		selected.Paging = p
+		return api.Audit.Pages(e.ctx, selected, o)
+	}, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -115,7 +107,7 @@ func (c *auditListCmd) Run(e *env) error {
 
 // printAudit prints a record, and returns the sequence after it.
 func printAudit(e *env, out *recordPrinter, raw json.RawMessage) (next uint64, err error) {
-	var r audit.Entry
+	var r v1.AuditEntry
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return 0, fmt.Errorf("read the answer: %w", err)
 	}
@@ -129,10 +121,10 @@ func printAudit(e *env, out *recordPrinter, raw json.RawMessage) (next uint64, e
 //
 //	18:03:04.123  17  subscription.change  subscriptions/ci  by u3kq7vd2mcfa (Ann) from 192.0.2.1  endpoint.url, labels
 //	18:03:09.456  18  subscription.delete  subscriptions/ci  by u3kq7vd2mcfa (Ann) from 192.0.2.1  failed 17: …
-func auditLine(s style, r *audit.Entry) string {
+func auditLine(s style, r *v1.AuditEntry) string {
 	parts := []string{
 		clock(r.At), fmt.Sprintf("%4d", r.Sequence), fmt.Sprintf("%-26s", shown(r.Action, shownField)), shown(r.Target, s.limit(shownField)),
-		"by " + auditActor(&r.Record),
+		"by " + auditActor(&r.AuditRecord),
 	}
 	if len(r.Changed) > 0 {
 		parts = append(parts, shown(strings.Join(r.Changed, ", "), s.limit(shownField)))
@@ -146,7 +138,7 @@ func auditLine(s style, r *audit.Entry) string {
 	return strings.Join(parts, "  ")
 }
 
-func auditActor(r *audit.Record) string {
+func auditActor(r *v1.AuditRecord) string {
 	actor := shown(r.Actor, shownField)
 	if r.ActorName != "" {
 		actor += " (" + shown(r.ActorName, shownField) + ")"
@@ -180,21 +172,22 @@ func (c *auditShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var answer json.RawMessage
-	if err := api.get(e.ctx, auditPath+"/"+strconv.FormatUint(c.Number, 10), nil, &answer); err != nil {
+	var answer client.Response
+	r, err := api.Audit.Get(e.ctx, c.Number, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, answer, func(r *audit.Entry) error { return showAudit(e, r) })
+	return c.show(e, json.RawMessage(answer.Body), func() error { return showAudit(e, r) })
 }
 
-func showAudit(e *env, r *audit.Entry) error {
+func showAudit(e *env, r *v1.AuditEntry) error {
 	of := ""
 	if r.Of > 0 {
 		of = strconv.FormatUint(r.Of, 10)
 	}
 	_, _ = fmt.Fprintf(e.stdout, "record %d\n\n", r.Sequence)
 	err := details(e.stdout,
-		"at", r.At.Format(time.RFC3339Nano), "action", r.Action, "target", r.Target, "by", auditActor(&r.Record), "role", r.Role,
+		"at", r.At.Format(time.RFC3339Nano), "action", r.Action, "target", r.Target, "by", auditActor(&r.AuditRecord), "role", r.Role,
 		"request", r.RequestID, "reason", r.Reason, "changed", strings.Join(r.Changed, ", "), "failed", r.Failed, "of record", of,
 		"previous", r.Previous, "hash", r.Hash)
 	for _, state := range [...]struct {
@@ -239,7 +232,7 @@ func (c *auditFollowCmd) Help() string {
 
 // Run prints records as they come.
 func (c *auditFollowCmd) Run(e *env) error {
-	selected, err := c.query(time.Now())
+	selected, err := c.filter(time.Now())
 	if err != nil {
 		return err
 	}
@@ -249,18 +242,16 @@ func (c *auditFollowCmd) Run(e *env) error {
 	}
 	next := c.FromSeq
 	if next == 0 { // asked for here, so that nothing is missed when the connection is lost at once
-		var head audit.Head
-		if err := api.get(e.ctx, auditPath+"/head", nil, &head); err != nil {
+		head, err := api.Audit.Head(e.ctx)
+		if err != nil {
 			return err
 		}
 		next = head.Sequence + 1
 	}
-	query := func() url.Values {
-		selected.Set("from_seq", strconv.FormatUint(next, 10))
-		return selected
-	}
 	out := c.records(e, true)
-	return api.keepFollowing(e.ctx, e.stderr, auditPath, query, func(line []byte) error {
+	return keepFollowing(e.ctx, e.stderr, func(o client.Option) iter.Seq2[*v1.AuditEntry, error] {
+		return api.Audit.Follow(e.ctx, selected, next, o)
+	}, func(_ *v1.AuditEntry, line json.RawMessage) error {
 		next, err = printAudit(e, out, line)
 		return err
 	})

@@ -2,23 +2,19 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/client"
 	"github.com/jetpost/jetpost/internal/replacefile"
 	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/stream/inventory"
 )
 
 // auditExportCmd is `jetpost audit export`.
@@ -49,7 +45,7 @@ func (c *auditExportCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	body, err := api.export(e.ctx, c.From, c.To)
+	body, err := api.Audit.Export(e.ctx, c.From, c.To)
 	if err != nil {
 		return err
 	}
@@ -77,22 +73,6 @@ func copyExport(w io.Writer, body io.Reader) error {
 	return nil
 }
 
-// export asks for records as they are stored. The caller closes what it reads from.
-func (c *client) export(ctx context.Context, from, to uint64) (io.ReadCloser, error) {
-	query := url.Values{}
-	if from > 0 {
-		query.Set("from_sequence", strconv.FormatUint(from, 10))
-	}
-	if to > 0 {
-		query.Set("to_sequence", strconv.FormatUint(to, 10))
-	}
-	resp, err := c.do(ctx, http.MethodGet, auditPath+"/export", query, nil, "")
-	if err != nil {
-		return nil, err
-	}
-	return resp.Body, nil
-}
-
 // auditHeadCmd is `jetpost audit head`.
 type auditHeadCmd struct {
 	apiFlags
@@ -116,18 +96,19 @@ func (c *auditHeadCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var answer json.RawMessage
-	if err := api.get(e.ctx, auditPath+"/head", nil, &answer); err != nil {
+	var answer client.Response
+	head, err := api.Audit.Head(e.ctx, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, answer, func(head *audit.Head) error {
+	return c.show(e, json.RawMessage(answer.Body), func() error {
 		switch {
 		case head.Sequence == 0:
 			return errors.New("the audit trail has no records yet")
 		case head.Hash == "":
 			return fmt.Errorf("the last record of the audit trail, %d, is there no more: see jetpost audit verify", head.Sequence)
 		}
-		_, err := fmt.Fprintln(e.stdout, head)
+		_, err := fmt.Fprintln(e.stdout, audit.Head(head.AuditPlace))
 		return err
 	})
 }
@@ -202,14 +183,6 @@ func (c *auditVerifyCmd) heads() ([]audit.Head, error) {
 	return heads, nil
 }
 
-// A trailEnd is where a server says that its trail ends, and where it has seen it end.
-type trailEnd struct {
-	audit.Head
-
-	Seen *audit.Head      `json:"seen"`
-	Lost []inventory.Loss `json:"lost"`
-}
-
 // verifyServer checks the records of a server, and that they go as far as it says, and
 // as far as it knows that they went.
 func (c *auditVerifyCmd) verifyServer(e *env, heads []audit.Head) (audit.Report, error) {
@@ -217,16 +190,16 @@ func (c *auditVerifyCmd) verifyServer(e *env, heads []audit.Head) (audit.Report,
 	if err != nil {
 		return audit.Report{}, err
 	}
-	var head trailEnd
-	if err := api.get(e.ctx, auditPath+"/head", nil, &head); err != nil {
+	head, err := api.Audit.Head(e.ctx)
+	if err != nil {
 		return audit.Report{}, err
 	}
 	known := heads
-	if head.Seen != nil && !slices.ContainsFunc(heads, func(h audit.Head) bool { return h.Sequence == head.Seen.Sequence }) {
-		known = append(slices.Clone(heads), *head.Seen)
+	if head.Seen.Sequence > 0 && !slices.ContainsFunc(heads, func(h audit.Head) bool { return h.Sequence == head.Seen.Sequence }) {
+		known = append(slices.Clone(heads), audit.Head(head.Seen))
 	}
 	v := audit.NewVerifier(known...)
-	body, err := api.export(e.ctx, 0, 0)
+	body, err := api.Audit.Export(e.ctx, 0, 0)
 	if err != nil {
 		return audit.Report{}, err
 	}

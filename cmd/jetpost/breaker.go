@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -37,39 +39,22 @@ func (c *subscriptionBreakerCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
+	ask := api.Subscriptions.Breaker
 	if c.Reset {
-		err = api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/breaker/reset"), nil, &raw)
-	} else {
-		err = api.get(e.ctx, subscriptionPath(c.ID, "/breaker"), nil, &raw)
+		ask = api.Subscriptions.ResetBreaker
 	}
+	var answer client.Response
+	b, err := ask(e.ctx, c.ID, client.WithResponse(&answer))
 	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(b *breakerState) error {
+	return c.show(e, json.RawMessage(answer.Body), func() error {
 		_, _ = fmt.Fprintln(e.stdout, shown("breaker of "+c.ID, shownLine))
-		return details(e.stdout, b.lines()...)
+		return details(e.stdout, breakerLines(b)...)
 	})
 }
 
-// breakerState is where a breaker stands, as the API answers.
-type breakerState struct {
-	State       string                `json:"state"`
-	Since       time.Time             `json:"since"`
-	DownSince   time.Time             `json:"down_since"`
-	Reason      string                `json:"reason"`
-	LastStatus  int                   `json:"last_status"`
-	LastError   string                `json:"last_error"`
-	LastFailure time.Time             `json:"last_failure"`
-	Failures    int                   `json:"failures"`
-	Successes   int                   `json:"successes"`
-	Opened      int                   `json:"opened"`
-	Backoff     subscription.Duration `json:"backoff"`
-	NextProbe   time.Time             `json:"next_probe"`
-	Probing     bool                  `json:"probing"`
-}
-
-func (b *breakerState) lines() []string {
+func breakerLines(b *v1.BreakerState) []string {
 	at := func(t time.Time) string {
 		if t.IsZero() {
 			return ""
@@ -82,7 +67,7 @@ func (b *breakerState) lines() []string {
 		}
 		return strconv.Itoa(n)
 	}
-	last := b.last()
+	last := lastFailure(b)
 	if last != "" && !b.LastFailure.IsZero() {
 		last += ", at " + at(b.LastFailure)
 	}
@@ -97,8 +82,8 @@ func (b *breakerState) lines() []string {
 	}
 }
 
-// last is how the endpoint has failed last; empty when it has not.
-func (b *breakerState) last() string {
+// lastFailure is how the endpoint has failed last; empty when it has not.
+func lastFailure(b *v1.BreakerState) string {
 	switch {
 	case b.LastStatus != 0 && b.LastError != "":
 		return "status " + strconv.Itoa(b.LastStatus) + ", " + b.LastError
@@ -110,9 +95,12 @@ func (b *breakerState) last() string {
 
 // breakerLine says for a subscription when its breaker opens and, where it is known,
 // how it stands.
-func breakerLine(terms subscription.Breaker, b *breakerState) string {
+func breakerLine(terms v1.Breaker, b *v1.BreakerState) string {
 	if terms.Mode == subscription.BreakerOff {
 		return "off"
+	}
+	if terms.Mode == "" { // it was stored before there were breakers
+		terms = v1.Breaker{Failures: subscription.DefaultBreakerFailures, DisableAfter: v1.Duration(subscription.DefaultDisableAfter)}
 	}
 	line := "opens after " + strconv.Itoa(terms.Failures) + " failures in a row"
 	if terms.DisableAfter != 0 {
@@ -126,7 +114,7 @@ func breakerLine(terms subscription.Breaker, b *breakerState) string {
 		if !b.DownSince.IsZero() {
 			state += " since " + clock(b.DownSince)
 		}
-		if last := b.last(); last != "" {
+		if last := lastFailure(b); last != "" {
 			state += " (" + last + ")"
 		}
 		if !b.NextProbe.IsZero() {
@@ -138,14 +126,13 @@ func breakerLine(terms subscription.Breaker, b *breakerState) string {
 
 // breakerOf asks where the breaker of a subscription stands; nil where that cannot be
 // told, as by an older server.
-func breakerOf(e *env, api *client, id string) (*breakerState, error) {
-	var b breakerState
-	err := api.get(e.ctx, subscriptionPath(id, "/breaker"), nil, &b)
-	if answer, ok := errors.AsType[*apiError](err); ok && answer.Status == http.StatusNotFound {
+func breakerOf(e *env, api *apiClient, id string) (*v1.BreakerState, error) {
+	b, err := api.Subscriptions.Breaker(e.ctx, id)
+	if answer, ok := errors.AsType[*v1.Problem](err); ok && answer.Status == http.StatusNotFound {
 		return nil, nil //nolint:nilnil // documented
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &b, nil
+	return b, nil
 }

@@ -1,21 +1,21 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/stream/timestamp"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -24,8 +24,8 @@ const (
 	probeTimeout   = 2 * time.Second // to find out whether a server answers
 	silenceTimeout = time.Minute     // without a line, not even an empty one, a followed log is dead
 	mostRetryAfter = time.Minute     // of what a server asks for
-	maxAnswer      = 64 << 20        // bytes of an answer
-	maxLine        = 4 << 20         // bytes of a line of a followed log
+	maxPage        = 500             // items of a list that one request asks for
+	maxLine        = 4 << 20         // bytes of a line of an export
 )
 
 // apiFlags are what every command that talks to a server takes.
@@ -128,12 +128,26 @@ func noServer(where string) error {
 }
 
 // client resolves the flags. Only where nothing is given does it talk to a server.
-func (f *apiFlags) client(ctx context.Context) (*client, error) {
+func (f *apiFlags) client(ctx context.Context) (*apiClient, error) {
 	found, err := f.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &client{target: found, http: new(http.Client)}, nil
+	c, err := client.New(client.Config{
+		URL: found.url, Token: found.token, UserAgent: "jetpost/" + version, Timeout: requestTimeout, Silence: silenceTimeout,
+		Retries:   -1, // a person sees at once what is wrong; what has patience repeats by itself
+		WrapError: found.explain,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &apiClient{c, found}, nil
+}
+
+// An apiClient calls the API of one server.
+type apiClient struct {
+	*client.Client
+	target
 }
 
 // secretSource asks the server for the signing secrets of a subscription. The
@@ -147,49 +161,62 @@ func (f *apiFlags) secretSource() secretSource {
 		if err != nil {
 			return nil, err
 		}
-		var answer struct {
-			Secrets []string `json:"secrets"`
-		}
-		if err := c.get(ctx, "/v1/subscriptions/"+id+"/secret", nil, &answer); err != nil {
+		answer, err := c.Subscriptions.Secret(ctx, id)
+		if err != nil {
 			return nil, err
 		}
 		return answer.Secrets, nil
 	}
 }
 
-// A client calls the API of one server.
-type client struct {
-	target
-
-	http *http.Client
+// A refusedError is a problem of the API, in words for a terminal.
+type refusedError struct {
+	problem *v1.Problem
+	text    string
 }
 
-// An apiError is an answer that is not a success (RFC 9457).
-type apiError struct {
-	Status    int        `json:"status"`
-	Title     string     `json:"title"`
-	Detail    string     `json:"detail"`
-	Errors    []apiField `json:"errors"`
-	RequestID string     `json:"request_id"`
+func (e *refusedError) Error() string { return e.text }
 
-	retryAfter time.Duration
-}
+func (e *refusedError) Unwrap() error { return e.problem }
 
-type apiField struct {
-	Field   string `json:"field"`
-	Message string `json:"message"`
-}
-
-// Error has the detail in its first line and, where it does not say them already,
-// each thing that is wrong in a line of its own.
-func (e *apiError) Error() string {
-	var b strings.Builder
-	b.WriteString(shown(e.Detail, shownLine))
-	if e.Detail == "" {
-		b.WriteString("the server answers " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status))
+// explain says of a failed call what this program knows about it.
+func (t target) explain(err error) error {
+	if lost, ok := errors.AsType[*client.ConnectionError](err); ok {
+		return fmt.Errorf("%w (%w)", noServer(t.url), lost.Err)
 	}
-	for _, one := range e.Errors {
-		if strings.Contains(e.Detail, one.Message) {
+	if p, ok := errors.AsType[*v1.Problem](err); ok {
+		if p.Status == http.StatusUnauthorized {
+			p.Detail = t.unauthorized(p.Detail)
+		}
+		return &refusedError{p, problemText(p)}
+	}
+	return err
+}
+
+func (t target) unauthorized(why string) string {
+	if t.token == "" {
+		return t.url + " asks for a token: give --token, or JETPOST_TOKEN"
+	}
+	from := "that was given"
+	if t.tokenFile != "" {
+		from = "in " + t.tokenFile
+	}
+	if why != "" {
+		why = " (" + why + ")"
+	}
+	return t.url + " does not accept the token " + from + why + ": give --token, or JETPOST_TOKEN"
+}
+
+// problemText has the detail in its first line and, where it does not say them already,
+// each thing that is wrong in a line of its own.
+func problemText(p *v1.Problem) string {
+	var b strings.Builder
+	b.WriteString(shown(p.Detail, shownLine))
+	if p.Detail == "" {
+		b.WriteString("the server answers " + strconv.Itoa(p.Status) + " " + http.StatusText(p.Status))
+	}
+	for _, one := range p.Errors {
+		if strings.Contains(p.Detail, one.Message) {
 			continue
 		}
 		b.WriteString("\n  ")
@@ -198,203 +225,74 @@ func (e *apiError) Error() string {
 		}
 		b.WriteString(shown(one.Message, shownLine))
 	}
-	if e.RequestID != "" {
-		b.WriteString(" (request " + shown(e.RequestID, shownField) + ")")
+	if p.RequestID != "" {
+		b.WriteString(" (request " + shown(p.RequestID, shownField) + ")")
 	}
 	return b.String()
 }
 
-// rejects reports whether the server has read the request and will never accept it.
-func (e *apiError) rejects() bool {
-	switch e.Status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
-		return true
+// readPages reads up to limit items of a list, as they came; 0 means all. pages has the
+// pages, with the size that they should have.
+func readPages[T any](pages func(client.Paging, client.Option) iter.Seq2[*v1.Page[T], error], limit int) ([]json.RawMessage, error) {
+	p := client.Paging{PageSize: maxPage}
+	if limit > 0 {
+		p.PageSize = min(limit, maxPage)
 	}
-	return false
-}
-
-// temporary reports whether the same request may succeed later.
-func (e *apiError) temporary() bool {
-	switch e.Status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
-}
-
-// get decodes an answer into out.
-func (c *client) get(ctx context.Context, path string, query url.Values, out any) error {
-	return c.call(ctx, http.MethodGet, path, query, nil, "", out)
-}
-
-// send sends v as JSON, unless it is nil or bytes already, and decodes the answer
-// into out, unless that is nil.
-func (c *client) send(ctx context.Context, method, path string, v, out any) error {
-	body, ready := v.([]byte)
-	if !ready && v != nil {
-		var err error
-		if body, err = json.Marshal(v); err != nil {
-			return fmt.Errorf("encode request: %w", err)
+	items := []json.RawMessage{}
+	var answer client.Response
+	for _, err := range pages(p, client.WithResponse(&answer)) {
+		if err != nil {
+			return nil, err
+		}
+		page, err := rawItems(answer.Body)
+		if err != nil {
+			return nil, err
+		}
+		if items = append(items, page...); limit > 0 && len(items) >= limit {
+			return items[:limit], nil
 		}
 	}
-	return c.call(ctx, method, path, nil, body, "application/json", out)
+	return items, nil
 }
 
-// call decodes an answer into out. header is names and values beyond the usual ones.
-func (c *client) call(ctx context.Context, method, path string, query url.Values, body []byte, contentType string, out any, header ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	resp, err := c.do(ctx, method, path, query, body, contentType, header...)
-	if err != nil {
-		return err
+// rawItems are the items of a page, as they came.
+func rawItems(page json.RawMessage) ([]json.RawMessage, error) {
+	var answer v1.Page[json.RawMessage]
+	if err := json.Unmarshal(page, &answer); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read the answer of %s: %w", c.url, err)
-	}
-	if raw, ok := out.(*json.RawMessage); ok {
-		*raw = answer
-		return nil
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("%s does not answer like a jetpost server: %w", c.url, err)
-	}
-	return nil
+	return answer.Items, nil
 }
 
-// do returns a successful answer, whose body the caller closes, or an error; an
-// *apiError if the server has said what is wrong.
-func (c *client) do(ctx context.Context, method, path string, query url.Values, body []byte, contentType string, header ...string) (*http.Response, error) {
-	address := c.url + path
-	if len(query) > 0 {
-		address += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	req.Header.Set("User-Agent", "jetpost/"+version)
-	req.Header.Set("Accept", "application/json")
-	if body != nil {
-		req.Header.Set("Content-Type", contentType)
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.unreachable(ctx, err)
-	}
-	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
-		return resp, nil
-	}
-	defer func() { _ = resp.Body.Close() }()
-	return nil, c.refused(resp)
-}
-
-// unreachable explains a request that got no answer. The URL's path and query are
-// left out.
-func (c *client) unreachable(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
-		return cause
-	}
-	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err
-	}
-	return fmt.Errorf("%w (%w)", noServer(c.url), err)
-}
-
-func (c *client) refused(resp *http.Response) error {
-	e := &apiError{}
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what there is of it
-	if err := json.Unmarshal(text, e); err != nil {
-		e.Detail = strings.TrimSpace(string(text))
-	}
-	e.Status = resp.StatusCode
-	e.retryAfter = min(timestamp.RetryAfter(resp.Header, time.Now()), mostRetryAfter)
-	if e.Status == http.StatusUnauthorized {
-		from := "that was given"
-		if c.tokenFile != "" {
-			from = "in " + c.tokenFile
-		}
-		if c.token == "" {
-			e.Detail = c.url + " asks for a token: give --token, or JETPOST_TOKEN"
-		} else {
-			why := ""
-			if e.Detail != "" {
-				why = " (" + e.Detail + ")"
-			}
-			e.Detail = c.url + " does not accept the token " + from + why + ": give --token, or JETPOST_TOKEN"
-		}
-	}
-	return e
-}
-
-// follow calls each with every line that the server writes, until that returns an
-// error, the connection ends (io.EOF or what broke it) or ctx does (nil).
-func (c *client) follow(ctx context.Context, path string, query url.Values, each func(line []byte) error) error {
-	parent := ctx
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	query.Set("follow", "true")
-	resp, err := c.do(ctx, http.MethodGet, path, query, nil, "")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	silence := time.AfterFunc(silenceTimeout, cancel)
-	defer silence.Stop()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(make([]byte, 64<<10), maxLine)
-	for lines.Scan() {
-		silence.Reset(silenceTimeout)
-		if len(lines.Bytes()) == 0 {
-			continue
-		}
-		if err := each(lines.Bytes()); err != nil {
-			return err
-		}
-	}
-	switch {
-	case parent.Err() != nil:
-		return nil // to stop following is how it ends
-	case lines.Err() != nil:
-		return fmt.Errorf("follow %s: %w", c.url, lines.Err())
-	}
-	return io.EOF
-}
-
-// keepFollowing follows again whenever the connection is lost. query says from
-// where, each time anew.
-func (c *client) keepFollowing(ctx context.Context, notices io.Writer, path string, query func() url.Values, each func(line []byte) error) error {
+// keepFollowing follows again whenever the connection is lost. open says from where,
+// each time anew. each gets a record, and the line that it came in.
+func keepFollowing[T any](ctx context.Context, notices io.Writer, open func(client.Option) iter.Seq2[*T, error], each func(one *T, line json.RawMessage) error) error {
 	var wait retryWait
-	var failed error // what each has returned
 	for {
 		began := time.Now()
-		err := c.follow(ctx, path, query(), func(line []byte) error {
-			failed = each(line)
-			return failed
-		})
-		if err == nil || ctx.Err() != nil || failed != nil {
-			return failed
+		var lost error
+		var line client.Response
+		for one, err := range open(client.WithResponse(&line)) {
+			if lost = err; lost != nil {
+				break
+			}
+			if err := each(one, line.Body); err != nil {
+				return err
+			}
 		}
-		if refused, ok := errors.AsType[*apiError](err); ok && !refused.temporary() {
-			return err
+		if lost == nil || ctx.Err() != nil {
+			return nil
+		}
+		if refused, ok := errors.AsType[*v1.Problem](lost); ok && !refused.Temporary() {
+			return lost
 		}
 		if time.Since(began) > 10*time.Second {
 			wait = retryWait{}
 		}
 		if wait.failures == 0 {
-			_, _ = fmt.Fprintf(notices, "jetpost: connection lost, trying again: %s\n", shown(err.Error(), shownLine))
+			_, _ = fmt.Fprintf(notices, "jetpost: connection lost, trying again: %s\n", shown(lost.Error(), shownLine))
 		}
-		if !wait.pause(ctx, err) {
+		if !wait.pause(ctx, lost) {
 			return nil
 		}
 	}
@@ -414,9 +312,17 @@ const (
 // as before. It reports whether ctx is still alive.
 func (r *retryWait) pause(ctx context.Context, err error) bool {
 	delay := min(firstRetry<<min(r.failures, 10), lastRetry)
-	if refused, ok := errors.AsType[*apiError](err); ok && refused.retryAfter > 0 {
-		delay = refused.retryAfter
+	if asked := askedWait(err); asked > 0 {
+		delay = asked
 	}
 	r.failures++
 	return waitFor(ctx, delay)
+}
+
+// askedWait is how long a server asks to wait, up to a minute. 0: it does not say.
+func askedWait(err error) time.Duration {
+	if refused, ok := errors.AsType[*v1.Problem](err); ok {
+		return min(refused.RetryAfter, mostRetryAfter)
+	}
+	return 0
 }

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // livez is a server that answers only that it is there.
@@ -203,42 +207,53 @@ func TestFollowGoesOn(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch connections.Add(1) {
 		case 1:
-			_, _ = io.WriteString(w, "{\"n\":1}\n\n{\"n\":2}\n")
+			_, _ = io.WriteString(w, "{\"sequence\":1}\n\n{\"sequence\":2}\n")
 		case 2:
 			w.Header().Set("Retry-After", "1")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		case 3:
-			if got := r.URL.Query().Get("from"); got != "3" {
+			if got := r.URL.Query().Get("from_seq"); got != "3" {
 				t.Errorf("went on from %q", got)
 			}
-			_, _ = io.WriteString(w, "{\"n\":3}\n")
+			_, _ = io.WriteString(w, "{\"sequence\":3}\n")
 		default:
 			w.WriteHeader(http.StatusForbidden)
 		}
 	}))
 	defer server.Close()
-	c := &client{target: target{url: server.URL}, http: server.Client()}
+	flags := apiFlags{Server: server.URL, Token: apiToken, places: &places{}}
+	c, err := flags.client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	var lines []string
-	query := func() url.Values { return url.Values{"from": {string(rune('1' + len(lines)))}} }
-	err := c.keepFollowing(t.Context(), io.Discard, "/log", query, func(line []byte) error {
+	open := func(ctx context.Context) func(client.Option) iter.Seq2[*v1.Attempt, error] {
+		return func(o client.Option) iter.Seq2[*v1.Attempt, error] {
+			return c.Attempts.Follow(ctx, "", uint64(len(lines)+1), o)
+		}
+	}
+	err = keepFollowing(t.Context(), io.Discard, open(t.Context()), func(a *v1.Attempt, line json.RawMessage) error {
 		lines = append(lines, string(line))
+		if a.Sequence != uint64(len(lines)) {
+			t.Errorf("got the sequence %d of %s", a.Sequence, line)
+		}
 		return nil
 	})
-	if refused, ok := errors.AsType[*apiError](err); !ok || refused.Status != http.StatusForbidden {
+	if refused, ok := errors.AsType[*v1.Problem](err); !ok || refused.Status != http.StatusForbidden {
 		t.Errorf("ended with %v", err)
 	}
-	if diff := cmp.Diff([]string{`{"n":1}`, `{"n":2}`, `{"n":3}`}, lines); diff != "" {
+	if diff := cmp.Diff([]string{`{"sequence":1}`, `{"sequence":2}`, `{"sequence":3}`}, lines); diff != "" {
 		t.Error(diff)
 	}
 	// What reading a line ends with ends it all, and so does the context.
 	connections.Store(0)
 	failure := errors.New("full")
-	if err := c.keepFollowing(t.Context(), io.Discard, "/log", query, func([]byte) error { return failure }); !errors.Is(err, failure) {
+	if err := keepFollowing(t.Context(), io.Discard, open(t.Context()), func(*v1.Attempt, json.RawMessage) error { return failure }); !errors.Is(err, failure) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	connections.Store(0)
-	if err := c.keepFollowing(ctx, io.Discard, "/log", query, func([]byte) error { cancel(); return nil }); err != nil {
+	if err := keepFollowing(ctx, io.Discard, open(ctx), func(*v1.Attempt, json.RawMessage) error { cancel(); return nil }); err != nil {
 		t.Errorf("got %v", err)
 	}
 }

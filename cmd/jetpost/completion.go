@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/url"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
@@ -300,63 +301,47 @@ func askServer(ctx context.Context) func(flags map[string]string, kind, prefix s
 
 // known is what the server has of a kind: the name of each and, after a tab, what it
 // is. It is nothing when it cannot be told.
-func (c *client) known(ctx context.Context, kind, prefix string) []string {
-	query, path := url.Values{}, "/v1/subscriptions"
+func (c *apiClient) known(ctx context.Context, kind, prefix string) []string {
+	page := client.Paging{PageSize: maxPage}
 	switch kind {
 	case "subscription":
-		query.Set("limit", "500")
 		if subscription.ValidID(prefix) { // the list is in order
-			query.Set("cursor", prefix)
+			page.Cursor = prefix
 		}
-	case "type", "domain":
-		path = "/v1/event-types"
-	case "redrive":
-		path = "/v1/redrives"
-	case "token":
-		path = "/v1/tokens"
-		query.Set("limit", "500")
-	case "repository":
-		path = "/v1/repositories"
-		query.Set("limit", "500")
-		query.Set("q", prefix)
-	default:
-		return nil
-	}
-	var page struct {
-		Items []struct {
-			ID          string    `json:"id"`
-			State       string    `json:"state"`
-			Types       []string  `json:"types"`
-			Type        string    `json:"type"`
-			Domain      string    `json:"domain"`
-			Description string    `json:"description"`
-			StartedAt   time.Time `json:"started_at"`
-			Name        string    `json:"name"`
-			Role        string    `json:"role"`
-			Key         string    `json:"key"`
-			Class       string    `json:"class"`
-		} `json:"items"`
-	}
-	if raw := json.RawMessage(nil); c.get(ctx, path, query, &raw) != nil || json.Unmarshal(raw, &page) != nil {
-		return nil
-	}
-	var found []string
-	for _, item := range page.Items {
-		switch kind {
-		case "subscription":
-			found = append(found, item.ID+"\t"+item.State+", "+strings.Join(item.Types, " "))
-		case "type":
-			found = append(found, item.Type+"\t"+item.Description)
-		case "domain":
-			if !slices.Contains(found, item.Domain) {
-				found = append(found, item.Domain)
+		return firstPage(c.Subscriptions.Pages(ctx, client.SubscriptionFilter{Paging: page}), func(p *v1.SubscriptionPage) (found []string) {
+			for _, sub := range p.Items {
+				found = append(found, sub.ID+"\t"+string(sub.State)+", "+strings.Join(sub.Types, " "))
 			}
-		case "token":
-			found = append(found, item.ID+"\t"+item.Role+", "+item.Name)
-		case "repository":
-			found = append(found, item.Key+"\t"+item.Class)
-		case "redrive":
-			found = append(found, item.ID+"\t"+item.State+", started "+clock(item.StartedAt))
+			return found
+		})
+	case "type", "domain":
+		return c.knownTypes(ctx, kind == "domain")
+	case "redrive":
+		return firstPage(c.Redrives.Pages(ctx, client.Paging{}), namesOf(func(j *v1.RedriveJob) string {
+			return j.ID + "\t" + j.State + ", started " + clock(j.StartedAt)
+		}))
+	case "token":
+		return firstPage(c.Tokens.Pages(ctx, page), namesOf(func(t *v1.Token) string { return t.ID + "\t" + string(t.Role) + ", " + t.Name }))
+	case "repository":
+		return firstPage(c.Repositories.Pages(ctx, client.RepositoryFilter{Query: prefix, Paging: page}), namesOf(func(r *v1.Repository) string {
+			return r.Key + "\t" + string(r.Class)
+		}))
+	}
+	return nil
+}
+
+// knownTypes are the event types, or their domains.
+func (c *apiClient) knownTypes(ctx context.Context, domains bool) (found []string) {
+	list, err := c.EventTypes.List(ctx, "")
+	if err != nil {
+		return nil
+	}
+	for _, t := range list.Items {
+		switch {
+		case !domains:
+			found = append(found, t.Type+"\t"+t.Description)
+		case !slices.Contains(found, t.Domain):
+			found = append(found, t.Domain)
 		}
 	}
 	// It ends up in what is being typed: what cannot be seen there is no candidate.
@@ -364,4 +349,24 @@ func (c *client) known(ctx context.Context, kind, prefix string) []string {
 		text, _, _ := strings.Cut(one, "\t")
 		return plain.Line(text) != text
 	})
+}
+
+// firstPage is what names makes of the first page of a list.
+func firstPage[P any](pages iter.Seq2[*P, error], names func(*P) []string) []string {
+	for page, err := range pages {
+		if err != nil {
+			return nil
+		}
+		return names(page)
+	}
+	return nil
+}
+
+func namesOf[T any](name func(*T) string) func(*v1.Page[T]) []string {
+	return func(p *v1.Page[T]) (found []string) {
+		for i := range p.Items {
+			found = append(found, name(&p.Items[i]))
+		}
+		return found
+	}
 }

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
+	"iter"
 	"strconv"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/timestamp"
 )
@@ -85,26 +84,18 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 	return at.UTC(), nil
 }
 
-// query is the selection as parameters of a list.
-func (f *letterFlags) query(now time.Time) (url.Values, error) {
+func (f *letterFlags) reasons() []v1.Reason {
+	var reasons []v1.Reason
+	for _, reason := range f.Reason {
+		reasons = append(reasons, v1.Reason(reason))
+	}
+	return reasons
+}
+
+// filter is the selection as a list takes it.
+func (f *letterFlags) filter(now time.Time) (client.LetterFilter, error) {
 	from, to, err := f.times(now)
-	if err != nil {
-		return nil, err
-	}
-	query := url.Values{}
-	if len(f.Reason) > 0 {
-		query["reason"] = f.Reason
-	}
-	if len(f.Type) > 0 {
-		query["type"] = f.Type
-	}
-	if !from.IsZero() {
-		query.Set("from", from.Format(time.RFC3339Nano))
-	}
-	if !to.IsZero() {
-		query.Set("to", to.Format(time.RFC3339Nano))
-	}
-	return query, nil
+	return client.LetterFilter{Reasons: f.reasons(), Types: f.Type, From: from, To: to}, err
 }
 
 // deadlettersListCmd is `jetpost deadletters list`.
@@ -129,32 +120,38 @@ func (c *deadlettersListCmd) Help() string {
 
 // Run prints dead letters, newest first.
 func (c *deadlettersListCmd) Run(e *env) error {
-	path := "/v1/dead-letters"
-	query, err := c.query(time.Now())
+	selected, err := c.filter(time.Now())
 	switch {
 	case err != nil:
 		return err
 	case c.Invalid && c.ID != "":
 		return errors.New("give a subscription or --invalid, not both")
 	case c.Invalid:
-		query.Set("subscription", stream.InvalidLetters)
+		selected.Subscription = stream.InvalidLetters
 	case c.ID != "":
-		path = subscriptionPath(c.ID, "/dead-letters")
+		selected.Subscription = c.ID
 	}
 	api, err := c.client(e.ctx)
 	if err != nil {
 		return err
 	}
-	letters, err := listSelected(e.ctx, api, path, query, c.Limit)
+	list := api.DeadLetters.Pages
+	if c.ID != "" {
+		list = api.DeadLetters.PagesOf
+	}
+	letters, err := readPages(func(p client.Paging, o client.Option) iter.Seq2[*v1.Page[v1.DeadLetter], error] {
+		selected.Paging = p
+		return list(e.ctx, selected, o)
+	}, c.Limit)
 	if err != nil {
 		return err
 	}
-	return showList(e, c.outputFlag, letters, "no dead letters", func(letters []delivery.DeadLetter) error {
+	return showList(e, c.outputFlag, letters, "no dead letters", func(letters []v1.DeadLetter) error {
 		return printLetters(e.stdout, letters)
 	})
 }
 
-func printLetters(w io.Writer, letters []delivery.DeadLetter) error {
+func printLetters(w io.Writer, letters []v1.DeadLetter) error {
 	t := newTable(w, "NUMBER", "GIVEN UP", "SUBSCRIPTION", "REASON", "ATTEMPTS", "STATUS", "EVENT", "DELIVERY", "ERROR")
 	for i := range letters {
 		l := &letters[i]
@@ -169,33 +166,4 @@ func printLetters(w io.Writer, letters []delivery.DeadLetter) error {
 		t.row(strconv.FormatUint(l.Sequence, 10), clock(l.At), l.SubscriptionID, string(l.Reason), strconv.Itoa(l.Attempts), status, event, l.DeliveryID, l.Error)
 	}
 	return t.flush()
-}
-
-// listRecords reads up to limit records of a list, newest first; 0 means all.
-func listRecords(ctx context.Context, api *client, path string, limit int) ([]json.RawMessage, error) {
-	return listSelected(ctx, api, path, url.Values{}, limit)
-}
-
-func listSelected(ctx context.Context, api *client, path string, query url.Values, limit int) ([]json.RawMessage, error) {
-	const most = 500 // of a page
-	var records []json.RawMessage
-	for {
-		size := most
-		if limit > 0 {
-			size = min(most, limit-len(records))
-		}
-		query.Set("limit", strconv.Itoa(size))
-		var page struct {
-			Items      []json.RawMessage `json:"items"`
-			NextCursor string            `json:"next_cursor"`
-		}
-		if err := api.get(ctx, path, query, &page); err != nil {
-			return nil, err
-		}
-		records = append(records, page.Items...)
-		if page.NextCursor == "" || limit > 0 && len(records) >= limit {
-			return records, nil
-		}
-		query.Set("cursor", page.NextCursor)
-	}
 }

@@ -10,12 +10,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
-
-func letterPath(sequence uint64, action string) string {
-	return "/v1/dead-letters/" + strconv.FormatUint(sequence, 10) + action
-}
 
 // deadlettersShowCmd is `jetpost deadletters show`.
 type deadlettersShowCmd struct {
@@ -39,24 +36,15 @@ func (c *deadlettersShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.get(e.ctx, letterPath(c.Number, ""), nil, &raw); err != nil {
+	var answer client.Response
+	l, err := api.DeadLetters.Get(e.ctx, c.Number, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(l *shownLetter) error { return l.print(e.stdout) })
+	return c.show(e, json.RawMessage(answer.Body), func() error { return printLetter(e.stdout, l) })
 }
 
-// A shownLetter is a dead letter as the API answers.
-type shownLetter struct {
-	delivery.DeadLetter
-
-	Attributes map[string]string   `json:"attributes"`
-	Headers    map[string][]string `json:"headers"`
-	Data       string              `json:"data"`
-	DataBase64 string              `json:"data_base64"`
-}
-
-func (l *shownLetter) print(w io.Writer) error {
+func printLetter(w io.Writer, l *v1.ShownLetter) error {
 	status := ""
 	if l.Status != 0 {
 		status = strconv.Itoa(l.Status) + " " + http.StatusText(l.Status)
@@ -122,21 +110,14 @@ func (c *deadlettersDiscardCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.All {
-		body["all"] = true
-	}
-	body["reason"] = c.Why
 	api, err := c.client(e.ctx)
 	if err != nil {
 		return err
 	}
 	total := 0
 	for more := true; more; {
-		var answer struct {
-			Discarded int  `json:"discarded"`
-			More      bool `json:"more"`
-		}
-		if err := api.send(e.ctx, http.MethodPost, "/v1/dead-letters/discard", body, &answer); err != nil {
+		answer, err := api.DeadLetters.DiscardAll(e.ctx, &v1.DiscardOptions{SelectionOptions: body, All: c.All, Reason: c.Why})
+		if err != nil {
 			if total > 0 {
 				_, _ = fmt.Fprintf(e.stderr, "jetpost: %d were discarded before\n", total)
 			}
@@ -173,36 +154,24 @@ func (s *letterSelection) numbers() []uint64 {
 }
 
 // body is the selection as the API takes it. That nothing is selected must be meant.
-func (s *letterSelection) body(now time.Time) (map[string]any, error) {
-	from, to, err := s.times(now)
-	if err != nil {
-		return nil, err
+func (s *letterSelection) body(now time.Time) (v1.SelectionOptions, error) {
+	body := v1.SelectionOptions{Reasons: s.reasons(), Types: s.Type}
+	var err error
+	if body.From, body.To, err = s.times(now); err != nil {
+		return body, err
 	}
 	numbers := s.numbers()
-	body := map[string]any{}
 	switch {
 	case s.All && (len(s.Which) > 0 || !s.empty()):
-		return nil, errors.New("give --all or a selection, not both")
+		return body, errors.New("give --all or a selection, not both")
 	case !s.All && len(s.Which) == 0 && s.empty():
-		return nil, errors.New("say which: numbers, a subscription, --reason, --type, --since, --until, or --all")
+		return body, errors.New("say which: numbers, a subscription, --reason, --type, --since, --until, or --all")
 	case len(numbers) > 0:
-		body["sequences"] = numbers
+		body.Sequences = numbers
 	case len(s.Which) > 1:
-		return nil, errors.New("give numbers of dead letters, or one subscription")
+		return body, errors.New("give numbers of dead letters, or one subscription")
 	case len(s.Which) == 1:
-		body["subscription"] = s.Which[0]
-	}
-	if len(s.Reason) > 0 {
-		body["reasons"] = s.Reason
-	}
-	if len(s.Type) > 0 {
-		body["types"] = s.Type
-	}
-	if !from.IsZero() {
-		body["from"] = from
-	}
-	if !to.IsZero() {
-		body["to"] = to
+		body.Subscription = s.Which[0]
 	}
 	return body, nil
 }

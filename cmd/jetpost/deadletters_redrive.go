@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
+	"iter"
 	"strconv"
 	"time"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // deadlettersRedriveCmd is `jetpost deadletters redrive`.
@@ -38,26 +40,6 @@ The server does it as a job, which goes on when this command is stopped.
   jetpost deadletters redrive --all`
 }
 
-// A shownRedrive is a redrive job as the API answers.
-type shownRedrive struct {
-	ID       string `json:"id"`
-	State    string `json:"state"`
-	Total    int    `json:"total"`
-	Done     int    `json:"done"`
-	Failed   int    `json:"failed"`
-	Gone     int    `json:"gone"`
-	Failures []struct {
-		Sequence uint64 `json:"sequence"`
-		Error    string `json:"error"`
-	} `json:"failures"`
-	Error         string         `json:"error"`
-	Rate          float64        `json:"rate"`
-	StartedAt     time.Time      `json:"started_at"`
-	EndedAt       *time.Time     `json:"ended_at"`
-	Reasons       map[string]int `json:"by_reason"`
-	Subscriptions map[string]int `json:"by_subscription"`
-}
-
 // Run redrives them.
 func (c *deadlettersRedriveCmd) Run(e *env) error {
 	body, err := c.body(time.Now())
@@ -71,57 +53,48 @@ func (c *deadlettersRedriveCmd) Run(e *env) error {
 	if numbers := c.numbers(); len(numbers) == 1 && c.empty() && !c.DryRun {
 		return c.one(e, api, numbers[0])
 	}
-	body["rate"] = c.Rate
-	if c.DryRun {
-		body["dry_run"] = true
+	if c.Rate == 0 { // which the API takes for none given
+		return errors.New("rate: is out of range: use 0.01 to 10000 per second")
 	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, "/v1/redrives", body, &raw); err != nil {
+	var answer client.Response
+	job, err := api.Redrives.Create(e.ctx, &v1.RedriveOptions{SelectionOptions: body, Rate: c.Rate, DryRun: c.DryRun}, client.WithResponse(&answer))
+	if err != nil {
 		return err
-	}
-	var job shownRedrive
-	if err := json.Unmarshal(raw, &job); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
 	}
 	switch {
 	case c.DryRun:
-		return c.show(e, raw, func() error { return printDryRun(e.stdout, &job) })
+		return c.show(e, json.RawMessage(answer.Body), func() error { return printDryRun(e.stdout, job) })
 	case !c.Wait:
-		return c.show(e, raw, func() error {
+		return c.show(e, json.RawMessage(answer.Body), func() error {
 			_, err := fmt.Fprintf(e.stdout, "redriving %d dead letters\n%s", job.Total, howToGoOn(job.ID))
 			return err
 		})
 	}
-	return followRedrive(e, api, c.outputFlag, &job)
+	return followRedrive(e, api, c.outputFlag, job)
 }
 
-func (c *deadlettersRedriveCmd) one(e *env, api *client, number uint64) error {
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, letterPath(number, "/redrive"), nil, &raw); err != nil {
+func (c *deadlettersRedriveCmd) one(e *env, api *apiClient, number uint64) error {
+	var answer client.Response
+	queued, err := api.DeadLetters.Redrive(e.ctx, number, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(answer *queuedAgain) error {
-		_, err := fmt.Fprintf(e.stdout, "%s is on its queue again: jetpost attempts %s\n", shown(answer.DeliveryID, shownField), shown(answer.SubscriptionID, shownField))
-		answer.warn(e.stderr)
+	return c.show(e, json.RawMessage(answer.Body), func() error {
+		_, err := fmt.Fprintf(e.stdout, "%s is on its queue again: jetpost attempts %s\n", shown(queued.DeliveryID, shownField), shown(queued.SubscriptionID, shownField))
+		warnPaused(e.stderr, queued)
 		return err
 	})
 }
 
-// queuedAgain is what the API answers to what puts a delivery on its queue.
-type queuedAgain struct {
-	DeliveryID     string `json:"delivery_id"`
-	SubscriptionID string `json:"subscription_id"`
-	State          string `json:"state"`
-}
-
-func (q *queuedAgain) warn(w io.Writer) (waits bool) {
+// warnPaused says that a delivery waits, if it does.
+func warnPaused(w io.Writer, q *v1.QueuedAgain) (waits bool) {
 	if q.State == "paused" {
 		_, _ = fmt.Fprintln(w, "jetpost: the subscription is paused, so the delivery waits")
 	}
 	return q.State == "paused"
 }
 
-func printDryRun(w io.Writer, job *shownRedrive) error {
+func printDryRun(w io.Writer, job *v1.RedriveJob) error {
 	_, _ = fmt.Fprintf(w, "%d dead letters\n", job.Total)
 	var pairs []string
 	for _, reason := range sortedKeys(job.Reasons) {
@@ -140,22 +113,22 @@ func howToGoOn(id string) string {
 
 // followRedrive shows the progress of a job until it has ended. A server that is
 // away for a while is waited for. When ctx ends the job goes on.
-func followRedrive(e *env, api *client, output outputFlag, job *shownRedrive) error {
+func followRedrive(e *env, api *apiClient, output outputFlag, job *v1.RedriveJob) error {
 	line := &progressLine{w: e.stderr, terminal: isTerminal(e.stderr)}
 	if !line.terminal {
 		line.drawn = time.Now()
 	}
 	var failing retryWait
-	for job.State == "running" {
+	for job.State == v1.JobRunning {
 		line.say(fmt.Sprintf("redriven %d of %d, failed %d", job.Done, job.Total, job.Failed))
 		if waitFor(e.ctx, 300*time.Millisecond) {
-			err := api.get(e.ctx, "/v1/redrives/"+url.PathEscape(job.ID), nil, job)
-			if refused, ok := errors.AsType[*apiError](err); ok && !refused.temporary() {
+			now, err := api.Redrives.Get(e.ctx, job.ID)
+			if refused, ok := errors.AsType[*v1.Problem](err); ok && !refused.Temporary() {
 				line.clear()
 				return err
 			}
 			if err == nil {
-				failing = retryWait{}
+				job, failing = now, retryWait{}
 			} else {
 				failing.pause(e.ctx, err)
 			}
@@ -164,7 +137,7 @@ func followRedrive(e *env, api *client, output outputFlag, job *shownRedrive) er
 			break
 		}
 	}
-	if job.State == "running" {
+	if job.State == v1.JobRunning {
 		line.clear()
 		_, _ = fmt.Fprintf(e.stderr, "the job goes on\n%s", howToGoOn(job.ID))
 		return nil
@@ -188,9 +161,33 @@ func (p *progressLine) say(text string) {
 	_, _ = fmt.Fprint(p.w, "\r\x1b[K"+text)
 }
 
+// An endedRedrive is what is printed of a job that was followed to its end.
+type endedRedrive struct {
+	ID            string              `json:"id"`
+	State         string              `json:"state"`
+	Total         int                 `json:"total"`
+	Done          int                 `json:"done"`
+	Failed        int                 `json:"failed"`
+	Gone          int                 `json:"gone"`
+	Failures      []v1.RedriveFailure `json:"failures"`
+	Error         string              `json:"error"`
+	Rate          float64             `json:"rate"`
+	StartedAt     time.Time           `json:"started_at"`
+	EndedAt       *time.Time          `json:"ended_at"`
+	Reasons       map[string]int      `json:"by_reason"`
+	Subscriptions map[string]int      `json:"by_subscription"`
+}
+
+func endedRedriveOf(j *v1.RedriveJob) endedRedrive {
+	return endedRedrive{
+		ID: j.ID, State: j.State, Total: j.Total, Done: j.Done, Failed: j.Failed, Gone: j.Gone, Failures: j.Failures, Error: j.Error, Rate: j.Rate,
+		StartedAt: j.StartedAt, EndedAt: j.EndedAt, Reasons: j.Reasons, Subscriptions: j.Subscriptions,
+	}
+}
+
 // printRedrive prints how a job has ended. That not all could be redriven is an error.
-func printRedrive(e *env, output outputFlag, job *shownRedrive) error {
-	err := output.show(e, job, func() error {
+func printRedrive(e *env, output outputFlag, job *v1.RedriveJob) error {
+	err := output.show(e, endedRedriveOf(job), func() error {
 		w := e.stdout
 		_, _ = fmt.Fprintf(w, "%s: redriven %d of %d, failed %d", shown(job.State, shownField), job.Done, job.Total, job.Failed)
 		if job.Gone > 0 {
@@ -205,7 +202,7 @@ func printRedrive(e *env, output outputFlag, job *shownRedrive) error {
 	switch {
 	case err != nil:
 		return err
-	case job.State == "failed":
+	case job.State == v1.JobFailed:
 		return fmt.Errorf("the job has failed: %s", shown(job.Error, shownLine))
 	case job.Failed > 0:
 		return fmt.Errorf("%d could not be redriven", job.Failed)
@@ -236,23 +233,23 @@ func (c *deadlettersJobsCmd) Run(e *env) error {
 		return err
 	}
 	if c.ID != "" {
-		var job shownRedrive
-		if err := api.get(e.ctx, "/v1/redrives/"+url.PathEscape(c.ID), nil, &job); err != nil {
+		job, err := api.Redrives.Get(e.ctx, c.ID)
+		if err != nil {
 			return err
 		}
-		return followRedrive(e, api, c.outputFlag, &job)
+		return followRedrive(e, api, c.outputFlag, job)
 	}
 	return c.list(e.ctx, e, api)
 }
 
-func (c *deadlettersJobsCmd) list(ctx context.Context, e *env, api *client) error {
-	var page struct {
-		Items []json.RawMessage `json:"items"`
-	}
-	if err := api.get(ctx, "/v1/redrives", nil, &page); err != nil {
+func (c *deadlettersJobsCmd) list(ctx context.Context, e *env, api *apiClient) error {
+	jobs, err := readPages(func(p client.Paging, o client.Option) iter.Seq2[*v1.Page[v1.RedriveJob], error] {
+		return api.Redrives.Pages(ctx, p, o)
+	}, 0)
+	if err != nil {
 		return err
 	}
-	return showList(e, c.outputFlag, page.Items, "no redrive jobs", func(jobs []shownRedrive) error {
+	return showList(e, c.outputFlag, jobs, "no redrive jobs", func(jobs []v1.RedriveJob) error {
 		t := newTable(e.stdout, "JOB", "STARTED", "STATE", "DONE", "FAILED", "TOTAL", "RATE", "ERROR")
 		for _, job := range jobs {
 			t.row(job.ID, clock(job.StartedAt), job.State, strconv.Itoa(job.Done), strconv.Itoa(job.Failed), strconv.Itoa(job.Total),
@@ -283,11 +280,12 @@ func (c *deadlettersCancelCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, "/v1/redrives/"+url.PathEscape(c.ID)+"/cancel", nil, &raw); err != nil {
+	var answer client.Response
+	job, err := api.Redrives.Cancel(e.ctx, c.ID, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(job *shownRedrive) error {
+	return c.show(e, json.RawMessage(answer.Body), func() error {
 		_, err := fmt.Fprintf(e.stdout, "cancelled after %d of %d or a few more\n", job.Done, job.Total)
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription/breaker"
 )
 
@@ -42,8 +43,8 @@ func TestProberIsKilled(t *testing.T) {
 	for _, id := range numbered("event", 30) {
 		sp.publish(t, deployed(id, "libs"))
 	}
-	state := func() breakerState {
-		var b breakerState
+	state := func() v1.BreakerState {
+		var b v1.BreakerState
 		sp.call(t, http.MethodGet, "/v1/subscriptions/hook/breaker", nil, &b)
 		return b
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 )
 
@@ -124,7 +125,7 @@ func TestRedriveSurvivesKill(t *testing.T) {
 	eventually(t, "all are dead letters", func() bool { return len(s.letters(t, "back")) == many })
 	mended.Store(true)
 	before := c.count()
-	var job shownRedrive
+	var job v1.RedriveJob
 	s.call(t, http.MethodPost, "/v1/redrives", object{"subscription": "back", "rate": 50}, &job)
 	for _, part := range []int{many / 5, many / 2} {
 		eventually(t, "a part is delivered", func() bool { return c.count()-before >= part })

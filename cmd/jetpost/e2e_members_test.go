@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // A fleet is many processes of each role on a NATS server of its own.
@@ -119,7 +121,7 @@ func (f *fleet) steady(n int) map[string]int {
 			return false
 		}
 		for _, a := range f.admins {
-			var answer struct{ Items []senderState }
+			var answer struct{ Items []v1.Sender }
 			a.call(f.t, http.MethodGet, "/v1/senders", nil, &answer)
 			got := make(map[string]int)
 			for _, s := range answer.Items {
@@ -254,7 +256,7 @@ func TestFleet(t *testing.T) {
 		shares[id] = 0
 	}
 	for _, sub := range subs {
-		var answer struct{ Items []senderState }
+		var answer struct{ Items []v1.Sender }
 		someAdmin().call(t, http.MethodGet, "/v1/senders?subscription="+sub, nil, &answer)
 		if len(answer.Items) != 1 || !slices.Equal(served[sub], []string{answer.Items[0].ID}) {
 			t.Errorf("%s is served by %v, the API says by %+v", sub, served[sub], answer.Items)

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/url"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // eventsCmd is `jetpost events`.
@@ -30,31 +33,8 @@ type eventSelection struct {
 	Data     bool      `env:"-" help:"Print the whole event in CloudEvents' JSON format below its line, without white space. For the data byte for byte: jetpost events show --data."`
 }
 
-func (s *eventSelection) query() url.Values {
-	query := url.Values{}
-	if s.Domain != "" {
-		query.Set("domain", s.Domain)
-	}
-	if s.Type != "" {
-		query.Set("type", s.Type)
-	}
-	if !s.FromTime.IsZero() {
-		query.Set("from_time", s.FromTime.Format(time.RFC3339Nano))
-	}
-	if s.FromSeq > 0 {
-		query.Set("from_seq", strconv.FormatUint(s.FromSeq, 10))
-	}
-	return query
-}
-
-// A loggedEvent is an event and where it is kept.
-type loggedEvent struct {
-	Domain   string          `json:"domain"`
-	Stream   string          `json:"stream"`
-	Sequence uint64          `json:"sequence"`
-	StoredAt time.Time       `json:"stored_at"`
-	Event    json.RawMessage `json:"event,omitempty"`
-	Error    string          `json:"error,omitempty"`
+func (s *eventSelection) filter() client.EventFilter {
+	return client.EventFilter{Domain: s.Domain, Type: s.Type, FromSeq: s.FromSeq, FromTime: s.FromTime}
 }
 
 // eventsListCmd is `jetpost events list`.
@@ -83,36 +63,39 @@ func (c *eventsListCmd) Run(e *env) error {
 		return err
 	}
 	forward := !c.FromTime.IsZero() || c.FromSeq > 0
-	query := c.query()
+	selected := c.filter()
+	selected.PageSize = maxPage
+	if c.Limit > 0 {
+		selected.PageSize = min(c.Limit, maxPage)
+	}
 	out := c.records(e, false)
 	var newestFirst []json.RawMessage
-	for printed := 0; ; {
-		size := 500
-		if c.Limit > 0 {
-			size = min(size, c.Limit-printed)
-		}
-		query.Set("limit", strconv.Itoa(size))
-		var page struct {
-			Items      []json.RawMessage `json:"items"`
-			NextCursor string            `json:"next_cursor"`
-		}
-		if err := api.get(e.ctx, "/v1/events", query, &page); err != nil {
+	printed := 0
+	var answer client.Response
+	for _, err := range api.Events.Pages(e.ctx, selected, client.WithResponse(&answer)) {
+		if err != nil {
 			return err
 		}
-		printed += len(page.Items)
+		page, err := rawItems(answer.Body)
+		if err != nil {
+			return err
+		}
+		if c.Limit > 0 {
+			page = page[:min(len(page), c.Limit-printed)]
+		}
+		printed += len(page)
 		if forward {
-			for _, raw := range page.Items {
+			for _, raw := range page {
 				if err := c.printEvent(e, out, raw); err != nil {
 					return err
 				}
 			}
 		} else {
-			newestFirst = append(newestFirst, page.Items...)
+			newestFirst = append(newestFirst, page...)
 		}
-		if page.NextCursor == "" || c.Limit > 0 && printed >= c.Limit {
+		if c.Limit > 0 && printed >= c.Limit {
 			break
 		}
-		query.Set("cursor", page.NextCursor)
 	}
 	for _, raw := range slices.Backward(newestFirst) {
 		if err := c.printEvent(e, out, raw); err != nil {
@@ -149,19 +132,13 @@ func (c *eventsTailCmd) Run(e *env) error {
 	out := c.records(e, true)
 	printed := map[string]uint64{}
 	var last time.Time
-	query := func() url.Values {
-		q := c.query()
+	return keepFollowing(e.ctx, e.stderr, func(o client.Option) iter.Seq2[*v1.StoredEvent, error] {
+		selected := c.filter()
 		if !last.IsZero() {
-			q.Del("from_seq")
-			q.Set("from_time", last.Add(-time.Minute).UTC().Format(time.RFC3339Nano))
+			selected.FromSeq, selected.FromTime = 0, last.Add(-time.Minute)
 		}
-		return q
-	}
-	return api.keepFollowing(e.ctx, e.stderr, "/v1/events", query, func(line []byte) error {
-		var event loggedEvent
-		if err := json.Unmarshal(line, &event); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
+		return api.Events.Follow(e.ctx, selected, o)
+	}, func(event *v1.StoredEvent, line json.RawMessage) error {
 		if event.Sequence <= printed[event.Stream] {
 			return nil
 		}
@@ -178,7 +155,7 @@ func (c *eventsTailCmd) Run(e *env) error {
 //	18:03:04.123  git  42  git.push  refs/heads/main  85c7e78e from /git/widgets
 func (s *eventSelection) printEvent(e *env, out *recordPrinter, raw json.RawMessage) error {
 	return out.print(raw, func() error {
-		var event loggedEvent
+		var event v1.StoredEvent
 		if err := json.Unmarshal(raw, &event); err != nil {
 			return fmt.Errorf("read the answer: %w", err)
 		}
@@ -186,7 +163,7 @@ func (s *eventSelection) printEvent(e *env, out *recordPrinter, raw json.RawMess
 	})
 }
 
-func (s *eventSelection) printLine(w io.Writer, event *loggedEvent) error {
+func (s *eventSelection) printLine(w io.Writer, event *v1.StoredEvent) error {
 	limit := styleOf(w).limit(shownField)
 	parts := []string{clock(event.StoredAt), event.Domain, strconv.FormatUint(event.Sequence, 10)}
 	var about struct {

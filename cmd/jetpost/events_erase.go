@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"net/url"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // eventsEraseCmd is `jetpost events erase`.
@@ -25,7 +25,7 @@ size and SHA-256. Run it again after an error. What receivers have got stays wit
   jetpost events erase git/42 --why 'request 1234 of the person concerned'`
 }
 
-// An erasedEvent is what the API answers.
+// An erasedEvent is what is printed of the answer.
 type erasedEvent struct {
 	Event       bool `json:"event"`
 	Deliveries  int  `json:"deliveries"`
@@ -45,10 +45,11 @@ func (c *eventsEraseCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var answer erasedEvent
-	if err := api.send(e.ctx, http.MethodPost, "/v1/events/"+url.PathEscape(domain)+"/"+sequence+"/erase", map[string]string{"reason": c.Why}, &answer); err != nil {
+	erased, err := api.Events.Erase(e.ctx, domain, sequence, v1.EraseReason{Reason: c.Why})
+	if err != nil {
 		return err
 	}
+	answer := erasedEvent{erased.Event, erased.Deliveries, erased.Retries, erased.DeadLetters, erased.Answers}
 	return c.show(e, answer, func() error {
 		what := "erased " + c.Place
 		if !answer.Event {

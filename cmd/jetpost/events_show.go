@@ -2,18 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -28,10 +29,11 @@ type eventPlace struct {
 var errNoPlace = errors.New("say which event: its place, such as git/42, or --source and --id")
 
 // split is the domain and the sequence of a place.
-func (p *eventPlace) split() (domain, sequence string, err error) {
-	domain, sequence, ok := strings.Cut(p.Place, "/")
-	if _, parse := strconv.ParseUint(sequence, 10, 64); !ok || parse != nil {
-		return "", "", usageError{errNoPlace}
+func (p *eventPlace) split() (domain string, sequence uint64, err error) {
+	domain, text, ok := strings.Cut(p.Place, "/")
+	sequence, err = strconv.ParseUint(text, 10, 64)
+	if !ok || err != nil {
+		return "", 0, usageError{errNoPlace}
 	}
 	return domain, sequence, nil
 }
@@ -74,48 +76,44 @@ func (c *eventsShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	path, query := "/v1/events/story", url.Values{}
-	if c.Place != "" {
-		domain, sequence, err := c.split()
-		if err != nil {
-			return err
-		}
-		if path = "/v1/events/" + url.PathEscape(domain) + "/" + sequence; c.Story {
-			path += "/story"
-		}
-	} else {
-		query.Set("source", c.Source)
-		query.Set("id", c.ID)
-	}
-	if c.Subscription != "" {
-		query.Set("subscription", c.Subscription)
-	}
-	var raw json.RawMessage
-	if err := api.get(e.ctx, path, query, &raw); err != nil {
+	var answer client.Response
+	story, err := c.ask(e.ctx, api, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	if c.Data {
-		return printData(e.stdout, raw)
+	event := &story.StoredEvent
+	switch {
+	case c.Data:
+		return printData(e.stdout, event)
+	case c.Story:
+		return c.show(e, json.RawMessage(answer.Body), func() error { return printStory(e, story, c.Subscription != "") })
+	case c.Place == "": // it was found by its story: show no more of that than was asked for
+		return c.show(e, event, func() error { return printStored(e, event) })
 	}
-	if !c.Story && c.Place == "" { // it was found by its story: show no more of that than was asked for
-		var event loggedEvent
-		if err := json.Unmarshal(raw, &event); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
-		return c.show(e, event, func() error { return printStored(e, &event) })
+	return c.show(e, json.RawMessage(answer.Body), func() error { return printStored(e, event) })
+}
+
+// ask returns the story, or where it is not asked for at least the event.
+func (c *eventsShowCmd) ask(ctx context.Context, api *apiClient, option client.Option) (*v1.Story, error) {
+	if c.Place == "" {
+		return api.Events.FindStory(ctx, client.StoryFilter{Source: c.Source, ID: c.ID, Subscription: c.Subscription}, option)
 	}
-	if !c.Story {
-		return showAs(e, c.outputFlag, raw, func(event *loggedEvent) error { return printStored(e, event) })
+	domain, sequence, err := c.split()
+	if err != nil {
+		return nil, err
 	}
-	return showAs(e, c.outputFlag, raw, func(s *eventStory) error { return s.print(e, c.Subscription != "") })
+	if c.Story {
+		return api.Events.Story(ctx, domain, sequence, c.Subscription, option)
+	}
+	event, err := api.Events.Get(ctx, domain, sequence, option)
+	if err != nil {
+		return nil, err
+	}
+	return &v1.Story{StoredEvent: *event}, nil
 }
 
 // printData prints the data of an event as it was published.
-func printData(w io.Writer, answer json.RawMessage) error {
-	var stored loggedEvent
-	if err := json.Unmarshal(answer, &stored); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
+func printData(w io.Writer, stored *v1.StoredEvent) error {
 	if stored.Error != "" {
 		return fmt.Errorf("the event is not readable: %s", shown(stored.Error, shownLine))
 	}
@@ -152,7 +150,7 @@ func dataOf(event json.RawMessage) ([]byte, error) {
 	return event[from : len(event)-1], nil
 }
 
-func printStored(e *env, event *loggedEvent) error {
+func printStored(e *env, event *v1.StoredEvent) error {
 	_, _ = fmt.Fprintf(e.stdout, "%s/%d, stored at %s\n", shown(event.Domain, shownField), event.Sequence, event.StoredAt.Local().Format(time.RFC3339Nano))
 	if event.Error != "" {
 		_, err := fmt.Fprintln(e.stdout, "not readable: "+shown(event.Error, shownLine))
@@ -170,34 +168,9 @@ func printStored(e *env, event *loggedEvent) error {
 	return nil
 }
 
-// An eventStory is the story of an event, as the API answers.
-type eventStory struct {
-	loggedEvent
-
-	Routing       string      `json:"routing"`
-	Complete      bool        `json:"complete"`
-	NotLookedAt   []string    `json:"not_looked_at"`
-	Subscriptions []storyPart `json:"subscriptions"`
-	NotMatched    []struct {
-		SubscriptionID string `json:"subscription_id"`
-		Reason         string `json:"reason"`
-	} `json:"not_matched"`
-	NotMatchedTotal int `json:"not_matched_total"`
-}
-
-type storyPart struct {
-	SubscriptionID string             `json:"subscription_id"`
-	Reason         string             `json:"reason"`
-	Outcome        string             `json:"outcome"`
-	Detail         string             `json:"detail"`
-	ChangedSince   bool               `json:"changed_since"`
-	MoreAttempts   int                `json:"more_attempts"`
-	Attempts       []delivery.Attempt `json:"attempts"`
-}
-
-func (s *eventStory) print(e *env, attempts bool) error {
+func printStory(e *env, s *v1.Story, attempts bool) error {
 	// The event itself is one line, so that its story is not lost below its data.
-	if err := (&eventSelection{}).printLine(e.stdout, &s.loggedEvent); err != nil {
+	if err := (&eventSelection{}).printLine(e.stdout, &s.StoredEvent); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintln(e.stdout, "routed: "+shown(strings.ReplaceAll(s.Routing, "_", " "), shownField))
@@ -221,7 +194,7 @@ func (s *eventStory) print(e *env, attempts bool) error {
 		}
 	}
 	if attempts && len(s.Subscriptions) == 1 {
-		if err := s.Subscriptions[0].printAttempts(e); err != nil {
+		if err := printAttempts(e, &s.Subscriptions[0]); err != nil {
 			return err
 		}
 	}
@@ -234,13 +207,13 @@ func (s *eventStory) print(e *env, attempts bool) error {
 	for _, one := range s.NotMatched {
 		t.row(one.SubscriptionID, one.Reason)
 	}
-	if more := s.NotMatchedTotal - len(s.NotMatched); more > 0 {
+	if more := s.NotMatchedAll - len(s.NotMatched); more > 0 {
 		t.row("…", strconv.Itoa(more)+" more: jetpost explain "+s.Domain+"/"+strconv.FormatUint(s.Sequence, 10))
 	}
 	return t.flush()
 }
 
-func (p *storyPart) printAttempts(e *env) error {
+func printAttempts(e *env, p *v1.StoryPart) error {
 	if len(p.Attempts) == 0 {
 		_, err := fmt.Fprintln(e.stdout, "\n"+shown(p.Reason, shownLine))
 		return err
@@ -260,7 +233,7 @@ func (p *storyPart) printAttempts(e *env) error {
 		if a.NextAttempt != nil {
 			next = clock(*a.NextAttempt)
 		}
-		t.row(number, clock(a.At), a.Outcome.String(), status, time.Duration(a.Duration).Round(time.Millisecond).String(), next, a.Error)
+		t.row(number, clock(a.At), string(a.Outcome), status, a.Duration().Round(time.Millisecond).String(), next, a.Error)
 	}
 	return t.flush()
 }

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // explainCmd is `jetpost explain`.
@@ -35,31 +37,25 @@ func (c *explainCmd) Run(e *env) error {
 	if (c.Place == "") == (c.Event == "") {
 		return usageError{fmt.Errorf("say which event: the place of one that is stored, such as git/42, or --event FILE")}
 	}
-	body := map[string]any{}
+	body := v1.ExplainOptions{Subscription: c.Subscription, Only: c.Only}
 	if c.Place != "" {
 		domain, sequence, err := (&eventPlace{Place: c.Place}).split()
 		if err != nil {
 			return err
 		}
-		body["domain"], body["sequence"] = domain, json.Number(sequence)
+		body.Domain, body.Sequence = domain, sequence
 	} else {
 		event, err := c.readEvent(e)
 		if err != nil {
 			return err
 		}
-		body["event"] = event
-	}
-	if c.Subscription != "" {
-		body["subscription"] = c.Subscription
-	}
-	if c.Only != "" {
-		body["only"] = c.Only
+		body.Event = event
 	}
 	api, err := c.client(e.ctx)
 	if err != nil {
 		return err
 	}
-	return c.explain(e, api, body)
+	return c.explain(e, api, &body)
 }
 
 func (c *explainCmd) readEvent(e *env) (json.RawMessage, error) {
@@ -74,44 +70,35 @@ func (c *explainCmd) readEvent(e *env) (json.RawMessage, error) {
 }
 
 // explain asks for all pages.
-func (c *explainCmd) explain(e *env, api *client, body map[string]any) error {
+func (c *explainCmd) explain(e *env, api *apiClient, body *v1.ExplainOptions) error {
 	var verdicts []json.RawMessage
-	var whole json.RawMessage
-	for cursor := ""; ; {
-		path := "/v1/explain?limit=500"
-		if cursor != "" {
-			path += "&cursor=" + cursor
-		}
-		if err := api.send(e.ctx, http.MethodPost, path, body, &whole); err != nil {
+	var last *v1.Explanation
+	var whole client.Response
+	for page, err := range api.Events.Explain(e.ctx, body, client.Paging{PageSize: maxPage}, client.WithResponse(&whole)) {
+		if err != nil {
 			return err
 		}
-		var page struct {
-			Items      []json.RawMessage `json:"items"`
-			NextCursor string            `json:"next_cursor"`
+		items, err := rawItems(whole.Body)
+		if err != nil {
+			return err
 		}
-		if err := json.Unmarshal(whole, &page); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
-		verdicts = append(verdicts, page.Items...)
-		if cursor = page.NextCursor; cursor == "" {
-			break
-		}
+		verdicts, last = append(verdicts, items...), page
 	}
 	if !c.people() { // it is one answer, with all items
 		var answer struct {
 			Event json.RawMessage   `json:"event"`
 			Items []json.RawMessage `json:"items"`
 		}
-		if err := json.Unmarshal(whole, &answer); err != nil {
+		if err := json.Unmarshal(whole.Body, &answer); err != nil {
 			return fmt.Errorf("read the answer: %w", err)
 		}
 		answer.Items = append([]json.RawMessage{}, verdicts...)
 		return c.show(e, answer, nil)
 	}
-	if err := printJudged(e, whole); err != nil {
+	if err := printJudged(e, &last.Event); err != nil {
 		return err
 	}
-	return showList(e, c.outputFlag, verdicts, "no such subscriptions", func(found []explainedVerdict) error {
+	return showList(e, c.outputFlag, verdicts, "no such subscriptions", func(found []v1.Verdict) error {
 		t := newTable(e.stdout, "SUBSCRIPTION", "WANTS IT", "WHY")
 		t.wraps = true
 		for i := range found {
@@ -126,7 +113,7 @@ func (c *explainCmd) explain(e *env, api *client, body map[string]any) error {
 		}
 		for i := range found {
 			for j := range found[i].Filters {
-				found[i].Filters[j].print(e.stdout, "  ")
+				printClause(e.stdout, &found[i].Filters[j], "  ")
 			}
 		}
 		return nil
@@ -134,56 +121,24 @@ func (c *explainCmd) explain(e *env, api *client, body map[string]any) error {
 }
 
 // printJudged says what publishing the event would be answered.
-func printJudged(e *env, whole json.RawMessage) error {
-	var answer struct {
-		Event struct {
-			Type     string     `json:"type"`
-			ID       string     `json:"id"`
-			Source   string     `json:"source"`
-			Valid    bool       `json:"valid"`
-			Problems []apiField `json:"problems"`
-		} `json:"event"`
-	}
-	if err := json.Unmarshal(whole, &answer); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
+func printJudged(e *env, event *v1.ExplainedEvent) error {
 	verdict := "valid"
-	if !answer.Event.Valid {
+	if !event.Valid {
 		verdict = "would be refused"
 	}
-	_, _ = fmt.Fprintf(e.stdout, "%s %s from %s: %s\n", shown(answer.Event.Type, shownField), shown(answer.Event.ID, shownField), shown(answer.Event.Source, shownField), verdict)
-	for _, one := range answer.Event.Problems {
+	_, _ = fmt.Fprintf(e.stdout, "%s %s from %s: %s\n", shown(event.Type, shownField), shown(event.ID, shownField), shown(event.Source, shownField), verdict)
+	for _, one := range event.Problems {
 		_, _ = fmt.Fprintf(e.stdout, "  %s: %s\n", shown(one.Field, shownField), shown(one.Message, shownLine))
 	}
 	_, err := fmt.Fprintln(e.stdout)
 	return err
 }
 
-// explainedVerdict is a verdict, as the API answers.
-type explainedVerdict struct {
-	SubscriptionID string            `json:"subscription_id"`
-	Matched        bool              `json:"matched"`
-	Reason         string            `json:"reason"`
-	Filters        []explainedClause `json:"filters"`
-}
-
-type explainedClause struct {
-	Path    string `json:"path"`
-	Matched bool   `json:"matched"`
-	Wanted  string `json:"wanted"`
-	Values  []struct {
-		Name    string `json:"name"`
-		Value   string `json:"value"`
-		Missing bool   `json:"missing"`
-	} `json:"values"`
-	Clauses []explainedClause `json:"clauses"`
-}
-
-// print shows a clause and those inside, each with a mark:
+// printClause shows a clause and those inside, each with a mark:
 //
 //	✗ filters[0].any
 //	    ✗ filters[0].any[0].exact.subject "main"   subject "dev"
-func (c *explainedClause) print(w io.Writer, indent string) {
+func printClause(w io.Writer, c *v1.Clause, indent string) {
 	line := indent + "✗ " + shown(c.Path, shownLine)
 	if c.Matched {
 		line = indent + "✓ " + shown(c.Path, shownLine)
@@ -200,6 +155,6 @@ func (c *explainedClause) print(w io.Writer, indent string) {
 	}
 	_, _ = fmt.Fprintln(w, line)
 	for i := range c.Clauses {
-		c.Clauses[i].print(w, indent+"    ")
+		printClause(w, &c.Clauses[i], indent+"    ")
 	}
 }

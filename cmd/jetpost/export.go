@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
 )
@@ -52,16 +53,16 @@ func (c *exportCmd) Run(e *env) error {
 		return err
 	}
 	var items []json.RawMessage
-	var broken []brokenSubscription
+	var broken []v1.BrokenRecord
 	for _, id := range c.ID {
-		var raw json.RawMessage
-		if err := api.get(e.ctx, subscriptionPath(id), nil, &raw); err != nil {
+		var answer client.Response
+		if _, err := api.Subscriptions.Get(e.ctx, id, client.WithResponse(&answer)); err != nil {
 			return err
 		}
-		items = append(items, raw)
+		items = append(items, answer.Body)
 	}
 	if len(c.ID) == 0 {
-		if items, broken, err = allSubscriptions(e.ctx, api, url.Values{"limit": {"500"}, "label": c.Label}); err != nil {
+		if items, broken, err = allSubscriptions(e.ctx, api, client.SubscriptionFilter{Labels: c.Label}); err != nil {
 			return err
 		}
 	}

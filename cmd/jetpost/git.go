@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/producer/gitsource"
 	"github.com/jetpost/jetpost/profile/securesourcemanager"
@@ -268,7 +269,7 @@ func publishOver(ctx context.Context, flags *apiFlags, events []*stream.Event, r
 	if _, err = api.publish(ctx, events, 0); err == nil {
 		return nil
 	}
-	if refused, ok := errors.AsType[*apiError](err); ok && refused.rejects() {
+	if refused, ok := errors.AsType[*v1.Problem](err); ok && refused.Rejects() {
 		return fmt.Errorf("%w: %w", rejected, err)
 	}
 	return err

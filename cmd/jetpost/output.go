@@ -13,8 +13,8 @@ import (
 	"github.com/jetpost/jetpost/plain"
 )
 
-// outputFlag is what commands with a result take. Every one of them prints by show,
-// showAs or showList, or where its result is a log by records, so that all know the
+// outputFlag is what commands with a result take. Every one of them prints by show
+// or showList, or where its result is a log by records, so that all know the
 // same forms:
 //
 //	table   for people
@@ -50,17 +50,6 @@ func (f outputFlag) show(e *env, v any, people func() error) error {
 		return printYAML(e.stdout, raw)
 	}
 	return printIndented(e.stdout, raw)
-}
-
-// showAs is show for an answer that people see as a T.
-func showAs[T any](e *env, f outputFlag, answer json.RawMessage, people func(v *T) error) error {
-	return f.show(e, answer, func() error {
-		v := new(T)
-		if err := json.Unmarshal(answer, v); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
-		return people(v)
-	})
 }
 
 // showList prints a list, which is an array in JSON and YAML also when it is empty.

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/delivery"
 	"github.com/jetpost/jetpost/stream"
 	"github.com/jetpost/jetpost/stream/embedded"
@@ -143,7 +144,7 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 		return len(letters) == 1 && letters[0].Sequence > letter.Sequence
 	})
 	admin.call(t, http.MethodPost, "/v1/subscriptions/gone/resume", nil, nil)
-	var job shownRedrive
+	var job v1.RedriveJob
 	admin.call(t, http.MethodPost, "/v1/redrives", object{"subscription": "gone"}, &job)
 	eventually(t, "the job is done", func() bool {
 		admin.call(t, http.MethodGet, "/v1/redrives/"+job.ID, nil, &job)
@@ -162,7 +163,7 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 	})
 	admin.call(t, http.MethodGet, "/v1/subscriptions?limit=1", nil, nil)
 	eventually(t, "the sender is shown", func() bool {
-		var senders struct{ Items []senderState }
+		var senders struct{ Items []v1.Sender }
 		admin.call(t, http.MethodGet, "/v1/senders", nil, &senders)
 		return len(senders.Items) == 1 && senders.Items[0].Subscriptions == 1
 	})
@@ -196,9 +197,9 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 		t.Errorf("publish with a token that was just made: got %d", status)
 	}
 	eventually(t, "its use is noted", func() bool {
-		var token apiTokenState
+		var token v1.MadeToken
 		admin.call(t, http.MethodGet, "/v1/tokens/"+made.ID, nil, &token)
-		return !token.LastUsedAt.IsZero()
+		return token.LastUsedAt != nil
 	})
 	admin.call(t, http.MethodPatch, "/v1/tokens/"+made.ID, object{"name": "was ci"}, nil)
 	admin.call(t, http.MethodDelete, "/v1/tokens/"+made.ID, nil, nil)

@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/tidwall/gjson"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -85,16 +86,7 @@ func (c *publishCmd) Run(e *env) error {
 	return c.publishOne(e, api)
 }
 
-// A publishReceipt says where an event is stored.
-type publishReceipt struct {
-	ID        string `json:"id"`
-	Source    string `json:"source"`
-	Stream    string `json:"stream"`
-	Sequence  uint64 `json:"sequence"`
-	Duplicate bool   `json:"duplicate"`
-}
-
-func (c *publishCmd) publishOne(e *env, api *client) error {
+func (c *publishCmd) publishOne(e *env, api *apiClient) error {
 	var data []byte
 	switch {
 	case c.DataFile != "":
@@ -153,12 +145,12 @@ func (f *eventFields) event(id string, data []byte) (*stream.Event, error) {
 
 // publish stores events, all of them when it returns nil. It tries again, for
 // patience, what may succeed then; the ids make that safe.
-func (c *client) publish(ctx context.Context, events []*stream.Event, patience time.Duration) ([]publishReceipt, error) {
-	contentType, body := "application/cloudevents+json", []byte(nil)
+func (c *apiClient) publish(ctx context.Context, events []*stream.Event, patience time.Duration) ([]v1.Receipt, error) {
+	contentType, body := client.ContentTypeEvent, []byte(nil)
 	if len(events) == 1 {
 		body = events[0].AppendStructured(body)
 	} else {
-		contentType, body = "application/cloudevents-batch+json", append(body, '[')
+		contentType, body = client.ContentTypeBatch, append(body, '[')
 		for i, event := range events {
 			if i > 0 {
 				body = append(body, ',')
@@ -169,7 +161,7 @@ func (c *client) publish(ctx context.Context, events []*stream.Event, patience t
 	}
 	var wait retryWait
 	for began := time.Now(); ; {
-		receipts, err := c.publishOnce(ctx, contentType, body)
+		receipts, err := c.Events.PublishJSON(ctx, contentType, body)
 		if err == nil && len(receipts) != len(events) {
 			return nil, fmt.Errorf("%s has stored %d events of %d", c.url, len(receipts), len(events))
 		}
@@ -182,26 +174,11 @@ func (c *client) publish(ctx context.Context, events []*stream.Event, patience t
 	}
 }
 
-func (c *client) publishOnce(ctx context.Context, contentType string, body []byte) ([]publishReceipt, error) {
-	var answer struct {
-		publishReceipt
-
-		Receipts []publishReceipt `json:"receipts"`
-	}
-	if err := c.call(ctx, http.MethodPost, "/v1/events", nil, body, contentType, &answer); err != nil {
-		return nil, err
-	}
-	if answer.Receipts != nil {
-		return answer.Receipts, nil
-	}
-	return []publishReceipt{answer.publishReceipt}, nil
-}
-
 // retryable reports whether an error may not come again. What could not be read
 // of an answer is one: the events may be stored or not.
 func retryable(err error) bool {
-	if refused, ok := errors.AsType[*apiError](err); ok {
-		return refused.temporary()
+	if refused, ok := errors.AsType[*v1.Problem](err); ok {
+		return refused.Temporary()
 	}
 	_, broken := errors.AsType[*json.SyntaxError](err)
 	_, other := errors.AsType[*json.UnmarshalTypeError](err)

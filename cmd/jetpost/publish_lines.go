@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/stream"
 )
 
@@ -63,7 +64,7 @@ type lineEvent struct {
 //	           └─► rejected  ◄──────────────┘
 type linePublisher struct {
 	cmd     *publishCmd
-	api     *client
+	api     *apiClient
 	rejects io.Writer // nil: none
 	notices io.Writer
 	report  publishReport
@@ -73,7 +74,7 @@ type linePublisher struct {
 
 // publishLines publishes standard input. It returns an error if not everything
 // is published.
-func (c *publishCmd) publishLines(e *env, api *client) (err error) {
+func (c *publishCmd) publishLines(e *env, api *apiClient) (err error) {
 	p := &linePublisher{cmd: c, api: api, notices: e.stderr, report: publishReport{Lines: []badLine{}}}
 	if c.Rejects != "" {
 		f, openErr := os.OpenFile(c.Rejects, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -248,8 +249,8 @@ func (p *linePublisher) publish(ctx context.Context, batch []lineEvent) error {
 			}
 			return nil
 		}
-		refused, ok := errors.AsType[*apiError](err)
-		if !ok || !refused.rejects() {
+		refused, ok := errors.AsType[*v1.Problem](err)
+		if !ok || !refused.Rejects() {
 			return err
 		}
 		if len(batch) == 1 {
@@ -279,7 +280,7 @@ func (p *linePublisher) publish(ctx context.Context, batch []lineEvent) error {
 
 // faultsOf are the events of a batch that a refusal names, by their index:
 // "/3/data/size" is about the fourth.
-func faultsOf(refused *apiError, n int) map[int]string {
+func faultsOf(refused *v1.Problem, n int) map[int]string {
 	faults := map[int]string{}
 	for _, one := range refused.Errors {
 		pointer, ok := strings.CutPrefix(one.Field, "/")
@@ -303,8 +304,8 @@ func faultsOf(refused *apiError, n int) map[int]string {
 	return faults
 }
 
-func reasonOf(refused *apiError) string {
-	return strings.ReplaceAll(refused.Error(), "\n  ", "; ")
+func reasonOf(refused *v1.Problem) string {
+	return strings.ReplaceAll(problemText(refused), "\n  ", "; ")
 }
 
 // reject reports a line, and keeps it if there is a place for it.

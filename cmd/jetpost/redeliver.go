@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // redeliverCmd is `jetpost redeliver`.
@@ -39,26 +38,16 @@ func (c *redeliverCmd) Run(e *env) error {
 		return err
 	}
 	// The log is read from where it ended before: nothing can be missed.
-	before, err := listRecords(e.ctx, api, subscriptionPath(c.Subscription, "/attempts"), 1)
+	from, err := nextAttempt(e.ctx, api, c.Subscription)
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	path := subscriptionPath(c.Subscription, "/deliveries/", url.PathEscape(c.Delivery), "/redeliver")
-	if err := api.send(e.ctx, http.MethodPost, path, nil, &raw); err != nil {
+	var answer client.Response
+	sent, err := api.Subscriptions.Redeliver(e.ctx, c.Subscription, c.Delivery, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	var sent queuedAgain
-	if err := json.Unmarshal(raw, &sent); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if !sent.warn(e.stderr) && c.Wait > 0 {
-		from := uint64(1)
-		if len(before) > 0 {
-			if from, err = sequenceAfter(before[0]); err != nil {
-				return err
-			}
-		}
+	if !warnPaused(e.stderr, sent) && c.Wait > 0 {
 		a, err := c.attempt(e.ctx, api, from)
 		if err != nil {
 			return err
@@ -68,22 +57,22 @@ func (c *redeliverCmd) Run(e *env) error {
 		}
 		_, _ = fmt.Fprintf(e.stderr, "jetpost: no attempt within %s; see \"jetpost attempts %s\"\n", c.Wait, c.Subscription)
 	}
-	return c.show(e, raw, func() error {
+	return c.show(e, json.RawMessage(answer.Body), func() error {
 		_, err := fmt.Fprintf(e.stdout, "%s is on its queue\n", shown(sent.DeliveryID, shownField))
 		return err
 	})
 }
 
 // attempt returns nil when there is none in time.
-func (c *redeliverCmd) attempt(ctx context.Context, api *client, from uint64) (*delivery.Attempt, error) {
-	return awaitAttempt(ctx, api, c.Subscription, from, c.Wait, func(a *delivery.Attempt) bool { return a.DeliveryID == c.Delivery && a.Manual })
+func (c *redeliverCmd) attempt(ctx context.Context, api *apiClient, from uint64) (*v1.Attempt, error) {
+	return awaitAttempt(ctx, api, c.Subscription, from, c.Wait, func(a *v1.Attempt) bool { return a.DeliveryID == c.Delivery && a.Manual })
 }
 
-func (c *redeliverCmd) report(e *env, a *delivery.Attempt) error {
+func (c *redeliverCmd) report(e *env, a *v1.Attempt) error {
 	if err := c.attempted(e, a); err != nil {
 		return err
 	}
-	if a.Outcome == delivery.Delivered {
+	if a.Outcome == v1.Delivered {
 		return nil
 	}
 	return errors.New("the receiver has not accepted it")

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
+	"iter"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // repositoryCmd is `jetpost repository`.
@@ -15,15 +17,6 @@ type repositoryCmd struct {
 	Put    repositoryPutCmd    `cmd:"" aliases:"set" help:"Register a repository, or say what it holds."`
 	Delete repositoryDeleteCmd `cmd:"" aliases:"rm" help:"Take repositories from the registry."`
 }
-
-// repositoryState is a repository, as the API answers.
-type repositoryState struct {
-	Key         string `json:"key"`
-	Class       string `json:"class"`
-	PackageType string `json:"package_type"`
-}
-
-func repositoryPath(key string) string { return "/v1/repositories/" + url.PathEscape(key) }
 
 // repositoryListCmd is `jetpost repository list`.
 type repositoryListCmd struct {
@@ -51,35 +44,20 @@ func (c *repositoryListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{"limit": {"500"}}
-	for name, value := range map[string]string{"class": c.Class, "package_type": c.PackageType, "q": c.Query} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	var all []json.RawMessage
-	for {
-		var page struct {
-			Items      []json.RawMessage `json:"items"`
-			NextCursor string            `json:"next_cursor"`
-		}
-		if err := api.get(e.ctx, "/v1/repositories", query, &page); err != nil {
-			return err
-		}
-		all = append(all, page.Items...)
-		if page.NextCursor == "" {
-			break
-		}
-		query.Set("cursor", page.NextCursor)
+	all, err := readPages(func(p client.Paging, o client.Option) iter.Seq2[*v1.Page[v1.Repository], error] {
+		return api.Repositories.Pages(e.ctx, client.RepositoryFilter{Class: v1.Class(c.Class), PackageType: c.PackageType, Query: c.Query, Paging: p}, o)
+	}, 0)
+	if err != nil {
+		return err
 	}
 	nobody := `no repositories: register one with "jetpost repository put"`
-	if len(query) > 1 {
+	if c.Class != "" || c.PackageType != "" || c.Query != "" {
 		nobody = "no such repositories"
 	}
-	return showList(e, c.outputFlag, all, nobody, func(found []repositoryState) error {
+	return showList(e, c.outputFlag, all, nobody, func(found []v1.Repository) error {
 		t := newTable(e.stdout, "KEY", "CLASS", "PACKAGE TYPE")
 		for _, r := range found {
-			t.row(r.Key, r.Class, r.PackageType)
+			t.row(r.Key, string(r.Class), r.PackageType)
 		}
 		return t.flush()
 	})
@@ -106,21 +84,22 @@ func (c *repositoryShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.get(e.ctx, repositoryPath(c.Key), nil, &raw); err != nil {
+	var answer client.Response
+	r, err := api.Repositories.Get(e.ctx, c.Key, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return c.printRepository(e, raw, "")
+	return c.printRepository(e, answer.Body, r, "")
 }
 
 // printRepository prints the repository of an answer, below a line that says what was
 // done where something was.
-func (f outputFlag) printRepository(e *env, raw json.RawMessage, done string) error {
-	return showAs(e, f, raw, func(r *repositoryState) error {
+func (f outputFlag) printRepository(e *env, raw json.RawMessage, r *v1.Repository, done string) error {
+	return f.show(e, raw, func() error {
 		if done != "" {
 			_, _ = fmt.Fprintf(e.stdout, "%s repository %s\n\n", done, shown(r.Key, shownField))
 		}
-		return details(e.stdout, "key", r.Key, "class", r.Class, "package type", r.PackageType)
+		return details(e.stdout, "key", r.Key, "class", string(r.Class), "package type", r.PackageType)
 	})
 }
 
@@ -149,15 +128,12 @@ func (c *repositoryPutCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	body := map[string]string{"class": c.Class}
-	if c.PackageType != nil {
-		body["package_type"] = *c.PackageType
-	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPut, repositoryPath(c.Key), body, &raw); err != nil {
+	var answer client.Response
+	r, err := api.Repositories.Put(e.ctx, c.Key, &v1.RepositoryOptions{Class: v1.Class(c.Class), PackageType: c.PackageType}, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return c.printRepository(e, raw, "registered")
+	return c.printRepository(e, answer.Body, r, "registered")
 }
 
 // repositoryDeleteCmd is `jetpost repository delete`.
@@ -185,7 +161,7 @@ func (c *repositoryDeleteCmd) Run(e *env) error {
 	out := c.records(e, false)
 	var failed []error
 	for _, key := range c.Keys {
-		if err := api.send(e.ctx, http.MethodDelete, repositoryPath(key), nil, nil); err != nil {
+		if err := api.Repositories.Delete(e.ctx, key); err != nil {
 			failed = append(failed, fmt.Errorf("delete repository %s: %w", shown(key, shownField), err))
 			continue
 		}

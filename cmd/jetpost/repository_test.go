@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // The registry of repositories, as somebody keeps it who has no client of the JFrog
@@ -23,8 +25,8 @@ func TestRepositoryCommands(t *testing.T) {
 	s.cli("repository", "list").ok("KEY ", "libs", "maven", "npm", "remote")
 	s.cli("repository", "list", "--class", "federated").ok()
 	s.cli("repository", "show", "nobody").fails(`"nobody" is not registered`)
-	var shown repositoryState
-	if err := json.Unmarshal([]byte(s.cli("repository", "show", "libs", "-o", "json").ok().stdout), &shown); err != nil || shown != (repositoryState{"libs", "local", "maven"}) {
+	var shown v1.Repository
+	if err := json.Unmarshal([]byte(s.cli("repository", "show", "libs", "-o", "json").ok().stdout), &shown); err != nil || shown != (v1.Repository{Key: "libs", Class: "local", PackageType: "maven", Revision: shown.Revision}) {
 		t.Errorf("got %+v, %v", shown, err)
 	}
 	const platform = "/artifactory/api/repositories/libs"

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"strings"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/stream"
 )
@@ -39,14 +39,6 @@ func (f *catalogueFlags) local() (*schemas.Catalogue, error) {
 		return nil, nil //nolint:nilnil // nil is to ask
 	}
 	return loadSchemas(f.Schemas...)
-}
-
-// A listedType is an event type in a list.
-type listedType struct {
-	Type        string `json:"type"`
-	Domain      string `json:"domain"`
-	Description string `json:"description,omitempty"`
-	Validation  string `json:"validation"`
 }
 
 // schemasListCmd is `jetpost schemas list`.
@@ -81,7 +73,7 @@ func (c *schemasListCmd) Run(e *env) error {
 		for _, d := range local.Domains() {
 			for _, t := range d.Types {
 				if c.Domain == "" || c.Domain == d.Name {
-					raw, err := rawJSON(listedType{t.Name, d.Name, t.Description, string(d.Validation)})
+					raw, err := rawJSON(v1.EventType{Type: t.Name, Domain: d.Name, Description: t.Description, Validation: string(d.Validation)})
 					if err != nil {
 						return err
 					}
@@ -90,7 +82,7 @@ func (c *schemasListCmd) Run(e *env) error {
 			}
 		}
 	}
-	return showList(e, c.outputFlag, found, "", func(types []listedType) error {
+	return showList(e, c.outputFlag, found, "", func(types []v1.EventType) error {
 		table := newTable(e.stdout, "TYPE", "DOMAIN", "VALIDATION", "DESCRIPTION")
 		for _, t := range types {
 			table.row(t.Type, t.Domain, t.Validation, t.Description)
@@ -104,30 +96,11 @@ func (c *schemasListCmd) ask(e *env) ([]json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	query := url.Values{}
-	if c.Domain != "" {
-		query.Set("domain", c.Domain)
+	var answer client.Response
+	if _, err := api.EventTypes.List(e.ctx, c.Domain, client.WithResponse(&answer)); err != nil {
+		return nil, err
 	}
-	var answer struct {
-		Items []json.RawMessage `json:"items"`
-	}
-	err = api.get(e.ctx, "/v1/event-types", query, &answer)
-	return answer.Items, err
-}
-
-// A shownType is all that is known about an event type.
-type shownType struct {
-	listedType
-
-	Event       string                     `json:"event"`
-	Schema      json.RawMessage            `json:"schema,omitempty"`
-	Definitions map[string]json.RawMessage `json:"definitions,omitempty"`
-	Examples    []shownExample             `json:"examples"`
-}
-
-type shownExample struct {
-	Name string          `json:"name,omitempty"`
-	Data json.RawMessage `json:"data"`
+	return rawItems(answer.Body)
 }
 
 // schemasShowCmd is `jetpost schemas show`.
@@ -162,10 +135,23 @@ func (c *schemasShowCmd) Run(e *env) error {
 	case c.Example:
 		return c.show(e, t.Examples[0].Data, func() error { return printIndented(e.stdout, t.Examples[0].Data) })
 	}
-	return c.show(e, t, func() error { return t.print(e.stdout) })
+	printed := printedType{t.Type, t.Domain, t.Description, t.Validation, t.Event, t.Schema, t.Definitions, t.Examples}
+	return c.show(e, printed, func() error { return printType(e.stdout, t) })
 }
 
-func (t *shownType) print(w io.Writer) error {
+// A printedType is all that is printed about an event type.
+type printedType struct {
+	Type        string                     `json:"type"`
+	Domain      string                     `json:"domain"`
+	Description string                     `json:"description,omitempty"`
+	Validation  string                     `json:"validation"`
+	Event       string                     `json:"event"`
+	Schema      json.RawMessage            `json:"schema,omitempty"`
+	Definitions map[string]json.RawMessage `json:"definitions,omitempty"`
+	Examples    []v1.TypeExample           `json:"examples"`
+}
+
+func printType(w io.Writer, t *v1.EventTypeDetail) error {
 	_, _ = fmt.Fprintln(w, shown(t.Type, shownField))
 	if err := details(w, "description", t.Description, "domain", t.Domain, "validation", t.Validation); err != nil {
 		return err
@@ -185,7 +171,7 @@ func (t *shownType) print(w io.Writer) error {
 	return nil
 }
 
-func (c *schemasShowCmd) find(e *env) (*shownType, error) {
+func (c *schemasShowCmd) find(e *env) (*v1.EventTypeDetail, error) {
 	local, err := c.local()
 	if err != nil {
 		return nil, err
@@ -195,26 +181,21 @@ func (c *schemasShowCmd) find(e *env) (*shownType, error) {
 		if err != nil {
 			return nil, err
 		}
-		found := &shownType{}
-		return found, api.get(e.ctx, typePath(c.Type, ""), nil, found)
+		return api.EventTypes.Get(e.ctx, c.Type)
 	}
 	t, err := local.Resolve(c.Type)
 	if err != nil {
 		return nil, err
 	}
 	d, _ := local.Domain(t.Domain)
-	found := &shownType{
-		listedType: listedType{t.Name, t.Domain, t.Description, string(d.Validation)}, Event: t.Event,
-		Schema: t.Schema, Definitions: d.Definitions, Examples: []shownExample{},
+	found := &v1.EventTypeDetail{
+		Type: t.Name, Domain: t.Domain, Event: t.Event, Description: t.Description, Validation: string(d.Validation),
+		Schema: t.Schema, Definitions: d.Definitions, Examples: []v1.TypeExample{},
 	}
 	for _, example := range t.Examples {
-		found.Examples = append(found.Examples, shownExample{example.Name, example.Data})
+		found.Examples = append(found.Examples, v1.TypeExample{Name: example.Name, Data: example.Data})
 	}
 	return found, nil
-}
-
-func typePath(eventType, rest string) string {
-	return "/v1/event-types/" + url.PathEscape(eventType) + rest
 }
 
 // schemasValidateCmd is `jetpost schemas validate`.
@@ -244,11 +225,7 @@ func (c *schemasValidateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	verdict := struct {
-		Valid    bool       `json:"valid"`
-		Type     string     `json:"type"`
-		Problems []apiField `json:"problems"`
-	}{Type: c.Type, Problems: []apiField{}}
+	verdict := &v1.DataVerdict{Type: c.Type, Problems: []v1.FieldProblem{}}
 	local, err := c.local()
 	if err != nil {
 		return err
@@ -258,7 +235,7 @@ func (c *schemasValidateCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
-		if err := api.send(e.ctx, http.MethodPost, typePath(c.Type, "/validate"), data, &verdict); err != nil {
+		if verdict, err = api.EventTypes.Validate(e.ctx, c.Type, data); err != nil {
 			return err
 		}
 	} else {
@@ -267,7 +244,7 @@ func (c *schemasValidateCmd) Run(e *env) error {
 			return err
 		}
 		for _, p := range t.CheckData(data) {
-			verdict.Problems = append(verdict.Problems, apiField{p.Field, p.Message})
+			verdict.Problems = append(verdict.Problems, v1.FieldProblem{Field: p.Field, Message: p.Message})
 		}
 		verdict.Valid = len(verdict.Problems) == 0
 	}

@@ -8,10 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
-	"net/url"
-	"strconv"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -50,20 +49,27 @@ are named, or the event and its field, and nothing is changed.
   jetpost schemas push ./schemas/orders`
 }
 
-// A pushResult is what the server has done with a domain, or would do.
+// A pushResult is what is printed of what the server has done with a domain, or would do.
 type pushResult struct {
-	Name         string     `json:"name"`
-	Change       string     `json:"change"`
-	DryRun       bool       `json:"dry_run,omitempty"`
-	Compatible   bool       `json:"compatible"`
-	Checked      int        `json:"stored_events_checked"`
-	Refused      int        `json:"stored_events_refused"`
-	Incompatible []apiField `json:"incompatible,omitempty"`
-	Warnings     []apiField `json:"warnings,omitempty"`
-	Added        []string   `json:"added,omitempty"`
-	Changed      []string   `json:"changed,omitempty"`
-	Removed      []string   `json:"removed,omitempty"`
-	Revision     uint64     `json:"revision,omitempty"`
+	Name         string            `json:"name"`
+	Change       string            `json:"change"`
+	DryRun       bool              `json:"dry_run,omitempty"`
+	Compatible   bool              `json:"compatible"`
+	Checked      int               `json:"stored_events_checked"`
+	Refused      int               `json:"stored_events_refused"`
+	Incompatible []v1.FieldProblem `json:"incompatible,omitempty"`
+	Warnings     []v1.FieldProblem `json:"warnings,omitempty"`
+	Added        []string          `json:"added,omitempty"`
+	Changed      []string          `json:"changed,omitempty"`
+	Removed      []string          `json:"removed,omitempty"`
+	Revision     uint64            `json:"revision,omitempty"`
+}
+
+func pushResultOf(c *v1.DomainChange) pushResult {
+	return pushResult{
+		Name: c.Name, Change: c.Change, DryRun: c.DryRun, Compatible: c.Compatible, Checked: c.Checked, Refused: c.Refused,
+		Incompatible: c.Incompatible, Warnings: c.Warnings, Added: c.Added, Changed: c.Changed, Removed: c.Removed, Revision: c.Revision,
+	}
 }
 
 // errIncompatible makes the command fail. The places have been printed.
@@ -112,15 +118,14 @@ func (c *schemasPushCmd) Run(e *env) error {
 }
 
 // put sends all domains.
-func (c *schemasPushCmd) put(ctx context.Context, api *client, domains []schemas.Domain, dryRun bool) ([]pushResult, error) {
-	query := url.Values{}
+func (c *schemasPushCmd) put(ctx context.Context, api *apiClient, domains []schemas.Domain, dryRun bool) ([]pushResult, error) {
+	options := []client.Option{client.StoredEvents(c.Stored)}
 	if dryRun {
-		query.Set("dry_run", "true")
+		options = append(options, client.DryRun())
 	}
 	if c.Force {
-		query.Set("force", "true")
+		options = append(options, client.Force())
 	}
-	query.Set("stored_events", strconv.Itoa(c.Stored))
 	results := []pushResult{}
 	for _, d := range domains {
 		var body bytes.Buffer
@@ -129,16 +134,14 @@ func (c *schemasPushCmd) put(ctx context.Context, api *client, domains []schemas
 		if err := encoder.Encode(map[string]schemas.Files{"files": d.Files()}); err != nil {
 			return nil, fmt.Errorf("push domain %s: %w", d.Name, err)
 		}
-		var result pushResult
-		if err := api.call(ctx, http.MethodPut, domainPath(d.Name), query, body.Bytes(), "application/json", &result); err != nil {
+		change, err := api.Domains.PutJSON(ctx, d.Name, body.Bytes(), options...)
+		if err != nil {
 			return nil, fmt.Errorf("push domain %s: %w", d.Name, err)
 		}
-		results = append(results, result)
+		results = append(results, pushResultOf(change))
 	}
 	return results, nil
 }
-
-func domainPath(name string) string { return "/v1/domains/" + url.PathEscape(name) }
 
 func (r pushResult) print(w io.Writer) {
 	would := ""
@@ -188,7 +191,7 @@ func (c *schemasDeleteCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := api.send(e.ctx, http.MethodDelete, domainPath(c.Domain), nil, nil); err != nil {
+	if err := api.Domains.Delete(e.ctx, c.Domain); err != nil {
 		return err
 	}
 	return c.show(e, map[string]string{"deleted": c.Domain}, func() error {

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"encoding/json"
-	"net/url"
 	"strconv"
-	"time"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // sendersCmd is `jetpost senders`.
@@ -32,17 +32,15 @@ func (c *sendersCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{}
-	if c.Subscription != "" {
-		query.Set("subscription", c.Subscription)
-	}
-	var page struct {
-		Items []json.RawMessage `json:"items"`
-	}
-	if err := api.get(e.ctx, "/v1/senders", query, &page); err != nil {
+	var answer client.Response
+	if _, err := api.Senders.List(e.ctx, c.Subscription, client.WithResponse(&answer)); err != nil {
 		return err
 	}
-	return showList(e, c.outputFlag, page.Items, c.nobody(), func(senders []senderState) error {
+	items, err := rawItems(answer.Body)
+	if err != nil {
+		return err
+	}
+	return showList(e, c.outputFlag, items, c.nobody(), func(senders []v1.Sender) error {
 		t := newTable(e.stdout, "ID", "HOST", "VERSION", "STARTED", "LAST SEEN", "STATE", "SUBSCRIPTIONS")
 		for _, s := range senders {
 			state := "alive"
@@ -61,15 +59,4 @@ func (c *sendersCmd) nobody() string {
 		text = "no sender makes deliveries of " + shown(c.Subscription, shownField) + ": it is not active, or no sender is alive"
 	}
 	return text
-}
-
-// senderState is a sender, as the API answers.
-type senderState struct {
-	ID            string    `json:"id"`
-	Host          string    `json:"host"`
-	Version       string    `json:"version"`
-	Started       time.Time `json:"started"`
-	LastSeen      time.Time `json:"last_seen"`
-	Draining      bool      `json:"draining"`
-	Subscriptions int       `json:"subscriptions"`
 }

@@ -3,15 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 
-	"github.com/jetpost/jetpost/stream/inventory"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
-
-// storagePath is where the storage is looked at.
-const storagePath = "/v1/storage"
 
 // storageCmd is `jetpost storage`.
 type storageCmd struct {
@@ -27,13 +24,6 @@ not made anew before that is accepted. docs/storage-faults.md says what to do.
 
   jetpost storage
   jetpost storage accept-loss all`
-}
-
-// A storageState is what the server knows.
-type storageState struct {
-	Installation string              `json:"installation"`
-	Losses       []inventory.Loss    `json:"losses"`
-	Unowned      []inventory.Unowned `json:"unowned_queues"`
 }
 
 // storageShowCmd is `jetpost storage show`.
@@ -56,18 +46,19 @@ func (c *storageShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.get(e.ctx, storagePath, nil, &raw); err != nil {
+	var answer client.Response
+	s, err := api.Storage.Get(e.ctx, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(s *storageState) error { return printStorage(e, s) })
+	return c.show(e, json.RawMessage(answer.Body), func() error { return printStorage(e, s) })
 }
 
-func printStorage(e *env, s *storageState) error {
+func printStorage(e *env, s *v1.Storage) error {
 	_, err := fmt.Fprintln(e.stdout, "installation", shown(s.Installation, shownField))
 	for _, l := range s.Losses {
 		state := "not accepted"
-		if !l.Open() {
+		if !l.Accepted.IsZero() {
 			state = "accepted " + l.Accepted.Local().Format(time.RFC3339) + " by " + shown(l.By, shownField)
 		}
 		_, err = fmt.Fprintf(e.stdout, "%s  lost  %s  %s  (%s)\n", l.Found.Local().Format(time.RFC3339), shown(l.Stream, shownField), shown(l.Detail, shownLine), state)
@@ -104,10 +95,10 @@ func (c *storageAcceptCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	body := map[string]any{"streams": c.Streams, "reason": c.Reason}
-	if err := api.send(e.ctx, http.MethodPost, storagePath+"/accept-loss", body, &raw); err != nil {
+	var answer client.Response
+	s, err := api.Storage.AcceptLoss(e.ctx, &v1.AcceptOptions{Streams: c.Streams, Reason: c.Reason}, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(s *storageState) error { return printStorage(e, s) })
+	return c.show(e, json.RawMessage(answer.Body), func() error { return printStorage(e, s) })
 }

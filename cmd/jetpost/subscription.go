@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/subscription"
 )
 
@@ -31,22 +31,6 @@ type subscriptionCmd struct {
 	Backlog   subscriptionBacklogCmd   `cmd:"" help:"Show how many deliveries wait, and since when."`
 	Reconcile subscriptionReconcileCmd `cmd:"" help:"Find deliveries that were lost with a file of NATS, and make them again."`
 	Test      subscriptionTestCmd      `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`
-}
-
-// A shownSubscription is one as the API answers.
-type shownSubscription struct {
-	subscription.Subscription
-
-	Secret string `json:"secret,omitempty"`
-
-	breaker *breakerState // where it is known
-}
-
-// keepSecrets has stored secrets sent where they were not sent before.
-func keepSecrets() url.Values { return url.Values{"keep_secrets": {"true"}} }
-
-func subscriptionPath(id string, action ...string) string {
-	return "/v1/subscriptions/" + url.PathEscape(id) + strings.Join(action, "")
 }
 
 // subscriptionCreateCmd is `jetpost subscription create`.
@@ -92,16 +76,21 @@ func (c *subscriptionCreateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, "/v1/subscriptions", body, &raw); err != nil {
+	document, err := rawJSON(body)
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(created *shownSubscription) error { return printCreated(e.stdout, created) })
+	var answer client.Response
+	created, err := api.Subscriptions.CreateJSON(e.ctx, document, client.WithResponse(&answer))
+	if err != nil {
+		return err
+	}
+	return c.show(e, json.RawMessage(answer.Body), func() error { return printCreated(e.stdout, created) })
 }
 
-func printCreated(w io.Writer, created *shownSubscription) error {
+func printCreated(w io.Writer, created *v1.Subscription) error {
 	_, _ = fmt.Fprintf(w, "created subscription %s\n\n", shown(created.ID, shownField))
-	if err := printSubscription(w, created); err != nil {
+	if err := printSubscription(w, created, nil); err != nil {
 		return err
 	}
 	if created.Secret != "" {
@@ -116,7 +105,8 @@ Next:
 	return err
 }
 
-func printSubscription(w io.Writer, s *shownSubscription) error {
+// printSubscription prints one, and its breaker where that is known.
+func printSubscription(w io.Writer, s *v1.Subscription, b *v1.BreakerState) error {
 	var filters, labels []string
 	for _, f := range s.Filters {
 		if text, err := json.Marshal(f); err == nil {
@@ -131,14 +121,14 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 		headers = append(headers, name+": "+s.Endpoint.Headers[name])
 	}
 	for _, name := range sortedKeys(s.Endpoint.SecretHeaders) {
-		headers = append(headers, name+": "+subscription.Placeholder)
+		headers = append(headers, name+": "+v1.Placeholder)
 	}
 	state := string(s.State)
 	if s.StateReason != "" {
 		state += " (" + s.StateReason + ")"
 	}
 	var schedule []string
-	for _, delay := range s.Delivery.Retry {
+	for _, delay := range s.Delivery.Retry.Schedule {
 		schedule = append(schedule, delay.String())
 	}
 	if len(schedule) == 0 {
@@ -155,16 +145,16 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 		"description", s.Description,
 		"types", strings.Join(s.Types, ", "),
 		"filters", strings.Join(filters, " "),
-		"endpoint", s.Endpoint.Method + " " + s.Endpoint.RedactedURL(),
+		"endpoint", s.Endpoint.Method + " " + redactedURL(&s.Endpoint),
 		"headers", strings.Join(headers, ", "),
 		"timeout", s.Endpoint.Timeout.String(),
 		"profile", s.Profile,
 	}
-	return details(w, append(append(pairs, profileLines(&s.Subscription)...),
+	return details(w, append(append(pairs, profileLines(s)...),
 		"in flight", inFlightLine(&s.Delivery),
-		"senders", strconv.Itoa(s.Delivery.SenderCount()),
+		"senders", strconv.Itoa(max(s.Delivery.Senders, subscription.DefaultSenders)),
 		"attempts", strings.Join(schedule, " "),
-		"breaker", breakerLine(s.Delivery.BreakerTerms(), s.breaker),
+		"breaker", breakerLine(s.Delivery.Breaker, b),
 		"labels", strings.Join(labels, ", "),
 		"created", s.CreatedAt.Local().Format(time.RFC3339),
 		"changed", s.UpdatedAt.Local().Format(time.RFC3339),
@@ -173,7 +163,15 @@ func printSubscription(w io.Writer, s *shownSubscription) error {
 	)...)
 }
 
-func inFlightLine(d *subscription.Delivery) string {
+// redactedURL is the URL of an endpoint; the query, if there is one, is an ellipsis.
+func redactedURL(e *v1.Endpoint) string {
+	if e.Query == "" {
+		return e.URL
+	}
+	return e.URL + "?…"
+}
+
+func inFlightLine(d *v1.Delivery) string {
 	if d.Ordered {
 		return "one at a time, in order"
 	}
@@ -204,49 +202,37 @@ func (c *subscriptionListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{"limit": {"500"}, "label": c.Label}
-	if c.State != "" {
-		query.Set("state", c.State)
-	}
-	items, broken, err := allSubscriptions(e.ctx, api, query)
+	items, broken, err := allSubscriptions(e.ctx, api, client.SubscriptionFilter{Labels: c.Label, State: v1.State(c.State)})
 	if err != nil {
 		return err
 	}
 	for _, one := range broken {
 		_, _ = fmt.Fprintf(e.stderr, "jetpost: subscription %s cannot be read: %s\n", shown(one.ID, shownField), shown(one.Error, shownLine))
 	}
-	return showList(e, c.outputFlag, items, "no subscriptions", func(found []shownSubscription) error {
+	return showList(e, c.outputFlag, items, "no subscriptions", func(found []v1.Subscription) error {
 		t := newTable(e.stdout, "ID", "STATE", "TYPES", "ENDPOINT", "PROFILE", "CHANGED")
 		for i := range found {
 			s := &found[i]
-			t.row(s.ID, string(s.State), strings.Join(s.Types, ","), s.Endpoint.RedactedURL(), s.Profile, clock(s.UpdatedAt))
+			t.row(s.ID, string(s.State), strings.Join(s.Types, ","), redactedURL(&s.Endpoint), s.Profile, clock(s.UpdatedAt))
 		}
 		return t.flush()
 	})
 }
 
-type brokenSubscription struct {
-	ID    string `json:"id"`
-	Error string `json:"error"`
-}
-
-func allSubscriptions(ctx context.Context, api *client, query url.Values) (items []json.RawMessage, broken []brokenSubscription, err error) {
-	items = []json.RawMessage{}
-	for {
-		var page struct {
-			Items      []json.RawMessage    `json:"items"`
-			Broken     []brokenSubscription `json:"broken"`
-			NextCursor string               `json:"next_cursor"`
-		}
-		if err := api.get(ctx, "/v1/subscriptions", query, &page); err != nil {
+func allSubscriptions(ctx context.Context, api *apiClient, f client.SubscriptionFilter) (items []json.RawMessage, broken []v1.BrokenRecord, err error) {
+	items, f.PageSize = []json.RawMessage{}, maxPage
+	var answer client.Response
+	for page, err := range api.Subscriptions.Pages(ctx, f, client.WithResponse(&answer)) {
+		if err != nil {
 			return nil, nil, err
 		}
-		items, broken = append(items, page.Items...), append(broken, page.Broken...)
-		if page.NextCursor == "" {
-			return items, broken, nil
+		raw, err := rawItems(answer.Body)
+		if err != nil {
+			return nil, nil, err
 		}
-		query.Set("cursor", page.NextCursor)
+		items, broken = append(items, raw...), append(broken, page.Broken...)
 	}
+	return items, broken, nil
 }
 
 // subscriptionGetCmd is `jetpost subscription get`.
@@ -272,25 +258,25 @@ func (c *subscriptionGetCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.get(e.ctx, subscriptionPath(c.ID), nil, &raw); err != nil {
+	var answer client.Response
+	sub, err := api.Subscriptions.Get(e.ctx, c.ID, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	var b *breakerState
+	var b *v1.BreakerState
 	if c.people() {
 		if b, err = breakerOf(e, api, c.ID); err != nil {
 			return err
 		}
 	}
-	return c.print(e, "subscription "+c.ID, raw, b)
+	return c.print(e, "subscription "+c.ID, answer.Body, sub, b)
 }
 
 // print shows an answer with a subscription, and its breaker where that is known.
-func (f outputFlag) print(e *env, headline string, raw json.RawMessage, b *breakerState) error {
-	return showAs(e, f, raw, func(s *shownSubscription) error {
-		s.breaker = b
+func (f outputFlag) print(e *env, headline string, raw json.RawMessage, s *v1.Subscription, b *v1.BreakerState) error {
+	return f.show(e, raw, func() error {
 		_, _ = fmt.Fprintln(e.stdout, shown(headline, shownLine))
-		return printSubscription(e.stdout, s)
+		return printSubscription(e.stdout, s, b)
 	})
 }
 
@@ -327,14 +313,13 @@ func (c *subscriptionUpdateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	method, body := http.MethodPatch, any(document)
+	replace, body := c.File != "", any(document)
 	switch {
-	case c.File != "":
-		method = http.MethodPut
+	case replace:
 	case c.Patch != "" && len(document) > 0:
 		return errors.New("--patch goes alone: put everything into it")
 	case c.Patch != "":
-		body = []byte(c.Patch)
+		body = json.RawMessage(c.Patch)
 	case len(document) == 0:
 		return errors.New("there is nothing to change: give a flag, --patch or --file")
 	}
@@ -342,15 +327,25 @@ func (c *subscriptionUpdateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	path := subscriptionPath(c.ID)
-	if c.KeepSecrets {
-		path += "?" + keepSecrets().Encode()
-	}
-	if err := api.send(e.ctx, method, path, body, &raw); err != nil {
+	raw, err := rawJSON(body)
+	if err != nil {
 		return err
 	}
-	return c.print(e, "changed subscription "+c.ID, raw, nil)
+	var answer client.Response
+	options := []client.Option{client.WithResponse(&answer)}
+	if c.KeepSecrets {
+		options = append(options, client.KeepSecrets())
+	}
+	var changed *v1.Subscription
+	if replace {
+		changed, err = api.Subscriptions.ReplaceJSON(e.ctx, c.ID, raw, options...)
+	} else {
+		changed, err = api.Subscriptions.Patch(e.ctx, c.ID, raw, options...)
+	}
+	if err != nil {
+		return err
+	}
+	return c.print(e, "changed subscription "+c.ID, answer.Body, changed, nil)
 }
 
 // subscriptionDeleteCmd is `jetpost subscription delete`.
@@ -378,10 +373,11 @@ func (c *subscriptionDeleteCmd) Run(e *env) error {
 	}
 	out := c.records(e, false)
 	for _, id := range c.ID {
-		gone := deletedSubscription{ID: id}
-		if err := api.send(e.ctx, http.MethodDelete, subscriptionPath(id), nil, &gone); err != nil {
+		deleted, err := api.Subscriptions.Delete(e.ctx, id)
+		if err != nil {
 			return errors.Join(out.end(), fmt.Errorf("delete %s: %w", shown(id, shownField), err))
 		}
+		gone := deletedSubscription{id, *deleted}
 		if err := out.print(gone, func() error { return gone.print(e.stdout) }); err != nil {
 			return err
 		}
@@ -391,10 +387,8 @@ func (c *subscriptionDeleteCmd) Run(e *env) error {
 
 // A deletedSubscription is what the API answers to a deletion, and of which.
 type deletedSubscription struct {
-	ID      string `json:"id"`
-	Dropped uint64 `json:"dropped"`
-	Queued  uint64 `json:"queued"`
-	Retries uint64 `json:"retries"`
+	ID string `json:"id"`
+	v1.Deleted
 }
 
 func (d *deletedSubscription) print(w io.Writer) error {

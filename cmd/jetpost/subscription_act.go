@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // subscriptionPauseCmd is `jetpost subscription pause`.
@@ -34,7 +30,10 @@ queue until the subscription is resumed.
 
 // Run pauses it.
 func (c *subscriptionPauseCmd) Run(e *env) error {
-	return c.act(e, &c.apiFlags, c.ID, "/pause", map[string]string{"reason": c.Reason}, "paused: deliveries wait until \"jetpost subscription resume "+c.ID+"\"")
+	return c.act(e, &c.apiFlags, c.ID, func(api *apiClient, o client.Option) error {
+		_, err := api.Subscriptions.Pause(e.ctx, c.ID, v1.PauseOptions{Reason: c.Reason}, o)
+		return err
+	}, "paused: deliveries wait until \"jetpost subscription resume "+c.ID+"\"")
 }
 
 // subscriptionResumeCmd is `jetpost subscription resume`.
@@ -55,20 +54,23 @@ disabled, by hand or because its receiver was gone.
 
 // Run resumes it.
 func (c *subscriptionResumeCmd) Run(e *env) error {
-	return c.act(e, &c.apiFlags, c.ID, "/resume", nil, "active")
+	return c.act(e, &c.apiFlags, c.ID, func(api *apiClient, o client.Option) error {
+		_, err := api.Subscriptions.Resume(e.ctx, c.ID, o)
+		return err
+	}, "active")
 }
 
 // act does what changes a subscription's state.
-func (f outputFlag) act(e *env, flags *apiFlags, id, action string, body any, result string) error {
+func (f outputFlag) act(e *env, flags *apiFlags, id string, do func(*apiClient, client.Option) error, result string) error {
 	api, err := flags.client(e.ctx)
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(id, action), body, &raw); err != nil {
+	var answer client.Response
+	if err := do(api, client.WithResponse(&answer)); err != nil {
 		return err
 	}
-	return f.show(e, raw, func() error {
+	return f.show(e, json.RawMessage(answer.Body), func() error {
 		_, err := fmt.Fprintf(e.stdout, "subscription %s is %s\n", shown(id, shownField), shown(result, shownLine))
 		return err
 	})
@@ -99,23 +101,17 @@ func (c *subscriptionRotateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	body := map[string]string{"overlap": c.Overlap.String()}
-	secret, err := secretValue("--secret", c.Secret)
+	overlap := v1.Duration(c.Overlap)
+	body := v1.RotateOptions{Overlap: &overlap}
+	if body.Secret, err = secretValue("--secret", c.Secret); err != nil {
+		return err
+	}
+	var answer client.Response
+	a, err := api.Subscriptions.RotateSecret(e.ctx, c.ID, body, client.WithResponse(&answer))
 	if err != nil {
 		return err
 	}
-	if secret != "" {
-		body["secret"] = secret
-	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/rotate-secret"), body, &raw); err != nil {
-		return err
-	}
-	type answer struct {
-		Secret        string    `json:"secret"`
-		OldValidUntil time.Time `json:"old_valid_until"`
-	}
-	return showAs(e, c.outputFlag, raw, func(a *answer) error {
+	return c.show(e, json.RawMessage(answer.Body), func() error {
 		_, err := fmt.Fprintf(e.stdout, "new secret of %s: %s\nThe old one signs as well until %s.\n",
 			shown(c.ID, shownField), shown(a.Secret, shownField), a.OldValidUntil.Local().Format(time.RFC3339))
 		return err
@@ -146,16 +142,13 @@ func (c *subscriptionHandshakeCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/handshake"), nil, &raw); err != nil {
+	var answer client.Response
+	s, err := api.Subscriptions.AskForConsent(e.ctx, c.ID, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	var s shownSubscription
 	for until := time.Now().Add(c.Wait); ; {
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
-		}
-		if s.Handshake.Consent != subscription.Pending || time.Now().After(until) {
+		if s.Handshake.Consent != v1.Pending || time.Now().After(until) {
 			break
 		}
 		select {
@@ -163,15 +156,15 @@ func (c *subscriptionHandshakeCmd) Run(e *env) error {
 			return e.ctx.Err()
 		case <-time.After(100 * time.Millisecond):
 		}
-		if err := api.get(e.ctx, subscriptionPath(c.ID), nil, &raw); err != nil {
+		if s, err = api.Subscriptions.Get(e.ctx, c.ID, client.WithResponse(&answer)); err != nil {
 			return err
 		}
 	}
-	err = c.show(e, raw, func() error {
+	err = c.show(e, json.RawMessage(answer.Body), func() error {
 		_, err := fmt.Fprintf(e.stdout, "handshake of %s: %s\n", shown(c.ID, shownField), shown(handshakeLine(&s.Handshake), shownLine))
 		return err
 	})
-	if err == nil && s.Handshake.Consent == subscription.Denied {
+	if err == nil && s.Handshake.Consent == v1.Denied {
 		err = errors.New("the receiver has not consented")
 	}
 	return err
@@ -204,79 +197,68 @@ func (c *subscriptionTestCmd) Run(e *env) error {
 		return err
 	}
 	// The log is read from where it ended before: nothing can be missed.
-	var before struct {
-		Items []delivery.Attempt `json:"items"`
-	}
-	if err := api.get(e.ctx, subscriptionPath(c.ID, "/attempts"), url.Values{"limit": {"1"}}, &before); err != nil {
+	from, err := nextAttempt(e.ctx, api, c.ID)
+	if err != nil {
 		return err
 	}
-	body := map[string]string{}
-	if c.Type != "" {
-		body["type"] = c.Type
-	}
-	var sent struct {
-		DeliveryID string `json:"delivery_id"`
-		EventID    string `json:"event_id"`
-		EventType  string `json:"event_type"`
-		State      string `json:"state"`
-	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/test"), body, &raw); err != nil {
+	var answer client.Response
+	sent, err := api.Subscriptions.Test(e.ctx, c.ID, v1.TestOptions{Type: c.Type}, client.WithResponse(&answer))
+	if err != nil {
 		return err
-	}
-	if err := json.Unmarshal(raw, &sent); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
 	}
 	if c.people() {
 		_, _ = fmt.Fprintf(e.stdout, "sent %s as %s\n", shown(sent.EventType, shownField), shown(sent.DeliveryID, shownField))
 	}
 	switch {
-	case sent.State == string(subscription.Paused):
+	case sent.State == string(v1.Paused):
 		_, _ = fmt.Fprintf(e.stderr, "jetpost: the subscription is paused, so the delivery waits\n")
 	case c.Wait > 0:
-		from := uint64(1)
-		if len(before.Items) > 0 {
-			from = before.Items[0].Sequence + 1
-		}
 		attempt, err := c.firstAttempt(e.ctx, api, sent.DeliveryID, from)
 		if err != nil || attempt != nil {
 			return errors.Join(err, c.report(e, attempt))
 		}
 		_, _ = fmt.Fprintf(e.stderr, "jetpost: no attempt within %s; see \"jetpost attempts %s\"\n", c.Wait, c.ID)
 	}
-	return c.show(e, raw, func() error { return nil }) // people have been told
+	return c.show(e, json.RawMessage(answer.Body), func() error { return nil }) // people have been told
 }
 
 // firstAttempt returns nil when there is none in time.
-func (c *subscriptionTestCmd) firstAttempt(ctx context.Context, api *client, id string, from uint64) (*delivery.Attempt, error) {
-	return awaitAttempt(ctx, api, c.ID, from, c.Wait, func(a *delivery.Attempt) bool { return a.DeliveryID == id })
+func (c *subscriptionTestCmd) firstAttempt(ctx context.Context, api *apiClient, id string, from uint64) (*v1.Attempt, error) {
+	return awaitAttempt(ctx, api, c.ID, from, c.Wait, func(a *v1.Attempt) bool { return a.DeliveryID == id })
 }
 
 // awaitAttempt returns the first attempt that is wanted of those that a subscription
 // has in its log after from, or nil when there is none in time.
-func awaitAttempt(ctx context.Context, api *client, id string, from uint64, wait time.Duration, wanted func(*delivery.Attempt) bool) (*delivery.Attempt, error) {
+func awaitAttempt(ctx context.Context, api *apiClient, id string, from uint64, wait time.Duration, wanted func(*v1.Attempt) bool) (*v1.Attempt, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	var found *delivery.Attempt
-	err := api.follow(ctx, subscriptionPath(id, "/attempts"), url.Values{"from_seq": {strconv.FormatUint(from, 10)}}, func(line []byte) error {
-		var a delivery.Attempt
-		if err := json.Unmarshal(line, &a); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
+	for a, err := range api.Attempts.Follow(ctx, id, from) {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, nil //nolint:nilnil // documented
+		case err != nil:
+			return nil, err
+		case wanted(a):
+			return a, nil
 		}
-		if wanted(&a) {
-			found = &a
-			return io.EOF
-		}
-		return nil
-	})
-	if found != nil || ctx.Err() != nil {
-		return found, nil
 	}
-	return nil, err
+	return nil, nil //nolint:nilnil // documented
+}
+
+// nextAttempt is the sequence after the last attempt for a subscription that is in the
+// log.
+func nextAttempt(ctx context.Context, api *apiClient, id string) (uint64, error) {
+	for last, err := range api.Attempts.List(ctx, client.AttemptFilter{Subscription: id, Paging: client.Paging{PageSize: 1}}) {
+		if err != nil {
+			return 0, err
+		}
+		return last.Sequence + 1, nil
+	}
+	return 1, nil
 }
 
 // attempted prints an attempt that a person has asked for, and its answer.
-func (f outputFlag) attempted(e *env, a *delivery.Attempt) error {
+func (f outputFlag) attempted(e *env, a *v1.Attempt) error {
 	return f.show(e, a, func() error {
 		if err := printAttempt(e.stdout, a, false); err != nil || a.ResponseBody == "" {
 			return err
@@ -286,19 +268,8 @@ func (f outputFlag) attempted(e *env, a *delivery.Attempt) error {
 	})
 }
 
-// sequenceAfter is where a log goes on after a record of it.
-func sequenceAfter(record json.RawMessage) (uint64, error) {
-	var at struct {
-		Sequence uint64 `json:"sequence"`
-	}
-	if err := json.Unmarshal(record, &at); err != nil {
-		return 0, fmt.Errorf("read the answer: %w", err)
-	}
-	return at.Sequence + 1, nil
-}
-
 // report prints an attempt. One that failed is an error.
-func (c *subscriptionTestCmd) report(e *env, a *delivery.Attempt) error {
+func (c *subscriptionTestCmd) report(e *env, a *v1.Attempt) error {
 	if a == nil {
 		return nil
 	}
@@ -306,11 +277,11 @@ func (c *subscriptionTestCmd) report(e *env, a *delivery.Attempt) error {
 		return err
 	}
 	switch a.Outcome {
-	case delivery.Delivered:
+	case v1.Delivered:
 		return nil
-	case delivery.Retry:
+	case v1.Retry:
 		return errors.New("the receiver has not accepted it; it will be tried again")
-	case delivery.Gone, delivery.Rejected, delivery.Exhausted:
+	case v1.Gone, v1.Rejected, v1.Exhausted:
 	}
 	return fmt.Errorf("the receiver has not accepted it, and it will not be tried again: %s", a.Outcome)
 }

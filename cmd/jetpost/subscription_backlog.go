@@ -1,12 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
-	"net/url"
+	"errors"
 	"strconv"
-	"time"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // subscriptionBacklogCmd is `jetpost subscription backlog`.
@@ -36,39 +37,39 @@ func (c *subscriptionBacklogCmd) Run(e *env) error {
 		return err
 	}
 	if c.ID != "" {
-		var raw json.RawMessage
-		if err := api.get(e.ctx, subscriptionPath(c.ID, "/backlog"), nil, &raw); err != nil {
+		var answer client.Response
+		b, err := api.Subscriptions.Backlog(e.ctx, c.ID, client.WithResponse(&answer))
+		if err != nil {
 			return err
 		}
-		return showAs(e, c.outputFlag, raw, func(b *waitingState) error { return printBacklogs(e, []waitingState{*b}, true) })
+		return c.show(e, json.RawMessage(answer.Body), func() error { return printBacklogs(e, []v1.Backlog{*b}, true) })
 	}
-	var page struct {
-		Items []json.RawMessage `json:"items"`
-	}
-	query := url.Values{"sort": {c.Sort}, "limit": {strconv.Itoa(c.Limit)}}
-	if err := api.get(e.ctx, "/v1/backlogs", query, &page); err != nil {
+	items, err := c.list(e.ctx, api)
+	if err != nil {
 		return err
 	}
-	return showList(e, c.outputFlag, page.Items, "no subscriptions", func(all []waitingState) error { return printBacklogs(e, all, false) })
+	return showList(e, c.outputFlag, items, "no subscriptions", func(all []v1.Backlog) error { return printBacklogs(e, all, false) })
 }
 
-// waitingState is a backlog, as the API answers.
-type waitingState struct {
-	SubscriptionID string                `json:"subscription_id"`
-	State          string                `json:"state"`
-	Breaker        string                `json:"breaker"`
-	Waiting        uint64                `json:"waiting"`
-	InFlight       uint64                `json:"in_flight"`
-	OldestAge      subscription.Duration `json:"oldest_age"`
-	Retries        uint64                `json:"retries"`
-	NextRetryAt    time.Time             `json:"next_retry_at"`
-	OverBudgetAt   time.Time             `json:"filters_over_budget_at"`
-	NoQueue        bool                  `json:"no_queue"`
+// list is the first page.
+func (c *subscriptionBacklogCmd) list(ctx context.Context, api *apiClient) ([]json.RawMessage, error) {
+	if c.Limit == 0 { // which the API takes for none given
+		return nil, errors.New("query.limit: expected number >= 1")
+	}
+	var answer client.Response
+	f := client.BacklogFilter{Sort: c.Sort, Paging: client.Paging{PageSize: c.Limit}}
+	for _, err := range api.Subscriptions.BacklogPages(ctx, f, client.WithResponse(&answer)) {
+		if err != nil {
+			return nil, err
+		}
+		break
+	}
+	return rawItems(answer.Body)
 }
 
 // printBacklogs prints them, with when the next retry is due where one subscription was
 // asked for: the API does not look for it in lists.
-func printBacklogs(e *env, all []waitingState, one bool) error {
+func printBacklogs(e *env, all []v1.Backlog, one bool) error {
 	header := []string{"SUBSCRIPTION", "STATE", "BREAKER", "WAITING", "OLDEST", "IN FLIGHT", "RETRIES", "NEXT RETRY"}
 	if !one {
 		header = header[:len(header)-1]
@@ -76,7 +77,7 @@ func printBacklogs(e *env, all []waitingState, one bool) error {
 	t := newTable(e.stdout, header...)
 	for i := range all {
 		b := &all[i]
-		oldest, next, state := "", "", b.State
+		oldest, next, state := "", "", string(b.State)
 		if b.OldestAge > 0 {
 			oldest = b.OldestAge.String()
 		}

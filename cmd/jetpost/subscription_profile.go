@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/plain"
 	"github.com/jetpost/jetpost/profile"
 	"github.com/jetpost/jetpost/subscription"
@@ -118,7 +119,7 @@ func secretValue(what, value string) (string, error) {
 
 // profileLines are what "get" shows of these fields: labels and texts, empty where
 // there is nothing to say.
-func profileLines(s *subscription.Subscription) []string {
+func profileLines(s *v1.Subscription) []string {
 	var settings []string
 	for _, name := range sortedKeys(s.Settings) {
 		settings = append(settings, name+"="+s.Settings[name])
@@ -134,7 +135,7 @@ func profileLines(s *subscription.Subscription) []string {
 	if s.Delivery.Rate > 0 {
 		rate = perSecond(s.Delivery.Rate)
 	}
-	if effective := s.RequestRate(); effective != s.Delivery.Rate {
+	if effective := requestRate(s); effective != s.Delivery.Rate {
 		rate = strings.TrimSpace(perSecond(effective) + ", as the receiver allows")
 	}
 	return []string{
@@ -142,17 +143,27 @@ func profileLines(s *subscription.Subscription) []string {
 	}
 }
 
+// requestRate is how many requests per second there may be, by the subscription and by
+// what the receiver allows. 0: as many as there are.
+func requestRate(s *v1.Subscription) float64 {
+	limit := s.Delivery.Rate
+	if allowed := float64(s.Handshake.AllowedRate) / 60; s.Handshake.Consent == v1.Allowed && allowed > 0 && (limit == 0 || allowed < limit) {
+		limit = allowed
+	}
+	return limit
+}
+
 func perSecond(rate float64) string {
 	return "at most " + strconv.FormatFloat(rate, 'g', 4, 64) + " requests per second"
 }
 
 // handshakeLine says where a handshake stands.
-func handshakeLine(h *subscription.Handshake) string {
+func handshakeLine(h *v1.Handshake) string {
 	if h.Mode == "" || h.Mode == subscription.HandshakeOff {
 		return ""
 	}
 	line := h.Mode + ", " + string(h.Consent)
-	if h.Consent == subscription.Allowed && h.Origin != "" {
+	if h.Consent == v1.Allowed && h.Origin != "" {
 		line += " for " + h.Origin
 	}
 	if !h.CheckedAt.IsZero() {

@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // subscriptionReconcileCmd is `jetpost subscription reconcile`.
@@ -30,23 +32,6 @@ queue, or the retry timers, damaged.
   jetpost subscription reconcile ci --since 2026-01-31T12:00:00Z     also from before it was created again`
 }
 
-// reconciliation is the answer of the server.
-type reconciliation struct {
-	Since   time.Time `json:"since"`
-	Owed    uint64    `json:"owed"`
-	Missing uint64    `json:"missing"`
-	Made    uint64    `json:"made"`
-	Items   []struct {
-		Domain     string    `json:"domain"`
-		Sequence   uint64    `json:"sequence"`
-		Stored     time.Time `json:"stored"`
-		EventID    string    `json:"event_id"`
-		EventType  string    `json:"event_type"`
-		DeliveryID string    `json:"delivery_id"`
-	} `json:"items"`
-	Complete bool `json:"complete"`
-}
-
 // Run finds what is missing, and has it made.
 func (c *subscriptionReconcileCmd) Run(e *env) error {
 	since, err := moment("--since", c.Since, time.Now())
@@ -57,18 +42,15 @@ func (c *subscriptionReconcileCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	body := map[string]any{"dry_run": c.DryRun}
-	if !since.IsZero() {
-		body["since"] = since
-	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, subscriptionPath(c.ID, "/reconcile"), body, &raw); err != nil {
+	var answer client.Response
+	r, err := api.Subscriptions.Reconcile(e.ctx, c.ID, v1.ReconcileOptions{DryRun: c.DryRun, Since: since}, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(r *reconciliation) error { return c.print(e, r) })
+	return c.show(e, json.RawMessage(answer.Body), func() error { return c.print(e, r) })
 }
 
-func (c *subscriptionReconcileCmd) print(e *env, r *reconciliation) error {
+func (c *subscriptionReconcileCmd) print(e *env, r *v1.Reconciled) error {
 	for _, m := range r.Items {
 		_, _ = fmt.Fprintf(e.stdout, "%s  %s/%d  %s  %s  %s\n", clock(m.Stored), shown(m.Domain, shownField), m.Sequence, shown(m.EventType, shownField), shown(m.EventID, shownField), shown(m.DeliveryID, shownField))
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/jetpost/jetpost/client"
 )
 
 // subscriptionSecretCmd is `jetpost subscription secret`.
@@ -28,14 +30,12 @@ func (c *subscriptionSecretCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.get(e.ctx, subscriptionPath(c.ID, "/secret"), nil, &raw); err != nil {
+	var answer client.Response
+	a, err := api.Subscriptions.Secret(e.ctx, c.ID, client.WithResponse(&answer))
+	if err != nil {
 		return err
 	}
-	type answer struct {
-		Secrets []string `json:"secrets"`
-	}
-	return showAs(e, c.outputFlag, raw, func(a *answer) error {
+	return c.show(e, json.RawMessage(answer.Body), func() error {
 		if len(a.Secrets) == 0 {
 			_, _ = fmt.Fprintln(e.stderr, "it has no signing secret")
 		}

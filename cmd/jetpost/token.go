@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 )
 
 // tokenCmd is `jetpost token`.
@@ -23,24 +24,9 @@ type tokenCmd struct {
 	Revoke tokenRevokeCmd `cmd:"" aliases:"rm" help:"Revoke tokens."`
 }
 
-// apiTokenState is a token as the API answers.
-type apiTokenState struct {
-	ID         string    `json:"id"`
-	Name       string    `json:"name"`
-	Role       string    `json:"role"`
-	Domains    []string  `json:"domains"`
-	Rate       float64   `json:"rate"`
-	CreatedAt  time.Time `json:"created_at"`
-	CreatedBy  string    `json:"created_by"`
-	ExpiresAt  time.Time `json:"expires_at"`
-	LastUsedAt time.Time `json:"last_used_at"`
-	Expired    bool      `json:"expired"`
-	Token      string    `json:"token"` // in the answer to its creation
-}
-
-// tokenPath is that of a token. Whoever gives the token itself means its id, and does
-// not want the rest of it in a URL.
-func tokenPath(id string) string { return "/v1/tokens/" + url.PathEscape(access.IDOf(id)) }
+// tokenID is the id of a token. Whoever gives the token itself means its id, and does not
+// want the rest of it in a URL.
+func tokenID(given string) string { return access.IDOf(given) }
 
 // tokenCreateCmd is `jetpost token create`.
 type tokenCreateCmd struct {
@@ -88,17 +74,22 @@ func (c *tokenCreateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPost, "/v1/tokens", body, &raw); err != nil {
+	document, err := rawJSON(body)
+	if err != nil {
 		return err
 	}
-	return showAs(e, c.outputFlag, raw, func(made *apiTokenState) error {
+	var answer client.Response
+	made, err := api.Tokens.CreateJSON(e.ctx, document, client.WithResponse(&answer))
+	if err != nil {
+		return err
+	}
+	return c.show(e, json.RawMessage(answer.Body), func() error {
 		if c.Quiet {
-			_, err := fmt.Fprintln(e.stdout, shown(made.Token, shownLine))
+			_, err := fmt.Fprintln(e.stdout, shown(made.Text, shownLine))
 			return err
 		}
 		_, _ = fmt.Fprintf(e.stdout, "created token %s\n\n", shown(made.ID, shownField))
-		if err := printToken(e.stdout, made); err != nil {
+		if err := printToken(e.stdout, &made.Token); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(e.stdout, `
@@ -106,14 +97,14 @@ func (c *tokenCreateCmd) Run(e *env) error {
 
 It is not shown again. Use it as the header "Authorization: Bearer <token>", or with this
 command as JETPOST_TOKEN. To end it: jetpost token revoke %s
-`, shown(made.Token, shownLine), shown(made.ID, shownField))
+`, shown(made.Text, shownLine), shown(made.ID, shownField))
 		return err
 	})
 }
 
-func printToken(w io.Writer, t *apiTokenState) error {
+func printToken(w io.Writer, t *v1.Token) error {
 	expires := "never"
-	if !t.ExpiresAt.IsZero() {
+	if t.ExpiresAt != nil {
 		expires = t.ExpiresAt.Local().Format(time.RFC3339)
 		if t.Expired {
 			expires += " (it has)"
@@ -123,16 +114,16 @@ func printToken(w io.Writer, t *apiTokenState) error {
 	if t.Rate > 0 {
 		rate = strconv.FormatFloat(t.Rate, 'g', -1, 64) + " per second"
 	}
-	if !t.CreatedAt.IsZero() {
+	if t.CreatedAt != nil {
 		created = t.CreatedAt.Local().Format(time.RFC3339)
 		if t.CreatedBy != "" {
 			created += " by " + t.CreatedBy
 		}
 	}
-	if !t.LastUsedAt.IsZero() {
+	if t.LastUsedAt != nil {
 		used = t.LastUsedAt.Local().Format(time.RFC3339)
 	}
-	return details(w, "id", t.ID, "name", t.Name, "role", t.Role, "domains", strings.Join(t.Domains, ", "), "rate", rate,
+	return details(w, "id", t.ID, "name", t.Name, "role", string(t.Role), "domains", strings.Join(t.Domains, ", "), "rate", rate,
 		"created", created, "expires", expires, "last used", used)
 }
 
@@ -157,39 +148,30 @@ func (c *tokenListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var all []json.RawMessage
-	for cursor := ""; ; {
-		query := url.Values{"limit": {"500"}}
-		if cursor != "" {
-			query.Set("cursor", cursor)
-		}
-		var page struct {
-			Items      []json.RawMessage `json:"items"`
-			NextCursor string            `json:"next_cursor"`
-		}
-		if err := api.get(e.ctx, "/v1/tokens", query, &page); err != nil {
-			return err
-		}
-		all = append(all, page.Items...)
-		if cursor = page.NextCursor; cursor == "" {
-			break
-		}
+	all, err := readPages(func(p client.Paging, o client.Option) iter.Seq2[*v1.Page[v1.Token], error] {
+		return api.Tokens.Pages(e.ctx, p, o)
+	}, 0)
+	if err != nil {
+		return err
 	}
 	nobody := `no tokens but the server's own: make one with "jetpost token create"`
-	return showList(e, c.outputFlag, all, nobody, func(tokens []apiTokenState) error {
+	return showList(e, c.outputFlag, all, nobody, func(tokens []v1.Token) error {
 		t := newTable(e.stdout, "ID", "NAME", "ROLE", "DOMAINS", "CREATED", "EXPIRES", "LAST USED")
 		for _, one := range tokens {
-			expires, used := "never", "never"
+			created, expires, used := "", "never", "never"
+			if one.CreatedAt != nil {
+				created = shortClock(*one.CreatedAt)
+			}
 			switch {
 			case one.Expired:
 				expires = "expired"
-			case !one.ExpiresAt.IsZero():
-				expires = shortClock(one.ExpiresAt)
+			case one.ExpiresAt != nil:
+				expires = shortClock(*one.ExpiresAt)
 			}
-			if !one.LastUsedAt.IsZero() {
-				used = shortClock(one.LastUsedAt)
+			if one.LastUsedAt != nil {
+				used = shortClock(*one.LastUsedAt)
 			}
-			t.row(one.ID, one.Name, one.Role, strings.Join(one.Domains, ","), shortClock(one.CreatedAt), expires, used)
+			t.row(one.ID, one.Name, string(one.Role), strings.Join(one.Domains, ","), created, expires, used)
 		}
 		return t.flush()
 	})
@@ -217,20 +199,22 @@ func (c *tokenShowCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	path := "/v1/tokens/self"
-	if c.ID != "" {
-		path = tokenPath(c.ID)
+	var answer client.Response
+	var one *v1.Token
+	if c.ID == "" {
+		one, err = api.Tokens.Self(e.ctx, client.WithResponse(&answer))
+	} else {
+		one, err = api.Tokens.Get(e.ctx, tokenID(c.ID), client.WithResponse(&answer))
 	}
-	var raw json.RawMessage
-	if err := api.get(e.ctx, path, nil, &raw); err != nil {
+	if err != nil {
 		return err
 	}
-	return c.printToken(e, raw)
+	return c.printToken(e, answer.Body, one)
 }
 
 // printToken prints the token of an answer.
-func (f outputFlag) printToken(e *env, raw json.RawMessage) error {
-	return showAs(e, f, raw, func(one *apiTokenState) error { return printToken(e.stdout, one) })
+func (f outputFlag) printToken(e *env, raw json.RawMessage, one *v1.Token) error {
+	return f.show(e, raw, func() error { return printToken(e.stdout, one) })
 }
 
 // tokenUpdateCmd is `jetpost token update`.
@@ -277,18 +261,19 @@ func (c *tokenUpdateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var raw json.RawMessage
-	if err := api.send(e.ctx, http.MethodPatch, tokenPath(c.ID)+forced(c.Force), body, &raw); err != nil {
+	var answer client.Response
+	one, err := api.Tokens.Change(e.ctx, tokenID(c.ID), body, append(forced(c.Force), client.WithResponse(&answer))...)
+	if err != nil {
 		return err
 	}
-	return c.printToken(e, raw)
+	return c.printToken(e, answer.Body, one)
 }
 
-func forced(force bool) string {
+func forced(force bool) []client.Option {
 	if force {
-		return "?force=true"
+		return []client.Option{client.Force()}
 	}
-	return ""
+	return nil
 }
 
 // tokenRevokeCmd is `jetpost token revoke`.
@@ -317,8 +302,8 @@ func (c *tokenRevokeCmd) Run(e *env) error {
 	out := c.records(e, false)
 	var failed []error
 	for _, id := range c.IDs {
-		id = access.IDOf(id)
-		if err := api.send(e.ctx, http.MethodDelete, tokenPath(id)+forced(c.Force), nil, nil); err != nil {
+		id = tokenID(id)
+		if err := api.Tokens.Revoke(e.ctx, id, forced(c.Force)...); err != nil {
 			failed = append(failed, fmt.Errorf("revoke token %s: %w", shown(id, shownField), err))
 			continue
 		}
