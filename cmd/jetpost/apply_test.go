@@ -276,7 +276,7 @@ func TestApplyConflict(t *testing.T) {
 	}
 	most = 100
 	r := s.cli("apply", "-f", file).fails("1 of 2 subscriptions could not be applied")
-	if !strings.Contains(r.stdout, "a failed") || !strings.Contains(r.stdout, "b changed") || !strings.Contains(r.stderr, "has revision") {
+	if !strings.Contains(r.stdout, "a failed") || !strings.Contains(r.stdout, "b changed") || !strings.Contains(r.stderr, "is not what If-Match names") {
 		t.Errorf("got\n%s%s", r.stdout, r.stderr)
 	}
 }
