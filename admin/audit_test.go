@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/access"
-	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/audit"
 )
 
 // trail are the records so far, oldest first, and that their chain holds.

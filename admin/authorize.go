@@ -7,7 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/schemas"
 )
 

@@ -6,7 +6,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/internal/access"
 )
 
 // unreadBody is a body that nobody may read.

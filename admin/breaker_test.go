@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription/breaker"
 )
 
 // breakerOf is what the API shows.

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/profile"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // What follows is for compatible APIs, beside keep.go.

@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // shop is the body that registers a domain with the event "created".

@@ -14,8 +14,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/access"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // maxBody is how many bytes a body may have: as many as a subscription. Those with

@@ -16,14 +16,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/access"
-	"github.com/jetpost/jetpost/audit"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/repository"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/schemas/repository"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // retryAfter is what a client is told to wait when NATS does not answer, in seconds.

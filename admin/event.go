@@ -9,9 +9,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/jetpost/jetpost/access"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // PlacedEvent is a request for one event.

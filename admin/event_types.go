@@ -8,8 +8,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/jetpost/jetpost/access"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/schemas"
 )
 

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/access"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const movable = `{"id":"ci","types":["git.push"],"profile":"github","secrets":[{"secret":"shared-swordfish"}],"endpoint":{"url":"https://one.example.com/hook?token=swordfish",

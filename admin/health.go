@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // readyTimeout bounds each check of /readyz. Orchestrators ask every few seconds.

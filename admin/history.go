@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 const (

@@ -19,7 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 func TestUnrouted(t *testing.T) {

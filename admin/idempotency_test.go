@@ -12,8 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/jetpost/jetpost/access"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 func TestIdempotencyKey(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/jetpost/jetpost/stream/timestamp"
-	"github.com/jetpost/jetpost/subscription/strict"
+	"github.com/jetpost/jetpost/internal/subscription/strict"
+	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
 // An Instant is a time in a request, as RFC 3339 allows it. What the standard library

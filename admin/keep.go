@@ -8,11 +8,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/schemas/operational"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/operational"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // What follows is how an API keeps subscriptions, the native one and the compatible

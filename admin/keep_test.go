@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A subscription that a compatible API keeps: others see it and may change what that

@@ -14,9 +14,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 func TestPauseAndResume(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // Paged is a request for a part of a list.

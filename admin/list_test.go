@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 func TestListFilters(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // filterSchema stands for v1.Filter in the description of the API.

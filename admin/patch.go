@@ -11,9 +11,9 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/subscription"
-	"github.com/jetpost/jetpost/subscription/strict"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/strict"
 )
 
 // A mergePatch is a JSON merge patch (RFC 7396) for a subscription.

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin/precondition"
-	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 type replaceRequest struct {

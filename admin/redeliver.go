@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // enqueue publishes a delivery to its queue and returns when it is there.

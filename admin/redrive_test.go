@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // run lets an admin work on redrive jobs until stop is called, or the test ends.

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/schemas/repository"
+	"github.com/jetpost/jetpost/internal/repository"
 )
 
 // The registry of repositories over the API: what is registered comes back, in pages

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // searchDepth is how many events of each log are looked at for one page of a search.

@@ -8,8 +8,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/subscription"
-	"github.com/jetpost/jetpost/subscription/members"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/members"
 )
 
 type senderList struct{ Body v1.SenderList }

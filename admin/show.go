@@ -3,11 +3,11 @@ package admin
 import (
 	"time"
 
-	"github.com/jetpost/jetpost/audit"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream/inventory"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // What follows makes of what is stored what answers show: see TestShownAsStored.

@@ -2,7 +2,7 @@ package admin
 
 import (
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // showSubscription shares lists and maps with sub. Secrets are placeholders.

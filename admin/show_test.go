@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/audit"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream/inventory"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // What answers show is, byte for byte, what is stored, with every field set and with

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/stream/inventory"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
 
 // withInventory lets the API know its streams.

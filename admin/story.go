@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const storyDescription = "Where it was stored and when; for each subscription whether it wants the event, and which clause decided; every attempt, what is pending and where, " +

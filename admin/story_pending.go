@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // settle finds out what has become of each delivery. What is on record says whether it

@@ -13,10 +13,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin/precondition"
-	"github.com/jetpost/jetpost/audit"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/audit"
 )
 
 // tokensPath is where tokens are. An answer with a token is kept under no

@@ -14,9 +14,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/access"
-	"github.com/jetpost/jetpost/audit"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/audit"
 )
 
 const rootToken = "token-of-the-server"

@@ -7,10 +7,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // ErrNoAttempt is what TryDelivery returns when no sender has made the request in time.

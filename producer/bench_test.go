@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/producer"
-	"github.com/jetpost/jetpost/stream"
 )
 
 var kilobyte = []byte(`{"total":1,"note":"` + strings.Repeat("x", 1000) + `"}`)

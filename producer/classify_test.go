@@ -8,11 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/repository"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/schemas/repository"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/streamtest"
 )
 
 // Events say of what class the repository is which they are about, if somebody knows:

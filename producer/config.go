@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jetpost/jetpost/schemas/repository"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/budget"
+	"github.com/jetpost/jetpost/internal/repository"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/budget"
 )
 
 // Config has the limits of a Producer. The zero value is usable.

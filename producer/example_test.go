@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/embedded"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/embedded"
 )
 
 // A service of yours connects to the NATS server that jetpost uses and publishes

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // What a client is told to wait, in seconds: when the event log does not accept

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/producer"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // An answer is what the ingest said.

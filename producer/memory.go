@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/access"
-	"github.com/jetpost/jetpost/stream/budget"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/stream/budget"
 )
 
 const (

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/stream/budget"
 	"github.com/jetpost/jetpost/producer"
-	"github.com/jetpost/jetpost/stream/budget"
 )
 
 // Bodies that arrive slowly hold memory. Who sends too many of them is told to come

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // MaxAttributes is how many bytes the attributes of an event may take as header

@@ -15,10 +15,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/streamtest"
 )
 
 func TestPublishStoresTheEvent(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // refreshTimeout is how long an event that the catalogue would refuse waits for a

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // renewTimeout bounds renewing the ack waits of a domain.

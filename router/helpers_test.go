@@ -16,13 +16,13 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/operational"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/router"
-	"github.com/jetpost/jetpost/schemas/operational"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/budget"
-	"github.com/jetpost/jetpost/stream/streamtest"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // patience is longer than anything here takes on a loaded machine.

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/jetpost/jetpost/stream/streamtest"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // streamFolder is where a server of one account keeps a stream.

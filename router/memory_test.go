@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/budget"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // large is the note number n with a size.

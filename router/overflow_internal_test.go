@@ -10,11 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/schemas/operational"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/streamtest"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/operational"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // However many deliveries overflow, there is one event per subscription and minute,

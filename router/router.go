@@ -27,12 +27,12 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/operational"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/schemas/operational"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/budget"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // Config of a router.

@@ -9,9 +9,9 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const (

@@ -4,8 +4,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // maxSlow bounds how many events of a domain wait for filters that take long. When there

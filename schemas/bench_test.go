@@ -3,8 +3,8 @@ package schemas_test
 import (
 	"testing"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // BenchmarkCheck measures what validation adds to a publish.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 const deployed = `{"repo_key":"libs","path":"a/b.jar","name":"b.jar","sha256":"00","size":1}`

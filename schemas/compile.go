@@ -12,7 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/jetpost/jetpost/stream/timestamp"
+	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
 const draft = "https://json-schema.org/draft/2020-12/schema"

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // doubled is a schema whose references double with each level, in 1.4 KB for 20: keyword

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // The files of a domain's folder.

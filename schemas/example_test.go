@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing/fstest"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // A domain of one's own, and an event of it that lacks a field.

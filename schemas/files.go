@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // Files are the JSON files of one domain by their names: domain.json, and beside it

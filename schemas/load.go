@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // Load reads the shipped domains and those of the extra folders. A folder holds

@@ -9,8 +9,8 @@ import (
 	"path"
 	"strings"
 
-	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // Bounds of a folder, so that a wrong path given for --schemas ends in an error

@@ -18,9 +18,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/streamtest"
 )
 
 // A process has a catalogue of its own, on a connection of its own.

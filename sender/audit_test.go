@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // recorded are the records of a subscription, newest first: action, actor and fields.

@@ -13,11 +13,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/schemas/operational"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
-	"github.com/jetpost/jetpost/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/operational"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/breaker"
 )
 
 // noteFailing says that a delivery is failing, after the attempt at which that is to be

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/jetpost/jetpost/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/subscription/breaker"
 )
 
 // farConn hears of its server later than what it says is heard.

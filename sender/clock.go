@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // clockAge is how long a reading of the server's clock is used: even a bad clock

@@ -14,9 +14,9 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 func TestNew(t *testing.T) {

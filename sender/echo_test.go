@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // What the receivers here echo: secrets that every encoding changes.

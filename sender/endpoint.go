@@ -10,11 +10,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/profile/wire"
-	"github.com/jetpost/jetpost/subscription"
-	"github.com/jetpost/jetpost/subscription/redact"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/profile/wire"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/redact"
 )
 
 // endpoint is one revision of a subscription, made ready for requests. It is

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/profile/wire"
-	"github.com/jetpost/jetpost/subscription"
-	"github.com/jetpost/jetpost/subscription/redact"
+	"github.com/jetpost/jetpost/internal/profile/wire"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/redact"
 )
 
 // options makes the request: to the very URL of the deliveries, with their headers,

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 func header(pairs ...string) http.Header {

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 const origin = "jetpost.example.com"

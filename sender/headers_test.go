@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // heads starts a receiver that keeps the lines of each request's header as they came:

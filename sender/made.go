@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // madeTimeout bounds the reading of the attempt log.

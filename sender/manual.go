@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // A manual attempt that succeeds ends the schedule of its delivery (ADR 21). A retry that

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/subscription/members"
+	"github.com/jetpost/jetpost/internal/subscription/members"
 )
 
 // Who a sender shares with, from one piece of news to the next.

@@ -1,8 +1,8 @@
 package sender
 
 import (
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const (

@@ -9,9 +9,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
-	"github.com/jetpost/jetpost/stream/budget"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // queueLarge is rig.queue with events of a size.

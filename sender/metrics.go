@@ -5,8 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/subscription/breaker"
 )
 
 type metrics struct {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/jetpost/jetpost/subscription"
-	"github.com/jetpost/jetpost/subscription/members"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/members"
 )
 
 // ownership decides for which subscriptions a sender has lanes. What it gains it starts

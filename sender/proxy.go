@@ -17,7 +17,7 @@ import (
 
 	"github.com/hashicorp/go-retryablehttp"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // clients make requests directly, or through one of the proxies. Each has connections

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A testProxy is an HTTP proxy: it takes CONNECT and absolute-form, and leads every

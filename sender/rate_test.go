@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // mostWithin is the largest number of requests in any window of that length.

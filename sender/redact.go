@@ -3,8 +3,8 @@ package sender
 import (
 	"strings"
 
-	"github.com/jetpost/jetpost/subscription"
-	"github.com/jetpost/jetpost/subscription/redact"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/redact"
 )
 
 // keptError bounds the text of an error, before a record clips it.

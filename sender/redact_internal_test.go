@@ -3,7 +3,7 @@ package sender
 import (
 	"testing"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 func TestRedactor(t *testing.T) {

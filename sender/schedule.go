@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/jetpost/jetpost/stream/timestamp"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
 // maxRetryAfter bounds what a receiver may ask for (design, section 7).

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 func retrying(jitter float64, delays ...time.Duration) *subscription.Delivery {

@@ -40,14 +40,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/schemas/operational"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/budget"
-	"github.com/jetpost/jetpost/subscription"
-	"github.com/jetpost/jetpost/subscription/breaker"
-	"github.com/jetpost/jetpost/subscription/members"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/operational"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/subscription/members"
 )
 
 // Config of a sender.

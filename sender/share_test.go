@@ -12,9 +12,9 @@ import (
 
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // Two senders share the work; each delivery is made once, and never more at a

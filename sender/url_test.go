@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A path and a query go out as RFC 3986 has them, what was encoded as it was, and the

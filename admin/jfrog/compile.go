@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/admin"
-	profile "github.com/jetpost/jetpost/profile/jfrog"
-	"github.com/jetpost/jetpost/subscription"
+	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // aliases are domains that are old names of others: a subscription to one of them gets

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 
-	profile "github.com/jetpost/jetpost/profile/jfrog"
+	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
 )
 
 // defaultOf is what clients need to find under a criterion that was not sent; nil where

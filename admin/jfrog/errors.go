@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/admin"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // The texts of errors that are known of the platform; clients look for some of them.

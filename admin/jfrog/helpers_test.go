@@ -14,8 +14,8 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/admintest"
 	"github.com/jetpost/jetpost/admin/jfrog"
-	"github.com/jetpost/jetpost/schemas/repository"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/repository"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const patience = admintest.Patience

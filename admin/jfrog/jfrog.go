@@ -24,7 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin"
-	"github.com/jetpost/jetpost/schemas/repository"
+	"github.com/jetpost/jetpost/internal/repository"
 )
 
 // Config of the API. The zero value is usable.

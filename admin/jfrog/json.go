@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/jetpost/jetpost/subscription/strict"
+	"github.com/jetpost/jetpost/internal/subscription/strict"
 )
 
 // A member is one of a JSON object, its value as it was sent.

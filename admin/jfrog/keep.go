@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // takeBackTimeout is how long what a failed request has made may take to be removed.

@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	profile "github.com/jetpost/jetpost/profile/jfrog"
-	"github.com/jetpost/jetpost/subscription"
+	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // mendTries is how often mend begins anew because somebody else was at work on the

@@ -5,7 +5,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // parts are the subscriptions that belong to a key.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	profile "github.com/jetpost/jetpost/profile/jfrog"
+	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
 )
 
 // A provider is a small model of one version of JFrog's Terraform provider: what it reads

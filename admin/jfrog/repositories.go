@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jetpost/jetpost/schemas/repository"
+	"github.com/jetpost/jetpost/internal/repository"
 )
 
 const (

@@ -18,8 +18,8 @@ import (
 
 	"github.com/jetpost/jetpost/admin/admintest"
 	"github.com/jetpost/jetpost/admin/jfrog"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/admin"
-	"github.com/jetpost/jetpost/audit"
-	"github.com/jetpost/jetpost/schemas/repository"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/repository"
 )
 
 // platformVersion is what clients are told: they choose by it what they send, and give

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/admin"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // trialResult is the answer to the test call. The word for failure is assumed.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/admin/jfrog"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // Without a sender a test fails within its bound, and leaves nothing behind.

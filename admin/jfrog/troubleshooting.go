@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
-	profile "github.com/jetpost/jetpost/profile/jfrog"
-	"github.com/jetpost/jetpost/profile/wire"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/timestamp"
+	"github.com/jetpost/jetpost/internal/delivery"
+	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
+	"github.com/jetpost/jetpost/internal/profile/wire"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
 // textUnexpectedStatus is what the platform says of an answer that is no success.

@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
-	profile "github.com/jetpost/jetpost/profile/jfrog"
-	"github.com/jetpost/jetpost/profile/wire"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/delivery"
+	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
+	"github.com/jetpost/jetpost/internal/profile/wire"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A record has the source of the body that was sent, not that of the CloudEvent.

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/admin"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // Config of the API. The zero value is usable.

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/admin"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A fault is why a request is not done. It is answered as a google.rpc.Status.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/admintest"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const (

@@ -14,9 +14,9 @@ import (
 
 	"github.com/gobwas/glob"
 
-	"github.com/jetpost/jetpost/access"
-	"github.com/jetpost/jetpost/profile/securesourcemanager"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A hook is the resource as answers show it, its keys in the order of the original's

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const manager = subscription.ManagedBySecureSourceManager

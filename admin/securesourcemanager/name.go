@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jetpost/jetpost/profile/securesourcemanager"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const hookIDRule = "use 1 to 63 lower-case letters, digits and dashes, a letter first and no dash last"

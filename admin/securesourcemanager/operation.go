@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/profile/securesourcemanager"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // An operation is what a change of a hook is answered with. It is done when it is

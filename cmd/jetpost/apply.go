@@ -11,7 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // applyCmd is `jetpost apply`.

@@ -10,8 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // What aliases can make of a small file is bounded.

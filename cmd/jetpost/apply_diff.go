@@ -10,7 +10,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/tidwall/gjson"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A difference is a field that would be changed. Before or After is missing where

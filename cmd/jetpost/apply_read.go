@@ -16,9 +16,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A wanted is a subscription as a file has it.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/audit"
+	"github.com/jetpost/jetpost/internal/audit"
 )
 
 // recordThree leaves three records.

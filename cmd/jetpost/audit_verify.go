@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/audit"
 	"github.com/jetpost/jetpost/client"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/plain"
 	"github.com/jetpost/jetpost/internal/replacefile"
-	"github.com/jetpost/jetpost/plain"
 )
 
 // auditExportCmd is `jetpost audit export`.

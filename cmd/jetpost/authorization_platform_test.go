@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/internal/access"
 )
 
 // platformRoutes are those of the JFrog Platform's API.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/access"
+	"github.com/jetpost/jetpost/internal/access"
 )
 
 // needOf is what each operation of the API needs. It is written down a second time

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/producer"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // flaky says what a receiver that refuses one delivery in ten once costs the others.

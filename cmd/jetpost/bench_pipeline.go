@@ -14,13 +14,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/embedded"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/router"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/sender"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/embedded"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 // pipeline is the journey in this process, on a data directory of its own.

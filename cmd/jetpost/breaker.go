@@ -10,7 +10,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // subscriptionBreakerCmd is `jetpost subscription breaker`.

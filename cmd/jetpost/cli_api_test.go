@@ -19,15 +19,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/delivery"
+	registry "github.com/jetpost/jetpost/internal/repository"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
-	registry "github.com/jetpost/jetpost/schemas/repository"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/streamtest"
-	"github.com/jetpost/jetpost/subscription"
 )
 
 const apiToken = "jp_token-of-the-tests"

@@ -15,8 +15,8 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const (

@@ -10,8 +10,8 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/timestamp"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
 // deadlettersCmd is `jetpost deadletters`.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/subscription/breaker"
 )
 
 // withBreaker are the delivery options of a subscription whose breaker opens soon.

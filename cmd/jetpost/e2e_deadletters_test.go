@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
 )
 
 // switched is a receiver that is broken until it is mended.

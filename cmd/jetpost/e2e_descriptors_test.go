@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
 )
 
 // descriptorsVariable is how many files a child may have open.

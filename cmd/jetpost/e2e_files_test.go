@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/stream/inventory"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
 
 // accepted starts the server on damaged files, and accepts all losses, one of which it names

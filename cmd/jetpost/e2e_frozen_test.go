@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // comesAgain is how long, on a busy machine, what a process had in hand may take to be

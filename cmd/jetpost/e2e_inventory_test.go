@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/stream/inventory"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
 
 // streamDir is where the embedded server of s keeps a stream.

@@ -24,9 +24,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream/embedded"
-	"github.com/jetpost/jetpost/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream/embedded"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
 )
 
 // factDeadline is how long a test waits for a fact that should be one at once. It

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
 )
 
 // lateness is how much later than planned an attempt may begin on a machine under

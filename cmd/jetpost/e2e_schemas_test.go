@@ -10,8 +10,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/embedded"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/embedded"
 )
 
 // A domain is registered while every role runs in a process of its own, each with no

@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/jetpost/jetpost/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
 )
 
 // fileVariable is how large the files of a child may become, in bytes.

@@ -14,8 +14,8 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/profile"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/profile"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // exportCmd is `jetpost export`.

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/producer/gitsource"
-	"github.com/jetpost/jetpost/profile/securesourcemanager"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // gitCmd is `jetpost git`.

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
 )
 
 // A health is a delivery that works, to be made after each thing that does not.

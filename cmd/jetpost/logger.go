@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap/buffer"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 const (

@@ -14,8 +14,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/stream/timestamp"
+	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
 // version is set by the Makefile.

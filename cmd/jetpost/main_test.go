@@ -16,7 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/stream/embedded"
+	"github.com/jetpost/jetpost/internal/stream/embedded"
 )
 
 const (

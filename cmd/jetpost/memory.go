@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/stream/budget"
+	"github.com/jetpost/jetpost/internal/stream/budget"
 )
 
 // memoryFlag is how much memory a process may take, in bytes; 0: it finds out by itself.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
 )
 
 // checkSleeper compares how many deliveries wait for the subscription that is

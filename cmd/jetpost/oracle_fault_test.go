@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // What is done to the program while it works, and what may come of it. The plan

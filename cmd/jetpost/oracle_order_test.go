@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
 )
 
 // checkOrder looks at the deliveries of an ordered subscription. Whatever was killed,

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // An oRequest is one request that the receiver of a subscription got.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/stream/inventory"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
 
 // awaitLosses waits until jetpost has found what is lost, checks what it says, and accepts

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/jetpost/jetpost/stream/inventory"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
 
 // Faults of the storage that happen while nothing runs, and what may come of each.

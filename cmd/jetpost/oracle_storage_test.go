@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
 )
 
 // TestOracleOfStorage takes streams away and damages files while nothing runs, one fault or

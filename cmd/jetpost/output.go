@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // outputFlag is what commands with a result take. Every one of them prints by show

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // style is how much can be done to a text.

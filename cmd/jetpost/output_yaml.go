@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // printYAML prints JSON as a YAML document: in the same order, and with numbers as

@@ -20,9 +20,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/delivery"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/embedded"
+	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/embedded"
 )
 
 const guardToken = "test-token"
@@ -252,7 +252,11 @@ func TestOperationsNames(t *testing.T) {
 	if err != nil || len(files) < 4 {
 		t.Fatalf("found the metrics of %v, error %v", files, err)
 	}
-	files = append(files, "../../schemas/operational/metrics.go", "../../stream/inventory/metrics.go")
+	nouns, err := filepath.Glob("../../internal/*/metrics.go")
+	if err != nil || len(nouns) == 0 {
+		t.Fatalf("found the metrics of %v, error %v", nouns, err)
+	}
+	files = append(append(files, nouns...), "../../internal/stream/inventory/metrics.go")
 	metric := regexp.MustCompile(`jetpost_[a-z_]+`)
 	var exist []string
 	for _, file := range files {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // publishCmd is `jetpost publish`.

@@ -15,7 +15,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // Bounds of what is published at once, and of a line.

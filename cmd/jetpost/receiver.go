@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // Headers of a delivery that the receiver reads besides the event's own

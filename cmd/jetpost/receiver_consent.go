@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // consent is how a receiver answers the question whether it wants deliveries

@@ -15,8 +15,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // schemasCmd is `jetpost schemas`.

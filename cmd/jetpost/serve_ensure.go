@@ -14,12 +14,12 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/embedded"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
-	"github.com/jetpost/jetpost/stream/embedded"
-	"github.com/jetpost/jetpost/stream/inventory"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // A URL of NATS that cannot be read is not shown: it may have a password.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // subscriptionFields are the flags that make a subscription. Their names say

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jetpost/jetpost/plain"
-	"github.com/jetpost/jetpost/profile/jfrog"
-	"github.com/jetpost/jetpost/profile/securesourcemanager"
-	"github.com/jetpost/jetpost/subscription"
+	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/profile/jfrog"
+	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
+	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // vendorFields are filters in the words of other systems.

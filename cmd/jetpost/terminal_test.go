@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/jetpost/jetpost/delivery"
+	"github.com/jetpost/jetpost/internal/delivery"
 )
 
 const (

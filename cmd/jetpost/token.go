@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/access"
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/access"
 )
 
 // tokenCmd is `jetpost token`.

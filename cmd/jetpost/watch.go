@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/producer/folder"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // watchCmd is `jetpost watch`.

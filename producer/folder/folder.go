@@ -40,7 +40,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // The types of the events of this package.

@@ -8,7 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // maxBatch is how many events are published at once.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // build turns the first form of an entry into the second.

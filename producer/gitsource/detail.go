@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // Bounds of what is kept of one commit, in bytes. They only save memory: an

@@ -26,7 +26,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // EventType is the type of every event of this package.

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
-	"github.com/jetpost/jetpost/stream"
 )
 
 // TestMain lets this test program be the hook of the repositories it makes: the

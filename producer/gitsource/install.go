@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/internal/replacefile"
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // hookMark is how a hook is recognized as ours.

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/stream"
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // An outbox is a folder with the pushes that are not published yet, each in one

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/plain"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // maxDescription in bytes.

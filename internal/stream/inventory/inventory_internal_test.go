@@ -1,0 +1,78 @@
+package inventory
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/internal/stream/streamtest"
+)
+
+// After the list was read, and before the streams are looked at, another admin deletes a
+// queue, and makes another one anew. Neither is a loss.
+func TestChangedByAnotherAdmin(t *testing.T) {
+	t.Parallel()
+	server := streamtest.New(t)
+	layout := server.Layout
+	open := func() *Inventory {
+		i := New(Config{}, server.JS(), layout, zap.NewNop())
+		if err := i.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	a := open()
+	gone, again := layout.QueueFor("gone"), layout.QueueFor("again")
+	add := func(id string) {
+		t.Helper()
+		q := layout.QueueFor(id)
+		if err := layout.EnsureQueue(t.Context(), server.JS(), id, q, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Made(t.Context(), q.Stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("gone")
+	add("again")
+	b := open()
+	for _, name := range []string{gone.Stream, again.Stream} {
+		if err := a.Forget(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.JS().DeleteStream(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("again")
+	losses, _, err := b.compareAll(t.Context(), []string{gone.Stream, again.Stream})
+	if err != nil || len(losses) > 0 {
+		t.Errorf("losses %+v, error %v", losses, err)
+	}
+}
+
+// A power loss may take something of the queue of each of thousands of subscriptions.
+func TestManyLosses(t *testing.T) {
+	t.Parallel()
+	d := &document{Installation: newID(), Version: 3, Streams: map[string]Stream{}}
+	for n := range 10_000 {
+		d.Losses = append(d.Losses, Loss{
+			Stream: fmt.Sprintf("DELIVERIES_subscription-%d", n), Kind: WentBack, Was: uint64(n) + 100, Now: uint64(n), Count: 100, //nolint:gosec // small
+			Detail: fmt.Sprintf("it ends with message %d, and has had %d: the last 100 or more are lost", n, n+100), Found: time.Now().UTC(),
+		})
+	}
+	data, err := d.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(d.Losses, got.Losses); diff != "" {
+		t.Errorf("losses (-want +got):\n%s", diff)
+	}
+}
