@@ -28,6 +28,7 @@ import (
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -126,7 +127,7 @@ type Admin struct {
 	layout    stream.Layout
 	store     *subscription.Store
 	view      *subscription.View
-	egress    *subscription.Egress
+	egress    *egress.Guard
 	catalogue catalogue
 	domains   *schemas.Store
 	trail     *audit.Trail
@@ -153,7 +154,7 @@ type Admin struct {
 // New returns the API. view and live must be kept running by the caller; view must
 // open its secrets: they are what GET …/secret answers.
 func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscription.Store, view *subscription.View,
-	egress *subscription.Egress, live *schemas.Live, log *zap.Logger, reg prometheus.Registerer,
+	egress *egress.Guard, live *schemas.Live, log *zap.Logger, reg prometheus.Registerer,
 ) (*Admin, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {

@@ -63,7 +63,7 @@ func drives() map[string]drive {
 	return map[string]drive{
 		"reconcile-subscription": with(func(f *fixture) {
 			f.do("PATCH", "/v1/subscriptions/ci", `{"filters":null}`).want(http.StatusOK)
-			f.publish(event("git.push", "lost"))
+			f.publish(newEvent("git.push", "lost"))
 			f.routed("git")
 		}, on("POST", "/v1/subscriptions/ci/reconcile", "")),
 		"accept-loss":          with(func(f *fixture) { f.lose(f.layout.Attempts()) }, on("POST", "/v1/storage/accept-loss", `{"streams":["ATTEMPTS"],"reason":"no backup"}`)),
@@ -100,7 +100,7 @@ func drives() map[string]drive {
 			on("DELETE", "/v1/repositories/libs", "")),
 		"discard-dead-letter":  with(letter, on("POST", "/v1/dead-letters/1/discard", `{"reason":"too old"}`)),
 		"discard-dead-letters": with(letter, on("POST", "/v1/dead-letters/discard", `{"all":true,"reason":"too old"}`)),
-		"erase-event":          with(func(f *fixture) { f.publish(event("git.push", "e1")) }, on("POST", "/v1/events/git/1/erase", `{"reason":"asked for"}`)),
+		"erase-event":          with(func(f *fixture) { f.publish(newEvent("git.push", "e1")) }, on("POST", "/v1/events/git/1/erase", `{"reason":"asked for"}`)),
 		"redrive-dead-letter":  with(letter, on("POST", "/v1/dead-letters/1/redrive", "")),
 		"create-redrive":       with(letter, on("POST", "/v1/redrives", "")),
 		"cancel-redrive": func(f *fixture, header ...string) reply {

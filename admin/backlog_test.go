@@ -19,16 +19,16 @@ func TestBacklog(t *testing.T) {
 	}
 	f.do("POST", "/v1/subscriptions/old/pause", "").want(http.StatusOK)
 	for n, ids := range [][]string{{"old"}, {"few"}, {"many", "few"}, {"many"}, {"many"}} {
-		j := f.journey(event("git.push", "e"+strconv.Itoa(n)))
+		j := f.journey(newEvent("git.push", "e"+strconv.Itoa(n)))
 		for _, id := range ids {
 			j.queue(id)
 		}
 	}
 	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	for n := range 3 {
-		f.journey(event("git.push", "r"+strconv.Itoa(n))).timer("many", soon.Add(time.Duration(n)*time.Minute))
+		f.journey(newEvent("git.push", "r"+strconv.Itoa(n))).timer("many", soon.Add(time.Duration(n)*time.Minute))
 	}
-	f.journey(event("git.push", "x")).take("many", 0)
+	f.journey(newEvent("git.push", "x")).take("many", 0)
 	if err := f.js.DeleteStream(t.Context(), f.layout.QueueFor("gone").Stream); err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -39,7 +39,7 @@ func (a *Admin) Attempts() *delivery.Log { return a.attempts }
 
 // EventOf returns the event that an attempt was about, from its event log. An error
 // means that it is not there any more.
-func (a *Admin) EventOf(ctx context.Context, attempt *delivery.Attempt) (*stream.Event, error) {
+func (a *Admin) EventOf(ctx context.Context, attempt *delivery.Attempt) (*event.Event, error) {
 	d, err := a.fromEventLog(ctx, attempt)
 	if err != nil {
 		return nil, err

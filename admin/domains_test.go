@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -151,7 +152,7 @@ func TestDomainAgainstStoredEvents(t *testing.T) {
 	f := newFixture(t)
 	f.do("PUT", "/v1/domains/shop", shop(shopSchema)).want(http.StatusCreated)
 	for n := range 3 {
-		e := &stream.Event{ID: "e" + strconv.Itoa(n), Source: "/s", Type: "com.example.created", Data: []byte(`{"total":` + strconv.Itoa(n) + `}`)}
+		e := &event.Event{ID: "e" + strconv.Itoa(n), Source: "/s", Type: "com.example.created", Data: []byte(`{"total":` + strconv.Itoa(n) + `}`)}
 		msg := nats.NewMsg(f.layout.EventSubject("shop", "created"))
 		e.SetHeader(msg.Header)
 		msg.Data = e.Data

@@ -14,8 +14,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // maxBody is how many bytes a body may have: as many as a subscription. Those with
@@ -179,8 +179,8 @@ func bodyTooLarge(limit int64) *problem {
 // isJSON accepts what API clients call JSON. No content type means JSON. A JSON Patch
 // (RFC 6902) is JSON, but not a document of this API.
 func isJSON(contentType string) bool {
-	mediaType, _ := stream.MediaType(contentType)
-	return stream.IsJSON(contentType) && mediaType != "application/json-patch+json"
+	mediaType, _ := event.MediaType(contentType)
+	return event.IsJSON(contentType) && mediaType != "application/json-patch+json"
 }
 
 // unrouted is the problem of a request that no route takes. The mux would answer

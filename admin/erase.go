@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -113,7 +114,7 @@ func (e *erasure) look(ctx context.Context) (erasedState, error) {
 	sum := sha256.Sum256(record.Data)
 	state := erasedState{StoredAt: record.Time.UTC(), Bytes: len(record.Data), SHA256: hex.EncodeToString(sum[:])}
 	e.what.Stored = record.Time
-	if event, err := stream.FromCheckedMessage(record.Header, record.Data); err == nil {
+	if event, err := event.FromCheckedMessage(record.Header, record.Data); err == nil {
 		state.ID, state.Source, state.Type = event.ID, event.Source, event.Type
 		e.what.Event.ID, e.what.Event.Source = event.ID, event.Source
 	}

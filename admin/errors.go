@@ -20,6 +20,7 @@ import (
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -132,7 +133,7 @@ func meanings() []meaning {
 		{nats.ErrConnectionClosed, http.StatusServiceUnavailable, ""},
 		{nats.ErrConnectionDraining, http.StatusServiceUnavailable, ""},
 		{nats.ErrReconnectBufExceeded, http.StatusServiceUnavailable, ""},
-		{subscription.ErrKeyring, http.StatusInternalServerError, ""},
+		{keyring.ErrKeyring, http.StatusInternalServerError, ""},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
 )
@@ -149,7 +150,7 @@ func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRe
 // show never fails: what cannot be read is shown as that.
 func (s source) show(r *stream.Record) v1.StoredEvent {
 	out := v1.StoredEvent{Domain: s.domain, Stream: r.Stream, Sequence: r.Sequence, StoredAt: r.Time}
-	e, err := stream.FromCheckedMessage(r.Header, r.Data)
+	e, err := event.FromCheckedMessage(r.Header, r.Data)
 	if err != nil {
 		out.Error = err.Error()
 		return out

@@ -18,7 +18,7 @@ func TestPagesOfLargeEvents(t *testing.T) {
 	var published []string // oldest first
 	large := fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("x", 240_000))
 	for n := range 60 {
-		e := event([]string{"git.push", "artifact.deployed", "git.push"}[n%3], fmt.Sprintf("e%02d", n))
+		e := newEvent([]string{"git.push", "artifact.deployed", "git.push"}[n%3], fmt.Sprintf("e%02d", n))
 		if n%10 != 9 {
 			e.Data = large
 		}
@@ -29,9 +29,9 @@ func TestPagesOfLargeEvents(t *testing.T) {
 	slices.Reverse(newest)
 	for query, want := range map[string][]string{
 		"?limit=500": newest,
-		"?limit=500&from_time=2020-01-01T00:00:00Z":                                         published,
-		"?limit=500&source=" + event("git.push", "e").Source:                                newest,
-		"?limit=500&from_time=2020-01-01T00:00:00Z&source=" + event("git.push", "e").Source: published,
+		"?limit=500&from_time=2020-01-01T00:00:00Z":                                            published,
+		"?limit=500&source=" + newEvent("git.push", "e").Source:                                newest,
+		"?limit=500&from_time=2020-01-01T00:00:00Z&source=" + newEvent("git.push", "e").Source: published,
 	} {
 		got := []string{}
 		pages, cursor := 0, ""

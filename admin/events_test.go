@@ -43,7 +43,7 @@ func TestEventHistory(t *testing.T) {
 	var middle time.Time
 	for n := range 9 {
 		id := fmt.Sprintf("e%d", n)
-		seq := f.publish(event(types[n%3], id))
+		seq := f.publish(newEvent(types[n%3], id))
 		published = append(published, id)
 		if n == 4 {
 			domain, _, _ := strings.Cut(types[n%3], ".")
@@ -108,8 +108,8 @@ func TestEventHistory(t *testing.T) {
 	}
 
 	first, next := f.do("GET", "/v1/events?limit=3", "").ids()
-	f.publish(event("git.push", "late"))
-	f.publish(event("artifact.deployed", "later"))
+	f.publish(newEvent("git.push", "late"))
+	f.publish(newEvent("artifact.deployed", "later"))
 	second, _ := f.do("GET", "/v1/events?limit=6&cursor="+next, "").ids()
 	if diff := cmp.Diff(newest, append(first, second...)); diff != "" {
 		t.Errorf("pages shifted (-want +got):\n%s", diff)
@@ -126,7 +126,7 @@ func TestEventHistory(t *testing.T) {
 func TestEventForm(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.publish(event("git.push", "e1"))
+	f.publish(newEvent("git.push", "e1"))
 	broken := &nats.Msg{Subject: f.layout.EventSubject("git", "push"), Header: nats.Header{"ce-id": {"x"}}, Data: []byte("{")}
 	if _, err := f.js.PublishMsg(t.Context(), broken); err != nil {
 		t.Fatal(err)
@@ -140,11 +140,11 @@ func TestEventForm(t *testing.T) {
 func TestFollowEvents(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.publish(event("git.push", "before"))
+	f.publish(newEvent("git.push", "before"))
 	all, pushes := f.follow("/v1/events?follow=true"), f.follow("/v1/events?follow=true&type=git.push")
 	again := f.follow("/v1/events?follow=true&domain=git&from_seq=1")
-	f.publish(event("artifact.deployed", "a"))
-	f.publish(event("git.push", "b"))
+	f.publish(newEvent("artifact.deployed", "a"))
+	f.publish(newEvent("git.push", "b"))
 	next := func(fl *follower) string {
 		t.Helper()
 		var e v1.StoredEvent

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -100,7 +101,7 @@ func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, er
 }
 
 // eventToExplain is the one in the request, or the stored one that it names.
-func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) (*stream.Event, error) {
+func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) (*event.Event, error) {
 	given := len(options.Event) > 0 && string(options.Event) != "null"
 	switch {
 	case given && (options.Domain != "" || options.Sequence != 0):
@@ -117,13 +118,13 @@ func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) 
 		if err != nil {
 			return nil, err
 		}
-		e, err := stream.FromEventLog(record.Header, record.Data)
+		e, err := event.FromEventLog(record.Header, record.Data)
 		if err != nil {
 			return nil, invalid("sequence", "the message there cannot be read, so nothing is matched with it: "+err.Error())
 		}
 		return e, nil
 	}
-	e, err := stream.ParseStructured(options.Event)
+	e, err := event.ParseStructured(options.Event)
 	if err != nil {
 		return nil, invalid("event", err.Error())
 	}
@@ -131,7 +132,7 @@ func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) 
 }
 
 // judgeEvent holds an event against the catalogue.
-func (a *Admin) judgeEvent(e *stream.Event) v1.ExplainedEvent {
+func (a *Admin) judgeEvent(e *event.Event) v1.ExplainedEvent {
 	out := v1.ExplainedEvent{ID: e.ID, Source: e.Source, Type: e.Type, Subject: e.Subject, Problems: []v1.FieldProblem{}}
 	t, err := a.catalogue.Resolve(e.Type)
 	if err != nil {
@@ -161,7 +162,7 @@ func readsEvents(ctx context.Context) bool { return access.PrincipalOf(ctx).Role
 
 // showing is what verdicts are made of.
 type showing struct {
-	event  *stream.Event
+	event  *event.Event
 	domain string
 	data   bool // the reader may see values of the data
 	tree   bool // all clauses

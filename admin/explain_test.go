@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 const explainedPush = `{"specversion":"1.0","id":"x","source":"/s","type":"git.push","subject":"main","datacontenttype":"application/json","data":{"secret":"swordfish"}}`
@@ -66,7 +66,7 @@ func TestExplainRoute(t *testing.T) {
 		t.Errorf("got %+v", one)
 	}
 
-	f.publish(event("git.push", "e1"))
+	f.publish(newEvent("git.push", "e1"))
 	stored := explain("/v1/explain", `{"domain":"git","sequence":1,"subscription":"ci"}`)
 	if stored.Items[0].Reason != "filters[0].exact.subject: the event has no attribute subject" || stored.Event.ID != "e1" {
 		t.Errorf("got %+v", stored)
@@ -131,8 +131,8 @@ func TestFiltersOverBudget(t *testing.T) {
 	}
 	f.do("PATCH", "/v1/subscriptions/slow-off", `{"state":"disabled"}`).want(http.StatusOK)
 	var out v1.Explanation
-	event := `{"event":{"specversion":"1.0","id":"x","source":"/s","type":"git.push","data":{"text":"` + strings.Repeat("a", 10<<10) + `"}}}`
-	f.do("POST", "/v1/explain", event).want(http.StatusOK).into(&out)
+	body := `{"event":{"specversion":"1.0","id":"x","source":"/s","type":"git.push","data":{"text":"` + strings.Repeat("a", 10<<10) + `"}}}`
+	f.do("POST", "/v1/explain", body).want(http.StatusOK).into(&out)
 	for i, want := range []string{"its filters take more steps for this event than one event may take", "it is disabled; active it could not be decided"} {
 		if got := out.Items[i]; !strings.HasPrefix(got.Reason, want) || got.Matched || got.Decided != nil {
 			t.Errorf("got %+v", got)
@@ -142,7 +142,7 @@ func TestFiltersOverBudget(t *testing.T) {
 		t.Errorf("because %q", got)
 	}
 	f.do("GET", "/v1/subscriptions/slow/backlog", "").want(http.StatusOK).mustNotContain("filters_over_budget_at")
-	e := &stream.Event{ID: "e1", Source: "/s", Type: "git.push"}
+	e := &event.Event{ID: "e1", Source: "/s", Type: "git.push"}
 	letter := &delivery.Delivery{ID: delivery.ID("slow", e.Source, e.ID), SubscriptionID: "slow", Event: e, Origin: delivery.Origin(f.layout.EventLog("git"), 1, time.Now(), "slow"), Accepted: time.Now(), Attempt: 1}
 	if err := delivery.NewDeadLetters(f.js, f.layout).GiveUp(t.Context(), letter, delivery.ReasonMatchBudget, 0, nil); err != nil {
 		t.Fatal(err)

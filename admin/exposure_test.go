@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -160,7 +161,7 @@ func TestUnfitSecrets(t *testing.T) {
 	f.do("POST", "/v1/subscriptions/ci/rotate-secret", `{"secret":"s3cret-text\n"}`).want(http.StatusUnprocessableEntity).mustContain("ends with a line end")
 	f.do("POST", "/v1/subscriptions/ci/rotate-secret", `{"secret":"\ufeffs3cret-text"}`).want(http.StatusUnprocessableEntity).mustContain("byte order mark")
 
-	old := &subscription.Subscription{Secrets: []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret("stored before ")}}}
+	old := &subscription.Subscription{Secrets: []subscription.SigningKey{{ID: "key_1", Secret: keyring.NewSecret("stored before ")}}}
 	if got := old.UnfitSecrets(old); got != nil {
 		t.Errorf("what is stored is refused: %v", got)
 	}

@@ -21,8 +21,11 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
@@ -64,7 +67,7 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 	if err := f.layout.Ensure(tb.Context(), f.js, domains); err != nil {
 		tb.Fatal(err)
 	}
-	keyring, err := subscription.LoadKeyring(filepath.Join(tb.TempDir(), "keyset.json"))
+	keyring, err := keyring.Load(filepath.Join(tb.TempDir(), "keyset.json"))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -84,7 +87,7 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 			<-ended
 		}
 	})
-	egress, err := subscription.NewEgress(subscription.EgressConfig{
+	egress, err := egress.New(egress.Config{
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("93.184.216.34")}, nil
@@ -234,7 +237,7 @@ const ci = `{"id":"ci","types":["git.push"],"filters":[{"exact":{"subject":"main
 func subscriptionNamed(id string) string { return strings.Replace(ci, `"ci"`, `"`+id+`"`, 1) }
 
 // publish stores an event in its log, as a producer does.
-func (f *fixture) publish(e *stream.Event) uint64 {
+func (f *fixture) publish(e *event.Event) uint64 {
 	f.t.Helper()
 	domain, event, _ := strings.Cut(e.Type, ".")
 	msg := &nats.Msg{Subject: f.layout.EventSubject(domain, event), Header: nats.Header{}, Data: e.Data}
@@ -246,8 +249,8 @@ func (f *fixture) publish(e *stream.Event) uint64 {
 	return ack.Sequence
 }
 
-func event(eventType, id string) *stream.Event {
-	return &stream.Event{ID: id, Source: "/test", Type: eventType, DataContentType: "application/json", Data: []byte(`{"b":1.0,"a":"<ü>"}`)}
+func newEvent(eventType, id string) *event.Event {
+	return &event.Event{ID: id, Source: "/test", Type: eventType, DataContentType: "application/json", Data: []byte(`{"b":1.0,"a":"<ü>"}`)}
 }
 
 // record stores an attempt, as a sender does.
@@ -267,7 +270,7 @@ func (f *fixture) record(subscriptionID, deliveryID string, attempt int) {
 // giveUp stores a dead letter, as a sender does.
 func (f *fixture) giveUp(subscriptionID, eventID string) {
 	f.t.Helper()
-	e := event("git.push", eventID)
+	e := newEvent("git.push", eventID)
 	d := &delivery.Delivery{
 		ID: delivery.ID(subscriptionID, e.Source, e.ID), SubscriptionID: subscriptionID, Event: e, Attempt: 1,
 		Origin: delivery.Origin("EVENTS_git", 1, time.Unix(1, 0), subscriptionID) + eventID,

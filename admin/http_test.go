@@ -19,7 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 func TestUnrouted(t *testing.T) {
@@ -238,7 +238,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 			t.Errorf("the log shows a secret: %s %s", entry.Message, text)
 		}
 	}
-	if subscription.Placeholder != "[secret]" {
-		t.Errorf("clients know the placeholder %q", subscription.Placeholder)
+	if keyring.Placeholder != "[secret]" {
+		t.Errorf("clients know the placeholder %q", keyring.Placeholder)
 	}
 }

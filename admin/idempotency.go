@@ -21,8 +21,8 @@ import (
 
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
-	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // A POST with an Idempotency-Key is done once, however often it is sent:
@@ -63,7 +63,7 @@ type idempotentRecord struct {
 type idempotency struct {
 	js      jetstream.JetStream
 	layout  stream.Layout
-	keyring *subscription.Keyring
+	keyring *keyring.Keyring
 	lease   time.Duration
 	log     *zap.Logger
 	bucket  *stream.Bucket

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -16,7 +17,7 @@ func TestManagedSubscription(t *testing.T) {
 	f := newFixture(t)
 	sub := &subscription.Subscription{
 		ID: "theirs", Types: []string{"git.push"}, Endpoint: subscription.Endpoint{URL: "http://127.0.0.1:9000/"},
-		Managed: subscription.Managed{By: subscription.ManagedByJFrog, Name: "Their_Key", Document: subscription.NewSecret("swordfish")},
+		Managed: subscription.Managed{By: subscription.ManagedByJFrog, Name: "Their_Key", Document: keyring.NewSecret("swordfish")},
 	}
 	if _, err := f.admin.CreateSubscription(t.Context(), sub); err != nil {
 		t.Fatal(err)

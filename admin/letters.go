@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -193,8 +194,8 @@ func (a *Admin) getLetter(ctx context.Context, in *PlacedLetter) (*oneLetter, er
 	return out, nil
 }
 
-func attributes(e *stream.Event) map[string]string {
-	found := map[string]string{"specversion": stream.SpecVersion}
+func attributes(e *event.Event) map[string]string {
+	found := map[string]string{"specversion": event.SpecVersion}
 	for name, value := range map[string]string{
 		"id": e.ID, "source": e.Source, "type": e.Type, "subject": e.Subject, "time": e.Time,
 		"datacontenttype": e.DataContentType, "dataschema": e.DataSchema,

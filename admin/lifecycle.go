@@ -14,6 +14,7 @@ import (
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -28,7 +29,7 @@ type action struct {
 // nobody.
 type rotateOptions struct {
 	Overlap *subscription.Duration `json:"overlap"`
-	Secret  subscription.Secret    `json:"secret"`
+	Secret  keyring.Secret         `json:"secret"`
 }
 
 type rotated struct{ Body v1.Rotated }
@@ -144,12 +145,12 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	return out, nil
 }
 
-func rotateProblem(traits subscription.Traits, overlap time.Duration, secret subscription.Secret) error {
+func rotateProblem(traits subscription.Traits, overlap time.Duration, secret keyring.Secret) error {
 	if overlap < 0 || overlap > subscription.MaxOverlap {
 		return invalid("overlap", fmt.Sprintf("is %s: use 0s to %s", subscription.Duration(overlap), subscription.Duration(subscription.MaxOverlap)))
 	}
 	if secret.IsPlaceholder() {
-		return invalid("secret", subscription.Placeholder+" stands for a secret: leave it out to have one made")
+		return invalid("secret", keyring.Placeholder+" stands for a secret: leave it out to have one made")
 	}
 	if err := traits.CheckSecret(secret); err != nil {
 		return invalid("secret", err.Error())

@@ -101,7 +101,7 @@ func upTo(first, last uint64) (sequences []uint64) {
 func (f *fixture) publishPushes(first, last int) {
 	f.t.Helper()
 	for n := first; n <= last; n++ {
-		f.publish(event("git.push", "push-"+strconv.Itoa(n)))
+		f.publish(newEvent("git.push", "push-"+strconv.Itoa(n)))
 	}
 }
 
@@ -327,7 +327,7 @@ func TestConsumerAheadOfItsRetries(t *testing.T) {
 	shard := f.layout.QueueFor("ci").RetryShard
 	name := f.layout.RetryStream(shard)
 	retry := func(n int) {
-		e := event("git.push", fmt.Sprint("push-", n))
+		e := newEvent("git.push", fmt.Sprint("push-", n))
 		d := &delivery.Delivery{
 			ID: delivery.ID("ci", e.Source, e.ID), SubscriptionID: "ci", Event: e, Attempt: 2, Accepted: time.Now(),
 			Origin: delivery.Origin("EVENTS_git", uint64(n), time.Now(), "ci"), //nolint:gosec // small

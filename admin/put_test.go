@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -47,14 +49,14 @@ func TestPutCreates(t *testing.T) {
 }
 
 // another is a second admin of the installation, with a connection and views of its own.
-func another(tb testing.TB, js jetstream.JetStream, layout stream.Layout, keyring *subscription.Keyring) string {
+func another(tb testing.TB, js jetstream.JetStream, layout stream.Layout, keyring *keyring.Keyring) string {
 	tb.Helper()
 	log := zap.NewNop()
 	catalogue, err := schemas.Load()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	egress, err := egress.New(egress.Config{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func TestTwoAdminsOfCluster(t *testing.T) {
 	if err := c.Layout.Ensure(t.Context(), c.JS(), []string{"git"}); err != nil {
 		t.Fatal(err)
 	}
-	keyring, err := subscription.LoadKeyring(filepath.Join(t.TempDir(), "keyset.json"))
+	keyring, err := keyring.Load(filepath.Join(t.TempDir(), "keyset.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -158,7 +159,7 @@ func (r *reconciling) compare(ctx context.Context, log source, settled uint64, t
 		if record.Sequence > settled {
 			break
 		}
-		e, err := stream.FromEventLog(record.Header, record.Data)
+		e, err := event.FromEventLog(record.Header, record.Data)
 		if err != nil || len(table.Match(log.domain, e, nil)) == 0 {
 			continue // what is no event is a dead letter
 		}

@@ -39,14 +39,14 @@ func (f *fixture) reconcile(id, body string) (out v1.Reconciled) {
 func TestReconcile(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.publish(event("git.push", "before the subscription"))
+	f.publish(newEvent("git.push", "before the subscription"))
 	f.do("POST", "/v1/subscriptions", wantsPushes).want(http.StatusCreated)
 	f.do("POST", "/v1/subscriptions/ci/pause", "").want(http.StatusOK) // another revision of it
 	made := map[string]*journey{}
 	for _, name := range []string{"delivered", "queued", "timer", "letter", "discarded", "exhausted", "rejected", "lost", "failed and lost", "manual and lost"} {
-		made[name] = f.journey(event("git.push", name))
+		made[name] = f.journey(newEvent("git.push", name))
 	}
-	f.publish(event("git.pull_request", "not wanted"))
+	f.publish(newEvent("git.pull_request", "not wanted"))
 	made["delivered"].attempt("ci", 1, delivery.Retry, time.Time{})
 	made["delivered"].attempt("ci", 2, delivery.Delivered, time.Time{})
 	made["queued"].queue("ci")
@@ -60,7 +60,7 @@ func TestReconcile(t *testing.T) {
 	made["failed and lost"].attempt("ci", 1, delivery.Retry, time.Time{})
 	made["failed and lost"].attempt("ci", 2, delivery.Retry, time.Time{})
 	f.routed("git")
-	f.publish(event("git.push", "not routed yet"))
+	f.publish(newEvent("git.push", "not routed yet"))
 
 	want := map[string]int{"lost": 1, "failed and lost": 3, "manual and lost": 1}
 	for _, dry := range []bool{true, false} {
@@ -106,11 +106,11 @@ func TestReconcileAfterChange(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.do("POST", "/v1/subscriptions", `{"id":"ci","types":["git.push"],"filters":[{"exact":{"id":"other"}}],"endpoint":{"url":"http://127.0.0.1:9000/hook"}}`).want(http.StatusCreated)
-	f.publish(event("git.push", "before the change"))
+	f.publish(newEvent("git.push", "before the change"))
 	f.routed("git")
 	f.do("PATCH", "/v1/subscriptions/ci", `{"filters":null}`).want(http.StatusOK)
 	f.do("PATCH", "/v1/subscriptions/ci", `{"description":"x"}`).want(http.StatusOK)
-	f.publish(event("git.push", "lost"))
+	f.publish(newEvent("git.push", "lost"))
 	f.routed("git")
 	if out := f.reconcile("ci", ""); out.Made != 1 || out.Owed != 1 || out.Items[0].EventID != "lost" {
 		t.Errorf("got %+v", out)
@@ -144,11 +144,11 @@ func TestLossesAreReconciled(t *testing.T) {
 			f.do("POST", "/v1/subscriptions", wantsPushes).want(http.StatusCreated)
 			var ids []string
 			for n := range 5 {
-				j := f.journey(event("git.push", "e"+strconv.Itoa(n)))
+				j := f.journey(newEvent("git.push", "e"+strconv.Itoa(n)))
 				j.queue("ci")
 				ids = append(ids, j.e.ID)
 			}
-			j := f.journey(event("git.push", "timer"))
+			j := f.journey(newEvent("git.push", "timer"))
 			j.attempt("ci", 1, delivery.Retry, time.Time{})
 			j.timer("ci", time.Now().Add(time.Hour))
 			f.routed("git")
@@ -202,7 +202,7 @@ func TestLostEndOfQueueIsReconciled(t *testing.T) {
 	copied := f.keep(messages) // without any message
 	const lost = 5
 	for n := range lost {
-		f.journey(event("git.push", "e"+strconv.Itoa(n))).queue("ci")
+		f.journey(newEvent("git.push", "e"+strconv.Itoa(n))).queue("ci")
 	}
 	f.routed("git")
 	if got := f.take(queue.Stream, queue.Consumer); len(got) != lost { // and no attempt of any is on record

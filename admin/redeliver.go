@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 )
@@ -47,7 +48,7 @@ func (a *Admin) fromEventLog(ctx context.Context, last *delivery.Attempt) (*deli
 	if err != nil {
 		return nil, err
 	}
-	e, err := stream.FromCheckedMessage(record.Header, record.Data)
+	e, err := event.FromCheckedMessage(record.Header, record.Data)
 	if err != nil || delivery.ID(last.SubscriptionID, e.Source, e.ID) != last.DeliveryID || !ref.Is(record.Stream, record.Sequence, record.Time) {
 		return nil, gone // a log that was made anew, or has lost its end, has another event there
 	}

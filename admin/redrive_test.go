@@ -479,7 +479,7 @@ func TestRedeliver(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.do("POST", "/v1/subscriptions", ci).want(http.StatusCreated)
-	e := event("git.push", "e1")
+	e := newEvent("git.push", "e1")
 	sequence := f.publish(e)
 	attempted := func(id, eventID, log string, sequence uint64) {
 		t.Helper()
@@ -529,7 +529,7 @@ func TestRedeliver(t *testing.T) {
 	attempted(delivery.ID("ci", "/test", "e3"), "e3", testLog, 1)
 	f.do("POST", path(delivery.ID("ci", "/test", "e3")), "").want(http.StatusGone).mustContain("test event")
 	// In a log that was made anew the place has another event.
-	other := f.publish(event("git.push", "e5"))
+	other := f.publish(newEvent("git.push", "e5"))
 	attempted(delivery.ID("ci", "/test", "e4"), "e4", "EVENTS_git", other)
 	f.do("POST", path(delivery.ID("ci", "/test", "e4")), "").want(http.StatusGone)
 	f.do("POST", "/v1/subscriptions/nobody/deliveries/"+id+"/redeliver", "").want(http.StatusNotFound)

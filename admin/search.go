@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -22,11 +23,11 @@ func (in *eventsRequest) searches() bool { return in.Source != "" || in.ID != ""
 // isOf reports whether a message is an event that a search wants. One that cannot be
 // read has neither source nor id.
 func (in *eventsRequest) isOf(r *stream.Record) bool {
-	e, err := stream.FromCheckedMessage(r.Header, r.Data)
+	e, err := event.FromCheckedMessage(r.Header, r.Data)
 	return err == nil && in.wantsEvent(e)
 }
 
-func (in *eventsRequest) wantsEvent(e *stream.Event) bool {
+func (in *eventsRequest) wantsEvent(e *event.Event) bool {
 	return (in.Source == "" || in.Source == e.Source) && (in.ID == "" || in.ID == e.ID)
 }
 
@@ -92,7 +93,7 @@ func (a *Admin) searchForward(ctx context.Context, s source, in *eventsRequest, 
 // structured mode are in the data, too.
 func (a *Admin) look(ctx context.Context, in *eventsRequest, header *stream.Record, found *searched) error {
 	found.back = header.Time
-	if e, err := stream.FromCheckedMessage(header.Header, nil); err == nil && !in.wantsEvent(e) {
+	if e, err := event.FromCheckedMessage(header.Header, nil); err == nil && !in.wantsEvent(e) {
 		return nil
 	}
 	record, err := stream.Get(ctx, a.js, header.Stream, header.Sequence)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -25,7 +26,7 @@ func showEndpoint(e *subscription.Endpoint) v1.Endpoint {
 }
 
 // showSecrets has the names of secrets, and no values.
-func showSecrets(secrets map[string]subscription.Secret) map[string]string {
+func showSecrets(secrets map[string]keyring.Secret) map[string]string {
 	if secrets == nil {
 		return nil
 	}

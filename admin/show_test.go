@@ -10,6 +10,7 @@ import (
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -88,8 +89,8 @@ func fill(v reflect.Value, n int64, depth int) {
 	case *time.Time:
 		*x = time.Date(2026, 1, 2, 3, 4, 5, int(n)*1000, time.UTC)
 		return
-	case *subscription.Secret:
-		*x = subscription.NewSecret("swordfish")
+	case *keyring.Secret:
+		*x = keyring.NewSecret("swordfish")
 		return
 	case *subscription.Filter:
 		*x = subscription.Exact(map[string]string{"subject": "main"})

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -125,7 +126,7 @@ type telling struct {
 	story    *story
 	domain   string
 	record   *stream.Record
-	event    *stream.Event
+	event    *event.Event
 	routing  stream.Routing
 	parts    map[string]*told // by subscription
 	order    []*told          // those that want the event first
@@ -147,12 +148,12 @@ func (a *Admin) tell(ctx context.Context, domain string, record *stream.Record, 
 		return nil, err
 	}
 	var err error
-	if t.event, err = stream.FromEventLog(record.Header, record.Data); err != nil {
+	if t.event, err = event.FromEventLog(record.Header, record.Data); err != nil {
 		if err := t.findUnreadable(ctx); err != nil || t.story.Body.Unreadable != nil {
 			return t.story, err
 		}
 		// A router of an earlier version may have routed what this one would refuse.
-		if t.event, err = stream.FromCheckedMessage(record.Header, record.Data); err != nil {
+		if t.event, err = event.FromCheckedMessage(record.Header, record.Data); err != nil {
 			return t.story, nil //nolint:nilerr // the story of what is no event ends here
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 )
@@ -20,11 +21,11 @@ import (
 type journey struct {
 	*fixture
 
-	e   *stream.Event
+	e   *event.Event
 	seq uint64
 }
 
-func (f *fixture) journey(e *stream.Event) *journey {
+func (f *fixture) journey(e *event.Event) *journey {
 	f.t.Helper()
 	return &journey{f, e, f.publish(e)}
 }
@@ -154,7 +155,7 @@ func TestStory(t *testing.T) {
 	}
 	f.do("POST", "/v1/subscriptions", subscriptionNamed("disabled-later")).want(http.StatusCreated)
 
-	e := event("git.push", "e1")
+	e := newEvent("git.push", "e1")
 	e.Subject = "main"
 	j := f.journey(e)
 	f.do("GET", j.path()+"/story", "").want(http.StatusOK).mustContain(`"routing":"waiting"`, `"outcome":"not_routed_yet"`, `"complete":true`)
@@ -269,7 +270,7 @@ func TestStoryOfOneOfTwo(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.do("POST", "/v1/subscriptions", subscriptionNamed("ci")).want(http.StatusCreated)
-	e := event("git.push", "e1")
+	e := newEvent("git.push", "e1")
 	e.Subject = "main"
 	first := f.journey(e)
 	second := f.journey(e)
@@ -291,7 +292,7 @@ func TestStoryOfLongQueue(t *testing.T) {
 	f.do("POST", "/v1/subscriptions", subscriptionNamed("ci")).want(http.StatusCreated)
 	var journeys []*journey
 	for n := range 150 {
-		e := event("git.push", "e"+strconv.Itoa(n))
+		e := newEvent("git.push", "e"+strconv.Itoa(n))
 		e.Subject = "main"
 		j := f.journey(e)
 		j.queue("ci")
@@ -315,7 +316,7 @@ func TestStoryWithoutTime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.do("POST", "/v1/subscriptions", subscriptionNamed("ci")).want(http.StatusCreated)
-	e := event("git.push", "e1")
+	e := newEvent("git.push", "e1")
 	e.Subject = "main"
 	j := f.journey(e)
 	j.attempt("ci", 1, delivery.Delivered, time.Time{})
@@ -339,7 +340,7 @@ func TestStoryOfWhatIsNoEvent(t *testing.T) {
 	f := newFixture(t)
 	f.unreadable()
 	letters := delivery.NewDeadLetters(f.js, f.layout)
-	if err := letters.KeepUnreadable(t.Context(), &stream.Message{Msg: &nats.Msg{}, Stream: f.layout.EventLog("git"), Sequence: 1}, stream.ErrInvalidEvent); err != nil {
+	if err := letters.KeepUnreadable(t.Context(), &stream.Message{Msg: &nats.Msg{}, Stream: f.layout.EventLog("git"), Sequence: 1}, event.ErrInvalidEvent); err != nil {
 		t.Fatal(err)
 	}
 	f.do("GET", "/v1/events/git/1/story", "").want(http.StatusOK).mustContain(`"unreadable":{`, `"error":"`, `"subscriptions":[]`)
@@ -349,7 +350,7 @@ func TestStoryOfWhatIsNoEvent(t *testing.T) {
 func TestGetEvent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.publish(event("git.push", "e1"))
+	f.publish(newEvent("git.push", "e1"))
 	f.do("GET", "/v1/events/git/1", "").want(http.StatusOK).mustContain(`"domain":"git","stream":"EVENTS_git","sequence":1`, `"id":"e1"`)
 	for _, path := range []string{"git/2", "git/0", "nope/1", "GIT/1"} {
 		f.do("GET", "/v1/events/"+path, "").want(http.StatusNotFound).mustContain("30 days")
@@ -363,14 +364,14 @@ func TestSearchEvents(t *testing.T) {
 	var want []string
 	for n := range 20 {
 		eventType := []string{"git.push", "artifact.deployed", "git.pull_request"}[n%3]
-		e := event(eventType, "e"+strconv.Itoa(n))
+		e := newEvent(eventType, "e"+strconv.Itoa(n))
 		if n%4 == 0 {
 			e.Source = "/rare"
 			want = append(want, e.ID)
 		}
 		f.publish(e)
 	}
-	structured := event("git.push", "structured")
+	structured := newEvent("git.push", "structured")
 	structured.Source = "/rare"
 	msg := &nats.Msg{Subject: f.layout.EventSubject("git", "push"), Header: map[string][]string{"Content-Type": {"application/cloudevents+json"}}, Data: structured.AppendStructured(nil)}
 	f.publishMsg(msg)

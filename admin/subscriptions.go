@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/admin/precondition"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -83,7 +84,7 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 		Responses: map[string]*huma.Response{"201": {Description: "There was none, and it was created. The answer has its signing secret, this once."}},
 		Description: "Where there is none of this id it is created, and answered with 201, as by POST. If-Match: * only replaces, If-None-Match: * only creates. " +
 			"What is left out gets its default, the state included; secrets stay as they are when they are left out " +
-			"or shown as \"" + subscription.Placeholder + "\", unless they would be sent to another origin: see keep_secrets. Takes effect on the next attempt.",
+			"or shown as \"" + keyring.Placeholder + "\", unless they would be sent to another origin: see keep_secrets. Takes effect on the next attempt.",
 	}, true, a.replace)
 	registerBody[patchSchema](a, api, huma.Operation{
 		OperationID: "change-subscription", Method: http.MethodPatch, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},

@@ -598,7 +598,7 @@ func TestReadYourWrites(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := snapshot.Match("git", event("git.push", "1"), nil); len(got) != 1 || got[0].ID != id || got[0].Revision != created.Revision {
+		if got := snapshot.Match("git", newEvent("git.push", "1"), nil); len(got) != 1 || got[0].ID != id || got[0].Revision != created.Revision {
 			t.Fatalf("got %d matches after %s was created", len(got), id)
 		}
 		f.do("GET", "/v1/subscriptions/"+id, "").want(http.StatusOK)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -53,7 +54,7 @@ func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
 // sendTest puts an example event on the subscription's queue, past router and event
 // log, so that no other subscription gets it, and returns the event. eventType is one
 // of the subscription's; empty: the first.
-func (a *Admin) sendTest(ctx context.Context, sub *subscription.Subscription, eventType string) (*stream.Event, error) {
+func (a *Admin) sendTest(ctx context.Context, sub *subscription.Subscription, eventType string) (*event.Event, error) {
 	if sub.State == subscription.Disabled {
 		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, errDisabled)
 	}
@@ -106,7 +107,7 @@ func (a *Admin) exampleType(sub *subscription.Subscription, asked string) (schem
 	return schemas.Type{}, invalid("type", strconv.Quote(asked)+" is not a type of this subscription: use "+strings.Join(names, ", "))
 }
 
-func exampleEvent(t schemas.Type, now time.Time) *stream.Event {
+func exampleEvent(t schemas.Type, now time.Time) *event.Event {
 	data := []byte(`{"test":true}`) // for types of an open domain, which have no schema
 	if len(t.Examples) > 0 {
 		data = t.Examples[0].Data
@@ -116,7 +117,7 @@ func exampleEvent(t schemas.Type, now time.Time) *stream.Event {
 			data = example.Data
 		}
 	}
-	return &stream.Event{
+	return &event.Event{
 		ID: "test-" + strings.ToLower(rand.Text()), Source: testSource, Type: t.Name, Subject: "test",
 		Time: now.Format(time.RFC3339Nano), DataContentType: "application/json", Data: data,
 	}

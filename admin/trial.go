@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -31,10 +32,10 @@ func triedResponse(api huma.API) map[string]*huma.Response {
 }
 
 // otherSecrets are the fields of those that are added, removed or another one.
-func otherSecrets(field string, before, after map[string]subscription.Secret) []string {
+func otherSecrets(field string, before, after map[string]keyring.Secret) []string {
 	all := maps.Clone(before)
 	if all == nil {
-		all = map[string]subscription.Secret{}
+		all = map[string]keyring.Secret{}
 	}
 	maps.Copy(all, after)
 	var other []string

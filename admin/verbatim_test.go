@@ -17,7 +17,7 @@ func TestEventDataIsAnsweredAsPublished(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	publish := func(id string) {
-		e := event("git.push", id)
+		e := newEvent("git.push", id)
 		e.Data = []byte(oddData)
 		f.publish(e)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/jetpost/jetpost/admin/admintest"
 	"github.com/jetpost/jetpost/client"
 	"github.com/jetpost/jetpost/internal/access"
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -27,7 +27,7 @@ func serve(tb testing.TB) string {
 	in := admintest.New(tb)
 	live := access.NewLive(in.JS, in.Layout, in.Log)
 	in.Run(live.Run)
-	a := in.Admin(admin.Config{Tokens: access.NewStore(in.JS, in.Layout, live, in.Log)}, subscription.EgressConfig{})
+	a := in.Admin(admin.Config{Tokens: access.NewStore(in.JS, in.Layout, live, in.Log)}, egress.Config{})
 	catalogue, err := schemas.Load()
 	if err != nil {
 		tb.Fatal(err)

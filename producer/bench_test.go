@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/producer"
 )
 
@@ -42,7 +42,7 @@ func BenchmarkPublishAsync(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		e := &stream.Event{ID: id(n), Source: "/shop", Type: "com.example.orders.created", DataContentType: "application/json", Data: kilobyte}
+		e := &event.Event{ID: id(n), Source: "/shop", Type: "com.example.orders.created", DataContentType: "application/json", Data: kilobyte}
 		var err error
 		if window[n%len(window)], err = f.PublishAsync(b.Context(), e); err != nil {
 			b.Fatal(err)

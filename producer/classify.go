@@ -5,19 +5,19 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/schemas"
 )
 
 // classified returns e, or a copy that says of what class the repository is which it is
 // about: criteria ask for it, and publishers seldom know it. It costs nothing while
 // no repository is registered.
-func (p *Producer) classified(e *stream.Event) *stream.Event {
+func (p *Producer) classified(e *event.Event) *event.Event {
 	if p.cfg.Repositories == nil {
 		return e
 	}
 	table := p.cfg.Repositories.Current()
-	if table.Len() == 0 || !ofRepository(e.Type) || !stream.IsJSON(e.DataContentType) {
+	if table.Len() == 0 || !ofRepository(e.Type) || !event.IsJSON(e.DataContentType) {
 		return e
 	}
 	if _, said := e.Attribute(schemas.RepositoryClass); said {
@@ -28,8 +28,8 @@ func (p *Producer) classified(e *stream.Event) *stream.Event {
 		return e
 	}
 	c := *e
-	c.Extensions = make([]stream.Attribute, 0, len(e.Extensions)+1)
-	c.Extensions = append(append(c.Extensions, e.Extensions...), stream.Attribute{Name: schemas.RepositoryClass, Value: string(class)})
+	c.Extensions = make([]event.Attribute, 0, len(e.Extensions)+1)
+	c.Extensions = append(append(c.Extensions, e.Extensions...), event.Attribute{Name: schemas.RepositoryClass, Value: string(class)})
 	return &c
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
@@ -39,9 +40,9 @@ func TestPublishSaysTheRepositoryClass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	classOf := func(id, key string, more ...stream.Attribute) string {
+	classOf := func(id, key string, more ...event.Attribute) string {
 		t.Helper()
-		e := &stream.Event{
+		e := &event.Event{
 			ID: id, Source: "/test", Type: "artifact.deleted", DataContentType: "application/json", Extensions: more,
 			Data: []byte(`{"repo_key":"` + key + `","path":"a/b","name":"b","sha256":"x","size":0}`),
 		}
@@ -57,7 +58,7 @@ func TestPublishSaysTheRepositoryClass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored, err := stream.FromMessage(record.Header, record.Data)
+		stored, err := event.FromMessage(record.Header, record.Data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,8 +77,8 @@ func TestPublishSaysTheRepositoryClass(t *testing.T) {
 		"registered": classOf("1", "npm"),
 		"its cache":  classOf("2", "npm-cache"),
 		"another":    classOf("3", "libs"),
-		"said":       classOf("4", "npm", stream.Attribute{Name: schemas.RepositoryClass, Value: "federated"}),
-		"with more":  classOf("5", "npm", stream.Attribute{Name: "priority", Value: "1"}),
+		"said":       classOf("4", "npm", event.Attribute{Name: schemas.RepositoryClass, Value: "federated"}),
+		"with more":  classOf("5", "npm", event.Attribute{Name: "priority", Value: "1"}),
 	}
 	want := map[string]string{"registered": "remote", "its cache": "remote", "another": "", "said": "federated", "with more": "remote"}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/tidwall/gjson"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -34,7 +35,7 @@ const modes = "send an event with its attributes in ce-… headers (at least ce-
 
 // input is what a request asks to publish.
 type input struct {
-	events []*stream.Event
+	events []*event.Event
 	batch  bool
 }
 
@@ -94,7 +95,7 @@ func (p *Producer) mode(h http.Header) (mode string, limit int64, found *problem
 
 // checkFormat accepts the JSON format in UTF-8, which is the only one there is.
 func checkFormat(contentType, mode string) *problem {
-	mediaType, ok := stream.MediaType(contentType)
+	mediaType, ok := event.MediaType(contentType)
 	if !ok {
 		return newProblem(http.StatusUnsupportedMediaType, "the Content-Type cannot be read: use "+mode+"+json")
 	}
@@ -122,7 +123,7 @@ func checkBinary(h http.Header, contentType string) *problem {
 			return newProblem(http.StatusBadRequest, "the header ce-specversion is missing").with("/specversion", "is required")
 		}
 	}
-	if stream.IsJSON(contentType) {
+	if event.IsJSON(contentType) {
 		return newProblem(http.StatusBadRequest, "the request has no event attributes: "+modes)
 	}
 	return newProblem(http.StatusUnsupportedMediaType, "the request has no event attributes: "+modes)
@@ -161,13 +162,13 @@ func (p *Producer) decode(mode string, h http.Header, body []byte) (input, *prob
 		if n := countElements(body, p.cfg.MaxBatchEvents); n > p.cfg.MaxBatchEvents {
 			return in, newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a batch may have at most %d events", p.cfg.MaxBatchEvents))
 		}
-		in.events, err = stream.ParseBatch(body)
+		in.events, err = event.ParseBatch(body)
 	case structuredMode:
-		in.events = make([]*stream.Event, 1)
-		in.events[0], err = stream.ParseStructured(body)
+		in.events = make([]*event.Event, 1)
+		in.events[0], err = event.ParseStructured(body)
 	default:
-		in.events = make([]*stream.Event, 1)
-		in.events[0], err = stream.FromMessage(binaryHeader(h), body)
+		in.events = make([]*event.Event, 1)
+		in.events[0], err = event.FromMessage(binaryHeader(h), body)
 	}
 	if err != nil {
 		return input{}, eventProblem(err, "")

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -35,10 +36,10 @@ func decoder(tb testing.TB) *Producer {
 // What the ingest accepts must survive the event log, whatever was sent.
 func FuzzDecode(f *testing.F) {
 	p := decoder(f)
-	event := `{"specversion":"1.0","id":"1","source":"/s","type":"t.a","data":{"a":1}}`
-	f.Add("application/cloudevents+json", "", []byte(event))
+	structured := `{"specversion":"1.0","id":"1","source":"/s","type":"t.a","data":{"a":1}}`
+	f.Add("application/cloudevents+json", "", []byte(structured))
 	f.Add("application/cloudevents+json", "", []byte(`{"specversion":"1.0","id":"1","source":"/s","type":"t.a","datacontenttype":"text/plain","data_base64":"/w=="}`))
-	f.Add("application/cloudevents-batch+json; charset=utf-8", "", []byte("["+event+","+event+"]"))
+	f.Add("application/cloudevents-batch+json; charset=utf-8", "", []byte("["+structured+","+structured+"]"))
 	f.Add("application/json", "Specversion: 1.0\nId: 1\nSource: /s\nType: t.b\nSubject: \"a%20b\"", []byte(`{"a":1}`))
 	f.Add("text/plain", "Specversion: 1.0\nId: %e2%82%ac\nSource: a\\b\nType: t.b\nTime: 2026-01-01T00:00:00Z\nX1: \xff", []byte("\xff"))
 	f.Fuzz(func(t *testing.T, contentType, attributes string, body []byte) {
@@ -78,7 +79,7 @@ func FuzzDecode(f *testing.F) {
 				}
 				continue
 			}
-			back, err := stream.FromMessage(ready.msg.Header, ready.msg.Data)
+			back, err := event.FromMessage(ready.msg.Header, ready.msg.Data)
 			if err != nil {
 				t.Fatalf("cannot be read from the event log: %v", err)
 			}
@@ -101,7 +102,7 @@ func TestOwnHeadersFit(t *testing.T) {
 		if kind.Domain == stream.OperationalDomain {
 			continue // not for producers
 		}
-		ready, err := p.publishable(&stream.Event{ID: "1", Source: "/s", Type: kind.Name, Data: kind.Examples[0].Data})
+		ready, err := p.publishable(&event.Event{ID: "1", Source: "/s", Type: kind.Name, Data: kind.Examples[0].Data})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +123,7 @@ func TestOwnHeadersFit(t *testing.T) {
 func BenchmarkPrepare(b *testing.B) {
 	p := decoder(b)
 	text := `{"note":"` + strings.Repeat("x", 1000) + `"}`
-	for name, e := range map[string]*stream.Event{
+	for name, e := range map[string]*event.Event{
 		"1KiB":   {ID: "0b5dbd20-9b3b-4b8b-8f0e-3d3b2b1b8f0e", Source: "/shop/berlin", Type: "t.a", Time: "2026-03-04T05:06:07.123456789Z", DataContentType: "application/json", Data: []byte(text)},
 		"schema": {ID: "0b5dbd20-9b3b-4b8b-8f0e-3d3b2b1b8f0e", Source: "/git/widgets", Type: "git.push", Time: "2026-03-04T05:06:07.123456789Z", DataContentType: "application/json", Data: example(b, p.catalogue.Current())},
 	} {
@@ -148,7 +149,7 @@ func example(tb testing.TB, catalogue *schemas.Catalogue) []byte {
 }
 
 // publishable prepares an event as Publish does.
-func (p *Producer) publishable(e *stream.Event) (prepared, error) {
+func (p *Producer) publishable(e *event.Event) (prepared, error) {
 	refresh := p.refresher(context.Background())
 	return p.prepare(e, &refresh)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
 	"github.com/jetpost/jetpost/producer"
@@ -60,7 +61,7 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	order := &stream.Event{
+	order := &event.Event{
 		ID:              "order-4711",
 		Source:          "/shop/berlin",
 		Type:            "com.example.orders.created",
@@ -86,7 +87,7 @@ func Example() {
 
 // Many events are faster when none waits for the receipt of the one before.
 func ExampleProducer_PublishAsync() {
-	publish := func(ctx context.Context, p *producer.Producer, events []*stream.Event) error {
+	publish := func(ctx context.Context, p *producer.Producer, events []*event.Event) error {
 		pending := make([]*producer.Pending, 0, len(events))
 		for _, e := range events {
 			sent, err := p.PublishAsync(ctx, e)

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/producer"
@@ -77,8 +78,8 @@ func (f *fixture) connect(tb testing.TB, cfg producer.Config, nc *nats.Conn) {
 }
 
 // order is a valid event.
-func order(id string) *stream.Event {
-	return &stream.Event{
+func order(id string) *event.Event {
+	return &event.Event{
 		ID: id, Source: "/shop", Type: "com.example.orders.created",
 		DataContentType: "application/json", Data: []byte(`{"total": 12}`),
 	}

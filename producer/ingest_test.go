@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/producer"
 )
@@ -125,10 +126,10 @@ func TestIngestBinary(t *testing.T) {
 		t.Fatalf("answer %d %s, want 201 and %+v", a.status, a.text, want)
 	}
 	got := f.event(t, "orders", 0)
-	want := &stream.Event{
+	want := &event.Event{
 		ID: "1", Source: "/shop", Type: "com.example.orders.created", Subject: "größe 100%",
 		DataContentType: "application/json; charset=utf-8",
-		Extensions:      []stream.Attribute{{Name: "priority", Value: "3"}},
+		Extensions:      []event.Attribute{{Name: "priority", Value: "3"}},
 		Data:            []byte(body),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -495,7 +496,7 @@ func TestIngestBodyTimeoutEndsWithTheBody(t *testing.T) {
 }
 
 // event is the n-th event of a domain, from 0.
-func (f *fixture) event(t *testing.T, domain string, n int) *stream.Event {
+func (f *fixture) event(t *testing.T, domain string, n int) *event.Event {
 	t.Helper()
 	log, err := f.js.Stream(t.Context(), f.layout.EventLog(domain))
 	if err != nil {
@@ -505,7 +506,7 @@ func (f *fixture) event(t *testing.T, domain string, n int) *stream.Event {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := stream.FromMessage(msg.Header, msg.Data)
+	e, err := event.FromMessage(msg.Header, msg.Data)
 	if err != nil {
 		t.Fatal(err)
 	}

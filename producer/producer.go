@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -92,7 +93,7 @@ type Receipt struct {
 // Publish stores e and returns its receipt. The error wraps stream.ErrInvalidEvent,
 // ErrTooLarge, ErrReserved, ErrForeign, schemas.ErrUnknownType, or is a *schemas.ValidationError, when e
 // cannot be stored at all; it wraps ErrUnavailable when it may be published again.
-func (p *Producer) Publish(ctx context.Context, e *stream.Event) (Receipt, error) {
+func (p *Producer) Publish(ctx context.Context, e *event.Event) (Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
 	pending, err := p.PublishAsync(ctx, e)
@@ -105,7 +106,7 @@ func (p *Producer) Publish(ctx context.Context, e *stream.Event) (Receipt, error
 // PublishEvent is Publish for an event of the CloudEvents SDK. Its data bytes are
 // stored as they are.
 func (p *Producer) PublishEvent(ctx context.Context, e cloudevents.Event) (Receipt, error) {
-	converted, err := stream.FromCloudEvent(e)
+	converted, err := event.FromCloudEvent(e)
 	if err != nil {
 		p.metrics.rejected("", outcomeInvalid)
 		return Receipt{}, fmt.Errorf("publish event: %w", err)
@@ -120,7 +121,7 @@ func (p *Producer) PublishEvent(ctx context.Context, e cloudevents.Event) (Recei
 //
 // The caller must call Wait on every Pending, and must not change e or its data
 // before that has returned.
-func (p *Producer) PublishAsync(ctx context.Context, e *stream.Event) (*Pending, error) {
+func (p *Producer) PublishAsync(ctx context.Context, e *event.Event) (*Pending, error) {
 	refresh := p.refresher(ctx)
 	ready, err := p.prepare(e, &refresh)
 	if err != nil {
@@ -131,13 +132,13 @@ func (p *Producer) PublishAsync(ctx context.Context, e *stream.Event) (*Pending,
 
 // A prepared event has passed all checks and is ready to be sent.
 type prepared struct {
-	event  *stream.Event
+	event  *event.Event
 	domain string
 	msg    *nats.Msg
 }
 
 // prepare checks e and builds its message. It counts what it refuses.
-func (p *Producer) prepare(e *stream.Event, r *refresher) (prepared, error) {
+func (p *Producer) prepare(e *event.Event, r *refresher) (prepared, error) {
 	if err := e.Validate(); err != nil {
 		p.metrics.rejected("", outcomeInvalid)
 		return prepared{}, err
@@ -183,7 +184,7 @@ func (p *Producer) prepare(e *stream.Event, r *refresher) (prepared, error) {
 }
 
 // domainOf is the domain of an event whose type is known.
-func (p *Producer) domainOf(e *stream.Event) string {
+func (p *Producer) domainOf(e *event.Event) string {
 	t, err := p.catalogue.Current().Resolve(e.Type)
 	if err != nil {
 		return ""
@@ -211,7 +212,7 @@ func checkSize(attributes nats.Header, data []byte) error {
 const ownHeaders = 256
 
 // naming names an event in an error, by what it has and not at any length.
-func naming(e *stream.Event) string {
+func naming(e *event.Event) string {
 	const most = 100
 	if len(e.Type) > most || len(e.ID) > most {
 		return "event"

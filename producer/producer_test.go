@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/producer"
@@ -26,7 +27,7 @@ func TestPublishStoresTheEvent(t *testing.T) {
 	f := newFixture(t, producer.Config{})
 	e := order("1")
 	e.Subject, e.Time = "größe 100%", "2026-03-04T05:06:07.000000000Z"
-	e.Extensions = []stream.Attribute{{Name: "traceparent", Value: "00-1"}}
+	e.Extensions = []event.Attribute{{Name: "traceparent", Value: "00-1"}}
 	e.Data = []byte("{\"total\": 12345678901234567890,\n \"b\":1, \"a\":\"\\u00e9\"}")
 	got, err := f.Publish(t.Context(), e)
 	if err != nil {
@@ -64,7 +65,7 @@ func TestPublishStoresTheEvent(t *testing.T) {
 	if !bytes.Equal(messages[0].Data, e.Data) {
 		t.Errorf("data = %s, want %s", messages[0].Data, e.Data)
 	}
-	read, err := stream.FromMessage(messages[0].Header, messages[0].Data)
+	read, err := event.FromMessage(messages[0].Header, messages[0].Data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,61 +111,61 @@ func TestPublishRecognisesDuplicates(t *testing.T) {
 func TestPublishRefuses(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, producer.Config{})
-	with := func(change func(*stream.Event)) *stream.Event {
+	with := func(change func(*event.Event)) *event.Event {
 		e := order("1")
 		change(e)
 		return e
 	}
 	for _, test := range []struct {
 		name    string
-		event   *stream.Event
+		event   *event.Event
 		want    error  // wrapped
 		says    string // in the text
 		domain  string
 		outcome string
 	}{
 		{
-			name: "no id", event: with(func(e *stream.Event) { e.ID = "" }),
-			want: stream.ErrInvalidEvent, says: "id", outcome: "invalid",
+			name: "no id", event: with(func(e *event.Event) { e.ID = "" }),
+			want: event.ErrInvalidEvent, says: "id", outcome: "invalid",
 		},
 		{
-			name: "no source", event: with(func(e *stream.Event) { e.Source = "" }),
-			want: stream.ErrInvalidEvent, says: "source", outcome: "invalid",
+			name: "no source", event: with(func(e *event.Event) { e.Source = "" }),
+			want: event.ErrInvalidEvent, says: "source", outcome: "invalid",
 		},
 		{
-			name: "source that is no URI reference", event: with(func(e *stream.Event) { e.Source = "/my shop" }),
-			want: stream.ErrInvalidEvent, says: "source is not a URI reference", outcome: "invalid",
+			name: "source that is no URI reference", event: with(func(e *event.Event) { e.Source = "/my shop" }),
+			want: event.ErrInvalidEvent, says: "source is not a URI reference", outcome: "invalid",
 		},
 		{
-			name: "schema that is relative", event: with(func(e *stream.Event) { e.DataSchema = "orders.json" }),
-			want: stream.ErrInvalidEvent, says: "dataschema is not an absolute URI", outcome: "invalid",
+			name: "schema that is relative", event: with(func(e *event.Event) { e.DataSchema = "orders.json" }),
+			want: event.ErrInvalidEvent, says: "dataschema is not an absolute URI", outcome: "invalid",
 		},
 		{
-			name: "control character", event: with(func(e *stream.Event) { e.Subject = "a\nb" }),
-			want: stream.ErrInvalidEvent, says: "subject", outcome: "invalid",
+			name: "control character", event: with(func(e *event.Event) { e.Subject = "a\nb" }),
+			want: event.ErrInvalidEvent, says: "subject", outcome: "invalid",
 		},
 		{
-			name: "time that is none", event: with(func(e *stream.Event) { e.Time = "yesterday" }),
-			want: stream.ErrInvalidEvent, says: "time", outcome: "invalid",
+			name: "time that is none", event: with(func(e *event.Event) { e.Time = "yesterday" }),
+			want: event.ErrInvalidEvent, says: "time", outcome: "invalid",
 		},
 		{
-			name: "unknown type", event: with(func(e *stream.Event) { e.Type = "com.example.orders.eaten" }),
+			name: "unknown type", event: with(func(e *event.Event) { e.Type = "com.example.orders.eaten" }),
 			want: schemas.ErrUnknownType, says: "com.example.orders.eaten", outcome: "unknown_type",
 		},
 		{
-			name: "data that breaks its schema", event: with(func(e *stream.Event) { e.Data = []byte(`{"total": "12"}`) }),
+			name: "data that breaks its schema", event: with(func(e *event.Event) { e.Data = []byte(`{"total": "12"}`) }),
 			want: nil, says: "/data/total", domain: "orders", outcome: "invalid",
 		},
 		{
-			name: "data that is not JSON", event: with(func(e *stream.Event) { e.Data = []byte(`{`) }),
+			name: "data that is not JSON", event: with(func(e *event.Event) { e.Data = []byte(`{`) }),
 			want: nil, says: "/data", domain: "orders", outcome: "invalid",
 		},
 		{
-			name: "data too large", event: with(func(e *stream.Event) { e.Data = bytes.Repeat([]byte(" "), stream.MaxEventSize) }),
+			name: "data too large", event: with(func(e *event.Event) { e.Data = bytes.Repeat([]byte(" "), stream.MaxEventSize) }),
 			want: producer.ErrTooLarge, says: "at most 262144", outcome: "too_large",
 		},
 		{
-			name: "attributes too large", event: with(func(e *stream.Event) { e.Subject = strings.Repeat("ä", producer.MaxAttributes/6) }),
+			name: "attributes too large", event: with(func(e *event.Event) { e.Subject = strings.Repeat("ä", producer.MaxAttributes/6) }),
 			want: producer.ErrTooLarge, says: "at most 32768", outcome: "too_large",
 		},
 	} {
@@ -258,8 +259,8 @@ func TestPublishEvent(t *testing.T) {
 	if got := msg.Header["ce-priority"]; !cmp.Equal(got, []string{"3"}) {
 		t.Errorf("ce-priority = %v, want 3", got)
 	}
-	if _, err := f.PublishEvent(t.Context(), cloudevents.New()); !errors.Is(err, stream.ErrInvalidEvent) {
-		t.Errorf("empty event: got %v, want %v", err, stream.ErrInvalidEvent)
+	if _, err := f.PublishEvent(t.Context(), cloudevents.New()); !errors.Is(err, event.ErrInvalidEvent) {
+		t.Errorf("empty event: got %v, want %v", err, event.ErrInvalidEvent)
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -36,7 +36,7 @@ func (p *Producer) refresher(ctx context.Context) refresher {
 	return refresher{producer: p, ctx: ctx, catalogue: p.catalogue.Current()}
 }
 
-func (r *refresher) check(e *stream.Event) (schemas.Verdict, error) {
+func (r *refresher) check(e *event.Event) (schemas.Verdict, error) {
 	verdict, err := r.catalogue.Check(e)
 	if err != nil && !r.asked {
 		if newer := r.ask(); newer != r.catalogue {
@@ -54,7 +54,7 @@ func (r *refresher) check(e *stream.Event) (schemas.Verdict, error) {
 // foreign is the error for an event of a domain that who publishes does not see. It
 // is the same whether there is such a domain or not, and comes before what else is
 // wrong with the event. failed is what check has said.
-func (r *refresher) foreign(e *stream.Event, failed error) error {
+func (r *refresher) foreign(e *event.Event, failed error) error {
 	publisher := access.PrincipalOf(r.ctx)
 	if len(publisher.Domains) == 0 || errors.Is(failed, ErrUnavailable) {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/producer"
@@ -69,7 +70,7 @@ func TestUnknownTypesAskSeldom(t *testing.T) {
 	for n := range 20 {
 		running.Go(func() {
 			for i := range 20 {
-				_, err := p.Publish(t.Context(), &stream.Event{ID: "1", Source: "/s", Type: fmt.Sprintf("garbage%d.a%d", n, i)})
+				_, err := p.Publish(t.Context(), &event.Event{ID: "1", Source: "/s", Type: fmt.Sprintf("garbage%d.a%d", n, i)})
 				if !errors.Is(err, schemas.ErrUnknownType) {
 					t.Errorf("got %v", err)
 				}
@@ -111,7 +112,7 @@ func TestUnknownTypeWithoutServer(t *testing.T) {
 	}
 	server.Stop()
 	began := time.Now()
-	_, err := p.Publish(t.Context(), &stream.Event{ID: "1", Source: "/s", Type: "shop.created"})
+	_, err := p.Publish(t.Context(), &event.Event{ID: "1", Source: "/s", Type: "shop.created"})
 	if !errors.Is(err, producer.ErrUnavailable) || errors.Is(err, schemas.ErrUnknownType) || time.Since(began) > 8*time.Second {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
@@ -140,7 +141,7 @@ func TestUnknownTypeWithoutServer(t *testing.T) {
 	if registered != nil {
 		t.Fatal(registered)
 	}
-	if _, err := p.Publish(within(t, 30*time.Second), &stream.Event{ID: "1", Source: "/s", Type: "shop.created"}); err != nil {
+	if _, err := p.Publish(within(t, 30*time.Second), &event.Event{ID: "1", Source: "/s", Type: "shop.created"}); err != nil {
 		t.Errorf("after the server is back: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/producer"
@@ -77,7 +78,7 @@ func TestRegisteredDomainIsRoutedAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		publish := func(id string, n int) error {
-			_, err := p.Publish(t.Context(), &stream.Event{ID: id, Source: "/shop", Type: name + ".created", Data: fmt.Appendf(nil, `{"n":%d}`, n)})
+			_, err := p.Publish(t.Context(), &event.Event{ID: id, Source: "/shop", Type: name + ".created", Data: fmt.Appendf(nil, `{"n":%d}`, n)})
 			return err
 		}
 		if err := publish("0", 1); err != nil {
@@ -100,7 +101,7 @@ func TestRegisteredDomainIsRoutedAtOnce(t *testing.T) {
 		r.awaitQueued(sub, 3)
 		r.wantQueued(sub, 0, 1, 2)
 	}
-	if _, err := p.Publish(t.Context(), &stream.Event{ID: "1", Source: "/shop", Type: "shop99.created"}); !errors.Is(err, schemas.ErrUnknownType) {
+	if _, err := p.Publish(t.Context(), &event.Event{ID: "1", Source: "/shop", Type: "shop99.created"}); !errors.Is(err, schemas.ErrUnknownType) {
 		t.Errorf("a type that is not registered: %v", err)
 	}
 }
@@ -148,7 +149,7 @@ func TestDeletedDomainComesBack(t *testing.T) {
 	eventually(t, func() (bool, string) {
 		return r.logged.FilterMessageSnippet("domain is gone").Len() == 1, "the router goes on"
 	})
-	e := event(7)
+	e := note(7)
 	m := message(e)
 	m.Subject = r.layout.EventSubject("shop", "created")
 	if _, err := r.js.PublishMsg(t.Context(), m); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/budget"
@@ -32,7 +33,7 @@ type domainRoute struct {
 // routed is one event whose deliveries are on their way to their queues.
 type routed struct {
 	msg     *stream.Message
-	event   *stream.Event
+	event   *event.Event
 	invalid error // why the message is not an event
 	targets []target
 }
@@ -84,7 +85,7 @@ func (d *domainRoute) handle(ctx context.Context, msgs []*stream.Message) {
 			m.Leave()
 			continue
 		}
-		event, err := stream.FromEventLog(m.Header, m.Data)
+		event, err := event.FromEventLog(m.Header, m.Data)
 		if err != nil {
 			events = append(events, routed{msg: m, invalid: err})
 			continue

@@ -16,7 +16,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/budget"
@@ -63,7 +65,7 @@ func (r *rig) prepare(nc *nats.Conn) {
 	if err := r.layout.Ensure(tb.Context(), r.js, []string{"notes"}); err != nil {
 		tb.Fatal(err)
 	}
-	keyring, err := subscription.LoadKeyring(filepath.Join(tb.TempDir(), "keyset.json"))
+	keyring, err := keyring.Load(filepath.Join(tb.TempDir(), "keyset.json"))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -142,15 +144,15 @@ func (r *rig) route(domains ...string) *running {
 	return &running{nc: nc, reg: reg, stop: stop}
 }
 
-// event is the note number n, which no encoder would write like this.
-func event(n int) *stream.Event {
-	return &stream.Event{
+// note is the note number n, which no encoder would write like this.
+func note(n int) *event.Event {
+	return &event.Event{
 		ID: strconv.Itoa(n), Source: "/notes", Type: "notes.added", Subject: fmt.Sprintf("größe %d %%", n),
 		DataContentType: "application/json", Data: fmt.Appendf(nil, `{"n" : %d.0,"big":12345678901234567890}`, n),
 	}
 }
 
-func message(e *stream.Event) *nats.Msg {
+func message(e *event.Event) *nats.Msg {
 	m := nats.NewMsg("events.notes.added")
 	e.SetHeader(m.Header)
 	m.Header[stream.HeaderMessageID] = []string{e.Source + e.ID}
@@ -159,7 +161,7 @@ func message(e *stream.Event) *nats.Msg {
 }
 
 // publish stores events, one after the other, and returns the last ack.
-func (r *rig) publish(events ...*stream.Event) *jetstream.PubAck {
+func (r *rig) publish(events ...*event.Event) *jetstream.PubAck {
 	r.t.Helper()
 	var last *jetstream.PubAck
 	for _, e := range events {
@@ -176,7 +178,7 @@ func (r *rig) publish(events ...*stream.Event) *jetstream.PubAck {
 func (r *rig) publishMany(first, n int) {
 	r.t.Helper()
 	for i := first; i < first+n; i++ {
-		if _, err := r.js.PublishMsgAsync(message(event(i)), jetstream.WithStallWait(patience)); err != nil {
+		if _, err := r.js.PublishMsgAsync(message(note(i)), jetstream.WithStallWait(patience)); err != nil {
 			r.t.Fatal(err)
 		}
 	}

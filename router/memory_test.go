@@ -6,14 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream/budget"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // large is the note number n with a size.
-func large(n, size int) *stream.Event {
-	e := event(n)
+func large(n, size int) *event.Event {
+	e := note(n)
 	e.Data = fmt.Appendf(nil, `{"n" : %d.0,"text":"%s"}`, n, bytes.Repeat([]byte("x"), size))
 	return e
 }

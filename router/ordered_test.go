@@ -229,7 +229,7 @@ func TestOrderedOverLeaderChange(t *testing.T) {
 	go func() {
 		defer close(done)
 		for n := 0; n < events && t.Context().Err() == nil; {
-			if _, err := r.js.PublishMsg(t.Context(), message(event(n))); err == nil {
+			if _, err := r.js.PublishMsg(t.Context(), message(note(n))); err == nil {
 				n++
 			}
 		}
@@ -276,7 +276,7 @@ func TestOrderedTrouble(t *testing.T) {
 	}
 	r.route()
 	for n := range 8 {
-		r.publish(event(n))
+		r.publish(note(n))
 	}
 	r.awaitQueued(free, 8)
 	r.awaitQueued(inOrder, 4) // event 4 is published, and settled when its other queue is there
@@ -316,7 +316,7 @@ func TestOrderSwitched(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 10 {
-			r.publish(event(10*step + i))
+			r.publish(note(10*step + i))
 		}
 		r.awaitRouted()
 	}

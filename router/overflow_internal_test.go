@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -34,7 +35,7 @@ func TestOverflowsAreCountedByTheMinute(t *testing.T) {
 	overflow := func(id string, n int) {
 		for range n {
 			seq++
-			e := &stream.Event{ID: fmt.Sprint(seq), Source: "/notes", Type: "notes.added"}
+			e := &event.Event{ID: fmt.Sprint(seq), Source: "/notes", Type: "notes.added"}
 			o.add(&subscription.Subscription{ID: id, Types: []string{"notes.*"}}, &delivery.Delivery{
 				ID: delivery.ID(id, e.Source, e.ID), SubscriptionID: id, Event: e, Origin: delivery.Origin("EVENTS_notes", seq, at, id),
 			})

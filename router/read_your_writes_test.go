@@ -30,7 +30,7 @@ func TestReadYourWrites(t *testing.T) {
 	stopLoad := r.load()
 
 	publish := func(n int, subject string) {
-		e := event(n)
+		e := note(n)
 		e.Subject = subject
 		r.publish(e)
 	}
@@ -97,7 +97,7 @@ func (r *rig) load() (stop func()) {
 		under := make(chan struct{}, 50)
 		for n := 1_000_000; ctx.Err() == nil; n++ {
 			under <- struct{}{}
-			future, err := js.PublishMsgAsync(message(event(n)), jetstream.WithStallWait(patience))
+			future, err := js.PublishMsgAsync(message(note(n)), jetstream.WithStallWait(patience))
 			if err != nil {
 				r.t.Errorf("background load: %v", err)
 				return

@@ -46,7 +46,7 @@ func TestFanOut(t *testing.T) {
 	get := []*subscription.Subscription{
 		r.subscribe(wants("exact-type", []string{"other.type", "notes.added"})),
 		r.subscribe(wants("whole-domain", []string{"notes.*"})),
-		r.subscribe(wants("filtered", added, subscription.Exact(map[string]string{"subject": event(1).Subject}))),
+		r.subscribe(wants("filtered", added, subscription.Exact(map[string]string{"subject": note(1).Subject}))),
 		r.subscribe(wants("filtered-by-data", added, subscription.Exact(map[string]string{"data.big": "12345678901234567890"}))),
 		r.subscribe(state(wants("is-paused", added), subscription.Paused)),
 	}
@@ -57,7 +57,7 @@ func TestFanOut(t *testing.T) {
 		r.subscribe(state(wants("is-disabled", added), subscription.Disabled)),
 	}
 	running := r.route()
-	e := event(1)
+	e := note(1)
 	ack := r.publish(e)
 	r.awaitRouted()
 
@@ -131,7 +131,7 @@ func TestUnreadableEvent(t *testing.T) {
 	r := newRig(t)
 	sub := r.subscribe(wants("hook", []string{"notes.*"}))
 	running := r.route()
-	r.publish(event(0))
+	r.publish(note(0))
 	odd := &nats.Msg{Subject: "events.notes.added", Header: nats.Header{"ce-id": {"%C0%A0"}, "Nats-Msg-Id": {"odd"}}, Data: []byte{0, 0xff}}
 	if _, err := r.js.PublishMsg(t.Context(), odd); err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestUnreadableEvent(t *testing.T) {
 	if _, err := r.js.Publish(t.Context(), "events.notes.added", []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	r.publish(event(1))
+	r.publish(note(1))
 	r.awaitRouted()
 	r.wantQueued(sub, 0, 1)
 
@@ -175,7 +175,7 @@ func TestEventsOfEarlierVersions(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	sub := r.subscribe(wants("hook", []string{"notes.*"}))
-	old := event(0)
+	old := note(0)
 	old.Source, old.DataSchema, old.DataContentType = "/my notes/%zz", "notes.json", "json"
 	if err := old.Validate(); err == nil {
 		t.Fatal("the event is valid today: the test shows nothing")
@@ -184,7 +184,7 @@ func TestEventsOfEarlierVersions(t *testing.T) {
 	stored.Header.Set(stream.HeaderMessageID, old.MessageID())
 	raw := message(old)
 	raw.Header.Set(stream.HeaderMessageID, "raw")
-	unencoded := message(event(1))
+	unencoded := message(note(1))
 	unencoded.Header["ce-subject"] = []string{"100% \"now\""}
 	for _, m := range []*nats.Msg{stored, raw, unencoded} {
 		if _, err := r.js.PublishMsg(t.Context(), m); err != nil {
@@ -225,7 +225,7 @@ func TestFullQueue(t *testing.T) {
 	}
 	running := r.route()
 	for n := range 5 {
-		r.publish(event(n))
+		r.publish(note(n))
 		r.awaitQueued(free, n+1)
 	}
 	r.awaitRouted()
@@ -244,7 +244,7 @@ func TestFullQueue(t *testing.T) {
 		want := delivery.DeadLetter{
 			DeliveryID: delivery.ID("full", "/notes", fmt.Sprint(n)), SubscriptionID: "full", Reason: delivery.ReasonOverflow,
 			Event: delivery.EventRef{
-				ID: fmt.Sprint(n), Source: "/notes", Type: "notes.added", Subject: event(n).Subject, Stream: "EVENTS_notes", Sequence: uint64(n) + 1, //nolint:gosec // small
+				ID: fmt.Sprint(n), Source: "/notes", Type: "notes.added", Subject: note(n).Subject, Stream: "EVENTS_notes", Sequence: uint64(n) + 1, //nolint:gosec // small
 				Stored: r.storedAt(letter.Event.Sequence),
 			},
 		}
@@ -255,8 +255,8 @@ func TestFullQueue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(record.Data) != string(event(n).Data) {
-			t.Errorf("the letter has data %s, want %s", record.Data, event(n).Data)
+		if string(record.Data) != string(note(n).Data) {
+			t.Errorf("the letter has data %s, want %s", record.Data, note(n).Data)
 		}
 	}
 	if got := counter(t, running.reg, "jetpost_router_overflow_total"); got != 3 {
@@ -271,13 +271,13 @@ func TestMissingQueue(t *testing.T) {
 	r := newRig(t)
 	broken, sound := r.subscribe(wants("broken", []string{"notes.*"})), r.subscribe(wants("sound", []string{"notes.*"}))
 	r.route()
-	r.publish(event(0))
+	r.publish(note(0))
 	r.awaitRouted()
 	if err := r.layout.DeleteQueue(t.Context(), r.js, broken.Queue); err != nil {
 		t.Fatal(err)
 	}
 	for n := 1; n < 20; n++ {
-		r.publish(event(n))
+		r.publish(note(n))
 	}
 	r.awaitQueued(sound, 20)
 	r.wantQueued(sound, upTo(20)...)
@@ -298,12 +298,12 @@ func TestDeletedSubscription(t *testing.T) {
 	if err := r.layout.DeleteQueue(t.Context(), r.js, doomed.Queue); err != nil {
 		t.Fatal(err)
 	}
-	r.publish(event(0)) // matched while the subscription exists
+	r.publish(note(0)) // matched while the subscription exists
 	r.awaitQueued(other, 1)
 	if err := r.store.Delete(t.Context(), "doomed", 0); err != nil {
 		t.Fatal(err)
 	}
-	r.publish(event(1)) // and not any more
+	r.publish(note(1)) // and not any more
 	r.awaitRouted()
 	r.wantQueued(other, 0, 1)
 	if got := counter(t, running.reg, "jetpost_router_overflow_total"); got != 0 {
@@ -323,7 +323,7 @@ func TestWaitsForEventLog(t *testing.T) {
 	if err := r.layout.EnsureEventLog(t.Context(), r.js, "later"); err != nil {
 		t.Fatal(err)
 	}
-	e := event(0)
+	e := note(0)
 	e.Type = "later.added"
 	m := message(e)
 	m.Subject = "events.later.added"
@@ -351,7 +351,7 @@ func TestRoutedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		origin := delivery.Origin("EVENTS_notes", kept.Sequence, kept.Time, "a")
-		if _, err := r.js.PublishMsg(t.Context(), delivery.Queued(event(n), a.Queue.Subject, a.Queue.Stream, origin, kept.Time)); err != nil {
+		if _, err := r.js.PublishMsg(t.Context(), delivery.Queued(note(n), a.Queue.Subject, a.Queue.Stream, origin, kept.Time)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -466,10 +466,10 @@ func TestMarksWhatMayRepeat(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	sub := r.subscribe(wants("marked", []string{"notes.*"}))
-	r.publish(event(0)) // before the router connects
+	r.publish(note(0)) // before the router connects
 	r.route("notes")
 	r.awaitQueued(sub, 1)
-	r.publish(event(1))
+	r.publish(note(1))
 	r.awaitQueued(sub, 2)
 	for i, want := range []bool{true, false} {
 		if got := delivery.MayBeMade(r.queued(sub)[i].Header); got != want {

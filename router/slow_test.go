@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -24,8 +25,8 @@ func costly(n int) []subscription.Filter {
 	return filters
 }
 
-func longEvent(n int) *stream.Event {
-	e := event(n)
+func longEvent(n int) *event.Event {
+	e := note(n)
 	e.Data = fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("a", 10<<10))
 	return e
 }
@@ -53,7 +54,7 @@ func TestFiltersOverBudget(t *testing.T) {
 		all = append(all, i)
 		if i%3 == 0 {
 			short = append(short, i)
-			r.publish(event(i))
+			r.publish(note(i))
 			continue
 		}
 		r.publish(longEvent(i))

@@ -3,7 +3,7 @@ package schemas_test
 import (
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -16,7 +16,7 @@ func BenchmarkCheck(b *testing.B) {
 		{"push_3KiB", "git.push", ""},
 	} {
 		data := example(b, c, of.eventType, of.example)
-		e := &stream.Event{ID: "1", Source: "/bench", Type: of.eventType, DataContentType: "application/json", Data: data}
+		e := &event.Event{ID: "1", Source: "/bench", Type: of.eventType, DataContentType: "application/json", Data: data}
 		b.Run(of.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(data)))

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -36,8 +36,8 @@ func load(tb testing.TB, files ...string) *schemas.Catalogue {
 	return c
 }
 
-func event(eventType string, data []byte) *stream.Event {
-	return &stream.Event{ID: "1", Source: "/test", Type: eventType, DataContentType: "application/json", Data: data}
+func newEvent(eventType string, data []byte) *event.Event {
+	return &event.Event{ID: "1", Source: "/test", Type: eventType, DataContentType: "application/json", Data: data}
 }
 
 // example returns the data of an example of the catalogue, "" for the main one.
@@ -144,7 +144,7 @@ func TestExamplesAreValid(t *testing.T) {
 	t.Parallel()
 	forEachExample(t, func(t *testing.T, c *schemas.Catalogue, typ schemas.Type, data json.RawMessage) {
 		t.Helper()
-		verdict, err := c.Check(event(typ.Name, data))
+		verdict, err := c.Check(newEvent(typ.Name, data))
 		if err != nil || verdict.Warning != nil {
 			t.Fatalf("error %v, warning %v", err, verdict.Warning)
 		}
@@ -175,7 +175,7 @@ func TestRequiredFieldsAreNamed(t *testing.T) {
 			}
 			removed++
 			var invalid *schemas.ValidationError
-			if err := c.Validate(event(typ.Name, broken)); !errors.As(err, &invalid) {
+			if err := c.Validate(newEvent(typ.Name, broken)); !errors.As(err, &invalid) {
 				t.Errorf("without %s: %v, want a ValidationError", field, err)
 				return
 			}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // A Verdict is what Check found out about an event that may be stored.
@@ -26,7 +26,7 @@ type Verdict struct {
 //
 // Check looks at the type and the data. Whether e is a CloudEvent at all is up to
 // e.Validate.
-func (c *Catalogue) Check(e *stream.Event) (Verdict, error) {
+func (c *Catalogue) Check(e *event.Event) (Verdict, error) {
 	t, err := c.Resolve(e.Type)
 	if err != nil {
 		return Verdict{}, err
@@ -42,7 +42,7 @@ func (c *Catalogue) Check(e *stream.Event) (Verdict, error) {
 }
 
 // Validate is Check for callers that only want to know whether e must be refused.
-func (c *Catalogue) Validate(e *stream.Event) error {
+func (c *Catalogue) Validate(e *event.Event) error {
 	_, err := c.Check(e)
 	return err
 }
@@ -53,7 +53,7 @@ func (t *Type) check(contentType string, data []byte) *ValidationError {
 	if t.compiled == nil {
 		return nil // an open domain's type without a schema: any data will do
 	}
-	if !stream.IsJSON(contentType) {
+	if !event.IsJSON(contentType) {
 		return newValidationError(t.Name, []Problem{{
 			Field: "/datacontenttype", Message: "must be application/json or another JSON type: " + t.Name + " has a JSON Schema",
 		}}, 0)

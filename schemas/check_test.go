@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -37,7 +37,7 @@ func TestAccepted(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := event(tt.eventType, []byte(tt.data))
+			e := newEvent(tt.eventType, []byte(tt.data))
 			e.DataContentType = tt.contentType
 			if err := c.Validate(e); err != nil {
 				t.Error(err)
@@ -84,7 +84,7 @@ func TestRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			err := c.Validate(event(tt.eventType, []byte(tt.data)))
+			err := c.Validate(newEvent(tt.eventType, []byte(tt.data)))
 			if _, ok := errors.AsType[*schemas.ValidationError](err); !ok {
 				t.Fatalf("got %v, want a ValidationError", err)
 			}
@@ -109,7 +109,7 @@ func TestContentTypeMustBeJSON(t *testing.T) {
 	t.Parallel()
 	c := load(t)
 	for _, contentType := range []string{"text/plain", "application/jsonp", "application/xml", "json", "text/plain; x=/json", "+json"} {
-		e := event("artifact.deployed", []byte(deployed))
+		e := newEvent("artifact.deployed", []byte(deployed))
 		e.DataContentType = contentType
 		var invalid *schemas.ValidationError
 		if err := c.Validate(e); !errors.As(err, &invalid) || invalid.Problems[0].Field != "/datacontenttype" {
@@ -123,7 +123,7 @@ func TestContentTypeWithMalformedParameters(t *testing.T) {
 	t.Parallel()
 	c := load(t)
 	for _, contentType := range []string{"application/json; utf-8", "application/json; charset", "application/vnd.a+json;;="} {
-		e := event("artifact.deployed", []byte(deployed))
+		e := newEvent("artifact.deployed", []byte(deployed))
 		e.DataContentType = contentType
 		if err := c.Validate(e); err != nil {
 			t.Errorf("%s: %v", contentType, err)
@@ -155,7 +155,7 @@ func TestHostileData(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			err := c.Validate(event("any.thing", []byte(tt.data)))
+			err := c.Validate(newEvent("any.thing", []byte(tt.data)))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got %.300v, want %s", err, tt.want)
 			}
@@ -170,7 +170,7 @@ func TestHostileData(t *testing.T) {
 		"as large as allowed":            `{"n":1e400}`,
 		"many numbers to compare":        `{"list":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22e-3]}`,
 	} {
-		if err := c.Validate(event("any.thing", []byte(data))); err != nil {
+		if err := c.Validate(newEvent("any.thing", []byte(data))); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -182,7 +182,7 @@ func TestManyProblemsMakeAShortError(t *testing.T) {
 	commits := "[" + strings.Repeat("1,", 30_000) + "1]"
 	data := `{"ref":"refs/heads/main","commits":` + commits + `}`
 	var invalid *schemas.ValidationError
-	if err := c.Validate(event("git.push", []byte(data))); !errors.As(err, &invalid) {
+	if err := c.Validate(newEvent("git.push", []byte(data))); !errors.As(err, &invalid) {
 		t.Fatal(err)
 	}
 	if len(invalid.Problems) != 20 || invalid.More != 30_001+5-20 {
@@ -236,7 +236,7 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%s: %v", tt.schema, err)
 			continue
 		}
-		err = c.Validate(event("my.event", []byte(tt.data)))
+		err = c.Validate(newEvent("my.event", []byte(tt.data)))
 		if err == nil || err.Error() != "validate my.event: "+tt.want {
 			t.Errorf("%s of %s:\n got %v\nwant %s", tt.schema, tt.data, err, tt.want)
 		}
@@ -254,7 +254,7 @@ func TestModes(t *testing.T) {
 	}{{"", true, false}, {`,"validation":"enforce"`, true, false}, {`,"validation":"warn"`, false, true}, {`,"validation":"off"`, false, false}} {
 		c := load(t, "my/domain.json", `{"name":"my"`+tt.mode+`}`, "my/event.schema.json", `{"type":"object"}`, "my/event.example.json", `{}`)
 		for _, data := range []string{`1`, `not JSON`, ``} {
-			verdict, err := c.Check(event("my.event", []byte(data)))
+			verdict, err := c.Check(newEvent("my.event", []byte(data)))
 			if (err != nil) != tt.refused || (verdict.Warning != nil) != tt.warning {
 				t.Errorf("%s, data %q: error %v, warning %v", tt.mode, data, err, verdict.Warning)
 			}
@@ -262,7 +262,7 @@ func TestModes(t *testing.T) {
 				t.Errorf("%s: type %q", tt.mode, verdict.Type.Name)
 			}
 		}
-		if _, err := c.Check(event("my.other", nil)); !errors.Is(err, schemas.ErrUnknownType) {
+		if _, err := c.Check(newEvent("my.other", nil)); !errors.Is(err, schemas.ErrUnknownType) {
 			t.Errorf("%s: an unknown type gives %v", tt.mode, err)
 		}
 	}
@@ -273,15 +273,15 @@ func TestValidateFromManyGoroutines(t *testing.T) {
 	t.Parallel()
 	c := load(t)
 	good, bad := example(t, c, "git.push", ""), edit(t, c, "git.push", `"ref":"refs/heads/main"`, `"ref":1`)
-	want := c.Validate(event("git.push", []byte(bad))).Error()
+	want := c.Validate(newEvent("git.push", []byte(bad))).Error()
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 20 {
-				if err := c.Validate(event("git.push", good)); err != nil {
+				if err := c.Validate(newEvent("git.push", good)); err != nil {
 					t.Error(err)
 				}
-				if err := c.Validate(event("git.push", []byte(bad))); err == nil || err.Error() != want {
+				if err := c.Validate(newEvent("git.push", []byte(bad))); err == nil || err.Error() != want {
 					t.Errorf("got %v, want %s", err, want)
 				}
 			}
@@ -293,7 +293,7 @@ func TestValidateFromManyGoroutines(t *testing.T) {
 func TestCheckDoesNotChangeTheEvent(t *testing.T) {
 	t.Parallel()
 	c := load(t)
-	e, same := event("artifact.deployed", []byte(deployed)), event("artifact.deployed", []byte(deployed))
+	e, same := newEvent("artifact.deployed", []byte(deployed)), newEvent("artifact.deployed", []byte(deployed))
 	if err := c.Validate(e); err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +324,7 @@ func FuzzValidate(f *testing.F) {
 	f.Add("any.thing", []byte(`{"formats":{"a":"2025-11-02T09:14:51Z","e":"{x}","h":"(a|b)*"},"number":1e400,"list":[1,null,{"list":["x"]}],"names":{"b":1}}`))
 	f.Add("any.thing", []byte(`{"list":[[[[[[{"a":1,"a":1}]]]]]]}`))
 	f.Fuzz(func(t *testing.T, eventType string, data []byte) {
-		err := c.Validate(&stream.Event{ID: "1", Source: "/fuzz", Type: eventType, Data: data})
+		err := c.Validate(&event.Event{ID: "1", Source: "/fuzz", Type: eventType, Data: data})
 		var invalid *schemas.ValidationError
 		switch {
 		case err == nil, errors.Is(err, schemas.ErrUnknownType):

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -389,7 +389,7 @@ func FuzzDecodeFiles(f *testing.F) {
 			if err != nil {
 				return // collides with a shipped domain
 			}
-			e := &stream.Event{ID: "1", Source: "s", Type: typ.Name, Data: typ.Examples[0].Data}
+			e := &event.Event{ID: "1", Source: "s", Type: typ.Name, Data: typ.Examples[0].Data}
 			if err := c.Validate(e); err != nil {
 				t.Errorf("an example is refused: %v", err)
 			}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -164,10 +164,10 @@ func TestCostlySchemaThatIsStored(t *testing.T) {
 	if broken := catalogue.Broken(); len(broken) > 0 {
 		t.Fatalf("broken: %v", broken[0].Err)
 	}
-	if err := catalogue.Validate(&stream.Event{ID: "1", Source: "/s", Type: "orders.cheap", Data: []byte("5")}); err != nil {
+	if err := catalogue.Validate(&event.Event{ID: "1", Source: "/s", Type: "orders.cheap", Data: []byte("5")}); err != nil {
 		t.Error(err)
 	}
-	err = catalogue.Validate(&stream.Event{ID: "1", Source: "/s", Type: "orders.made", Data: []byte("5")})
+	err = catalogue.Validate(&event.Event{ID: "1", Source: "/s", Type: "orders.made", Data: []byte("5")})
 	if _, ok := errors.AsType[*schemas.ValidationError](err); !ok || !strings.Contains(err.Error(), "takes more than the") {
 		t.Errorf("got %v", err)
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing/fstest"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -20,9 +20,9 @@ func ExampleLoad() {
 		fmt.Println(err)
 		return
 	}
-	verdict, err := catalogue.Check(&stream.Event{Type: "com.example.orders.created", Data: []byte(`{"id": 8}`)})
+	verdict, err := catalogue.Check(&event.Event{Type: "com.example.orders.created", Data: []byte(`{"id": 8}`)})
 	fmt.Println(verdict.Type.Domain, verdict.Type.Event, err)
-	_, err = catalogue.Check(&stream.Event{Type: "com.example.orders.created", Data: []byte(`{}`)})
+	_, err = catalogue.Check(&event.Event{Type: "com.example.orders.created", Data: []byte(`{}`)})
 	fmt.Println(err)
 	// Output:
 	// orders created <nil>

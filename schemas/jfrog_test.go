@@ -246,7 +246,7 @@ func TestJFrogFactsAreValid(t *testing.T) {
 		if f.Payload.Domain != f.Domain || f.Payload.EventType != f.EventType {
 			t.Errorf("entry %d: filed as %s, is %s.%s", i, name, f.Payload.Domain, f.Payload.EventType)
 		}
-		e := event(name, slices.Clone(f.Payload.Data))
+		e := newEvent(name, slices.Clone(f.Payload.Data))
 		verdict, err := c.Check(e)
 		if err != nil || verdict.Warning != nil {
 			t.Errorf("entry %d: error %v, warning %v", i, err, verdict.Warning)
@@ -336,7 +336,7 @@ func TestJFrogBigNumbersStayExact(t *testing.T) {
 		{`"395969746957422600"`, "must be an integer, is a string"},
 	} {
 		text := strings.TrimSuffix(data, sample+after) + tt.number + after
-		e := event("distribution.distribute_started", []byte(text))
+		e := newEvent("distribution.distribute_started", []byte(text))
 		got := fieldProblems(t, c.Validate(e))
 		var want []schemas.Problem
 		if tt.problem != "" {
@@ -406,7 +406,7 @@ func TestJFrogData(t *testing.T) {
 			}
 			changed := strings.Replace(data, tt.old, tt.new, 1)
 			var got []string
-			for _, p := range fieldProblems(t, c.Validate(event(tt.eventType, []byte(changed)))) {
+			for _, p := range fieldProblems(t, c.Validate(newEvent(tt.eventType, []byte(changed)))) {
 				got = append(got, p.String())
 			}
 			if strings.Join(got, "; ") != tt.want {
@@ -415,7 +415,7 @@ func TestJFrogData(t *testing.T) {
 		})
 	}
 	for _, data := range []string{`[]`, `"archived"`, `null`} {
-		got := fieldProblems(t, c.Validate(event("artifact_lifecycle.archive", []byte(data))))
+		got := fieldProblems(t, c.Validate(newEvent("artifact_lifecycle.archive", []byte(data))))
 		if len(got) != 1 || got[0].Field != "/data" {
 			t.Errorf("%s: got %v, want a problem with the data as a whole", data, got)
 		}

@@ -62,7 +62,7 @@ func TestUserDomain(t *testing.T) {
 		t.Errorf("definitions %v", got)
 	}
 	for _, typ := range d.Types {
-		verdict, err := c.Check(event(typ.Name, []byte(`{"id":"x"}`)))
+		verdict, err := c.Check(newEvent(typ.Name, []byte(`{"id":"x"}`)))
 		if err != nil || verdict.Warning == nil || verdict.Warning.Problems[0].Field != "/data/id" {
 			t.Errorf("%s: error %v, warning %v", typ.Name, err, verdict.Warning)
 		}

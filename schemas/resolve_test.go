@@ -45,10 +45,10 @@ func TestResolve(t *testing.T) {
 		if got.Name != tt.eventType || got.Domain != tt.domain || got.Event != tt.event || (got.Schema != nil) != tt.schema {
 			t.Errorf("%s: got the event %s of %s with name %s and schema %s", tt.eventType, got.Event, got.Domain, got.Name, got.Schema)
 		}
-		if err := c.Validate(event(tt.eventType, []byte("{}"))); tt.domain != "git" && err != nil {
+		if err := c.Validate(newEvent(tt.eventType, []byte("{}"))); tt.domain != "git" && err != nil {
 			t.Errorf("%s: %v", tt.eventType, err)
 		}
-		if err := c.Validate(event(tt.eventType, []byte("no JSON"))); (err != nil) != tt.schema {
+		if err := c.Validate(newEvent(tt.eventType, []byte("no JSON"))); (err != nil) != tt.schema {
 			t.Errorf("%s with a schema: %v, with data that is no JSON: %v", tt.eventType, tt.schema, err)
 		}
 	}
@@ -95,7 +95,7 @@ func TestUnknownTypes(t *testing.T) {
 			if len(err.Error()) > 1000 {
 				t.Errorf("the error has %d bytes", len(err.Error()))
 			}
-			if _, checked := c.Check(event(tt.eventType, nil)); checked == nil || checked.Error() != err.Error() {
+			if _, checked := c.Check(newEvent(tt.eventType, nil)); checked == nil || checked.Error() != err.Error() {
 				t.Errorf("Check says %v", checked)
 			}
 		})

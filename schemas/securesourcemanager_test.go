@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // TestSecureSourceManagerFactsAreValid checks the published payloads, as they
@@ -19,7 +19,7 @@ func TestSecureSourceManagerFactsAreValid(t *testing.T) {
 		"ssm_push.json":         "git.push",
 		"ssm_pull_request.json": "git.pull_request",
 	} {
-		verdict, err := c.Check(event(eventType, factSheet(t, file)))
+		verdict, err := c.Check(newEvent(eventType, factSheet(t, file)))
 		if err != nil || verdict.Warning != nil {
 			t.Errorf("%s: error %v, warning %v", file, err, verdict.Warning)
 		}
@@ -113,7 +113,7 @@ func TestGitRefusesASecret(t *testing.T) {
 	t.Parallel()
 	c := load(t)
 	data := strings.Replace(string(factSheet(t, "ssm_push.json")), `"secret": ""`, `"secret": "swordfish"`, 1)
-	err := c.Validate(&stream.Event{ID: "1", Source: "/test", Type: "git.push", Data: []byte(data)})
+	err := c.Validate(&event.Event{ID: "1", Source: "/test", Type: "git.push", Data: []byte(data)})
 	if got := fieldProblems(t, err); len(got) != 1 || got[0].Field != "/data/secret" || strings.Contains(err.Error(), "swordfish") {
 		t.Errorf("got %v", err)
 	}

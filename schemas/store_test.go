@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/schemas"
@@ -123,14 +124,14 @@ func TestStore(t *testing.T) {
 	if err != nil || len(change.Incompatible) != 1 || len(change.Changed) != 1 {
 		t.Errorf("dry run: %+v, %v", change, err)
 	}
-	if now := synced(t, b); len(now.Current().Types()) == 0 || now.Validate(event("orders.created", []byte("{}"))) != nil {
+	if now := synced(t, b); len(now.Current().Types()) == 0 || now.Validate(newEvent("orders.created", []byte("{}"))) != nil {
 		t.Error("the old version is gone")
 	}
 	change, err = a.Put(t.Context(), "orders", narrow, schemas.PutOptions{Force: true})
 	if err != nil || change.Domain.Revision <= d.Revision {
 		t.Fatalf("forced: %v", err)
 	}
-	if err := synced(t, b).Validate(event("orders.created", []byte("{}"))); err == nil {
+	if err := synced(t, b).Validate(newEvent("orders.created", []byte("{}"))); err == nil {
 		t.Error("the new version is not there")
 	}
 
@@ -424,7 +425,7 @@ func TestPutHoldsStoredEvents(t *testing.T) {
 	}
 	store := func(id, data string) {
 		t.Helper()
-		e := &stream.Event{ID: id, Source: "/s", Type: "orders.created", DataContentType: "application/json", Data: []byte(data)}
+		e := &event.Event{ID: id, Source: "/s", Type: "orders.created", DataContentType: "application/json", Data: []byte(data)}
 		m := nats.NewMsg("events.orders.created")
 		e.SetHeader(m.Header)
 		m.Data = e.Data

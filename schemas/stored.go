@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -61,7 +62,7 @@ func (s *Store) checkStored(ctx context.Context, old, next *Domain, most int, c 
 			break
 		}
 		c.Stored.Checked++
-		e, err := stream.FromCheckedMessage(record.Header, record.Data)
+		e, err := event.FromCheckedMessage(record.Header, record.Data)
 		if err != nil {
 			continue // which no version has accepted
 		}
@@ -72,7 +73,7 @@ func (s *Store) checkStored(ctx context.Context, old, next *Domain, most int, c 
 
 // checkEvent holds one stored event against the versions of its type. That a type is gone
 // is said by the rules.
-func (c *Comparison) checkEvent(was, is *Type, e *stream.Event, sequence uint64) {
+func (c *Comparison) checkEvent(was, is *Type, e *event.Event, sequence uint64) {
 	if is == nil {
 		return
 	}

@@ -9,9 +9,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
 )
@@ -46,7 +46,7 @@ func TestRedrivenSchedule(t *testing.T) {
 	sub := to("redriven", rc.URL, 0, 50*time.Millisecond, 100*time.Millisecond)
 	sub.Delivery.MaxAge = subscription.Duration(time.Minute)
 	sub = r.subscribe(sub)
-	r.put(queued(sub, event(1), time.Now().Add(-time.Hour))) // too old
+	r.put(queued(sub, newEvent(1), time.Now().Add(-time.Hour))) // too old
 	r.send()
 	letter := r.awaitLetters(sub.ID, 1)[0]
 	if letter.Reason != delivery.ReasonExpired || letter.Attempts != 0 {
@@ -78,7 +78,7 @@ func TestRedrivenAndRejected(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	sub := r.subscribe(to("rejected", "http://127.0.0.1:1/", 0))
-	e := event(1)
+	e := newEvent(1)
 	e.DataContentType, e.Data = "text/plain", []byte("no JSON") // which profile standard cannot carry
 	r.put(queued(sub, e, time.Now()))
 	r.send()
@@ -104,7 +104,7 @@ func TestRedrivenAndRejected(t *testing.T) {
 }
 
 // manual asks for one attempt of the delivery of an event.
-func (r *rig) manual(sub *subscription.Subscription, e *stream.Event) {
+func (r *rig) manual(sub *subscription.Subscription, e *event.Event) {
 	r.t.Helper()
 	m := queued(sub, e, time.Now().Add(-time.Hour)) // older than any may be
 	d, err := delivery.FromMessage(sub.ID, m.Header, m.Data)
@@ -126,7 +126,7 @@ func TestManualAttempt(t *testing.T) {
 			sub := to("manual", rc.URL, 0, 50*time.Millisecond)
 			sub.Delivery.MaxAge = subscription.Duration(time.Minute)
 			sub = r.subscribe(sub)
-			r.manual(sub, event(1))
+			r.manual(sub, newEvent(1))
 			r.send()
 			a := r.awaitAttempts(sub, 1)[0]
 			want := map[int]delivery.Outcome{http.StatusNoContent: delivery.Delivered, http.StatusInternalServerError: delivery.Exhausted, http.StatusGone: delivery.Gone}[status]
@@ -162,7 +162,7 @@ func TestManualAttemptBrokenOff(t *testing.T) {
 	})
 	t.Cleanup(func() { close(release) }) // before the receiver is closed, which waits for its answers
 	sub := r.subscribe(to("broken", rc.URL, 0, time.Hour))
-	r.manual(sub, event(1))
+	r.manual(sub, newEvent(1))
 	first := r.send(func(c *sender.Config) { c.Grace = 100 * time.Millisecond })
 	rc.await(1)
 	first.stop()
@@ -204,7 +204,7 @@ func TestManualSuccessEndsSchedule(t *testing.T) {
 			r.queue(sub, 1, 1)
 			r.awaitAttempts(sub, 1)
 			up.Store(true)
-			r.manual(sub, event(1))
+			r.manual(sub, newEvent(1))
 			if a := r.awaitAttempts(sub, 2)[1]; !a.Manual || a.Outcome != delivery.Delivered {
 				t.Fatalf("got %+v, want the manual attempt, delivered", a)
 			}
@@ -221,7 +221,7 @@ func TestManualSuccessEndsSchedule(t *testing.T) {
 			}
 			// A redrive is a wish of its own, which is later.
 			first := r.attempts(sub)[0]
-			d, err := delivery.FromMessage(sub.ID, queued(sub, event(1), time.Now()).Header, event(1).Data)
+			d, err := delivery.FromMessage(sub.ID, queued(sub, newEvent(1), time.Now()).Header, newEvent(1).Data)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -249,7 +249,7 @@ func TestManualSuccessesAtOnce(t *testing.T) {
 	r.awaitAttempts(sub, deliveries)
 	up.Store(true)
 	for n := range deliveries {
-		r.manual(sub, event(n+1))
+		r.manual(sub, newEvent(n+1))
 	}
 	r.awaitAttempts(sub, 2*deliveries)
 	r.awaitSettled(sub)
@@ -265,11 +265,11 @@ func TestManualSuccessDropsQueuedRetry(t *testing.T) {
 	rc := receive(t, nil)
 	sub := r.subscribe(to("manual", rc.URL))
 	service := r.send()
-	r.manual(sub, event(1))
+	r.manual(sub, newEvent(1))
 	r.awaitAttempts(sub, 1)
 	r.awaitSettled(sub)
 	service.stop()
-	d, err := delivery.FromMessage(sub.ID, queued(sub, event(1), time.Now()).Header, event(1).Data)
+	d, err := delivery.FromMessage(sub.ID, queued(sub, newEvent(1), time.Now()).Header, newEvent(1).Data)
 	if err != nil {
 		t.Fatal(err)
 	}

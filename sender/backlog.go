@@ -77,10 +77,11 @@ func (b *backlogs) all() []*lane {
 	return lanes
 }
 
-// A backlog is what a lane knows of what waits in its queue. All but used is for
-// watchBacklogs only.
+// A backlog is what a lane knows of what waits in its queue. All but used and
+// waits is for watchBacklogs only.
 type backlog struct {
 	used    atomic.Bool   // deliveries have come since it was looked at
+	waits   atomic.Bool   // some waited when it was last looked at
 	age     time.Duration // of the oldest that waits, as of the last look
 	lagging uint64        // revision of the record of the episode; 0: it does not lag
 }
@@ -122,6 +123,7 @@ func (l *lane) watchBacklog(ctx context.Context) error {
 	queue, err := l.js.Stream(ctx, l.terms.queue.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) { // it is being deleted
 		b.age = 0
+		b.waits.Store(false)
 		return nil
 	}
 	if err != nil {
@@ -133,6 +135,7 @@ func (l *lane) watchBacklog(ctx context.Context) error {
 	if info.State.Msgs > 0 {
 		b.age = max(info.TimeStamp.Sub(info.State.FirstTime), 1) // both by the server's clock
 	}
+	b.waits.Store(b.age > 0)
 	return l.judgeBacklog(ctx, info)
 }
 

@@ -518,7 +518,7 @@ func TestExpiredWhileOpen(t *testing.T) {
 	sub = r.subscribe(sub)
 	r.open(sub)
 	for i := range old {
-		if _, err := r.js.PublishMsg(t.Context(), queued(sub, event(i), time.Now().Add(-2*time.Hour))); err != nil {
+		if _, err := r.js.PublishMsg(t.Context(), queued(sub, newEvent(i), time.Now().Add(-2*time.Hour))); err != nil {
 			t.Fatal(err)
 		}
 	}

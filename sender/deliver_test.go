@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
 )
@@ -52,9 +53,9 @@ func TestDelivered(t *testing.T) {
 	})
 	sub := to("hook", rc.URL+"/in/a%2Fb", 0)
 	sub.Endpoint.Method = http.MethodPut
-	sub.Endpoint.Query = subscription.NewSecret("token=a%20b&x")
+	sub.Endpoint.Query = keyring.NewSecret("token=a%20b&x")
 	sub.Endpoint.Headers = map[string]string{"X-Team": "notes"}
-	sub.Endpoint.SecretHeaders = map[string]subscription.Secret{"authorization": subscription.NewSecret("Bearer abc")}
+	sub.Endpoint.SecretHeaders = map[string]keyring.Secret{"authorization": keyring.NewSecret("Bearer abc")}
 	sub = r.subscribe(sub)
 	service := r.send(func(c *sender.Config) { c.UserAgent = "jetpost/test" })
 	began := time.Now()
@@ -66,7 +67,7 @@ func TestDelivered(t *testing.T) {
 	if got.Method != http.MethodPut || got.RequestURI != "/in/a%2Fb?token=a%20b&x" || got.Host != strings.TrimPrefix(rc.URL, "http://") {
 		t.Errorf("got %s %s of %s", got.Method, got.RequestURI, got.Host)
 	}
-	body := `{"type":"notes.added","timestamp":"2026-03-01T12:30:00Z","data":` + string(event(1).Data) + `}`
+	body := `{"type":"notes.added","timestamp":"2026-03-01T12:30:00Z","data":` + string(newEvent(1).Data) + `}`
 	if string(got.body) != body || got.ContentLength != int64(len(body)) {
 		t.Errorf("got body %s of %d bytes, want %s", got.body, got.ContentLength, body)
 	}
@@ -183,7 +184,7 @@ func TestRetriedMuchLater(t *testing.T) {
 	sub := r.subscribe(to("hook", rc.URL, 0, time.Second))
 	r.send()
 	for sequence := range uint64(2) {
-		m := delivery.Queued(event(1), sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", sequence, time.Unix(1, 0), "hook"), time.Now())
+		m := delivery.Queued(newEvent(1), sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", sequence, time.Unix(1, 0), "hook"), time.Now())
 		if _, err := r.js.PublishMsg(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +221,7 @@ func TestTimerFired(t *testing.T) {
 	paused.State = subscription.Paused
 	paused, active := r.subscribe(paused), r.subscribe(to("is-active", rc.URL))
 	fire := func(id string, n int) {
-		e := event(n)
+		e := newEvent(n)
 		d := &delivery.Delivery{
 			ID: delivery.ID(id, e.Source, e.ID), SubscriptionID: id, Event: e, Origin: delivery.Origin("EVENTS_notes", uint64(n), time.Unix(1, 0), id), //nolint:gosec // small
 			Accepted: time.Now(), FirstAttempt: time.Now(), Attempt: 4,
@@ -276,7 +277,7 @@ func TestGone(t *testing.T) {
 	if letter.Reason != delivery.ReasonGone || letter.Status != http.StatusGone || letter.Attempts != 1 || letter.DeliveryID != delivery.ID("hook", "/notes", "1") {
 		t.Errorf("got letter %+v, want the first delivery, gone", letter)
 	}
-	r.wantLetterData(letter, event(1))
+	r.wantLetterData(letter, newEvent(1))
 	stored, err := r.store.Get(t.Context(), "hook")
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +303,7 @@ func TestExhausted(t *testing.T) {
 	sub.Profile = "cloudevents"
 	sub = r.subscribe(sub)
 	service := r.send()
-	e := event(1)
+	e := newEvent(1)
 	e.DataContentType, e.Data = "application/octet-stream", []byte{0, 0xff, '\n'}
 	if _, err := r.js.PublishMsg(t.Context(), queued(sub, e, time.Now())); err != nil {
 		t.Fatal(err)
@@ -340,7 +341,7 @@ func TestNeverSent(t *testing.T) {
 	r := newRig(t)
 	rc := receive(t, nil)
 	sub := r.subscribe(to("hook", rc.URL))
-	text := event(2)
+	text := newEvent(2)
 	text.DataContentType, text.Data = "text/plain", []byte("hello")
 	if _, err := r.js.Publish(t.Context(), sub.Queue.Subject, []byte("junk")); err != nil {
 		t.Fatal(err)
@@ -349,7 +350,7 @@ func TestNeverSent(t *testing.T) {
 		n        int
 		accepted time.Time
 	}{{1, time.Now().Add(-200 * time.Hour)}, {2, time.Now()}} {
-		e := event(m.n)
+		e := newEvent(m.n)
 		if m.n == 2 {
 			e = text
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -23,11 +24,11 @@ const (
 )
 
 func withEchoed(sub *subscription.Subscription) *subscription.Subscription {
-	sub.Endpoint.Query = subscription.NewSecret(echoedQuery)
-	sub.Endpoint.SecretHeaders = map[string]subscription.Secret{
-		"X-Token":       subscription.NewSecret(echoedToken),
-		"Authorization": subscription.NewSecret("Basic " + base64.StdEncoding.EncodeToString([]byte("deployer:"+echoedPassword))),
-		"X-Pin":         subscription.NewSecret("zq9"),
+	sub.Endpoint.Query = keyring.NewSecret(echoedQuery)
+	sub.Endpoint.SecretHeaders = map[string]keyring.Secret{
+		"X-Token":       keyring.NewSecret(echoedToken),
+		"Authorization": keyring.NewSecret("Basic " + base64.StdEncoding.EncodeToString([]byte("deployer:"+echoedPassword))),
+		"X-Pin":         keyring.NewSecret("zq9"),
 	}
 	return sub
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
@@ -27,8 +29,8 @@ const (
 // withSecrets adds all kinds of secrets that an endpoint can have.
 func withSecrets(sub *subscription.Subscription) *subscription.Subscription {
 	sub.Endpoint.Timeout = subscription.Duration(3 * time.Second) // a busy machine needs more than one for TLS
-	sub.Endpoint.Query = subscription.NewSecret(secretQuery)
-	sub.Endpoint.SecretHeaders = map[string]subscription.Secret{"Authorization": subscription.NewSecret(secretHeader)}
+	sub.Endpoint.Query = keyring.NewSecret(secretQuery)
+	sub.Endpoint.SecretHeaders = map[string]keyring.Secret{"Authorization": keyring.NewSecret(secretHeader)}
 	return sub
 }
 
@@ -209,11 +211,11 @@ func TestEgressGuard(t *testing.T) {
 	r := newRig(t)
 	rc := receive(t, nil)
 	port := rc.URL[strings.LastIndexByte(rc.URL, ':'):]
-	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowHTTP: true})
+	guard, err := egress.New(egress.Config{AllowHTTP: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := r.send(func(c *sender.Config) { c.Egress = egress })
+	service := r.send(func(c *sender.Config) { c.Egress = guard })
 	for id, url := range map[string]string{
 		"by-address": rc.URL, "by-name": "http://localhost" + port, "by-ipv6": "http://[::1]" + port, "by-mapped-address": "http://[::ffff:127.0.0.1]" + port,
 		"by-any-address": "http://0.0.0.0" + port, "metadata": "http://169.254.169.254/latest",
@@ -221,7 +223,7 @@ func TestEgressGuard(t *testing.T) {
 		sub := r.subscribe(withSecrets(to(id, url, 0)))
 		r.queue(sub, 1, 1)
 		a := r.awaitAttempts(sub, 1)[0]
-		if a.Outcome != delivery.Exhausted || a.Status != 0 || !strings.Contains(a.Error, subscription.ErrTargetRefused.Error()) ||
+		if a.Outcome != delivery.Exhausted || a.Status != 0 || !strings.Contains(a.Error, egress.ErrTargetRefused.Error()) ||
 			!strings.Contains(a.Error, "--allow-target") {
 			t.Errorf("%s: got %s, status %d, error %q, want it refused, and how it can be allowed", id, a.Outcome, a.Status, a.Error)
 		}

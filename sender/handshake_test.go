@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
 )
@@ -214,14 +215,14 @@ func TestHandshakeGuards(t *testing.T) {
 		t.Errorf("got %+v", h)
 	}
 	service.stop()
-	egress, err := subscription.NewEgress(subscription.EgressConfig{})
+	guard, err := egress.New(egress.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.subscribe(withSecrets(asking("refused", other.URL, subscription.HandshakeRequired, 0)))
-	service = r.send(withOrigin, func(c *sender.Config) { c.Egress = egress })
+	service = r.send(withOrigin, func(c *sender.Config) { c.Egress = guard })
 	h := r.handshake("refused", "refused", func(h *subscription.Handshake) bool { return strings.Contains(h.Reason, "could not be asked") })
-	if !strings.Contains(h.Reason, subscription.ErrTargetRefused.Error()) {
+	if !strings.Contains(h.Reason, egress.ErrTargetRefused.Error()) {
 		t.Errorf("got %+v", h)
 	}
 	if n := len(other.all()); n > 0 {

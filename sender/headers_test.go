@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 // heads starts a receiver that keeps the lines of each request's header as they came:
@@ -60,14 +60,14 @@ func TestHeaderLetters(t *testing.T) {
 			sub := to("letters-"+profile, url)
 			sub.Profile = profile
 			sub.Endpoint.Headers = map[string]string{"X-CuStOm-cAsE": "plain", "user-AGENT": "mine", "x-Github-event": "ours"}
-			sub.Endpoint.SecretHeaders = map[string]subscription.Secret{"aUTHORIZATION": subscription.NewSecret("s3cr3t-header")}
+			sub.Endpoint.SecretHeaders = map[string]keyring.Secret{"aUTHORIZATION": keyring.NewSecret("s3cr3t-header")}
 			if profile == "jfrog-custom" {
 				sub.Endpoint.Headers["x-FILLED-in"] = "{{ .type }}"
 			}
 			r := *r
 			r.t = t
 			created := r.subscribe(sub)
-			e := event(1)
+			e := newEvent(1)
 			if profile == "jfrog-custom" {
 				e.Type = "notes.added"
 			}

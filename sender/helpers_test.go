@@ -23,7 +23,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -43,7 +46,7 @@ type rig struct {
 	server  *streamtest.Server
 	layout  stream.Layout
 	js      jetstream.JetStream
-	keyring *subscription.Keyring
+	keyring *keyring.Keyring
 	store   *subscription.Store
 	log     *zap.Logger
 	logged  *observer.ObservedLogs
@@ -61,7 +64,7 @@ func newRig(t *testing.T) *rig {
 	if err := r.layout.Ensure(t.Context(), r.js, nil); err != nil {
 		t.Fatal(err)
 	}
-	if r.keyring, err = subscription.LoadKeyring(filepath.Join(t.TempDir(), "keyset.json")); err != nil {
+	if r.keyring, err = keyring.Load(filepath.Join(t.TempDir(), "keyset.json")); err != nil {
 		t.Fatal(err)
 	}
 	core, logged := observer.New(zap.DebugLevel)
@@ -75,7 +78,7 @@ func newRig(t *testing.T) *rig {
 func to(id, url string, delays ...time.Duration) *subscription.Subscription {
 	sub := &subscription.Subscription{
 		ID: id, Types: []string{"notes.*"}, Endpoint: subscription.Endpoint{URL: url, Timeout: subscription.Duration(5 * time.Second)},
-		Profile: "standard", Secrets: []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret(secret)}},
+		Profile: "standard", Secrets: []subscription.SigningKey{{ID: "key_1", Secret: keyring.NewSecret(secret)}},
 		Delivery: subscription.Delivery{Senders: 2},
 	}
 	for _, delay := range delays {
@@ -114,9 +117,9 @@ func (r *rig) change(id string, change func(*subscription.Subscription)) *subscr
 	return changed
 }
 
-// event is the note number n, which no encoder would write like this.
-func event(n int) *stream.Event {
-	return &stream.Event{
+// newEvent is the note number n, which no encoder would write like this.
+func newEvent(n int) *event.Event {
+	return &event.Event{
 		ID: strconv.Itoa(n), Source: "/notes", Type: "notes.added", Subject: fmt.Sprintf("note %d", n), Time: "2026-03-01T12:30:00Z",
 		DataContentType: "application/json", Data: fmt.Appendf(nil, `{"n" : %d.0,"big":12345678901234567890,"a":[ ]}`, n),
 	}
@@ -126,7 +129,7 @@ func event(n int) *stream.Event {
 func storedAt(sequence uint64) time.Time { return time.Unix(int64(sequence), 0).UTC() } //nolint:gosec // small
 
 // queued is the message that a router would make of an event.
-func queued(sub *subscription.Subscription, e *stream.Event, accepted time.Time) *nats.Msg {
+func queued(sub *subscription.Subscription, e *event.Event, accepted time.Time) *nats.Msg {
 	n, _ := strconv.ParseUint(e.ID, 10, 32)
 	return delivery.Queued(e, sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", n, storedAt(n), sub.ID), accepted)
 }
@@ -135,7 +138,7 @@ func queued(sub *subscription.Subscription, e *stream.Event, accepted time.Time)
 func (r *rig) queue(sub *subscription.Subscription, first, n int) {
 	r.t.Helper()
 	for i := first; i < first+n; i++ {
-		if _, err := r.js.PublishMsgAsync(queued(sub, event(i), time.Now()), jetstream.WithStallWait(patience)); err != nil {
+		if _, err := r.js.PublishMsgAsync(queued(sub, newEvent(i), time.Now()), jetstream.WithStallWait(patience)); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -155,9 +158,9 @@ type running struct {
 }
 
 // loopback allows what tests listen on.
-func loopback(t *testing.T) *subscription.Egress {
+func loopback(t *testing.T) *egress.Guard {
 	t.Helper()
-	egress, err := subscription.NewEgress(subscription.EgressConfig{
+	egress, err := egress.New(egress.Config{
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	})
 	if err != nil {
@@ -388,7 +391,7 @@ func (r *rig) awaitLetters(subscription string, n int) []delivery.DeadLetter {
 }
 
 // wantLetterData checks that a letter has the event's data as it was published.
-func (r *rig) wantLetterData(letter delivery.DeadLetter, e *stream.Event) {
+func (r *rig) wantLetterData(letter delivery.DeadLetter, e *event.Event) {
 	r.t.Helper()
 	record, err := stream.Get(r.t.Context(), r.js, r.layout.DeadLetters(), letter.Sequence)
 	if err != nil {

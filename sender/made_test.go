@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -13,7 +14,7 @@ import (
 
 // again is the message of a delivery whose event is routed again after a NATS server has
 // crashed that does not know the id of the first message any more.
-func again(sub *subscription.Subscription, e *stream.Event, sequence uint64, accepted time.Time) *nats.Msg {
+func again(sub *subscription.Subscription, e *event.Event, sequence uint64, accepted time.Time) *nats.Msg {
 	m := delivery.NewCopies(e, accepted).Again().To(sub.Queue.Subject, sub.Queue.Stream, delivery.Origin("EVENTS_notes", sequence, storedAt(sequence), sub.ID))
 	m.Header.Set(stream.HeaderMessageID, "forgotten:"+m.Header.Get(stream.HeaderMessageID))
 	return m
@@ -34,20 +35,20 @@ func TestNotMadeAgain(t *testing.T) {
 			sub = r.subscribe(sub)
 			running := r.send()
 			accepted := time.Now()
-			r.put(queued(sub, event(1), accepted))
+			r.put(queued(sub, newEvent(1), accepted))
 			rc.await(1)
 			r.awaitSettled(sub)
 
-			r.put(again(sub, event(1), 1, accepted))
-			r.put(again(sub, event(2), 2, accepted))
-			r.put(again(sub, event(1), 3, accepted))
+			r.put(again(sub, newEvent(1), 1, accepted))
+			r.put(again(sub, newEvent(2), 2, accepted))
+			r.put(again(sub, newEvent(1), 3, accepted))
 			r.awaitSettled(sub)
-			redriven := again(sub, event(2), 2, accepted)
+			redriven := again(sub, newEvent(2), 2, accepted)
 			redriven.Header.Set(stream.HeaderRedrive, delivery.Redrive{Letter: 1, Before: 1, At: time.Now()}.String())
 			redriven.Header.Set(stream.HeaderMessageID, "redriven")
 			r.put(redriven)
 			r.awaitSettled(sub)
-			manual := again(sub, event(1), 1, accepted)
+			manual := again(sub, newEvent(1), 1, accepted)
 			manual.Header.Set(stream.HeaderManual, "one")
 			manual.Header.Set(stream.HeaderMessageID, "manual")
 			r.put(manual)

@@ -18,7 +18,7 @@ import (
 func (r *rig) queueLarge(sub *subscription.Subscription, n, size int) {
 	r.t.Helper()
 	for i := range n {
-		e := event(i)
+		e := newEvent(i)
 		e.Data = fmt.Appendf(nil, `{"n" : %d.0,"text":"%s"}`, i, bytes.Repeat([]byte("x"), size))
 		if _, err := r.js.PublishMsg(r.t.Context(), queued(sub, e, time.Now()), jetstream.WithRetryAttempts(3)); err != nil {
 			r.t.Fatal(err)

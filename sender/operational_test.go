@@ -137,7 +137,7 @@ func TestFailingIsSaid(t *testing.T) {
 	all[1].wantFields(t, object{"attempts": 5.0, "reason": "exhausted"})
 
 	manual := &delivery.Delivery{
-		ID: letter.DeliveryID, SubscriptionID: "hook", Event: event(1), Origin: delivery.Origin("EVENTS_notes", 1, time.Unix(1, 0), "hook"), Accepted: time.Now(), Attempt: 1,
+		ID: letter.DeliveryID, SubscriptionID: "hook", Event: newEvent(1), Origin: delivery.Origin("EVENTS_notes", 1, time.Unix(1, 0), "hook"), Accepted: time.Now(), Attempt: 1,
 	}
 	if _, err := r.js.PublishMsg(t.Context(), manual.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, "by hand")); err != nil {
 		t.Fatal(err)
@@ -326,7 +326,7 @@ func TestIdleQueuesAreNotLookedAt(t *testing.T) {
 	if len(asked) > 0 {
 		t.Errorf("an idle queue was looked at %d times", len(asked))
 	}
-	if _, err := r.js.PublishMsg(t.Context(), queued(sub, event(1), time.Now())); err != nil {
+	if _, err := r.js.PublishMsg(t.Context(), queued(sub, newEvent(1), time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	rc.await(1)
@@ -352,7 +352,7 @@ func TestObserversAreNotSpokenOf(t *testing.T) {
 	r.send(soon, lagging(time.Millisecond), r.withEvents())
 	r.queue(observer, 1, 10)
 	r.awaitLetters("observer", 10)
-	operationalEvent := event(11)
+	operationalEvent := newEvent(11)
 	operationalEvent.Type = "jetpost.breaker.opened"
 	if _, err := r.js.PublishMsg(t.Context(), queued(other, operationalEvent, time.Now())); err != nil {
 		t.Fatal(err)

@@ -213,7 +213,7 @@ func TestOrderedGivesUp(t *testing.T) {
 		}
 	})
 	sub := r.subscribe(withoutBreaker(ordered(to("hook", rc.URL, 0, 20*time.Millisecond, 20*time.Millisecond))))
-	old := event(3)
+	old := newEvent(3)
 	r.queue(sub, 0, 3)
 	if _, err := r.js.PublishMsg(t.Context(), queued(sub, old, time.Now().Add(-400*time.Hour))); err != nil {
 		t.Fatal(err)

@@ -110,7 +110,7 @@ func TestManualSuccessCancelsShortRetry(t *testing.T) {
 		t.Fatalf("%d retries wait, want one", got)
 	}
 	status.Store(http.StatusNoContent)
-	r.manual(sub, event(1))
+	r.manual(sub, newEvent(1))
 	if a := r.awaitAttempts(sub, 2)[1]; !a.Manual || a.Outcome != delivery.Delivered {
 		t.Fatalf("got %+v, want a manual attempt that delivered", a)
 	}
@@ -232,7 +232,7 @@ func TestLaterTimerIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.queue(sub, 1000, 1)
-	m := queued(sub, event(1), time.Now())
+	m := queued(sub, newEvent(1), time.Now())
 	d, err := delivery.FromMessage(sub.ID, m.Header, m.Data)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-retryablehttp"
 
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -29,7 +30,7 @@ type clients struct {
 	sockets sockets
 }
 
-func newClients(egress *subscription.Egress, proxies *subscription.Proxies) *clients {
+func newClients(egress *egress.Guard, proxies *subscription.Proxies) *clients {
 	c := &clients{direct: newClient(egress.Control), proxied: make(map[string]*retryablehttp.Client)}
 	for _, key := range proxies.Keys() {
 		c.proxied[key] = newProxiedClient(key, proxies.URL(key), egress)
@@ -81,7 +82,7 @@ func (c *clients) closeIdle() {
 // The proxy's own address is the operator's choice, and not checked. That of the
 // endpoint is dialled by the proxy, where nobody here sees it, so that it is checked
 // before each request.
-func newProxiedClient(key string, proxy *url.URL, egress *subscription.Egress) *retryablehttp.Client {
+func newProxiedClient(key string, proxy *url.URL, egress *egress.Guard) *retryablehttp.Client {
 	client := newClient(nil)
 	direct, _ := client.HTTPClient.Transport.(withoutLocation)
 	direct.Proxy = http.ProxyURL(proxy)
@@ -101,7 +102,7 @@ type throughProxy struct {
 	withoutLocation
 
 	key    string
-	egress *subscription.Egress
+	egress *egress.Guard
 }
 
 // RoundTrip makes one request.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -88,7 +89,7 @@ func (p *testProxy) requests() []string {
 // names resolve as they are told.
 func behind(t *testing.T, proxyURL string, names map[string]string) *clients {
 	t.Helper()
-	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowHTTP: true, Lookup: func(_ context.Context, host string) (addrs []netip.Addr, err error) {
+	egress, err := egress.New(egress.Config{AllowHTTP: true, Lookup: func(_ context.Context, host string) (addrs []netip.Addr, err error) {
 		for text := range strings.FieldsSeq(names[host]) {
 			addrs = append(addrs, netip.MustParseAddr(text))
 		}
@@ -187,7 +188,7 @@ func TestProxyIsNoWayAround(t *testing.T) {
 		"http://" + strings.TrimPrefix(proxy.URL, "http://"), // the proxy is exempt, but not as a target
 	} {
 		_, err := post(t, c, "eu", target)
-		if !errors.Is(err, subscription.ErrTargetRefused) {
+		if !errors.Is(err, egress.ErrTargetRefused) {
 			t.Errorf("%s: got %v", target, err)
 		}
 	}

@@ -3,6 +3,7 @@ package sender
 import (
 	"testing"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -10,15 +11,15 @@ func TestRedactor(t *testing.T) {
 	t.Parallel()
 	redact := newRedactor(&subscription.Subscription{
 		Endpoint: subscription.Endpoint{
-			Query: subscription.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|nobody}"),
-			SecretHeaders: map[string]subscription.Secret{
-				"X-Auth": subscription.NewSecret("Bearer t0ken-value"),
-				"X-Pin":  subscription.NewSecret("1234"),
+			Query: keyring.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|nobody}"),
+			SecretHeaders: map[string]keyring.Secret{
+				"X-Auth": keyring.NewSecret("Bearer t0ken-value"),
+				"X-Pin":  keyring.NewSecret("1234"),
 			},
 			Headers: map[string]string{"authorization": "Basic dXNlcjpwYXNz", "X-Team": "release-engineering"},
 		},
-		Secrets:  []subscription.SigningKey{{Secret: subscription.NewSecret("tell no one")}},
-		Template: subscription.Template{Secrets: map[string]subscription.Secret{"token": subscription.NewSecret("t3mplate")}},
+		Secrets:  []subscription.SigningKey{{Secret: keyring.NewSecret("tell no one")}},
+		Template: subscription.Template{Secrets: map[string]keyring.Secret{"token": keyring.NewSecret("t3mplate")}},
 	}, "0ne-time")
 	for _, tt := range []struct{ name, in, want string }{
 		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|nobody}", "GET /?[secret]"},

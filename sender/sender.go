@@ -42,6 +42,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/budget"
@@ -53,7 +54,7 @@ import (
 // Config of a sender.
 type Config struct {
 	// Egress decides which addresses may be called. Required.
-	Egress *subscription.Egress
+	Egress *egress.Guard
 	// Proxies are those that endpoints may name. What goes through one that is not
 	// there is tried again later, and never sent without it. Default: none.
 	Proxies *subscription.Proxies
@@ -240,6 +241,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	running.Go(func() { s.followBreakers(pulling) })
 	running.Go(func() { s.followManual(pulling) })
 	running.Go(func() { s.watchBacklogs(pulling) })
+	running.Go(func() { s.watchPending(pulling) })
 	running.Go(func() { s.runLanes(pulling, work) })
 
 	<-ctx.Done()

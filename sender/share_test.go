@@ -13,6 +13,7 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender"
 )
@@ -189,13 +190,13 @@ func TestRotationUnderLoad(t *testing.T) {
 		}
 		r.queue(sub, round*1_000_000, 150) // is being sent meanwhile
 		changed := r.change("hook", func(s *subscription.Subscription) {
-			if _, err := s.Rotate(subscription.StandardTraits(), time.Now(), overlap, subscription.Secret{}); err != nil {
+			if _, err := s.Rotate(subscription.StandardTraits(), time.Now(), overlap, keyring.Secret{}); err != nil {
 				t.Error(err)
 			}
 		})
 		secrets = append(secrets, changed.Secrets[0].Secret.Reveal())
 		for n := range 10 {
-			if _, err := r.js.PublishMsg(t.Context(), queued(sub, event(round*1000+n), time.Now())); err != nil {
+			if _, err := r.js.PublishMsg(t.Context(), queued(sub, newEvent(round*1000+n), time.Now())); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -19,7 +19,7 @@ import (
 // timer stores the retry of a note, as a sender does.
 func (r *rig) timer(sub *subscription.Subscription, n, attempt int, due time.Time) {
 	r.t.Helper()
-	m := queued(sub, event(n), time.Now())
+	m := queued(sub, newEvent(n), time.Now())
 	d, err := delivery.FromMessage(sub.ID, m.Header, m.Data)
 	if err != nil {
 		r.t.Fatal(err)
@@ -160,7 +160,7 @@ func TestManualSuccessCancelsTimer(t *testing.T) {
 			r.timer(sub, 2, 2, time.Now().Add(time.Hour))
 			r.stored()
 			r.send()
-			r.manual(sub, event(1))
+			r.manual(sub, newEvent(1))
 			r.awaitAttempts(sub, 1)
 			r.awaitSettled(sub)
 			if got := r.timers(sub); got != left+1 {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 // A path and a query go out as RFC 3986 has them, what was encoded as it was, and the
@@ -24,9 +24,9 @@ func TestTargetOnTheWire(t *testing.T) {
 	defer server.Close()
 	sub := to("target", server.URL+`/a%2fb|c/{d}[0]`)
 	sub.Profile = "http-signature"
-	sub.Endpoint.Query = subscription.NewSecret(`f={a|b}^c&g="h"&i=%7c%2F+100%`)
+	sub.Endpoint.Query = keyring.NewSecret(`f={a|b}^c&g="h"&i=%7c%2F+100%`)
 	created := r.subscribe(sub)
-	r.put(queued(created, event(1), created.CreatedAt))
+	r.put(queued(created, newEvent(1), created.CreatedAt))
 	request := <-received
 	const path, query = "/a%2fb%7Cc/%7Bd%7D%5B0%5D", "f=%7Ba%7Cb%7D%5Ec&g=%22h%22&i=%7c%2F+100%25"
 	if request.RequestURI != path+"?"+query {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -86,10 +87,10 @@ func TestUnrenderable(t *testing.T) {
 	for _, profile := range []string{"standard", "jfrog", "secure-source-manager"} {
 		sub := to("of-"+profile, rc.URL)
 		if sub.Profile = profile; profile != "standard" {
-			sub.Secrets = []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret("s3cr3t-shared")}}
+			sub.Secrets = []subscription.SigningKey{{ID: "key_1", Secret: keyring.NewSecret("s3cr3t-shared")}}
 		}
 		sub = r.subscribe(withSecrets(sub))
-		e := event(1)
+		e := newEvent(1)
 		e.DataContentType, e.Data = "text/plain", []byte("not JSON")
 		if _, err := r.js.PublishMsg(t.Context(), queued(sub, e, time.Now())); err != nil {
 			t.Fatal(err)
@@ -154,7 +155,7 @@ func TestLettersOfHeaders(t *testing.T) {
 		}
 	}()
 	sub := to("hook", "http://"+l.Addr().String(), 0, time.Second)
-	sub.Profile, sub.Secrets = "jfrog", []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret("t0ken")}}
+	sub.Profile, sub.Secrets = "jfrog", []subscription.SigningKey{{ID: "key_1", Secret: keyring.NewSecret("t0ken")}}
 	sub = r.subscribe(sub)
 	r.queue(sub, 1, 1)
 	for n := range 2 {

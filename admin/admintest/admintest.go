@@ -20,6 +20,8 @@ import (
 
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -34,7 +36,7 @@ type Installation struct {
 	T       testing.TB
 	JS      jetstream.JetStream
 	Layout  stream.Layout
-	Keyring *subscription.Keyring
+	Keyring *keyring.Keyring
 	Store   *subscription.Store
 	Log     *zap.Logger // from Debug on
 	Logs    *observer.ObservedLogs
@@ -60,7 +62,7 @@ func New(tb testing.TB, domains ...string) *Installation {
 	if err := in.Layout.Ensure(tb.Context(), in.JS, domains); err != nil {
 		tb.Fatal(err)
 	}
-	if in.Keyring, err = subscription.LoadKeyring(filepath.Join(tb.TempDir(), "keyset.json")); err != nil {
+	if in.Keyring, err = keyring.Load(filepath.Join(tb.TempDir(), "keyset.json")); err != nil {
 		tb.Fatal(err)
 	}
 	in.Store = subscription.NewStore(in.JS, in.Layout, in.Keyring, in.Log)
@@ -69,12 +71,12 @@ func New(tb testing.TB, domains ...string) *Installation {
 
 // Admin makes one more admin, whose endpoints may be on this machine. Its Run is not
 // called.
-func (in *Installation) Admin(cfg admin.Config, rules subscription.EgressConfig) *admin.Admin {
+func (in *Installation) Admin(cfg admin.Config, rules egress.Config) *admin.Admin {
 	in.T.Helper()
 	view := subscription.NewView(subscription.ViewConfig{}, in.JS, in.Layout, in.Keyring, in.Log)
 	live := schemas.NewLive(in.catalogue, in.JS, in.Layout, in.Log)
 	rules.AllowTargets = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	egress, err := subscription.NewEgress(rules)
+	egress, err := egress.New(rules)
 	if err != nil {
 		in.T.Fatal(err)
 	}

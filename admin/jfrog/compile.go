@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/internal/keyring"
 	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -72,7 +73,7 @@ func (d *document) subscriptionOf(n int, w wish, secrets handlerSecrets, origin 
 	h := &d.handlers[n]
 	sub := &subscription.Subscription{
 		ID: idOf(d.key, n), Description: d.plainDescription(), Types: slices.Clone(w.types), Filters: slices.Clone(w.filters),
-		Endpoint: subscription.Endpoint{URL: h.url, Method: h.method, Proxy: h.proxy, SecretHeaders: map[string]subscription.Secret{}},
+		Endpoint: subscription.Endpoint{URL: h.url, Method: h.method, Proxy: h.proxy, SecretHeaders: map[string]keyring.Secret{}},
 		Profile:  "jfrog", Settings: map[string]string{profile.SettingSubscriptionKey: d.key},
 		State: subscription.Disabled, Secrets: []subscription.SigningKey{},
 		Managed: subscription.Managed{By: subscription.ManagedByJFrog, Name: d.key, Part: n},
@@ -91,15 +92,15 @@ func (d *document) subscriptionOf(n int, w wish, secrets handlerSecrets, origin 
 			sub.Endpoint.Headers = map[string]string{header.name: header.value}
 		case !h.custom && isJSONHeader(header): // it is sent anyway
 		default:
-			sub.Endpoint.SecretHeaders[header.name] = subscription.NewSecret(header.value)
+			sub.Endpoint.SecretHeaders[header.name] = keyring.NewSecret(header.value)
 		}
 	}
 	if h.custom {
 		sub.Profile = "jfrog-custom"
 		sub.Template.Payload = h.payload
-		sub.Template.Secrets = make(map[string]subscription.Secret, len(secrets.Named))
+		sub.Template.Secrets = make(map[string]keyring.Secret, len(secrets.Named))
 		for name, value := range secrets.Named {
-			sub.Template.Secrets[name] = subscription.NewSecret(value)
+			sub.Template.Secrets[name] = keyring.NewSecret(value)
 		}
 		return sub
 	}
@@ -107,7 +108,7 @@ func (d *document) subscriptionOf(n int, w wish, secrets handlerSecrets, origin 
 		sub.Settings[profile.SettingSign] = "true"
 	}
 	if secrets.Secret != "" {
-		sub.Secrets = append(sub.Secrets, subscription.SigningKey{Secret: subscription.NewSecret(secrets.Secret)})
+		sub.Secrets = append(sub.Secrets, subscription.SigningKey{Secret: keyring.NewSecret(secrets.Secret)})
 	}
 	return sub
 }

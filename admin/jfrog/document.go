@@ -10,12 +10,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/jetpost/jetpost/internal/access"
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 // mask is shown where a secret is set. When it comes back it stands for that secret.
 // What the platform shows is not known; clients do not look at it.
-const mask = subscription.Placeholder
+const mask = keyring.Placeholder
 
 // A document is a subscription as a client writes and reads it. What jetpost does not
 // know is kept and comes back, since clients report what is missing as a difference.

@@ -14,6 +14,7 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/admintest"
 	"github.com/jetpost/jetpost/admin/jfrog"
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -49,7 +50,7 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 	}
 	registry := repository.New(in.JS, in.Layout, in.Log)
 	in.Run(registry.Run)
-	s := &site{installation: in, admin: in.Admin(admin.Config{Version: "test", Proxies: proxies, Repositories: registry}, subscription.EgressConfig{
+	s := &site{installation: in, admin: in.Admin(admin.Config{Version: "test", Proxies: proxies, Repositories: registry}, egress.Config{
 		AllowHTTP: true,
 		Lookup:    func(context.Context, string) ([]netip.Addr, error) { return nil, errLookup },
 	})}

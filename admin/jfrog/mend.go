@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -75,7 +76,7 @@ func (j *API) steps(p parts) ([]step, error) {
 // followers are what has to be done about the handlers but the first.
 func (j *API) followers(now *state, p parts) ([]step, error) {
 	var steps []step
-	generation := subscription.NewSecret(now.generation)
+	generation := keyring.NewSecret(now.generation)
 	for n := 1; n < len(now.document.handlers); n++ {
 		have, ok := p.others[n]
 		if ok && have.Managed.Document.Equal(generation) {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -114,7 +115,7 @@ func TestMended(t *testing.T) {
 	old := part("changed", 1).Managed.Document
 	s.do("PUT", subscriptions+"/changed", twoHandlers("changed", c, a)).want(http.StatusNoContent)
 	if _, err := s.Store.Change(t.Context(), part("changed", 1).ID, func(sub *subscription.Subscription) error {
-		sub.Endpoint.URL, sub.Managed.Document, sub.Secrets[0].Secret = b, old, subscription.NewSecret("old")
+		sub.Endpoint.URL, sub.Managed.Document, sub.Secrets[0].Secret = b, old, keyring.NewSecret("old")
 		return nil
 	}); err != nil {
 		t.Fatal(err)

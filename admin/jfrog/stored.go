@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -72,10 +73,10 @@ func secretsOf(sub *subscription.Subscription) handlerSecrets {
 }
 
 // encoded is what stateOf reads.
-func (s *state) encoded() subscription.Secret {
+func (s *state) encoded() keyring.Secret {
 	others := make([]handlerSecrets, len(s.secrets))
 	copy(others[1:], s.secrets[1:])
-	return subscription.NewSecret(string(encode(stored{s.generation, s.document.show(s.document.enabled), others})))
+	return keyring.NewSecret(string(encode(stored{s.generation, s.document.show(s.document.enabled), others})))
 }
 
 // resolve finds the secrets of a document that a client has sent: those in it, and

@@ -19,6 +19,7 @@ import (
 	"github.com/jetpost/jetpost/admin/admintest"
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -105,7 +106,7 @@ func TestStoredByEarlierVersions(t *testing.T) {
 		stored["document"] = json.RawMessage(fmt.Sprintf(sent, "", legacy))
 		text := encoded(t, stored)
 		if _, err := s.Store.Change(t.Context(), id, func(sub *subscription.Subscription) error {
-			sub.Managed.Document = subscription.NewSecret(text)
+			sub.Managed.Document = keyring.NewSecret(text)
 			return nil
 		}); err != nil {
 			t.Fatal(err)
@@ -223,7 +224,7 @@ func TestSeveralHandlers(t *testing.T) {
 	s.do("PUT", subscriptions+"/many", handlers(c, a)).want(http.StatusNoContent)
 	check(c, a)
 	// By the mask alone: secrets go with the URLs.
-	masked := strings.NewReplacer("secret of "+a, subscription.Placeholder, "secret of "+b, subscription.Placeholder, "secret of "+c, subscription.Placeholder)
+	masked := strings.NewReplacer("secret of "+a, keyring.Placeholder, "secret of "+b, keyring.Placeholder, "secret of "+c, keyring.Placeholder)
 	s.do("PUT", subscriptions+"/many", masked.Replace(handlers(a, c))).want(http.StatusNoContent)
 	check(a, c)
 	s.do("PUT", subscriptions+"/many", masked.Replace(handlers(b, a, c))).want(http.StatusBadRequest)

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
@@ -193,12 +193,12 @@ func (j *API) records(ctx context.Context, q query, wanted map[string]shownHandl
 }
 
 func (j *API) record(ctx context.Context, a *delivery.Attempt, handler shownHandler) record {
-	domain, event, _ := wire.SplitType(a.Event.Type)
+	domain, eventType, _ := wire.SplitType(a.Event.Type)
 	r := record{
 		Timestamp: a.At.UnixMilli(), ElapsedMillis: time.Duration(a.Duration).Milliseconds(), Errors: []string{},
 		Request:  recordRequest{Method: a.Method, URL: strings.TrimSuffix(a.URL, "?…"), Headers: map[string]string{}, RetriesAttempted: max(a.Attempt-1, 0)},
 		Response: recordResponse{Status: a.Status, Headers: map[string]string{}, Body: a.ResponseBody},
-		Event:    recordEvent{ID: a.Event.ID, SubscriptionKey: handler.key, Domain: domain, EventType: event, Source: profile.Source(a.Event.Source, handler.source)},
+		Event:    recordEvent{ID: a.Event.ID, SubscriptionKey: handler.key, Domain: domain, EventType: eventType, Source: profile.Source(a.Event.Source, handler.source)},
 	}
 	switch {
 	case a.Outcome == delivery.Delivered:
@@ -207,7 +207,7 @@ func (j *API) record(ctx context.Context, a *delivery.Attempt, handler shownHand
 	default:
 		r.Errors = append(r.Errors, "error executing webhook: "+a.Error)
 	}
-	if e, err := j.admin.EventOf(ctx, a); err == nil && stream.IsJSON(e.DataContentType) {
+	if e, err := j.admin.EventOf(ctx, a); err == nil && event.IsJSON(e.DataContentType) {
 		switch {
 		case len(e.Data) == 0:
 			r.Event.Data = json.RawMessage("{}") // as in the body

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -39,7 +39,7 @@ func TestRecordsHaveTheSourceOfTheBody(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, source := range []string{"/acme/ci", "jfrog/jfrt@01h9mspg5atsp402qqxm071zjv", "https://example.com/?q=1"} {
-			event := &stream.Event{ID: "event of " + source + id, Source: source, Type: "artifact.deployed", DataContentType: "application/json", Data: []byte(`{}`)}
+			event := &event.Event{ID: "event of " + source + id, Source: source, Type: "artifact.deployed", DataContentType: "application/json", Data: []byte(`{}`)}
 			text, err := renderer.Render(&wire.Request{Header: http.Header{}, Delivery: &delivery.Delivery{Event: event}})
 			if err != nil {
 				t.Fatal(err)

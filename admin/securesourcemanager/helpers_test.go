@@ -12,7 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/admintest"
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/egress"
 )
 
 const (
@@ -47,7 +47,7 @@ func (f *fixture) another() *fixture {
 
 func (f *fixture) serve() {
 	f.T.Helper()
-	f.admin = f.Admin(admin.Config{}, subscription.EgressConfig{
+	f.admin = f.Admin(admin.Config{}, egress.Config{
 		Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("93.184.216.34")}, nil
 		},

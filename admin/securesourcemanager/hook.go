@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/glob"
 
 	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -152,8 +153,8 @@ func (d *document) apply(sub *subscription.Subscription, name string) error {
 	}
 	sub.Profile = "secure-source-manager"
 	sub.Types, sub.Filters = types, filters
-	sub.Endpoint.URL, sub.Endpoint.Query = base, subscription.NewSecret(query)
-	sub.Managed = subscription.Managed{By: subscription.ManagedBySecureSourceManager, Name: name, Document: subscription.NewSecret(string(text))}
+	sub.Endpoint.URL, sub.Endpoint.Query = base, keyring.NewSecret(query)
+	sub.Managed = subscription.Managed{By: subscription.ManagedBySecureSourceManager, Name: name, Document: keyring.NewSecret(string(text))}
 	switch {
 	case d.Disabled:
 		sub.State = subscription.Disabled
@@ -178,7 +179,7 @@ func (d *document) requestURL() (base, query string, err error) {
 		return "", "", badField("INVALID_TARGET_URI", field, "must not have a user name or password: receivers take a token from sensitiveQueryString.")
 	case strings.Contains(d.TargetURI, "#"):
 		return "", "", badField("INVALID_TARGET_URI", field, "must not have a fragment: it is never sent.")
-	case d.SensitiveQuery == subscription.Placeholder:
+	case d.SensitiveQuery == keyring.Placeholder:
 		return "", "", badField("INVALID_SENSITIVE_QUERY_STRING", "hook.sensitiveQueryString", "is what stands for a secret elsewhere: give the secret, or leave it out of the mask to keep it.")
 	}
 	target, err := securesourcemanager.JoinQuery(d.TargetURI, d.SensitiveQuery)
@@ -186,7 +187,7 @@ func (d *document) requestURL() (base, query string, err error) {
 		return "", "", badField("INVALID_SENSITIVE_QUERY_STRING", "hook.sensitiveQueryString", "{problem}", "problem", err.Error())
 	}
 	base, query, _ = strings.Cut(target, "?")
-	if query == subscription.Placeholder {
+	if query == keyring.Placeholder {
 		return "", "", badField("INVALID_TARGET_URI", field, "has as its query what stands for a secret elsewhere.")
 	}
 	return base, query, nil

@@ -10,8 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/plain"
-	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // What aliases can make of a small file is bounded.
@@ -165,7 +165,7 @@ func (c *converter) array(b *bytes.Buffer, node *yaml.Node, path string) {
 }
 
 func isPlaceholder(node *yaml.Node) bool {
-	return node != nil && node.Kind == yaml.ScalarNode && node.Value == subscription.Placeholder
+	return node != nil && node.Kind == yaml.ScalarNode && node.Value == keyring.Placeholder
 }
 
 // nodeOf is a field of an object; nil where it has none.

@@ -10,6 +10,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 	"github.com/tidwall/gjson"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -144,9 +145,9 @@ func (d *difference) print(w io.Writer) {
 	case d.Secret && d.Before != nil && d.After != nil:
 		line("~", yellow, name+": another secret, which is not shown")
 	case d.Secret && d.Field == "secrets" && d.Before == nil:
-		line("+", green, name+": "+subscription.Placeholder)
+		line("+", green, name+": "+keyring.Placeholder)
 	case d.Secret && d.Field == "secrets" && d.After == nil:
-		line("-", red, name+": "+subscription.Placeholder)
+		line("-", red, name+": "+keyring.Placeholder)
 	case strings.Contains(before+after, "\n"):
 		line("~", yellow, name+":")
 		for _, change := range lineChanges(before, after) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -205,7 +206,7 @@ func (a *applier) creation(w *wanted) ([]byte, error) {
 	}
 	var wrong invalidFilesError
 	for _, field := range w.missing {
-		wrong = append(wrong, misfit{w.at(field), field, subscription.Placeholder + " stands for a secret that this server does not have: " +
+		wrong = append(wrong, misfit{w.at(field), field, keyring.Placeholder + " stands for a secret that this server does not have: " +
 			"write where it is, as {env: NAME} or {file: PATH}, or use --without-secrets to create the subscription paused and without it"})
 	}
 	return nil, wrong

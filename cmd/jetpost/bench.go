@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -82,7 +83,7 @@ func (c *benchCmd) Run(e *env) error {
 	tuneMemory()
 	b := &bench{
 		benchCmd: c, log: zap.NewNop(), progress: e.stderr,
-		secret: subscription.NewSigningKey(subscription.Secret{}, time.Now()).Secret,
+		secret: subscription.NewSigningKey(keyring.Secret{}, time.Now()).Secret,
 	}
 	if c.has(measureThroughput) {
 		receiver, err := startBenchReceiver(e.ctx, b.secret, e.stderr)
@@ -111,7 +112,7 @@ type receiverProcess struct {
 	process *exec.Cmd
 }
 
-func startBenchReceiver(ctx context.Context, secret subscription.Secret, stderr io.Writer) (*receiverProcess, error) {
+func startBenchReceiver(ctx context.Context, secret keyring.Secret, stderr io.Writer) (*receiverProcess, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own program: %w", err)

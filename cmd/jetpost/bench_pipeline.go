@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -84,7 +86,7 @@ func (b *bench) open(ctx context.Context, subscriptions []*subscription.Subscrip
 	if p.producer, err = producer.New(producer.Config{}, p.js, p.layout, catalogue, b.log, p.reg); err != nil {
 		return nil, err
 	}
-	keyring, err := subscription.LoadKeyring(filepath.Join(dir, "keyset.json"))
+	keyring, err := keyring.Load(filepath.Join(dir, "keyset.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +94,14 @@ func (b *bench) open(ctx context.Context, subscriptions []*subscription.Subscrip
 	if err := b.subscribe(ctx, p, store, subscriptions); err != nil {
 		return nil, err
 	}
-	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	egress, err := egress.New(egress.Config{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return nil, err
 	}
 	return p, b.startServices(ctx, p, connect, keyring, store, egress)
 }
 
-func (b *bench) startServices(ctx context.Context, p *pipeline, connect connector, keyring *subscription.Keyring, store *subscription.Store, egress *subscription.Egress) error {
+func (b *bench) startServices(ctx context.Context, p *pipeline, connect connector, keyring *keyring.Keyring, store *subscription.Store, egress *egress.Guard) error {
 	routerConn, err := connect("router", "")
 	if err != nil {
 		return err

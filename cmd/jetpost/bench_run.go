@@ -21,7 +21,9 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/profile/wire"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -32,7 +34,7 @@ import (
 type bench struct {
 	*benchCmd
 	url      string // of the receiver
-	secret   subscription.Secret
+	secret   keyring.Secret
 	log      *zap.Logger
 	progress io.Writer
 }
@@ -187,7 +189,7 @@ func (b *bench) rendered() ([]byte, http.Header, error) {
 }
 
 // event makes the nth event. It carries the time at which it was made.
-func (b *bench) event(n int) *stream.Event {
+func (b *bench) event(n int) *event.Event {
 	now := time.Now()
 	data := append([]byte(`{"repo_key":"bench","path":"a/b.bin","name":"b.bin","sha256":"`+strings.Repeat("0", 64)+`","size":1,`+benchMarker),
 		strconv.FormatInt(now.UnixNano(), 10)...)
@@ -195,7 +197,7 @@ func (b *bench) event(n int) *stream.Event {
 	for len(data) < b.Size-2 {
 		data = append(data, 'x')
 	}
-	return &stream.Event{
+	return &event.Event{
 		ID: strconv.Itoa(n) + "-" + strconv.FormatInt(now.UnixNano(), 36), Source: "/bench", Type: "artifact.deployed", Subject: "a/b.bin",
 		Time: now.UTC().Format(time.RFC3339Nano), DataContentType: "application/json", Data: append(data, `"}`...),
 	}

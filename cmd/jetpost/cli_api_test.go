@@ -22,6 +22,8 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	registry "github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
@@ -59,7 +61,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	if err := s.layout.Ensure(tb.Context(), s.js, domainNames(catalogue)); err != nil {
 		tb.Fatal(err)
 	}
-	keyring, err := subscription.LoadKeyring(filepath.Join(tb.TempDir(), "keyset.json"))
+	keyring, err := keyring.Load(filepath.Join(tb.TempDir(), "keyset.json"))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -77,7 +79,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 		stop()
 		running.Wait()
 	})
-	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	egress, err := egress.New(egress.Config{AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		tb.Fatal(err)
 	}

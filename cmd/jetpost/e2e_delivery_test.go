@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // A published event arrives: signed so that the receivers' library accepts it, as
@@ -40,7 +40,7 @@ func TestDelivered(t *testing.T) {
 	want := make(map[string]happening)
 	for _, h := range events {
 		encoded := h
-		encoded.id, encoded.source, encoded.subject = stream.EncodeHeaderValue(h.id), stream.EncodeHeaderValue(h.source), stream.EncodeHeaderValue(h.subject)
+		encoded.id, encoded.source, encoded.subject = event.EncodeHeaderValue(h.id), event.EncodeHeaderValue(h.source), event.EncodeHeaderValue(h.subject)
 		r, err := s.tryPublish(t.Context(), encoded)
 		if err != nil {
 			t.Fatalf("publish %s: %v", h.id, err)
@@ -103,7 +103,7 @@ func TestDelivered(t *testing.T) {
 func checkEvent(t *testing.T, profile string, a *arrival, h happening) {
 	t.Helper()
 	for name, values := range a.header {
-		if decoded, err := stream.DecodeHeaderValue(values[0]); strings.HasPrefix(name, "Ce-") {
+		if decoded, err := event.DecodeHeaderValue(values[0]); strings.HasPrefix(name, "Ce-") {
 			if err != nil {
 				t.Errorf("%s: %s: header %s: %v", profile, h.id, name, err)
 			}

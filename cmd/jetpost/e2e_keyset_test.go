@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -24,28 +25,28 @@ func TestLostKeysetStopsTheStart(t *testing.T) {
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keyset.json")
-	keyring, err := subscription.LoadKeyring(path)
+	keys, err := keyring.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sub := &subscription.Subscription{ID: "ci", Types: []string{"git.push"}, Endpoint: subscription.Endpoint{URL: "https://example.com/"}}
 	sub.SetDefaults(time.Now())
 	sub.Queue = server.Layout.QueueFor(sub.ID)
-	if _, err := subscription.NewStore(js, server.Layout, keyring, zap.NewNop()).Create(t.Context(), sub); err != nil {
+	if _, err := subscription.NewStore(js, server.Layout, keys, zap.NewNop()).Create(t.Context(), sub); err != nil {
 		t.Fatal(err)
 	}
-	check := func(keyring *subscription.Keyring) error {
-		view := subscription.NewView(subscription.ViewConfig{}, js, server.Layout, keyring, zap.NewNop())
+	check := func(keys *keyring.Keyring) error {
+		view := subscription.NewView(subscription.ViewConfig{}, js, server.Layout, keys, zap.NewNop())
 		go func() { _ = view.Run(t.Context()) }()
 		return checkKeyring(t.Context(), view)
 	}
-	if err := check(keyring); err != nil {
+	if err := check(keys); err != nil {
 		t.Errorf("with the right key: %v", err)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	other, err := subscription.LoadKeyring(path)
+	other, err := keyring.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // An eventPlace says which stored event is meant: by its place, git/42, or by source
@@ -129,25 +129,25 @@ func printData(w io.Writer, stored *v1.StoredEvent) error {
 // dataOf takes the data out of an event in CloudEvents' JSON format. White space around
 // JSON data belongs to it too, though no reader of JSON sees it: the API writes it as the
 // last member.
-func dataOf(event json.RawMessage) ([]byte, error) {
+func dataOf(structured json.RawMessage) ([]byte, error) {
 	var e struct {
 		Type       string          `json:"datacontenttype"`
 		Data       json.RawMessage `json:"data"`
 		DataBase64 []byte          `json:"data_base64"`
 	}
-	if err := json.Unmarshal(event, &e); err != nil {
+	if err := json.Unmarshal(structured, &e); err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	var text string
 	switch {
 	case len(e.Data) == 0:
 		return e.DataBase64, nil
-	case !stream.IsJSON(e.Type) && json.Unmarshal(e.Data, &text) == nil:
+	case !event.IsJSON(e.Type) && json.Unmarshal(e.Data, &text) == nil:
 		return []byte(text), nil
 	}
-	at := gjson.GetBytes(event, "data").Index
-	from := bytes.LastIndexByte(event[:at], ':') + 1
-	return event[from : len(event)-1], nil
+	at := gjson.GetBytes(structured, "data").Index
+	from := bytes.LastIndexByte(structured[:at], ':') + 1
+	return structured[from : len(structured)-1], nil
 }
 
 func printStored(e *env, event *v1.StoredEvent) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -187,7 +188,7 @@ func exportOf(raw json.RawMessage, full bool) (*exported, error) {
 		if traits, _ := profile.Traits(sub.Profile); traits.Secrets == subscription.SigningKeys {
 			comment = signedComment
 		}
-		value := yamlString(subscription.Placeholder)
+		value := yamlString(keyring.Placeholder)
 		value.LineComment = comment
 		node.Content = append(node.Content, yamlString("secret"), value)
 	}
@@ -223,7 +224,7 @@ func filledIn(node *yaml.Node) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	sub.Secrets = []subscription.SigningKey{{ID: "any", Secret: subscription.NewSecret(subscription.Placeholder)}} // none is made
+	sub.Secrets = []subscription.SigningKey{{ID: "any", Secret: keyring.NewSecret(keyring.Placeholder)}} // none is made
 	traits, _ := profile.Traits(sub.Profile)
 	sub.SetDefaultsOf(traits, time.Time{})
 	return rawJSON(sub)

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/plain"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/producer/gitsource"
 )
 
@@ -255,13 +255,13 @@ func (c *gitHookCmd) Run(e *env) error {
 // publishGit publishes over the API. It looks for the server when there is
 // something to publish: a push must be recorded whether there is one or not.
 func publishGit(flags *apiFlags) gitsource.Publish {
-	return func(ctx context.Context, events []*stream.Event) error {
+	return func(ctx context.Context, events []*event.Event) error {
 		return publishOver(ctx, flags, events, gitsource.ErrRejected)
 	}
 }
 
 // publishOver publishes events once. An error that will come again wraps rejected.
-func publishOver(ctx context.Context, flags *apiFlags, events []*stream.Event, rejected error) error {
+func publishOver(ctx context.Context, flags *apiFlags, events []*event.Event, rejected error) error {
 	api, err := flags.client(ctx)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // An oRequest is one request that the receiver of a subscription got.
@@ -235,7 +235,7 @@ func (o *oReceivers) inspect(s *oSub, e *oEvent, r *http.Request, body []byte) e
 	a.header = a.header.Clone()
 	for name, values := range a.header {
 		if strings.HasPrefix(name, "Ce-") {
-			text, err := stream.DecodeHeaderValue(values[0])
+			text, err := event.DecodeHeaderValue(values[0])
 			if err != nil {
 				return err
 			}

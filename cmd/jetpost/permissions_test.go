@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
@@ -118,7 +119,7 @@ func journeyWithPermissions(t *testing.T, secondForm bool) {
 
 	// A timer fires, and the pump puts the delivery back on its queue. And what
 	// no router can read.
-	e := &stream.Event{ID: "late", Source: "/late", Type: "artifact.deployed", Data: []byte("{}")}
+	e := &event.Event{ID: "late", Source: "/late", Type: "artifact.deployed", Data: []byte("{}")}
 	shard := layout.QueueFor("flaky").RetryShard
 	for n, wait := range []time.Duration{time.Second, time.Hour} { // the second is deleted with its subscription
 		d := &delivery.Delivery{

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // publishCmd is `jetpost publish`.
@@ -94,7 +94,7 @@ func (c *publishCmd) publishOne(e *env, api *apiClient) error {
 		if data, err = readFile(c.DataFile, e.stdin); err != nil {
 			return err
 		}
-		if stream.IsJSON(c.ContentType) { // other data is stored byte for byte
+		if event.IsJSON(c.ContentType) { // other data is stored byte for byte
 			if data, err = asText(c.DataFile, data); err != nil {
 				return err
 			}
@@ -102,11 +102,11 @@ func (c *publishCmd) publishOne(e *env, api *apiClient) error {
 	case c.Data != "":
 		data = []byte(c.Data)
 	}
-	event, err := c.event(c.ID, data)
+	made, err := c.event(c.ID, data)
 	if err != nil {
 		return err
 	}
-	receipts, err := api.publish(e.ctx, []*stream.Event{event}, c.Patience)
+	receipts, err := api.publish(e.ctx, []*event.Event{made}, c.Patience)
 	if err != nil {
 		return err
 	}
@@ -116,14 +116,14 @@ func (c *publishCmd) publishOne(e *env, api *apiClient) error {
 			result = "was stored before"
 		}
 		_, err := fmt.Fprintf(e.stdout, "%s as %s %d: event %s from %s\n", result, shown(receipts[0].Stream, shownField), receipts[0].Sequence,
-			shown(event.ID, shownField), shown(event.Source, shownField))
+			shown(made.ID, shownField), shown(made.Source, shownField))
 		return err
 	})
 }
 
 // event makes an event of data. An empty id means a new one.
-func (f *eventFields) event(id string, data []byte) (*stream.Event, error) {
-	if stream.IsJSON(f.ContentType) && data != nil && !gjson.ValidBytes(data) {
+func (f *eventFields) event(id string, data []byte) (*event.Event, error) {
+	if event.IsJSON(f.ContentType) && data != nil && !gjson.ValidBytes(data) {
 		return nil, fmt.Errorf("the data is not JSON: mend it, or say what it is with --content-type")
 	}
 	if id == "" {
@@ -133,19 +133,19 @@ func (f *eventFields) event(id string, data []byte) (*stream.Event, error) {
 	if at.IsZero() {
 		at = time.Now()
 	}
-	event := &stream.Event{
+	made := &event.Event{
 		ID: id, Source: f.Source, Type: f.Type, Subject: f.Subject, Time: at.UTC().Format(time.RFC3339Nano),
 		DataContentType: f.ContentType, DataSchema: f.DataSchema, Data: data,
 	}
 	for _, name := range sortedKeys(f.Ext) {
-		event.Extensions = append(event.Extensions, stream.Attribute{Name: name, Value: f.Ext[name]})
+		made.Extensions = append(made.Extensions, event.Attribute{Name: name, Value: f.Ext[name]})
 	}
-	return event, event.Validate()
+	return made, made.Validate()
 }
 
 // publish stores events, all of them when it returns nil. It tries again, for
 // patience, what may succeed then; the ids make that safe.
-func (c *apiClient) publish(ctx context.Context, events []*stream.Event, patience time.Duration) ([]v1.Receipt, error) {
+func (c *apiClient) publish(ctx context.Context, events []*event.Event, patience time.Duration) ([]v1.Receipt, error) {
 	contentType, body := client.ContentTypeEvent, []byte(nil)
 	if len(events) == 1 {
 		body = events[0].AppendStructured(body)

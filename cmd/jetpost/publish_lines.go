@@ -15,7 +15,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // Bounds of what is published at once, and of a line.
@@ -54,7 +54,7 @@ type badLine struct {
 type lineEvent struct {
 	number int
 	text   []byte // kept for the file of rejects
-	event  *stream.Event
+	event  *event.Event
 }
 
 // linePublisher publishes the lines of an input, in these steps:
@@ -202,9 +202,9 @@ func (p *linePublisher) add(ctx context.Context, number int, text []byte, tooLon
 }
 
 // parse makes an event of a line.
-func (p *linePublisher) parse(text []byte) (*stream.Event, error) {
+func (p *linePublisher) parse(text []byte) (*event.Event, error) {
 	if p.cmd.Type == "" {
-		return stream.ParseStructured(text)
+		return event.ParseStructured(text)
 	}
 	id := ""
 	if p.cmd.IDFrom != "" {
@@ -234,7 +234,7 @@ func (p *linePublisher) flush(ctx context.Context) error {
 // wrong with which events: these are rejected and the others offered again.
 func (p *linePublisher) publish(ctx context.Context, batch []lineEvent) error {
 	for len(batch) > 0 {
-		events := make([]*stream.Event, len(batch))
+		events := make([]*event.Event, len(batch))
 		for i := range batch {
 			events[i] = batch[i].event
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -30,14 +31,14 @@ func artifactEvent(n int) string {
 }
 
 // stored are the events of a domain's log, oldest first.
-func (s *apiServer) stored(domain string) []*stream.Event {
+func (s *apiServer) stored(domain string) []*event.Event {
 	s.tb.Helper()
-	var events []*stream.Event
+	var events []*event.Event
 	for record, err := range stream.Read(s.tb.Context(), s.js, s.layout.EventLog(domain), stream.Range{}) {
 		if err != nil {
 			s.tb.Fatal(err)
 		}
-		e, err := stream.FromMessage(record.Header, record.Data)
+		e, err := event.FromMessage(record.Header, record.Data)
 		if err != nil {
 			s.tb.Fatal(err)
 		}
@@ -61,9 +62,9 @@ func TestPublishOne(t *testing.T) {
 	if len(got) != 3 {
 		t.Fatalf("%d events are stored", len(got))
 	}
-	want := &stream.Event{
+	want := &event.Event{
 		ID: "one", Source: "/me", Type: "artifact.deployed", Subject: "a b", Time: "2026-01-31T12:00:00Z",
-		DataContentType: "application/json", Extensions: []stream.Attribute{{Name: "team", Value: "red"}}, Data: []byte(data),
+		DataContentType: "application/json", Extensions: []event.Attribute{{Name: "team", Value: "red"}}, Data: []byte(data),
 	}
 	if diff := cmp.Diff(want, got[0]); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

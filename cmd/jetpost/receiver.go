@@ -125,7 +125,7 @@ func (c *receiverCmd) Run(e *env) error {
 // A receiver answers requests, each in these steps: read the body, check the
 // signature, count, choose the answer, print, answer.
 type receiver struct {
-	keys   *keyring // nil: signatures are not looked at
+	keys   *verifier // nil: signatures are not looked at
 	faults faults
 	wanted consent
 	counts counts
@@ -147,7 +147,7 @@ func newReceiver(c *receiverCmd, stdout io.Writer) (*receiver, error) {
 	if c.NoVerify {
 		return r, nil
 	}
-	keys, err := newKeyring(c.Secret, c.Subscription, c.secrets)
+	keys, err := newVerifier(c.Secret, c.Subscription, c.secrets)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 const (
@@ -23,21 +23,21 @@ const (
 // are: a CloudEvent in structured, binary or batch mode, the body {type, timestamp,
 // data} that Standard Webhooks suggests, that of JFrog, or the data itself beside
 // a header that has its type. No event and no error means that it is none of these.
-func readEvents(h http.Header, body []byte) ([]*stream.Event, error) {
+func readEvents(h http.Header, body []byte) ([]*event.Event, error) {
 	contentType := strings.ToLower(h.Get("Content-Type"))
 	switch {
 	case strings.HasPrefix(contentType, "application/cloudevents-batch"):
-		return stream.ParseBatch(body)
+		return event.ParseBatch(body)
 	case strings.HasPrefix(contentType, "application/cloudevents"):
 		// What jetpost delivers it has validated, by the rules of when it was stored.
-		e, err := stream.FromCheckedMessage(nats.Header{"content-type": {contentType}}, body)
-		return []*stream.Event{e}, err
+		e, err := event.FromCheckedMessage(nats.Header{"content-type": {contentType}}, body)
+		return []*event.Event{e}, err
 	case h.Get("Ce-Specversion") != "" || h.Get("Ce-Type") != "":
 		e, err := readBinary(h, body)
-		return []*stream.Event{e}, err
+		return []*event.Event{e}, err
 	}
-	if event := h.Get(ssmEventHeader) + h.Get(githubEventHeader); event != "" { // a request has one of them
-		return []*stream.Event{{Type: "git." + event, Data: body}}, nil
+	if name := h.Get(ssmEventHeader) + h.Get(githubEventHeader); name != "" { // a request has one of them
+		return []*event.Event{{Type: "git." + name, Data: body}}, nil
 	}
 	var in struct {
 		Type      string          `json:"type"`
@@ -51,23 +51,23 @@ func readEvents(h http.Header, body []byte) ([]*stream.Event, error) {
 	switch {
 	case in.Data == nil:
 	case in.Type != "":
-		return []*stream.Event{{Type: in.Type, Time: in.Timestamp, Data: in.Data}}, nil
+		return []*event.Event{{Type: in.Type, Time: in.Timestamp, Data: in.Data}}, nil
 	case in.Domain != "" && in.EventType != "":
-		return []*stream.Event{{Type: in.Domain + "." + in.EventType, Source: in.Source, Data: in.Data}}, nil
+		return []*event.Event{{Type: in.Domain + "." + in.EventType, Source: in.Source, Data: in.Data}}, nil
 	}
 	return nil, nil
 }
 
 // readBinary reads what the receiver shows of an event in binary mode (HTTP
 // protocol binding 1.0.2, section 3.1): the extensions stay in the headers.
-func readBinary(h http.Header, body []byte) (*stream.Event, error) {
-	if got := h.Get("Ce-Specversion"); got != stream.SpecVersion {
-		return nil, fmt.Errorf("ce-specversion is %q, not %q", got, stream.SpecVersion)
+func readBinary(h http.Header, body []byte) (*event.Event, error) {
+	if got := h.Get("Ce-Specversion"); got != event.SpecVersion {
+		return nil, fmt.Errorf("ce-specversion is %q, not %q", got, event.SpecVersion)
 	}
 	if h.Get("Ce-Datacontenttype") != "" {
 		return nil, errors.New("ce-datacontenttype must not exist: content-type says it")
 	}
-	e := &stream.Event{DataContentType: h.Get("Content-Type"), Data: body}
+	e := &event.Event{DataContentType: h.Get("Content-Type"), Data: body}
 	for _, attribute := range []struct {
 		name string
 		to   *string
@@ -79,7 +79,7 @@ func readBinary(h http.Header, body []byte) (*stream.Event, error) {
 		{"ce-time", &e.Time},
 		{"ce-dataschema", &e.DataSchema},
 	} {
-		value, err := stream.DecodeHeaderValue(h.Get(attribute.name))
+		value, err := event.DecodeHeaderValue(h.Get(attribute.name))
 		if err != nil {
 			return nil, fmt.Errorf("%s %w", attribute.name, err)
 		}
@@ -93,7 +93,7 @@ func readBinary(h http.Header, body []byte) (*stream.Event, error) {
 
 // describe puts the data of an event into lines for people. Types it does not
 // know, and data that is not as their schema says, have none.
-func describe(e *stream.Event) []string {
+func describe(e *event.Event) []string {
 	switch domain, event, _ := strings.Cut(e.Type, "."); {
 	case e.Type == "git.push":
 		return describePush(e.Data)

@@ -15,8 +15,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/plain"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 const (
@@ -110,7 +110,7 @@ func (o *receiverOutput) request(x exchange) {
 		Subscription: h.Get(subscriptionHeader), WebhookID: deliveryIDOf(h),
 		Attempt: h.Get(attemptHeader), Arrival: x.arrival, Size: x.size,
 	}
-	var events []*stream.Event
+	var events []*event.Event
 	if x.size <= maxReceivedBody {
 		var err error
 		if events, err = readEvents(h, x.body); err != nil {
@@ -140,7 +140,7 @@ func (o *receiverOutput) request(x exchange) {
 //	18:03:04.123  200  git.push  ci  attempt 1  signature ok  1.4 KiB  POST /hook
 //	    webhook-id dlv_0k3…  event 85c7e78e from /git/widgets
 //	    refs/heads/main  f22fe95..85c7e78  1 commit by ada
-func (o *receiverOutput) requestText(r *requestRecord, events []*stream.Event, h http.Header, body []byte) []byte {
+func (o *receiverOutput) requestText(r *requestRecord, events []*event.Event, h http.Header, body []byte) []byte {
 	status := statusName(r.Status)
 	if r.Status == 0 {
 		status = "---"

@@ -48,9 +48,9 @@ type secretSource func(ctx context.Context, subscription string) ([]string, erro
 
 var errNoSecretMatches = errors.New("no secret matches")
 
-// A keyring knows which keys may have signed a request: the given ones, and those
+// A verifier knows which keys may have signed a request: the given ones, and those
 // that a server says belong to the subscription of the request.
-type keyring struct {
+type verifier struct {
 	given  []key
 	source secretSource // nil: the given ones only
 	only   []string     // the subscriptions to ask for; empty: the one a request names
@@ -59,7 +59,7 @@ type keyring struct {
 	fetched map[string]*fetchedKeys
 }
 
-func newKeyring(secrets, subscriptions []string, source secretSource) (*keyring, error) {
+func newVerifier(secrets, subscriptions []string, source secretSource) (*verifier, error) {
 	given, err := decodeSecrets(secrets)
 	if err != nil {
 		return nil, err
@@ -67,11 +67,11 @@ func newKeyring(secrets, subscriptions []string, source secretSource) (*keyring,
 	if len(given) > 0 && len(subscriptions) == 0 {
 		source = nil // whoever gives a secret wants exactly that one to be right
 	}
-	return &keyring{given: given, source: source, only: subscriptions, fetched: make(map[string]*fetchedKeys)}, nil
+	return &verifier{given: given, source: source, only: subscriptions, fetched: make(map[string]*fetchedKeys)}, nil
 }
 
 // check judges the signature of a request that has arrived at that time.
-func (k *keyring) check(ctx context.Context, h http.Header, body []byte, arrived time.Time) judgement {
+func (k *verifier) check(ctx context.Context, h http.Header, body []byte, arrived time.Time) judgement {
 	judged := judgement{unverified, "no secret is known"}
 	if len(k.given) > 0 {
 		if judged = judge(h, body, k.given, arrived); judged.verdict == verified {
@@ -115,7 +115,7 @@ func judge(h http.Header, body []byte, keys []key, now time.Time) judgement {
 // checkFetched judges with the server's secrets. They may have been rotated, so a
 // signature is only called bad by secrets asked for after the request arrived;
 // requests wait for those up to a second.
-func (k *keyring) checkFetched(ctx context.Context, subscription string, h http.Header, body []byte, arrived time.Time) judgement {
+func (k *verifier) checkFetched(ctx context.Context, subscription string, h http.Header, body []byte, arrived time.Time) judgement {
 	entry := k.entry(subscription)
 	for {
 		known := entry.known.Load()
@@ -142,7 +142,7 @@ func (k *keyring) checkFetched(ctx context.Context, subscription string, h http.
 
 // entry is where the keys of a subscription are kept. Beyond the limit it starts
 // over: names come from requests, and the real ones are soon asked for again.
-func (k *keyring) entry(subscription string) *fetchedKeys {
+func (k *verifier) entry(subscription string) *fetchedKeys {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	entry := k.fetched[subscription]

@@ -528,7 +528,7 @@ func (s *rotatingServer) source(_ context.Context, subscription string) ([]strin
 // pass lets time pass in a synctest bubble, where that takes none.
 func pass(d time.Duration) { <-time.After(d) }
 
-func deliver(tb testing.TB, k *keyring, subscription, secret string) judgement {
+func deliver(tb testing.TB, k *verifier, subscription, secret string) judgement {
 	tb.Helper()
 	h, body := http.Header{}, []byte("body")
 	sign(tb, h, secret, "dlv_1", body, time.Now())
@@ -543,7 +543,7 @@ func TestKeyringFollowsRotations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var server rotatingServer
 		server.rotate(testSecret)
-		k, err := newKeyring(nil, nil, server.source)
+		k, err := newVerifier(nil, nil, server.source)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -591,7 +591,7 @@ func TestKeyringAsksOnceForMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var server rotatingServer
 		server.rotate(testSecret)
-		k, err := newKeyring(nil, []string{"ci"}, server.source)
+		k, err := newVerifier(nil, []string{"ci"}, server.source)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -624,7 +624,7 @@ func TestKeyringWithoutAServer(t *testing.T) {
 		var server rotatingServer
 		down := errors.New("connection refused")
 		server.err.Store(&down)
-		k, err := newKeyring(nil, nil, server.source)
+		k, err := newVerifier(nil, nil, server.source)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -651,7 +651,7 @@ func TestKeyringWithoutAServer(t *testing.T) {
 
 func TestKeyringKeepsABoundedNumberOfSubscriptions(t *testing.T) {
 	t.Parallel()
-	k, err := newKeyring(nil, nil, func(context.Context, string) ([]string, error) { return []string{testSecret}, nil })
+	k, err := newVerifier(nil, nil, func(context.Context, string) ([]string, error) { return []string{testSecret}, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

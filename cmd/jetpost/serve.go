@@ -22,6 +22,8 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/operational"
 	registry "github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -145,7 +147,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	if err != nil {
 		return err
 	}
-	egress, err := subscription.NewEgress(subscription.EgressConfig{AllowTargets: c.AllowTarget, AllowHTTP: c.AllowHTTP})
+	egress, err := egress.New(egress.Config{AllowTargets: c.AllowTarget, AllowHTTP: c.AllowHTTP})
 	if err != nil {
 		return err
 	}
@@ -204,17 +206,17 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		return err
 	}
 
-	var keyring *subscription.Keyring // a router never opens a secret
+	var keys *keyring.Keyring // a router never opens a secret
 	if c.has(roleSender) || c.has(roleAdmin) {
 		path := c.Keyset
 		if path == "" {
 			path = filepath.Join(c.Data, "keyset.json")
 		}
-		if keyring, err = subscription.LoadKeyring(path); err != nil {
+		if keys, err = keyring.Load(path); err != nil {
 			return err
 		}
 	}
-	view := subscription.NewView(subscription.ViewConfig{}, js, layout, keyring, log)
+	view := subscription.NewView(subscription.ViewConfig{}, js, layout, keys, log)
 	catalogue := schemas.NewLive(loaded, js, layout, log)
 	repositories := registry.New(js, layout, log)
 	storage := stream.NewHealth(js, layout, role, log)
@@ -265,7 +267,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 			return err
 		}
 		shared := &process{
-			serveCmd: c, connect: connect, js: js, layout: layout, keyring: keyring, egress: egress, view: view, catalogue: catalogue,
+			serveCmd: c, connect: connect, js: js, layout: layout, keyring: keys, egress: egress, view: view, catalogue: catalogue,
 			repositories: repositories, storage: storage, events: events, tokens: tokens, log: log, reg: reg, stopping: ctx.Done(),
 			streams: streams, desk: desk,
 		}
@@ -311,7 +313,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		if err != nil {
 			return err
 		}
-		store := subscription.NewStore(storeJS, layout, keyring, log)
+		store := subscription.NewStore(storeJS, layout, keys, log)
 		cfg := sender.Config{
 			Egress: egress, Proxies: c.proxies, Version: version, PID: os.Getpid(), UserAgent: "jetpost/" + version, Origin: origin, PublicURL: publicURL, Grace: c.Grace,
 			Health: storage,
@@ -350,7 +352,7 @@ func checkKeyring(ctx context.Context, view *subscription.View) error {
 		return err
 	}
 	for _, broken := range snapshot.Broken() {
-		if errors.Is(broken.Err, subscription.ErrKeyring) {
+		if errors.Is(broken.Err, keyring.ErrKeyring) {
 			return fmt.Errorf("start: %w: give the right file with --keyset, or restore it from a backup", broken.Err)
 		}
 	}

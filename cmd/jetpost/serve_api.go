@@ -13,6 +13,8 @@ import (
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/admin/securesourcemanager"
 	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/operational"
 	registry "github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -65,8 +67,8 @@ type process struct {
 	connect      connector
 	js           jetstream.JetStream // of stream.RoleControl where there is an admin
 	layout       stream.Layout
-	keyring      *subscription.Keyring
-	egress       *subscription.Egress
+	keyring      *keyring.Keyring
+	egress       *egress.Guard
 	view         *subscription.View
 	catalogue    *schemas.Live
 	repositories *registry.Registry

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/producer/folder"
 )
 
@@ -38,7 +38,7 @@ func (c *watchCmd) Run(e *env) error {
 	log, flush := newLogger(e.stderr, c.LogLevel, "auto")
 	defer flush()
 	defer captureLibraries(log)()
-	publish := func(ctx context.Context, events []*stream.Event) error {
+	publish := func(ctx context.Context, events []*event.Event) error {
 		return publishOver(ctx, &c.apiFlags, events, folder.ErrRejected)
 	}
 	watcher, err := folder.New(folder.Config{

@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // An Attempt records one HTTP request and how it was judged. It holds no secret:
@@ -155,16 +155,16 @@ func (a *Attempt) fit() {
 func (a *Attempt) append(b []byte) []byte {
 	text := func(name, value string) {
 		b = append(append(append(b, ',', '"'), name...), `":`...)
-		b = stream.AppendJSONString(b, value)
+		b = event.AppendJSONString(b, value)
 	}
 	optional := func(name, value string) {
 		if value != "" {
 			text(name, value)
 		}
 	}
-	b = stream.AppendJSONString(append(b, `{"delivery_id":`...), a.DeliveryID)
+	b = event.AppendJSONString(append(b, `{"delivery_id":`...), a.DeliveryID)
 	text("subscription_id", a.SubscriptionID)
-	b = stream.AppendJSONString(append(b, `,"event":{"id":`...), a.Event.ID)
+	b = event.AppendJSONString(append(b, `,"event":{"id":`...), a.Event.ID)
 	text("source", a.Event.Source)
 	text("type", a.Event.Type)
 	optional("subject", a.Event.Subject)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -24,7 +25,7 @@ import (
 type Delivery struct {
 	ID             string // webhook-id: the same on every attempt and replay
 	SubscriptionID string
-	Event          *stream.Event
+	Event          *event.Event
 	// Origin is the id of the first publish to the queue, see Origin.
 	Origin string
 	// Accepted is when the event log stored the event.
@@ -161,7 +162,7 @@ var ErrUnreadable = errors.New("not a readable delivery")
 
 // Queued is the message of a delivery on its queue, before its first attempt.
 // origin names it, expected is the stream it must reach.
-func Queued(e *stream.Event, subject, expected, origin string, accepted time.Time) *nats.Msg {
+func Queued(e *event.Event, subject, expected, origin string, accepted time.Time) *nats.Msg {
 	return NewCopies(e, accepted).To(subject, expected, origin)
 }
 
@@ -173,7 +174,7 @@ type Copies struct {
 }
 
 // NewCopies prepares the deliveries of e, which its event log stored at accepted.
-func NewCopies(e *stream.Event, accepted time.Time) *Copies {
+func NewCopies(e *event.Event, accepted time.Time) *Copies {
 	h := make(nats.Header, 16)
 	e.SetHeader(h)
 	h[stream.HeaderAccepted] = []string{strconv.FormatInt(accepted.UnixNano(), 10)}
@@ -198,7 +199,7 @@ func (c *Copies) To(subject, expected, origin string) *nats.Msg {
 
 // FromMessage reads a delivery of a subscription off its queue.
 func FromMessage(subscription string, h nats.Header, data []byte) (*Delivery, error) {
-	e, err := stream.FromCheckedMessage(h, data)
+	e, err := event.FromCheckedMessage(h, data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}

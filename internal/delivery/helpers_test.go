@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
@@ -37,11 +38,11 @@ func golden(t *testing.T, name string, got []byte) {
 
 // pushEvent has attributes that need encoding, and data whose bytes no encoder
 // would write the same way again.
-func pushEvent() *stream.Event {
-	return &stream.Event{
+func pushEvent() *event.Event {
+	return &event.Event{
 		ID: "85c7e78e", Source: "/git/widgets", Type: "git.push", Subject: `refs/heads/größe "100%"`,
 		Time: "2026-03-01T12:30:00.12+01:00", DataContentType: "application/json",
-		Extensions: []stream.Attribute{{Name: "partitionkey", Value: "a b"}},
+		Extensions: []event.Attribute{{Name: "partitionkey", Value: "a b"}},
 		Data:       []byte(`{"z" : 1,"a":"\u00e9\/é","big":12345678901234567890,"one":1.0,` + "\n\t" + `"html":"<&>","a":[ ]}`),
 	}
 }

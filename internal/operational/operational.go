@@ -24,6 +24,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -89,12 +90,12 @@ func newEvent(kind, fact, subject string, data any) Event {
 }
 
 // cloudEvent is e as the event log has it.
-func (e *Event) cloudEvent(layout stream.Layout) (*stream.Event, error) {
+func (e *Event) cloudEvent(layout stream.Layout) (*event.Event, error) {
 	data, err := json.Marshal(e.data)
 	if err != nil {
 		return nil, fmt.Errorf("encode data of %s%s: %w", typePrefix, e.kind, err)
 	}
-	return &stream.Event{
+	return &event.Event{
 		ID: e.kind + "/" + e.fact, Source: layout.OperationalSource(), Type: typePrefix + e.kind, Subject: e.subject,
 		Time: e.at.UTC().Format(time.RFC3339Nano), DataContentType: "application/json", Data: data,
 	}, nil

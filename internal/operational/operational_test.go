@@ -9,7 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
@@ -20,21 +22,21 @@ const secretText = "swordfish"
 
 // subscriptionTo has a secret in every place that has room for one.
 func subscriptionTo(types ...string) *subscription.Subscription {
-	secret := subscription.NewSecret(secretText)
+	secret := keyring.NewSecret(secretText)
 	return &subscription.Subscription{
 		ID: "ci", Types: types, Profile: "standard", State: subscription.Active, Revision: 17, Labels: map[string]string{"team": "anvil"},
 		Endpoint: subscription.Endpoint{
-			URL: "https://ci.example.com:8443/" + secretText, Query: secret, SecretHeaders: map[string]subscription.Secret{"X-Key": secret},
+			URL: "https://ci.example.com:8443/" + secretText, Query: secret, SecretHeaders: map[string]keyring.Secret{"X-Key": secret},
 		},
 		Secrets:   []subscription.SigningKey{{ID: "key_1", Secret: secret}},
-		Template:  subscription.Template{Secrets: map[string]subscription.Secret{"key": secret}},
+		Template:  subscription.Template{Secrets: map[string]keyring.Secret{"key": secret}},
 		Delivery:  subscription.Delivery{Retrying: subscription.Retrying{Retry: subscription.DefaultSchedule()}},
 		CreatedAt: time.UnixMilli(1_770_000_000_000),
 	}
 }
 
 func someDelivery(eventType string) *delivery.Delivery {
-	e := &stream.Event{ID: "1", Source: "/git/widgets", Type: eventType, Subject: "main", Data: []byte(`{"secret":"` + secretText + `"}`)}
+	e := &event.Event{ID: "1", Source: "/git/widgets", Type: eventType, Subject: "main", Data: []byte(`{"secret":"` + secretText + `"}`)}
 	return &delivery.Delivery{
 		ID: delivery.ID("ci", e.Source, e.ID), SubscriptionID: "ci", Event: e, Origin: delivery.Origin("EVENTS_git", 42, time.Unix(1_770_000_000, 42), "ci"), Attempt: 3,
 	}

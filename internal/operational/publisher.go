@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -188,7 +189,7 @@ func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
 	}
 }
 
-func (p *Publisher) message(e *stream.Event, kind string) *nats.Msg {
+func (p *Publisher) message(e *event.Event, kind string) *nats.Msg {
 	h := make(nats.Header, 10)
 	e.SetHeader(h)
 	h[stream.HeaderMessageID] = []string{e.MessageID()}

@@ -19,10 +19,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -58,7 +59,7 @@ const (
 // An example is an event as a receiver may get it.
 type example struct {
 	name  string
-	event *stream.Event
+	event *event.Event
 }
 
 // examples have what is hard to carry: attributes that a header cannot hold as
@@ -66,15 +67,15 @@ type example struct {
 func examples() []example {
 	const at, json = "2026-03-01T12:30:00.12+01:00", "application/json"
 	return []example{
-		{"artifact", &stream.Event{
+		{"artifact", &event.Event{
 			ID: "01jnqx", Source: "jfrog/jfrt@01h9mspg5atsp402qqxm071zjv", Type: "artifact.deployed", Subject: "libs-release/org/acme/app-1.0.jar",
 			Time: at, DataContentType: json,
 			Data: []byte(`{"repo_key":"libs-release","path":"org/acme/app-1.0.jar","name":"app-1.0.jar","sha256":"069092736c73613a25917f582f8a2621b8495cb723914c85dc570761ce0846f8","size":353178}`),
 		}},
-		{"git", &stream.Event{
+		{"git", &event.Event{
 			ID: "85c7e78e", Source: "/git/widgets", Type: "git.push", Subject: "refs/heads/main", Time: at,
 			DataContentType: "application/json; charset=utf-8", DataSchema: "https://schemas.example.com/git.push?v=1#push",
-			Extensions: []stream.Attribute{
+			Extensions: []event.Attribute{
 				{Name: "authid", Value: "maria"},
 				{Name: "authtype", Value: "user"},
 				{Name: "partitionkey", Value: "widgets"},
@@ -82,22 +83,22 @@ func examples() []example {
 			},
 			Data: []byte("{\n  \"ref\" : \"refs/heads/main\",\n  \"commits\":[{\"message\":\"Größe <&> \\u00e9\\/\",\"id\":12345678901234567890}],\"ratio\":1.0\n}"),
 		}},
-		{"odd attributes", &stream.Event{
+		{"odd attributes", &event.Event{
 			ID: "a b 100%", Source: "https://example.com/a?q=%20", Type: "notes.added", Subject: `say "hi" for 5 €, \o/ 😀`,
-			DataContentType: json, Extensions: []stream.Attribute{{Name: "note", Value: "naïve, 50% \"off\" <&>"}},
+			DataContentType: json, Extensions: []event.Attribute{{Name: "note", Value: "naïve, 50% \"off\" <&>"}},
 			Data: []byte(`{"z":1,"a":[]}`),
 		}},
-		{"text", &stream.Event{
+		{"text", &event.Event{
 			ID: "1", Source: "/notes", Type: "notes.added", DataContentType: "text/plain; charset=utf-8",
 			Data: []byte("dear \"reader\",\n\t5 € <or> so\x00"),
 		}},
-		{"binary", &stream.Event{
+		{"binary", &event.Event{
 			ID: "1", Source: "/notes", Type: "notes.added", DataContentType: "application/octet-stream", Data: []byte{0, 0xff, 0xfe, '\r', '\n', 0x80},
 		}},
-		{"no data", &stream.Event{ID: "1", Source: "/notes", Type: "notes.added"}},
-		{"JSON without a content type", &stream.Event{ID: "1", Source: "/notes", Type: "notes.added", Data: []byte(` 1 `)}},
-		{"JSON that is none", &stream.Event{ID: "1", Source: "/notes", Type: "notes.added", DataContentType: json, Data: []byte(`{"a":`)}},
-		{"JSON that is not UTF-8", &stream.Event{ID: "1", Source: "/notes", Type: "notes.added", DataContentType: json, Data: []byte("{\"a\":\"\xff\"}")}},
+		{"no data", &event.Event{ID: "1", Source: "/notes", Type: "notes.added"}},
+		{"JSON without a content type", &event.Event{ID: "1", Source: "/notes", Type: "notes.added", Data: []byte(` 1 `)}},
+		{"JSON that is none", &event.Event{ID: "1", Source: "/notes", Type: "notes.added", DataContentType: json, Data: []byte(`{"a":`)}},
+		{"JSON that is not UTF-8", &event.Event{ID: "1", Source: "/notes", Type: "notes.added", DataContentType: json, Data: []byte("{\"a\":\"\xff\"}")}},
 	}
 }
 
@@ -119,7 +120,7 @@ func catalogued(t *testing.T) []example {
 			if len(eventType.Examples) == 0 {
 				continue
 			}
-			list = append(list, example{eventType.Name, &stream.Event{
+			list = append(list, example{eventType.Name, &event.Event{
 				ID: "01jnqx", Source: "/" + domain.Name, Type: eventType.Name, Time: "2026-03-01T11:30:00Z",
 				DataContentType: "application/json", Data: eventType.Examples[0].Data,
 			}})
@@ -128,7 +129,7 @@ func catalogued(t *testing.T) []example {
 	return list
 }
 
-func deliveryOf(e *stream.Event) *delivery.Delivery {
+func deliveryOf(e *event.Event) *delivery.Delivery {
 	return &delivery.Delivery{
 		ID: delivery.ID("hook", e.Source, e.ID), SubscriptionID: "hook", Event: e, Origin: "EVENTS_notes:7:hook",
 		Accepted: time.Date(2026, 3, 1, 11, 30, 1, 5_000_000, time.UTC), Attempt: 1,
@@ -150,7 +151,7 @@ func subscriptionOf(name string) *subscription.Subscription {
 	keys := func(secrets ...string) []subscription.SigningKey {
 		list := make([]subscription.SigningKey, len(secrets))
 		for i, secret := range secrets {
-			list[i] = subscription.SigningKey{ID: fmt.Sprintf("key_%d", len(secrets)-i), Secret: subscription.NewSecret(secret), CreatedAt: created}
+			list[i] = subscription.SigningKey{ID: fmt.Sprintf("key_%d", len(secrets)-i), Secret: keyring.NewSecret(secret), CreatedAt: created}
 		}
 		return list
 	}
@@ -166,7 +167,7 @@ func subscriptionOf(name string) *subscription.Subscription {
 		sub.Endpoint.Headers = map[string]string{"authorization": "Bearer {{ .secrets.token }}", "x-event": "{{ .domain }}/{{ .event_type }}"}
 		sub.Template = subscription.Template{
 			Payload: `{"text":"{{ .domain }} {{ .type }} by {{ .userContext.id }}: {{ .data.name }}","data":{{ json .data }}}`,
-			Secrets: map[string]subscription.Secret{"token": subscription.NewSecret("s3cr3t")},
+			Secrets: map[string]keyring.Secret{"token": keyring.NewSecret("s3cr3t")},
 		}
 	case "secure-source-manager", "github":
 		sub.Secrets = keys("tell no one")

@@ -12,10 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -110,7 +111,7 @@ func TestRenderWithoutSecret(t *testing.T) {
 			sub := subscriptionOf(name)
 			sub.Secrets = nil
 			for _, secret := range secrets {
-				sub.Secrets = append(sub.Secrets, subscription.SigningKey{Secret: subscription.NewSecret(secret)})
+				sub.Secrets = append(sub.Secrets, subscription.SigningKey{Secret: keyring.NewSecret(secret)})
 			}
 			_, body, err := render(t, sub, deliveryOf(examples()[0].event), time.Now())
 			if err == nil || body != nil {
@@ -151,7 +152,7 @@ func TestNotJSON(t *testing.T) {
 	t.Parallel()
 	carries := map[string]bool{"cloudevents": true, "cloudevents-binary": true, "http-signature": true}
 	for _, name := range profile.Names() {
-		for _, e := range []*stream.Event{
+		for _, e := range []*event.Event{
 			{ID: "1", Source: "/git", Type: "git.push", DataContentType: "text/plain", Data: []byte("{}")},
 			{ID: "1", Source: "/git", Type: "git.push", DataContentType: "application/octet-stream", Data: []byte{0, 0xff, '\r', '\n'}},
 		} {
@@ -170,7 +171,7 @@ func TestNotJSON(t *testing.T) {
 func TestJSONWithMalformedParameter(t *testing.T) {
 	t.Parallel()
 	for _, name := range profile.Names() {
-		e := &stream.Event{ID: "1", Source: "/git", Type: "git.push", DataContentType: "application/json; utf-8", Data: []byte(`{"ref":"refs/heads/main"}`)}
+		e := &event.Event{ID: "1", Source: "/git", Type: "git.push", DataContentType: "application/json; utf-8", Data: []byte(`{"ref":"refs/heads/main"}`)}
 		_, body, err := render(t, subscriptionOf(name), deliveryOf(e), time.Now())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

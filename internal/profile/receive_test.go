@@ -13,15 +13,16 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/profile/standard"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // receive sends the request of a delivery over a real socket, and returns what the
 // receiver made of it.
-func receive[T any](t *testing.T, sub *subscription.Subscription, e *stream.Event, read func(*http.Request) (T, error)) (T, error) {
+func receive[T any](t *testing.T, sub *subscription.Subscription, e *event.Event, read func(*http.Request) (T, error)) (T, error) {
 	t.Helper()
 	r, _, err := render(t, sub, deliveryOf(e), time.Now())
 	if err != nil {
@@ -61,7 +62,7 @@ func TestStandardWebhooksLibrary(t *testing.T) {
 			sub := subscriptionOf(name)
 			sub.Secrets = nil
 			for secret := range strings.FieldsSeq(tt.sign) {
-				sub.Secrets = append(sub.Secrets, subscription.NewSigningKey(subscription.NewSecret(secret), time.Now()))
+				sub.Secrets = append(sub.Secrets, subscription.NewSigningKey(keyring.NewSecret(secret), time.Now()))
 			}
 			_, err = receive(t, sub, examples()[1].event, func(r *http.Request) (any, error) {
 				body, err := io.ReadAll(r.Body)
@@ -142,7 +143,7 @@ func decodeHeader(t *testing.T, h http.Header) {
 		if !strings.HasPrefix(name, "Ce-") {
 			continue
 		}
-		value, err := stream.DecodeHeaderValue(values[0])
+		value, err := event.DecodeHeaderValue(values[0])
 		if err != nil || len(values) != 1 {
 			t.Errorf("header %s: %q: %v", name, values, err)
 		}

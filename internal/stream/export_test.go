@@ -16,3 +16,6 @@ func (p *Pulse) Stall() { p.stalled.Store(int64(time.Since(started))) }
 
 // Age has the server not know for a while that m is in hand here.
 func (m *Message) Age(d time.Duration) { m.known.Store(int64(time.Since(started) - d)) }
+
+// Age has nothing be seen to change for as long as it takes.
+func (w *PendingWatch) Age() { w.since = w.since.Add(-2 * AckWait) }

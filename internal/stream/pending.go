@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -39,6 +40,51 @@ func RenewPending(ctx context.Context, js jetstream.JetStream, name, consumer st
 		if err := js.Conn().Publish(subject, []byte("+WPI")); err != nil {
 			return fmt.Errorf("renew what consumer %s of stream %s has handed out: %w", consumer, name, err)
 		}
+	}
+	return nil
+}
+
+// A PendingWatch finds what a consumer has handed out, and will not hand out again in
+// time. It is for one goroutine.
+//
+// The server keeps the time of day at which it has handed a message out. When its clock is
+// set forward and back before anybody has read it (WatchClock), and when that happens
+// beside a crash, such a message waits until the clock shows that time again. Nothing says
+// so, but that the consumer neither hands out nor settles anything.
+type PendingWatch struct {
+	js             jetstream.JetStream
+	name, consumer string
+
+	settled, handed uint64
+	since           time.Time // since when they are what they are; zero: nothing is pending
+}
+
+// NewPendingWatch watches a consumer of the stream name.
+func NewPendingWatch(js jetstream.JetStream, name, consumer string) *PendingWatch {
+	return &PendingWatch{js: js, name: name, consumer: consumer}
+}
+
+// Look has the ack waits of a consumer begin again, see RenewPending, when for two of them
+// nothing of what it has handed out was settled or handed out again. That is no harm to
+// those that hold their messages for so long. A consumer that does not exist has nothing.
+func (w *PendingWatch) Look(ctx context.Context) error {
+	fields, err := ask(ctx, w.js, "CONSUMER.INFO."+w.name+"."+w.consumer, nil, "num_ack_pending", "ack_floor.consumer_seq", "delivered.consumer_seq")
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		w.since = time.Time{}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up consumer %s of stream %s: %w", w.consumer, w.name, err)
+	}
+	settled, handed := fields[1].Uint(), fields[2].Uint()
+	switch {
+	case fields[0].Uint() == 0:
+		w.since = time.Time{}
+	case w.since.IsZero() || settled != w.settled || handed != w.handed:
+		w.settled, w.handed, w.since = settled, handed, time.Now()
+	case time.Since(w.since) >= 2*AckWait:
+		w.since = time.Now()
+		return RenewPending(ctx, w.js, w.name, w.consumer)
 	}
 	return nil
 }

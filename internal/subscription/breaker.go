@@ -1,6 +1,10 @@
 package subscription
 
-import "time"
+import (
+	"time"
+
+	"github.com/jetpost/jetpost/internal/plain"
+)
 
 // Modes of a breaker.
 const (
@@ -55,7 +59,7 @@ func (d *Delivery) BreakerTerms() Breaker { return d.Breaker.withDefaults() }
 
 func (b Breaker) validate(found *problems) {
 	if b.Mode != BreakerOn && b.Mode != BreakerOff {
-		found.add("delivery.breaker.mode", "%q is not a mode: use %s or %s", clip(b.Mode), BreakerOn, BreakerOff)
+		found.add("delivery.breaker.mode", "%q is not a mode: use %s or %s", plain.Clip(b.Mode), BreakerOn, BreakerOff)
 	}
 	if b.Failures < 1 || b.Failures > maxBreakerFailures {
 		found.add("delivery.breaker.failures", "is %d: use 1 to %d", b.Failures, maxBreakerFailures)

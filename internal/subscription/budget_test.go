@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // costly is a filter that takes more steps for costlyEvent than one event may take.
@@ -21,8 +21,8 @@ func costly() Filter {
 	return All(filters...)
 }
 
-func costlyEvent() *stream.Event {
-	return &stream.Event{ID: "1", Source: "/a", Type: "git.push", Subject: "main", DataContentType: "application/json", Data: []byte(`{"text":"` + strings.Repeat("a", 10<<10) + `","repo":"x"}`)}
+func costlyEvent() *event.Event {
+	return &event.Event{ID: "1", Source: "/a", Type: "git.push", Subject: "main", DataContentType: "application/json", Data: []byte(`{"text":"` + strings.Repeat("a", 10<<10) + `","repo":"x"}`)}
 }
 
 // What a subscription's filters cost too much for is undecided, whatever others there are,
@@ -74,8 +74,8 @@ func TestBudgetIsEnough(t *testing.T) {
 	for i := range 20_000 {
 		fmt.Fprintf(&b, `"key-%d":"some text of usual length, %d",`, i, i)
 	}
-	large := &stream.Event{ID: "1", Source: "/a", Type: "git.push", Data: []byte(`{` + b.String() + `"z":"org/acme/app/1.0/app-1.0.jar"}`)}
-	small := &stream.Event{ID: "1", Source: "/a", Type: "git.push", Data: []byte(`{"z":"org/acme/app/1.0/app-1.0.jar"}`)}
+	large := &event.Event{ID: "1", Source: "/a", Type: "git.push", Data: []byte(`{` + b.String() + `"z":"org/acme/app/1.0/app-1.0.jar"}`)}
+	small := &event.Event{ID: "1", Source: "/a", Type: "git.push", Data: []byte(`{"z":"org/acme/app/1.0/app-1.0.jar"}`)}
 	var paths, exact, patterns, expressions []Filter
 	for i := range 2400 {
 		paths = append(paths, Exact(map[string]string{fmt.Sprintf("data.key-%d", i): "x"}))
@@ -86,7 +86,7 @@ func TestBudgetIsEnough(t *testing.T) {
 		expressions = append(expressions, SQL(fmt.Sprintf("subject LIKE '%%x%d_%%' OR source = '/%d'", i, i)))
 	}
 	for name, filters := range map[string][]Filter{"paths": paths, "exact": exact[:2400], "patterns": patterns, "sql": expressions} {
-		for _, e := range []*stream.Event{small, large} {
+		for _, e := range []*event.Event{small, large} {
 			sub := wish(name, []string{"git.push"}, Any(filters...))
 			var m Matches
 			table := newTable(t, sub)
@@ -103,7 +103,7 @@ func TestBudgetIsEnough(t *testing.T) {
 }
 
 // stepsOf counts what evaluating filters takes for an event, within the budget.
-func stepsOf(tb testing.TB, filters []Filter, e *stream.Event) (steps, budget int) {
+func stepsOf(tb testing.TB, filters []Filter, e *event.Event) (steps, budget int) {
 	tb.Helper()
 	found, _ := newTable(tb, wish("s", []string{"t"}, filters...)).entries.get("s")
 	v := new(values)
@@ -115,7 +115,7 @@ func stepsOf(tb testing.TB, filters []Filter, e *stream.Event) (steps, budget in
 
 // overshoot is how far an evaluation may go beyond what was granted: by one comparison of
 // literals, one lookup, or one function of an expression.
-func overshoot(e *stream.Event) int { return len(e.Data) + 1<<15 }
+func overshoot(e *event.Event) int { return len(e.Data) + 1<<15 }
 
 // A slowCase is what a search for slow inputs changes.
 type slowCase struct {
@@ -162,12 +162,12 @@ func (c slowCase) mutate(r *rand.Rand) slowCase {
 }
 
 // build makes filters of which none decides before the others, and an event.
-func (c slowCase) build() ([]Filter, *stream.Event, bool) {
+func (c slowCase) build() ([]Filter, *event.Event, bool) {
 	value, err := json.Marshal(strings.Repeat(c.unit, 1+c.size/max(1, len(c.unit))))
 	if err != nil {
 		return nil, nil, false
 	}
-	e := &stream.Event{ID: "1", Source: "s", Type: "t", Subject: c.unit, Data: []byte(`{"v":` + string(value) + `}`)}
+	e := &event.Event{ID: "1", Source: "s", Type: "t", Subject: c.unit, Data: []byte(`{"v":` + string(value) + `}`)}
 	var filters []Filter
 	for i, pattern := range c.patterns {
 		entry := map[string]string{[]string{"data.v", "subject"}[i/6%2]: pattern}
@@ -229,7 +229,7 @@ func FuzzSlowInputs(f *testing.F) {
 			return
 		}
 		subject := strings.Repeat(unit, int(repeat)%(1+(64<<10)/(1+len(unit))))
-		e := &stream.Event{ID: "1", Source: "s", Type: "t", Subject: subject, Data: data}
+		e := &event.Event{ID: "1", Source: "s", Type: "t", Subject: subject, Data: data}
 		steps, budget := stepsOf(t, []Filter{filter}, e)
 		if steps > budget+overshoot(e)+5*len(subject) {
 			t.Fatalf("%d steps of %d", steps, budget)

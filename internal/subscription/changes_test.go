@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -15,10 +16,10 @@ func changeable() *subscription.Subscription {
 	return &subscription.Subscription{
 		ID: "ci", Types: []string{"git.push"}, Filters: []subscription.Filter{subscription.Exact(map[string]string{"subject": "main"})},
 		Endpoint: subscription.Endpoint{
-			URL: "https://ci.example.com/hook", Query: subscription.NewSecret("token=1"), Method: "POST",
-			Headers: map[string]string{"X-A": "1"}, SecretHeaders: map[string]subscription.Secret{"X-B": subscription.NewSecret("2")},
+			URL: "https://ci.example.com/hook", Query: keyring.NewSecret("token=1"), Method: "POST",
+			Headers: map[string]string{"X-A": "1"}, SecretHeaders: map[string]keyring.Secret{"X-B": keyring.NewSecret("2")},
 		},
-		Profile: "standard", Secrets: []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret("whsec_1")}},
+		Profile: "standard", Secrets: []subscription.SigningKey{{ID: "key_1", Secret: keyring.NewSecret("whsec_1")}},
 		Handshake: subscription.Handshake{Mode: subscription.HandshakeRequired, Consent: subscription.Pending},
 		Delivery:  subscription.Delivery{MaxInFlight: 1, Retrying: subscription.Retrying{Retry: subscription.Schedule{0}}},
 		State:     subscription.Active, Labels: map[string]string{"team": "anvil"}, Revision: 1,
@@ -42,14 +43,14 @@ func TestChanges(t *testing.T) {
 		{"whether it is asked", func(s *subscription.Subscription) { s.Handshake.Mode = subscription.HandshakePreferred }, "handshake.mode"},
 		{"empty instead of missing", func(s *subscription.Subscription) { s.Settings = map[string]string{} }, ""},
 		{"an equal secret", func(s *subscription.Subscription) {
-			s.Endpoint.Query = subscription.NewSecret("token=1")
-			s.Endpoint.SecretHeaders = map[string]subscription.Secret{"X-B": subscription.NewSecret("2")}
-			s.Secrets = []subscription.SigningKey{{ID: "key_1", Secret: subscription.NewSecret("whsec_1")}}
+			s.Endpoint.Query = keyring.NewSecret("token=1")
+			s.Endpoint.SecretHeaders = map[string]keyring.Secret{"X-B": keyring.NewSecret("2")}
+			s.Secrets = []subscription.SigningKey{{ID: "key_1", Secret: keyring.NewSecret("whsec_1")}}
 			s.Filters = []subscription.Filter{subscription.Exact(map[string]string{"subject": "main"})}
 		}, ""},
-		{"a secret query", func(s *subscription.Subscription) { s.Endpoint.Query = subscription.NewSecret("token=2") }, "endpoint.query"},
+		{"a secret query", func(s *subscription.Subscription) { s.Endpoint.Query = keyring.NewSecret("token=2") }, "endpoint.query"},
 		{"a secret header", func(s *subscription.Subscription) {
-			s.Endpoint.SecretHeaders = map[string]subscription.Secret{"X-B": subscription.NewSecret("3")}
+			s.Endpoint.SecretHeaders = map[string]keyring.Secret{"X-B": keyring.NewSecret("3")}
 		}, "endpoint.secret_headers"},
 		{"an old secret ends", func(s *subscription.Subscription) { now := time.Now(); s.Secrets[0].ExpiresAt = &now }, "secrets"},
 		{"filters", func(s *subscription.Subscription) { s.Filters = nil }, "filters"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription/strict"
 	"github.com/jetpost/jetpost/internal/timestamp"
 )
@@ -38,7 +39,7 @@ func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription
 	}
 	var in struct {
 		Subscription
-		Secret Secret `json:"secret"`
+		Secret keyring.Secret `json:"secret"`
 	}
 	defaults := StandardTraits()
 	if traits != nil {

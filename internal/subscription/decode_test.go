@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 const written = `{
@@ -32,8 +33,8 @@ func TestDecode(t *testing.T) {
 		ID: "ci", Description: "builds", Types: []string{"git.push", "artifact.*"},
 		Filters: []Filter{Exact(map[string]string{"subject": "main"}), Not(Prefix(map[string]string{"data.path": "tmp/"}))},
 		Endpoint: Endpoint{
-			URL: "https://example.com/hook", Query: NewSecret("token=swordfish"), Method: "PUT",
-			Headers: map[string]string{"X-Team": "red"}, SecretHeaders: map[string]Secret{"Authorization": NewSecret("Bearer swordfish")},
+			URL: "https://example.com/hook", Query: keyring.NewSecret("token=swordfish"), Method: "PUT",
+			Headers: map[string]string{"X-Team": "red"}, SecretHeaders: map[string]keyring.Secret{"Authorization": keyring.NewSecret("Bearer swordfish")},
 			Timeout: Duration(20 * time.Second),
 		},
 		Profile: "standard",
@@ -54,7 +55,7 @@ func TestDecodeReadsWhatIsShown(t *testing.T) {
 	s := example(t, "ci")
 	s.Queue = testLayout(t).QueueFor("ci")
 	s.Revision, s.CreatedAt, s.UpdatedAt = 7, s.Secrets[0].CreatedAt, s.Secrets[0].CreatedAt
-	if _, err := s.Rotate(StandardTraits(), s.CreatedAt, time.Hour, Secret{}); err != nil {
+	if _, err := s.Rotate(StandardTraits(), s.CreatedAt, time.Hour, keyring.Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	b, err := json.Marshal(s)

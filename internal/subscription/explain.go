@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // Because is what decided whether a subscription wants an event.
@@ -99,7 +99,7 @@ func (c *Clause) decided() *Clause {
 // Explain says whether s wants an event of a domain, and why. Each clause is judged
 // by what a Table compiles of it, so that the two cannot disagree. An error means
 // that s was never validated.
-func (s *Subscription) Explain(domain string, e *stream.Event) (Verdict, error) {
+func (s *Subscription) Explain(domain string, e *event.Event) (Verdict, error) {
 	return NewExplainer(e).Explain(s, domain)
 }
 
@@ -178,7 +178,7 @@ type Explainer struct {
 }
 
 // NewExplainer makes an Explainer for an event, which must not be changed afterwards.
-func NewExplainer(e *stream.Event) *Explainer {
+func NewExplainer(e *event.Event) *Explainer {
 	return &Explainer{values: values{event: e}, operands: make(map[string]*operand)}
 }
 

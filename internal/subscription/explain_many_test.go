@@ -6,14 +6,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // One Explainer for many subscriptions says of each what one of its own says, also when
 // it has to forget.
 func TestExplainerForMany(t *testing.T) {
 	t.Parallel()
-	e := &stream.Event{
+	e := &event.Event{
 		ID: "1", Source: "/s", Type: "git.push", DataContentType: "application/json", Data: []byte(`{"ref":"refs/heads/main","n":7}`),
 	}
 	x := NewExplainer(e)

@@ -9,12 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	event := &stream.Event{
+	event := &event.Event{
 		ID: "1", Source: "/git/widgets", Type: "git.push", Subject: "refs/heads/dev", DataContentType: "application/json",
 		Data: []byte(`{"repo":"libs//release/","big":"` + strings.Repeat("ü", MaxCompared) + `","n":1.0,"list":[]}`),
 	}
@@ -82,7 +82,7 @@ func TestExplain(t *testing.T) {
 }
 
 // explained is what Explain says, which is also what a Table does.
-func explained(tb testing.TB, sub *Subscription, e *stream.Event) Verdict {
+func explained(tb testing.TB, sub *Subscription, e *event.Event) Verdict {
 	tb.Helper()
 	domain, _, _ := strings.Cut(e.Type, ".")
 	verdict, err := sub.Explain(domain, e)
@@ -147,7 +147,7 @@ func FuzzExplain(f *testing.F) {
 		if json.Unmarshal(text, &parsed) != nil {
 			return
 		}
-		e := &stream.Event{ID: "1", Source: "s", Type: "t.u", Subject: subject, Data: data}
+		e := &event.Event{ID: "1", Source: "s", Type: "t.u", Subject: subject, Data: data}
 		explained(t, wish("ci", []string{"t.*"}, parsed), e)
 		explained(t, wish("ci", []string{"t.u"}, Not(parsed)), e)
 	})

@@ -5,11 +5,11 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
-func pathEvent(path string) *stream.Event {
-	return &stream.Event{ID: "1", Source: "s", Type: "t", Data: []byte(`{"path":"` + strings.ReplaceAll(path, `\`, `\\`) + `"}`)}
+func pathEvent(path string) *event.Event {
+	return &event.Event{ID: "1", Source: "s", Type: "t", Data: []byte(`{"path":"` + strings.ReplaceAll(path, `\`, `\\`) + `"}`)}
 }
 
 func TestAnt(t *testing.T) {
@@ -72,7 +72,7 @@ func TestAnt(t *testing.T) {
 				t.Errorf("%s matches %q (naive: %t)", tt.pattern, path, naiveAnt(path, tt.pattern))
 			}
 		}
-		if matches(t, f, &stream.Event{ID: "1", Source: "s", Type: "t", Data: []byte(`{}`)}) {
+		if matches(t, f, &event.Event{ID: "1", Source: "s", Type: "t", Data: []byte(`{}`)}) {
 			t.Errorf("%s matches what is missing", tt.pattern)
 		}
 	}

@@ -9,11 +9,11 @@ import (
 	"github.com/gobwas/glob"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
-func subjectEvent(subject string) *stream.Event {
-	return &stream.Event{ID: "1", Source: "s", Type: "t", Subject: subject}
+func subjectEvent(subject string) *event.Event {
+	return &event.Event{ID: "1", Source: "s", Type: "t", Subject: subject}
 }
 
 func TestGlob(t *testing.T) {

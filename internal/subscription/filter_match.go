@@ -9,7 +9,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/subscription/wildcard"
 )
 
@@ -207,7 +207,7 @@ func (f Filter) compile(intern func(name string) (*operand, error)) (node, error
 type values struct {
 	meter
 
-	event *stream.Event
+	event *event.Event
 	quick int    // steps of an evaluation that nothing else waits for
 	json  string // the data, when state says that it is JSON
 	found int    // values that were looked up in it
@@ -231,7 +231,7 @@ const (
 )
 
 // start prepares v for an event and operands with slots below n.
-func (v *values) start(e *stream.Event, n int) {
+func (v *values) start(e *event.Event, n int) {
 	v.event, v.quick = e, quickOf(e)
 	if len(v.cells) < n {
 		v.cells = make([]cell, n+n/4)
@@ -274,7 +274,7 @@ func (v *values) get(of *operand) (string, bool) {
 func (v *values) data(path string) (string, bool) {
 	if v.state == unknown {
 		v.state = missing
-		if stream.IsJSON(v.event.DataContentType) && isContainer(v.event.Data) && gjson.ValidBytes(v.event.Data) {
+		if event.IsJSON(v.event.DataContentType) && isContainer(v.event.Data) && gjson.ValidBytes(v.event.Data) {
 			v.state = present
 			// The string shares the event's bytes, which never change, and
 			// values do not outlive the event.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/subscription/sql"
 	"github.com/jetpost/jetpost/internal/subscription/strict"
 )
@@ -27,7 +27,7 @@ func parse(tb testing.TB, text string) Filter {
 }
 
 // matches evaluates one filter as a table does.
-func matches(tb testing.TB, f Filter, e *stream.Event) bool {
+func matches(tb testing.TB, f Filter, e *event.Event) bool {
 	tb.Helper()
 	table := emptyTable()
 	compiled, err := compile([]Filter{f}, func(name string) (*operand, error) { return table.intern(new(edit), name) })
@@ -40,10 +40,10 @@ func matches(tb testing.TB, f Filter, e *stream.Event) bool {
 	return compiled.match(&v)
 }
 
-func pushEvent() *stream.Event {
-	return &stream.Event{
+func pushEvent() *event.Event {
+	return &event.Event{
 		ID: "1", Source: "/repos/a", Type: "git.push", Subject: "refs/heads/main", Time: "2026-01-31T12:00:00Z", DataContentType: "application/json",
-		Extensions: []stream.Attribute{{Name: "draft", Value: "true"}, {Name: "final", Value: "false"}, {Name: "partitionkey", Value: "a"}, {Name: "sequence", Value: "42"}},
+		Extensions: []event.Attribute{{Name: "draft", Value: "true"}, {Name: "final", Value: "false"}, {Name: "partitionkey", Value: "a"}, {Name: "sequence", Value: "42"}},
 		Data: []byte(` {
 			"repo_key": "libs-release", "path": "org/acme/app.jar", "size": 12345678901234567890, "price": 1.50, "exp": 1E3, "ok": true, "no": false,
 			"nil": null, "empty": "", "obj": {"a": {"b": "deep"}, "0": "zero", "a.b": "dotted"}, "list": ["x", {"k": "v"}, ["y"], 7],
@@ -188,7 +188,7 @@ func TestFilterDataForms(t *testing.T) {
 		{"application/json", "\x00\xff", false},
 		{"", "\xff\xfe{", false},
 	} {
-		e := &stream.Event{ID: "1", Source: "s", Type: "t", DataContentType: tt.contentType, Data: []byte(tt.data)}
+		e := &event.Event{ID: "1", Source: "s", Type: "t", DataContentType: tt.contentType, Data: []byte(tt.data)}
 		if got := matches(t, f, e); got != tt.want {
 			t.Errorf("%q as %q: got %t, want %t", tt.data, tt.contentType, got, tt.want)
 		}
@@ -356,7 +356,7 @@ func FuzzFilter(f *testing.F) {
 		if second, err := json.Marshal(again); err != nil || !bytes.Equal(first, second) {
 			t.Fatalf("%v\n%s became\n%s", err, first, second)
 		}
-		e := &stream.Event{ID: "1", Source: "s", Type: "t", Data: data}
+		e := &event.Event{ID: "1", Source: "s", Type: "t", Data: data}
 		if got, want := matches(t, again, e), naive(parsed, e); got != want {
 			t.Fatalf("%s on %q: got %t, want %t", first, data, got, want)
 		}
@@ -384,7 +384,7 @@ func TestFilterTooLarge(t *testing.T) {
 }
 
 // naive evaluates a filter by its definition, with encoding/json.
-func naive(f Filter, e *stream.Event) bool {
+func naive(f Filter, e *event.Event) bool {
 	switch f.Dialect {
 	case "sql":
 		program, err := sql.Compile(f.Expression)
@@ -416,7 +416,7 @@ func naive(f Filter, e *stream.Event) bool {
 	return true
 }
 
-func naiveData(path string, e *stream.Event) (string, bool) {
+func naiveData(path string, e *event.Event) (string, bool) {
 	if !json.Valid(e.Data) || e.DataContentType != "" && !strings.Contains(e.DataContentType, "json") {
 		return "", false
 	}
@@ -488,7 +488,7 @@ func FuzzDataPath(f *testing.F) {
 		if err != nil || !utf8.Valid(data) || bytes.Contains(bytes.ToLower(data), []byte(`\ud`)) {
 			return
 		}
-		e := &stream.Event{ID: "1", Source: "s", Type: "t", Data: data}
+		e := &event.Event{ID: "1", Source: "s", Type: "t", Data: data}
 		var v values
 		v.start(e, 0)
 		got, ok := v.data(parsed)

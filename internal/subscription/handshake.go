@@ -3,6 +3,8 @@ package subscription
 import (
 	"strconv"
 	"time"
+
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // Consent is where a handshake stands.
@@ -99,7 +101,7 @@ func (h *Handshake) validate(found *problems) {
 	switch h.Mode {
 	case "", HandshakePreferred, HandshakeRequired:
 	default:
-		found.add("handshake.mode", "%q is not a mode: use %s, %s or %s", clip(h.Mode), HandshakeOff, HandshakePreferred, HandshakeRequired)
+		found.add("handshake.mode", "%q is not a mode: use %s, %s or %s", plain.Clip(h.Mode), HandshakeOff, HandshakePreferred, HandshakeRequired)
 	}
 	if h.Rate < 0 || h.Rate > maxHandshakeRate {
 		found.add("handshake.rate", "is %d: use 1 to %s requests per minute, or leave it out", h.Rate, strconv.Itoa(maxHandshakeRate))

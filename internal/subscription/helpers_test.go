@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -17,9 +18,9 @@ func example(tb testing.TB, id string) *Subscription {
 		ID: id, Types: []string{"git.push"},
 		Filters: []Filter{Exact(map[string]string{"subject": "main"})},
 		Endpoint: Endpoint{
-			URL: "https://example.com/hook", Query: NewSecret("token=swordfish"),
+			URL: "https://example.com/hook", Query: keyring.NewSecret("token=swordfish"),
 			Headers:       map[string]string{"X-Team": "red"},
-			SecretHeaders: map[string]Secret{"Authorization": NewSecret("Bearer swordfish")},
+			SecretHeaders: map[string]keyring.Secret{"Authorization": keyring.NewSecret("Bearer swordfish")},
 		},
 		Labels: map[string]string{"team": "red"},
 	}
@@ -27,9 +28,9 @@ func example(tb testing.TB, id string) *Subscription {
 	return s
 }
 
-func testKeyring(tb testing.TB) *Keyring {
+func testKeyring(tb testing.TB) *keyring.Keyring {
 	tb.Helper()
-	k, err := LoadKeyring(filepath.Join(tb.TempDir(), "keyring.json"))
+	k, err := keyring.Load(filepath.Join(tb.TempDir(), "keyring.json"))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package subscription
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"strings"
 )
 
@@ -27,7 +28,7 @@ type Managed struct {
 	// Document is what the client sent, in the form in which that API wants it back,
 	// without the secrets that are fields of the subscription. It is stored sealed,
 	// since URLs and headers in it may be secrets too.
-	Document Secret `json:"document,omitzero"`
+	Document keyring.Secret `json:"document,omitzero"`
 }
 
 // ManagedID is the id of a subscription that a compatible API keeps under name. The

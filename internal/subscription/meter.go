@@ -3,7 +3,7 @@ package subscription
 import (
 	"strings"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // What deciding on one event may take of one subscription, in steps. A step is about a
@@ -20,7 +20,7 @@ const (
 	lookupSteps  = 32
 )
 
-func budgetOf(e *stream.Event) int { return baseSteps + stepsPerByte*len(e.Data) }
+func budgetOf(e *event.Event) int { return baseSteps + stepsPerByte*len(e.Data) }
 
 // What may be decided while the deliveries to others wait: a small part of what storing
 // one of them takes. What takes longer is decided afterwards, from the beginning.
@@ -29,7 +29,7 @@ const (
 	quickBytesPerStep = 8 // of the data: to find a short text in all of it
 )
 
-func quickOf(e *stream.Event) int { return quickSteps + len(e.Data)/quickBytesPerStep }
+func quickOf(e *event.Event) int { return quickSteps + len(e.Data)/quickBytesPerStep }
 
 // directLookups is how many values are found by reading the data from its beginning.
 const directLookups = 8

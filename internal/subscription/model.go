@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/timestamp"
 )
@@ -82,14 +83,14 @@ type Endpoint struct {
 	// moves a query into Query: receivers put tokens there.
 	URL string `json:"url"`
 	// Query is the query string without its question mark.
-	Query Secret `json:"query,omitzero"`
+	Query keyring.Secret `json:"query,omitzero"`
 	// Method is POST, PUT or PATCH, or another one that the profile allows.
 	// Default: POST.
 	Method string `json:"method"`
 	// Headers are sent with every request. SecretHeaders as well, but their
 	// values are never shown. Together at most 50.
-	Headers       map[string]string `json:"headers,omitempty"`
-	SecretHeaders map[string]Secret `json:"secret_headers,omitempty"`
+	Headers       map[string]string         `json:"headers,omitempty"`
+	SecretHeaders map[string]keyring.Secret `json:"secret_headers,omitempty"`
 	// Proxy is the key of the HTTP proxy that requests go through, one of those that
 	// `jetpost serve --proxy` names. Default: none.
 	Proxy string `json:"proxy,omitempty"`
@@ -103,7 +104,7 @@ type Template struct {
 	// Payload is the body.
 	Payload string `json:"payload,omitempty"`
 	// Secrets are values for it, by name. They are never shown.
-	Secrets map[string]Secret `json:"secrets,omitempty"`
+	Secrets map[string]keyring.Secret `json:"secrets,omitempty"`
 }
 
 // RequestURL is the URL to call, with its query. It must not be logged. What RFC 3986 does
@@ -332,7 +333,7 @@ func (e *Endpoint) normalise() {
 		return
 	}
 	if u.RawQuery != "" && e.Query.IsZero() {
-		e.Query = NewSecret(u.RawQuery)
+		e.Query = keyring.NewSecret(u.RawQuery)
 		u.RawQuery = ""
 	}
 	if u.RawQuery == "" {

@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"github.com/jetpost/jetpost/internal/keyring"
 	"net/url"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func TestRequestURL(t *testing.T) {
 		{"https://[2001:db8::1]:8443/[x]", "[y]", "https://[2001:db8::1]:8443/%5Bx%5D?%5By%5D"},
 		{"https://[2001:db8::1]", "", "https://[2001:db8::1]"},
 	} {
-		e := Endpoint{URL: tt.address, Query: NewSecret(tt.query)}
+		e := Endpoint{URL: tt.address, Query: keyring.NewSecret(tt.query)}
 		got := e.RequestURL()
 		if got != tt.want {
 			t.Errorf("%s and %s: got %s, want %s", tt.address, tt.query, got, tt.want)
@@ -33,7 +34,7 @@ func TestRequestURL(t *testing.T) {
 		if err != nil || u.String() != tt.want {
 			t.Errorf("%s: net/url makes %v of it, %v", got, u, err)
 		}
-		again := Endpoint{URL: u.Scheme + "://" + u.Host + u.EscapedPath(), Query: NewSecret(u.RawQuery)}
+		again := Endpoint{URL: u.Scheme + "://" + u.Host + u.EscapedPath(), Query: keyring.NewSecret(u.RawQuery)}
 		if again.RequestURL() != got {
 			t.Errorf("%s becomes %s", got, again.RequestURL())
 		}
@@ -68,7 +69,7 @@ func FuzzRequestURL(f *testing.F) {
 		f.Add(query)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		got := strings.TrimPrefix(Endpoint{URL: "https://example.com/", Query: NewSecret(query)}.RequestURL(), "https://example.com/")
+		got := strings.TrimPrefix(Endpoint{URL: "https://example.com/", Query: keyring.NewSecret(query)}.RequestURL(), "https://example.com/")
 		got = strings.TrimPrefix(got, "?")
 		if strings.ContainsAny(got, "\"#<>[\\]^`{|} ") || strings.IndexFunc(got, func(r rune) bool { return r <= ' ' || r >= 0x7f }) >= 0 {
 			t.Errorf("%q is sent as %q", query, got)

@@ -3,6 +3,7 @@ package subscription
 import (
 	"errors"
 	"fmt"
+	"github.com/jetpost/jetpost/internal/egress"
 	"maps"
 	"net/url"
 	"regexp"
@@ -32,7 +33,7 @@ func NewProxies(pairs []string) (*Proxies, error) {
 			return nil, fmt.Errorf("proxy %s is given twice", key)
 		}
 		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || hostProblem(u) != "" ||
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || egress.HostProblem(u) != "" ||
 			u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") {
 			return nil, fmt.Errorf("the URL of proxy %s cannot be used: write http://host:port or https://host:port, a user name and password before the host if it wants them, with percent-encoding where it is needed", key)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -49,7 +50,7 @@ func TestProxies(t *testing.T) {
 // here is left to it, on the ports of public addresses.
 func TestCheckProxied(t *testing.T) {
 	t.Parallel()
-	egress, err := subscription.NewEgress(subscription.EgressConfig{
+	egress, err := egress.New(egress.Config{
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
 		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 			switch host {

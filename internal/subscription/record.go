@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // A record is a subscription in the store: its JSON, in which every secret is the
@@ -17,8 +20,8 @@ type record struct {
 
 // secretFields calls each with every secret of s and the field it is sealed
 // under, and puts back what each returns.
-func (s *Subscription) secretFields(each func(field string, secret Secret) (Secret, error)) error {
-	visit := func(field string, secret Secret) (Secret, error) {
+func (s *Subscription) secretFields(each func(field string, secret keyring.Secret) (keyring.Secret, error)) error {
+	visit := func(field string, secret keyring.Secret) (keyring.Secret, error) {
 		if secret.IsZero() {
 			return secret, nil
 		}
@@ -50,12 +53,12 @@ func (s *Subscription) secretFields(each func(field string, secret Secret) (Secr
 }
 
 // encodeRecord returns what is stored of s.
-func encodeRecord(s *Subscription, k *Keyring) ([]byte, error) {
+func encodeRecord(s *Subscription, k *keyring.Keyring) ([]byte, error) {
 	stored := s.Clone()
 	stored.Revision = 0 // it is that of the record itself
 	sealed := make(map[string][]byte)
-	err := stored.secretFields(func(field string, secret Secret) (Secret, error) {
-		b, err := k.seal(s.ID, field, secret)
+	err := stored.secretFields(func(field string, secret keyring.Secret) (keyring.Secret, error) {
+		b, err := k.SealSecret(s.ID, field, secret)
 		sealed[field] = b
 		return secret, err
 	})
@@ -71,14 +74,14 @@ func encodeRecord(s *Subscription, k *Keyring) ([]byte, error) {
 
 // decodeRecord reads what is stored under id. Without a keyring every secret is a
 // placeholder, and reveals nothing.
-func decodeRecord(id string, revision uint64, b []byte, k *Keyring) (*Subscription, error) {
+func decodeRecord(id string, revision uint64, b []byte, k *keyring.Keyring) (*Subscription, error) {
 	r := record{Subscription: new(Subscription)}
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("decode subscription %s: %w", id, err)
 	}
 	s := r.Subscription
 	if s.ID != id || !ValidID(id) {
-		return nil, fmt.Errorf("decode subscription %s: the record is of %q", id, clip(s.ID))
+		return nil, fmt.Errorf("decode subscription %s: the record is of %q", id, plain.Clip(s.ID))
 	}
 	s.Revision = revision
 	if s.Endpoint.URL == "" || s.Queue.Stream == "" || s.Queue.Subject == "" {
@@ -87,7 +90,7 @@ func decodeRecord(id string, revision uint64, b []byte, k *Keyring) (*Subscripti
 	if k == nil {
 		return s, nil
 	}
-	err := s.secretFields(func(field string, secret Secret) (Secret, error) {
+	err := s.secretFields(func(field string, secret keyring.Secret) (keyring.Secret, error) {
 		if !secret.IsPlaceholder() {
 			return secret, fmt.Errorf("decode subscription %s: %s is not sealed", id, field)
 		}
@@ -95,7 +98,7 @@ func decodeRecord(id string, revision uint64, b []byte, k *Keyring) (*Subscripti
 		if !ok {
 			return secret, fmt.Errorf("decode subscription %s: %s is missing", id, field)
 		}
-		return k.open(id, field, b)
+		return k.OpenSecret(id, field, b)
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -16,17 +17,17 @@ import (
 func TestSecretIsNeverShown(t *testing.T) {
 	t.Parallel()
 	const text = "swordfish"
-	secret := NewSecret(text)
+	secret := keyring.NewSecret(text)
 	type hidden struct {
-		secret  Secret
-		secrets map[string]Secret
+		secret  keyring.Secret
+		secrets map[string]keyring.Secret
 	}
 	values := []any{
 		secret, &secret,
-		[]Secret{secret},
-		map[string]Secret{"a": secret},
+		[]keyring.Secret{secret},
+		map[string]keyring.Secret{"a": secret},
 		SigningKey{Secret: secret},
-		hidden{secret, map[string]Secret{"a": secret}},
+		hidden{secret, map[string]keyring.Secret{"a": secret}},
 		&hidden{secret: secret}, *example(t, "a"), example(t, "a"),
 		fmt.Errorf("wrapped: %w", errors.New(secret.String())),
 	}
@@ -38,8 +39,8 @@ func TestSecretIsNeverShown(t *testing.T) {
 		}
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
-		if got := fmt.Sprintf(verb, secret); got != Placeholder {
-			t.Errorf("%s: got %q, want %q", verb, got, Placeholder)
+		if got := fmt.Sprintf(verb, secret); got != keyring.Placeholder {
+			t.Errorf("%s: got %q, want %q", verb, got, keyring.Placeholder)
 		}
 	}
 	for _, value := range values {
@@ -51,21 +52,21 @@ func TestSecretIsNeverShown(t *testing.T) {
 			t.Errorf("JSON of %T shows the secret: %s", value, b)
 		}
 	}
-	if b, err := secret.MarshalText(); err != nil || string(b) != Placeholder {
+	if b, err := secret.MarshalText(); err != nil || string(b) != keyring.Placeholder {
 		t.Errorf("MarshalText: got %q, %v", b, err)
 	}
 }
 
 func TestSecretIsNeverLogged(t *testing.T) {
 	t.Parallel()
-	secret := NewSecret("swordfish")
+	secret := keyring.NewSecret("swordfish")
 	var out bytes.Buffer
 	for _, encoder := range []zapcore.Encoder{
 		zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()),
 	} {
 		log := zap.New(zapcore.NewCore(encoder, zapcore.AddSync(&out), zapcore.DebugLevel))
 		log.Info("x", zap.Any("a", secret), zap.Any("b", &secret), zap.Stringer("c", secret), zap.Reflect("d", secret),
-			zap.Any("e", example(t, "a")), zap.Any("f", map[string]Secret{"g": secret}))
+			zap.Any("e", example(t, "a")), zap.Any("f", map[string]keyring.Secret{"g": secret}))
 		log.Sugar().Infow("x", "a", secret)
 		log.Sugar().Infof("%v %+v", secret, example(t, "a"))
 	}
@@ -74,7 +75,7 @@ func TestSecretIsNeverLogged(t *testing.T) {
 	if strings.Contains(out.String(), "swordfish") || strings.Contains(out.String(), signingPrefix) {
 		t.Errorf("the log shows the secret:\n%s", &out)
 	}
-	if n := strings.Count(out.String(), Placeholder); n < 20 {
+	if n := strings.Count(out.String(), keyring.Placeholder); n < 20 {
 		t.Errorf("the log has %d placeholders, too few:\n%s", n, &out)
 	}
 }
@@ -82,8 +83,8 @@ func TestSecretIsNeverLogged(t *testing.T) {
 func TestSecretRoundTrip(t *testing.T) {
 	t.Parallel()
 	var got struct {
-		Set, Empty, Null, Kept Secret
-		Absent                 Secret `json:"absent,omitzero"`
+		Set, Empty, Null, Kept keyring.Secret
+		Absent                 keyring.Secret `json:"absent,omitzero"`
 	}
 	if err := json.Unmarshal([]byte(`{"set":"swordfish","empty":"","null":null,"kept":"[secret]"}`), &got); err != nil {
 		t.Fatal(err)
@@ -97,7 +98,7 @@ func TestSecretRoundTrip(t *testing.T) {
 	if !got.Kept.IsPlaceholder() || got.Kept.Reveal() != "" {
 		t.Errorf("placeholder: got %q, want nothing to be revealed", got.Kept.Reveal())
 	}
-	if !got.Set.Equal(NewSecret("swordfish")) || got.Set.Equal(NewSecret("x")) || got.Set.Equal(Secret{}) || !got.Null.Equal(Secret{}) {
+	if !got.Set.Equal(keyring.NewSecret("swordfish")) || got.Set.Equal(keyring.NewSecret("x")) || got.Set.Equal(keyring.Secret{}) || !got.Null.Equal(keyring.Secret{}) {
 		t.Error("Equal does not compare texts")
 	}
 	b, err := json.Marshal(got)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
@@ -16,7 +17,7 @@ import (
 const MinSecret = 6
 
 // TooShort says why the native API does not take a secret; empty: it does.
-func TooShort(secret Secret) string {
+func TooShort(secret keyring.Secret) string {
 	if text := secret.Reveal(); text == "" || len(text) >= MinSecret {
 		return ""
 	}
@@ -32,24 +33,24 @@ const (
 )
 
 // eachSecret calls do with all secrets of s but its signing keys.
-func (s *Subscription) eachSecret(do func(field string, secret, old Secret), old *Subscription) {
+func (s *Subscription) eachSecret(do func(field string, secret, old keyring.Secret), old *Subscription) {
 	do(fieldQuery, s.Endpoint.Query, old.Endpoint.Query)
 	for _, name := range slices.Sorted(maps.Keys(s.Endpoint.SecretHeaders)) {
-		var was Secret
+		var was keyring.Secret
 		for oldName, secret := range old.Endpoint.SecretHeaders {
 			if strings.EqualFold(name, oldName) {
 				was = secret
 			}
 		}
-		do(join(fieldSecretHeaders, clip(name)), s.Endpoint.SecretHeaders[name], was)
+		do(join(fieldSecretHeaders, plain.Clip(name)), s.Endpoint.SecretHeaders[name], was)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Template.Secrets)) {
-		do(join(fieldTemplateSecrets, clip(name)), s.Template.Secrets[name], old.Template.Secrets[name])
+		do(join(fieldTemplateSecrets, plain.Clip(name)), s.Template.Secrets[name], old.Template.Secrets[name])
 	}
 }
 
 // has reports whether one of the keys has that secret.
-func hasKey(keys []SigningKey, secret Secret) bool {
+func hasKey(keys []SigningKey, secret keyring.Secret) bool {
 	return slices.ContainsFunc(keys, func(key SigningKey) bool { return key.Secret.Equal(secret) })
 }
 
@@ -63,13 +64,13 @@ func (s *Subscription) ShortSecrets(old *Subscription) []Problem { return s.newS
 func (s *Subscription) UnfitSecrets(old *Subscription) []Problem { return s.newSecrets(old, Unfit) }
 
 // Unfit says why a text is hardly the secret that is meant; empty: it may be.
-func Unfit(secret Secret) string { return plain.SecretProblem(secret.Reveal()) }
+func Unfit(secret keyring.Secret) string { return plain.SecretProblem(secret.Reveal()) }
 
 // newSecrets are the secrets that are not in old and have a problem.
-func (s *Subscription) newSecrets(old *Subscription, problemOf func(Secret) string) []Problem {
+func (s *Subscription) newSecrets(old *Subscription, problemOf func(keyring.Secret) string) []Problem {
 	old = cmp.Or(old, &Subscription{})
 	var found problems
-	s.eachSecret(func(field string, secret, was Secret) {
+	s.eachSecret(func(field string, secret, was keyring.Secret) {
 		if problem := problemOf(secret); problem != "" && field != fieldQuery && !was.Equal(secret) {
 			found.add(field, "%s", problem)
 		}
@@ -86,7 +87,7 @@ func (s *Subscription) newSecrets(old *Subscription, problemOf func(Secret) stri
 // before Inherit, which puts those in that are stored.
 func (s *Subscription) Given() map[string]bool {
 	given := make(map[string]bool)
-	s.eachSecret(func(field string, secret, _ Secret) { given[field] = secret.Reveal() != "" }, &Subscription{})
+	s.eachSecret(func(field string, secret, _ keyring.Secret) { given[field] = secret.Reveal() != "" }, &Subscription{})
 	given[fieldQuery] = given[fieldQuery] || strings.Contains(s.Endpoint.URL, "?")
 	given[fieldSecrets] = len(s.Secrets) > 0 && !slices.ContainsFunc(s.Secrets, func(key SigningKey) bool { return key.Secret.Reveal() == "" })
 	return given
@@ -119,7 +120,7 @@ func (s *Subscription) ExposureOf(old *Subscription, given map[string]bool, befo
 	default:
 		x.change = "has only signed so far, and would be a secret that the profile " + s.Profile + " sends"
 	}
-	s.eachSecret(func(field string, secret, was Secret) {
+	s.eachSecret(func(field string, secret, was keyring.Secret) {
 		if moved && !given[field] && secret.Reveal() != "" && secret.Equal(was) {
 			x.Fields = append(x.Fields, field)
 		}
@@ -145,7 +146,7 @@ func (x *Exposure) Reason() string {
 	if len(x.Fields) == 0 {
 		return ""
 	}
-	return "stored secrets are kept for " + x.To + ": " + clip(strings.Join(x.Fields, ", "))
+	return "stored secrets are kept for " + x.To + ": " + plain.Clip(strings.Join(x.Fields, ", "))
 }
 
 // originOf is scheme, host and port of a URL; empty where it is none.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ type SigningKey struct {
 	// Secret is whsec_ and the base64 of 24 to 64 bytes (32 when made here), or
 	// whsk_ and the base64 of an Ed25519 key, its seed and its public key. A profile
 	// may take any text instead.
-	Secret Secret `json:"secret"`
+	Secret keyring.Secret `json:"secret"`
 	// PublicKey is what receivers verify signatures of a whsk_ key with: whpk_ and
 	// the base64 of the 32 bytes.
 	PublicKey string `json:"public_key,omitempty"`
@@ -56,11 +57,11 @@ const (
 
 // NewSigningKey makes a key, of the given secret or, when that is zero, a whsec_
 // key of 32 random bytes. It does not check the secret: Validate does.
-func NewSigningKey(secret Secret, now time.Time) SigningKey {
+func NewSigningKey(secret keyring.Secret, now time.Time) SigningKey {
 	if secret.IsZero() {
 		key := make([]byte, newSigningKey)
 		_, _ = rand.Read(key) // never fails (crypto/rand)
-		secret = NewSecret(signingPrefix + base64.StdEncoding.EncodeToString(key))
+		secret = keyring.NewSecret(signingPrefix + base64.StdEncoding.EncodeToString(key))
 	}
 	k := SigningKey{ID: "key_" + randomText(8), Secret: secret, CreatedAt: now.UTC()}
 	if private, err := k.private(); err == nil {
@@ -72,10 +73,10 @@ func NewSigningKey(secret Secret, now time.Time) SigningKey {
 // newSigningKeyOf makes a random key for a scheme.
 func newSigningKeyOf(scheme string, now time.Time) SigningKey {
 	if scheme != SignatureV1a {
-		return NewSigningKey(Secret{}, now)
+		return NewSigningKey(keyring.Secret{}, now)
 	}
 	_, private, _ := ed25519.GenerateKey(nil) // never fails (crypto/rand)
-	return NewSigningKey(NewSecret(privatePrefix+base64.StdEncoding.EncodeToString(private)), now)
+	return NewSigningKey(keyring.NewSecret(privatePrefix+base64.StdEncoding.EncodeToString(private)), now)
 }
 
 // Bytes is the HMAC key itself: what stands behind whsec_, decoded.
@@ -168,9 +169,9 @@ func (s *Subscription) ActiveSecrets(now time.Time) []SigningKey {
 
 // NextSecret makes the secret for a rotation, of the kind that the subscription
 // signs with now: zero where the profile leaves it to the user.
-func (s *Subscription) NextSecret(traits Traits, now time.Time) Secret {
+func (s *Subscription) NextSecret(traits Traits, now time.Time) keyring.Secret {
 	if traits.Secrets != SigningKeys {
-		return Secret{}
+		return keyring.Secret{}
 	}
 	scheme := s.Settings[settingSignature]
 	if len(s.Secrets) > 0 && scheme == "" && s.Secrets[0].PublicKey != "" {
@@ -183,7 +184,7 @@ func (s *Subscription) NextSecret(traits Traits, now time.Time) Secret {
 // see NextSecret. The keys before it go on signing for overlap (0 to MaxOverlap;
 // 0: they stop now), or until they would have stopped anyway. Expired keys are dropped.
 // ErrTooManyKeys where more than ten old ones would have to go on.
-func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duration, secret Secret) (SigningKey, error) {
+func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duration, secret keyring.Secret) (SigningKey, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return SigningKey{}, fmt.Errorf("rotate secret of subscription %s: overlap %s: use 0s to %s", s.ID, overlap, Duration(MaxOverlap))
 	}
@@ -211,7 +212,9 @@ func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duratio
 }
 
 // CheckSecret says why secret cannot be one of a profile of these traits.
-func (t *Traits) CheckSecret(secret Secret) error { return SigningKey{Secret: secret}.check(t.Secrets) }
+func (t *Traits) CheckSecret(secret keyring.Secret) error {
+	return SigningKey{Secret: secret}.check(t.Secrets)
+}
 
 // randomText returns n random characters of [a-z2-7].
 func randomText(n int) string {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 func whsec(bytes int) string {
@@ -34,7 +35,7 @@ func TestSigningKeyBytes(t *testing.T) {
 		{"whsk_" + strings.TrimPrefix(whsec(32), "whsec_"), 0},
 		{whsec(32) + "\n", 0},
 	} {
-		key, err := SigningKey{Secret: NewSecret(tt.secret)}.Bytes()
+		key, err := SigningKey{Secret: keyring.NewSecret(tt.secret)}.Bytes()
 		if len(key) != tt.want || (err != nil) != (tt.want == 0) {
 			t.Errorf("%q: got %d bytes, %v, want %d", tt.secret, len(key), err, tt.want)
 		}
@@ -42,11 +43,11 @@ func TestSigningKeyBytes(t *testing.T) {
 			t.Errorf("the error shows the secret: %v", err)
 		}
 	}
-	made := NewSigningKey(Secret{}, time.Now())
+	made := NewSigningKey(keyring.Secret{}, time.Now())
 	if key, err := made.Bytes(); err != nil || len(key) != 32 {
 		t.Errorf("a made key has %d bytes, %v, want 32", len(key), err)
 	}
-	if made.Secret.Equal(NewSigningKey(Secret{}, time.Now()).Secret) {
+	if made.Secret.Equal(NewSigningKey(keyring.Secret{}, time.Now()).Secret) {
 		t.Error("two made keys are equal")
 	}
 }
@@ -66,7 +67,7 @@ func TestRotate(t *testing.T) {
 	}
 
 	now = now.Add(time.Hour)
-	second, err := s.Rotate(StandardTraits(), now, 24*time.Hour, Secret{})
+	second, err := s.Rotate(StandardTraits(), now, 24*time.Hour, keyring.Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func TestRotate(t *testing.T) {
 
 	// A longer overlap does not bring back what would have expired.
 	now = now.Add(time.Hour)
-	third, err := s.Rotate(StandardTraits(), now, MaxOverlap, NewSecret(whsec(64)))
+	third, err := s.Rotate(StandardTraits(), now, MaxOverlap, keyring.NewSecret(whsec(64)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func TestRotate(t *testing.T) {
 	}
 
 	// No overlap: the old keys stop at once.
-	fourth, err := s.Rotate(StandardTraits(), now, 0, Secret{})
+	fourth, err := s.Rotate(StandardTraits(), now, 0, keyring.Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func TestRotateKeepsTenOldKeys(t *testing.T) {
 	now := time.Now()
 	s := example(t, "ci")
 	for range 10 {
-		if _, err := s.Rotate(StandardTraits(), now, MaxOverlap, Secret{}); err != nil {
+		if _, err := s.Rotate(StandardTraits(), now, MaxOverlap, keyring.Secret{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,18 +127,18 @@ func TestRotateKeepsTenOldKeys(t *testing.T) {
 	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
 	}
-	_, err := s.Rotate(StandardTraits(), now.Add(time.Hour), MaxOverlap, Secret{})
+	_, err := s.Rotate(StandardTraits(), now.Add(time.Hour), MaxOverlap, keyring.Secret{})
 	if want := now.Add(MaxOverlap).UTC().Format(time.RFC3339); !errors.Is(err, ErrTooManyKeys) || !strings.Contains(err.Error(), want) {
 		t.Errorf("the twelfth: got %v, want ErrTooManyKeys and %s", err, want)
 	}
 	if diff := cmp.Diff(before, s.ActiveSecrets(now)); diff != "" {
 		t.Errorf("a refused rotation changed the keys:\n%s", diff)
 	}
-	if _, err := s.Rotate(StandardTraits(), now.Add(time.Hour), 0, Secret{}); err != nil || len(s.Secrets) != 1 {
+	if _, err := s.Rotate(StandardTraits(), now.Add(time.Hour), 0, keyring.Secret{}); err != nil || len(s.Secrets) != 1 {
 		t.Errorf("without overlap: got %v, %d keys", err, len(s.Secrets))
 	}
 	s.Secrets = before
-	if _, err := s.Rotate(StandardTraits(), now.Add(MaxOverlap), MaxOverlap, Secret{}); err != nil {
+	if _, err := s.Rotate(StandardTraits(), now.Add(MaxOverlap), MaxOverlap, keyring.Secret{}); err != nil {
 		t.Errorf("when the old ones have stopped: %v", err)
 	}
 }
@@ -147,11 +148,11 @@ func TestRotateRefuses(t *testing.T) {
 	s := example(t, "ci")
 	before := fmt.Sprint(s.Secrets[0].ID, len(s.Secrets))
 	for _, overlap := range []time.Duration{-1, MaxOverlap + 1} {
-		if _, err := s.Rotate(StandardTraits(), time.Now(), overlap, Secret{}); err == nil {
+		if _, err := s.Rotate(StandardTraits(), time.Now(), overlap, keyring.Secret{}); err == nil {
 			t.Errorf("overlap %s is accepted", overlap)
 		}
 	}
-	if _, err := s.Rotate(StandardTraits(), time.Now(), 0, NewSecret("whsec_short")); err == nil || strings.Contains(err.Error(), "short") {
+	if _, err := s.Rotate(StandardTraits(), time.Now(), 0, keyring.NewSecret("whsec_short")); err == nil || strings.Contains(err.Error(), "short") {
 		t.Errorf("a bad secret: got %v", err)
 	}
 	if after := fmt.Sprint(s.Secrets[0].ID, len(s.Secrets)); after != before {
@@ -162,16 +163,16 @@ func TestRotateRefuses(t *testing.T) {
 func TestKeepSecrets(t *testing.T) {
 	t.Parallel()
 	old := example(t, "ci")
-	if _, err := old.Rotate(StandardTraits(), time.Now(), time.Hour, Secret{}); err != nil {
+	if _, err := old.Rotate(StandardTraits(), time.Now(), time.Hour, keyring.Secret{}); err != nil {
 		t.Fatal(err)
 	}
-	kept := NewSecret(Placeholder)
+	kept := keyring.NewSecret(keyring.Placeholder)
 
 	t.Run("what was read comes back", func(t *testing.T) {
 		t.Parallel()
 		s := old.Clone()
 		s.Endpoint.Query = kept
-		s.Endpoint.SecretHeaders = map[string]Secret{"authorization": kept, "x-new": NewSecret("new")}
+		s.Endpoint.SecretHeaders = map[string]keyring.Secret{"authorization": kept, "x-new": keyring.NewSecret("new")}
 		for i := range s.Secrets {
 			s.Secrets[i].Secret = kept
 		}
@@ -180,8 +181,8 @@ func TestKeepSecrets(t *testing.T) {
 			t.Error(err)
 		}
 		want := old.Clone()
-		want.Endpoint.SecretHeaders = map[string]Secret{
-			"authorization": old.Endpoint.SecretHeaders["Authorization"], "x-new": NewSecret("new"),
+		want.Endpoint.SecretHeaders = map[string]keyring.Secret{
+			"authorization": old.Endpoint.SecretHeaders["Authorization"], "x-new": keyring.NewSecret("new"),
 		}
 		if diff := cmp.Diff(want, s); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -190,7 +191,7 @@ func TestKeepSecrets(t *testing.T) {
 	t.Run("what is left out goes, but not the signing keys", func(t *testing.T) {
 		t.Parallel()
 		s := old.Clone()
-		s.Endpoint.Query, s.Endpoint.SecretHeaders, s.Secrets = Secret{}, nil, nil
+		s.Endpoint.Query, s.Endpoint.SecretHeaders, s.Secrets = keyring.Secret{}, nil, nil
 		s.KeepSecrets(old)
 		if !s.Endpoint.Query.IsZero() || s.Endpoint.SecretHeaders != nil || len(s.Secrets) != 2 {
 			t.Errorf("got %+v", s)
@@ -200,7 +201,7 @@ func TestKeepSecrets(t *testing.T) {
 		t.Parallel()
 		s := example(t, "ci")
 		s.Endpoint.Query = kept
-		s.Endpoint.SecretHeaders = map[string]Secret{"x-other": kept}
+		s.Endpoint.SecretHeaders = map[string]keyring.Secret{"x-other": kept}
 		s.Secrets[0] = SigningKey{ID: "key_unknown", Secret: kept}
 		bare := &Subscription{Secrets: old.Secrets}
 		s.KeepSecrets(bare)

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // A Snapshot is all subscriptions at one moment. It never changes, so it may be
@@ -52,17 +52,17 @@ func (s *Snapshot) Broken() []Broken {
 
 // Match appends to dst the active and paused subscriptions that want an event of
 // a domain: each once, in the order of their ids.
-func (s *Snapshot) Match(domain string, e *stream.Event, dst []*Subscription) []*Subscription {
+func (s *Snapshot) Match(domain string, e *event.Event, dst []*Subscription) []*Subscription {
 	return s.table.Match(domain, e, dst)
 }
 
 // JudgeQuick sets m to the subscriptions that an event of a domain is for, as far as that
 // can be said quickly: see Table.
-func (s *Snapshot) JudgeQuick(domain string, e *stream.Event, m *Matches) {
+func (s *Snapshot) JudgeQuick(domain string, e *event.Event, m *Matches) {
 	s.table.JudgeQuick(domain, e, m)
 }
 
 // JudgeSlow appends to m what becomes of the subscriptions that JudgeQuick has left open.
-func (s *Snapshot) JudgeSlow(e *stream.Event, slow []*Subscription, m *Matches) {
+func (s *Snapshot) JudgeSlow(e *event.Event, slow []*Subscription, m *Matches) {
 	s.table.JudgeSlow(e, slow, m)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/plain"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -26,7 +28,7 @@ var (
 type Store struct {
 	js      jetstream.JetStream
 	layout  stream.Layout
-	keyring *Keyring
+	keyring *keyring.Keyring
 	log     *zap.Logger
 
 	kv *stream.Bucket
@@ -36,7 +38,7 @@ type Store struct {
 
 // NewStore makes a store. The bucket is looked up when it is first needed; it is
 // made by stream.Layout.Ensure.
-func NewStore(js jetstream.JetStream, layout stream.Layout, keyring *Keyring, log *zap.Logger) *Store {
+func NewStore(js jetstream.JetStream, layout stream.Layout, keyring *keyring.Keyring, log *zap.Logger) *Store {
 	return &Store{js: js, kv: stream.NewBucket(js, layout.SubscriptionsBucket()), layout: layout, keyring: keyring, log: log.Named("subscription")}
 }
 
@@ -48,7 +50,7 @@ func (s *Store) ReadingLeader() *Store {
 }
 
 // Keyring is what the store seals secrets with.
-func (s *Store) Keyring() *Keyring { return s.keyring }
+func (s *Store) Keyring() *keyring.Keyring { return s.keyring }
 
 // requestTimeout bounds one read or write: an answer that was lost with the
 // connection never comes, however long the caller would wait.
@@ -75,7 +77,7 @@ func (s *Store) Create(ctx context.Context, sub *Subscription) (*Subscription, e
 		created.Queue = s.layout.QueueFor(created.ID)
 	}
 	if err := created.Validate(Rules{}); err != nil {
-		return nil, fmt.Errorf("create subscription %s: %w", clip(created.ID), err)
+		return nil, fmt.Errorf("create subscription %s: %w", plain.Clip(created.ID), err)
 	}
 	kv, value, err := s.prepare(ctx, created)
 	if err != nil {
@@ -107,7 +109,7 @@ func (s *Store) prepare(ctx context.Context, sub *Subscription) (jetstream.KeyVa
 // tells.
 func (s *Store) Get(ctx context.Context, id string) (*Subscription, error) {
 	if !ValidID(id) {
-		return nil, fmt.Errorf("get subscription %q: %w", clip(id), ErrNotFound)
+		return nil, fmt.Errorf("get subscription %q: %w", plain.Clip(id), ErrNotFound)
 	}
 	e, err := s.entry(ctx, id)
 	if err != nil {
@@ -148,7 +150,7 @@ func (s *Store) Update(ctx context.Context, sub *Subscription) (*Subscription, e
 	updated.withDefaults(StandardTraits())
 	updated.UpdatedAt = time.Now().UTC().Truncate(time.Millisecond)
 	if err := updated.Validate(Rules{}); err != nil {
-		return nil, fmt.Errorf("update subscription %s: %w", clip(sub.ID), err)
+		return nil, fmt.Errorf("update subscription %s: %w", plain.Clip(sub.ID), err)
 	}
 	if sub.Revision == 0 || sub.Queue == (stream.Queue{}) { // revision 0 would create
 		return nil, fmt.Errorf("update subscription %s: it was not read from the store", sub.ID)
@@ -229,7 +231,7 @@ const changeTries = 50
 // is for the caller to delete.
 func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
 	if !ValidID(id) {
-		return fmt.Errorf("delete subscription %q: %w", clip(id), ErrNotFound)
+		return fmt.Errorf("delete subscription %q: %w", plain.Clip(id), ErrNotFound)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 )
@@ -139,7 +140,7 @@ func TestStoreSealsSecrets(t *testing.T) {
 	for range 3 {
 		var err error
 		if created, err = store.Change(t.Context(), "ci", func(s *Subscription) error {
-			_, err := s.Rotate(StandardTraits(), time.Now(), time.Hour, Secret{})
+			_, err := s.Rotate(StandardTraits(), time.Now(), time.Hour, keyring.Secret{})
 			return err
 		}); err != nil {
 			t.Fatal(err)
@@ -183,7 +184,7 @@ func TestStoreWithAnotherKeyring(t *testing.T) {
 	create(t, store, example(t, "ci"))
 	other := NewStore(server.JS(), server.Layout, testKeyring(t), zap.NewNop())
 	_, err := other.Get(t.Context(), "ci")
-	if !errors.Is(err, ErrKeyring) || !strings.Contains(err.Error(), "subscription ci") || strings.Contains(err.Error(), "swordfish") {
+	if !errors.Is(err, keyring.ErrKeyring) || !strings.Contains(err.Error(), "subscription ci") || strings.Contains(err.Error(), "swordfish") {
 		t.Errorf("got %v, want ErrKeyring that names the subscription", err)
 	}
 }

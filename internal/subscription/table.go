@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // A Table finds the subscriptions that want an event. It never changes: With and
@@ -186,7 +186,7 @@ type Matches struct {
 // Match appends to dst the active and paused subscriptions that want an event of
 // a domain: each once, in the order of their ids. Those that are undecided are left out:
 // see Judge.
-func (t *Table) Match(domain string, e *stream.Event, dst []*Subscription) []*Subscription {
+func (t *Table) Match(domain string, e *event.Event, dst []*Subscription) []*Subscription {
 	m := Matches{Wanted: dst}
 	t.judge(domain, e, &m)
 	t.JudgeSlow(e, m.Slow, &m)
@@ -196,7 +196,7 @@ func (t *Table) Match(domain string, e *stream.Event, dst []*Subscription) []*Su
 
 // Judge sets m to the subscriptions that an event of a domain is for: each once, in the
 // order of their ids. What it says of a subscription does not depend on others.
-func (t *Table) Judge(domain string, e *stream.Event, m *Matches) {
+func (t *Table) Judge(domain string, e *event.Event, m *Matches) {
 	t.JudgeQuick(domain, e, m)
 	t.JudgeSlow(e, m.Slow, m)
 	m.Wanted, m.Undecided, m.Slow = once(m.Wanted, 0), once(m.Undecided, 0), m.Slow[:0]
@@ -205,13 +205,13 @@ func (t *Table) Judge(domain string, e *stream.Event, m *Matches) {
 // JudgeQuick is Judge without what takes long: it sets m.Wanted to the subscriptions
 // that want the event for all that can be said quickly, and m.Slow to those about
 // which JudgeSlow has to decide.
-func (t *Table) JudgeQuick(domain string, e *stream.Event, m *Matches) {
+func (t *Table) JudgeQuick(domain string, e *event.Event, m *Matches) {
 	m.Wanted, m.Slow, m.Undecided = m.Wanted[:0], m.Slow[:0], m.Undecided[:0]
 	t.judge(domain, e, m)
 }
 
 // judge appends to m what can be said quickly.
-func (t *Table) judge(domain string, e *stream.Event, m *Matches) {
+func (t *Table) judge(domain string, e *event.Event, m *Matches) {
 	byType, _ := t.types.get(e.Type)
 	byDomain, _ := t.domains.get(domain)
 	if byType == nil && byDomain == nil {
@@ -230,7 +230,7 @@ func (t *Table) judge(domain string, e *stream.Event, m *Matches) {
 
 // JudgeSlow appends to m.Wanted and m.Undecided what becomes of slow, which JudgeQuick has
 // found for the event.
-func (t *Table) JudgeSlow(e *stream.Event, slow []*Subscription, m *Matches) {
+func (t *Table) JudgeSlow(e *event.Event, slow []*Subscription, m *Matches) {
 	if len(slow) == 0 {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // wish returns a subscription with as little as a table needs.
@@ -59,7 +59,7 @@ func TestTableMatch(t *testing.T) {
 		wish("two-filters", []string{"git.push"}, main, Not(Exact(map[string]string{"data.a": "b"}))),
 		wish("two-filters-not", []string{"git.push"}, main, Exact(map[string]string{"data.a": "b"})),
 	)
-	push := &stream.Event{ID: "1", Source: "s", Type: "git.push", Subject: "main"}
+	push := &event.Event{ID: "1", Source: "s", Type: "git.push", Subject: "main"}
 	want := []string{"both", "domain", "exact", "in-all", "in-any", "paused", "several", "two-filters", "z-active"}
 	if diff := cmp.Diff(want, ids(table.Match("git", push, nil))); diff != "" {
 		t.Errorf("git.push (-want +got):\n%s", diff)
@@ -76,7 +76,7 @@ func TestTableMatch(t *testing.T) {
 		{"other", "other.thing", ""},
 		{"", "", ""},
 	} {
-		e := &stream.Event{ID: "1", Source: "s", Type: tt.eventType, Subject: "main"}
+		e := &event.Event{ID: "1", Source: "s", Type: tt.eventType, Subject: "main"}
 		if got := strings.Join(ids(table.Match(tt.domain, e, nil)), " "); got != tt.want {
 			t.Errorf("%s in %s: got %s, want %s", tt.eventType, tt.domain, got, tt.want)
 		}
@@ -88,7 +88,7 @@ func TestTableMatch(t *testing.T) {
 
 func TestTableNeverChanges(t *testing.T) {
 	t.Parallel()
-	e := &stream.Event{ID: "1", Source: "s", Type: "a.b", Subject: "x"}
+	e := &event.Event{ID: "1", Source: "s", Type: "a.b", Subject: "x"}
 	exact := func(id, subject string) *Subscription {
 		return wish(id, []string{"a.b"}, Exact(map[string]string{"subject": subject}))
 	}
@@ -142,7 +142,7 @@ func TestTableForgetsOperands(t *testing.T) {
 			t.Fatalf("after %d changes %d operands are kept", i, table.slots)
 		}
 	}
-	e := &stream.Event{ID: "1", Source: "s", Type: "a.b", Data: []byte(`{"k` + strconv.Itoa(10*minMaxSlots-1) + `":"v"}`)}
+	e := &event.Event{ID: "1", Source: "s", Type: "a.b", Data: []byte(`{"k` + strconv.Itoa(10*minMaxSlots-1) + `":"v"}`)}
 	if got := table.Match("a", e, nil); len(got) != 1 {
 		t.Errorf("got %d matches, want 1", len(got))
 	}
@@ -213,10 +213,10 @@ func TestTableAgainstNaive(t *testing.T) {
 		for _, s := range put {
 			model[s.ID] = s
 		}
-		domain, event := pick("a", "b", "c"), pick("b", "c")
-		e := &stream.Event{
-			ID: "1", Source: pick("x", "y"), Type: domain + "." + event, Subject: pick("", "x", "xy", "x//y/"),
-			Extensions: []stream.Attribute{{Name: "ext", Value: pick("x", "1")}},
+		domain, name := pick("a", "b", "c"), pick("b", "c")
+		e := &event.Event{
+			ID: "1", Source: pick("x", "y"), Type: domain + "." + name, Subject: pick("", "x", "xy", "x//y/"),
+			Extensions: []event.Attribute{{Name: "ext", Value: pick("x", "1")}},
 			Data:       []byte(pick(`{"a":"x","b":{"c":1},"list":["y"]}`, `{"a":"xy","list":[true]}`, `[]`, `not JSON`, ``)),
 		}
 		var want []string
@@ -279,8 +279,8 @@ func TestCowMap(t *testing.T) {
 }
 
 // artifactEvent has 1 KiB of data.
-func artifactEvent() *stream.Event {
-	return &stream.Event{
+func artifactEvent() *event.Event {
+	return &event.Event{
 		ID: "1", Source: "/artifactory/a", Type: "artifact.deployed", Subject: "libs-release/org/acme/app-1.0.jar", DataContentType: "application/json",
 		Data: []byte(`{"repo_key":"repo-5000","path":"org/acme/app/1.0/app-1.0.jar","name":"app-1.0.jar","sha256":"` + strings.Repeat("ab", 32) +
 			`","size":12345,"properties":{"notes":"` + strings.Repeat("x", 760) + `"},"last":"z"}`),

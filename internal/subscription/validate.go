@@ -1,7 +1,6 @@
 package subscription
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -9,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/plain"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -58,7 +59,7 @@ func domainWildcard(eventType string) (domain string, ok bool) {
 func (s *Subscription) Validate(rules Rules) error {
 	var found problems
 	if !ValidID(s.ID) {
-		found.add("id", "%q is not an id: use 1 to 63 lower-case letters, digits and dashes, a letter first and no dash last", clip(s.ID))
+		found.add("id", "%q is not an id: use 1 to 63 lower-case letters, digits and dashes, a letter first and no dash last", plain.Clip(s.ID))
 	}
 	validateText(s.Description, "description", maxDescription, &found)
 	s.validateTypes(rules, &found)
@@ -66,7 +67,7 @@ func (s *Subscription) Validate(rules Rules) error {
 	traits, known := s.traits(rules)
 	s.Endpoint.validate(traits, &found)
 	if s.Profile == "" || rules.Profiles != nil && !slices.Contains(rules.Profiles, s.Profile) {
-		found.add("profile", "%q is not a profile: use one of %s", clip(s.Profile), strings.Join(rules.Profiles, ", "))
+		found.add("profile", "%q is not a profile: use one of %s", plain.Clip(s.Profile), strings.Join(rules.Profiles, ", "))
 	}
 	s.validateSecrets(traits, known, &found)
 	s.Delivery.validate(&found)
@@ -78,7 +79,7 @@ func (s *Subscription) Validate(rules Rules) error {
 	switch s.State {
 	case Active, Paused, Disabled:
 	default:
-		found.add("state", "%q is not a state: use %s, %s or %s", clip(string(s.State)), Active, Paused, Disabled)
+		found.add("state", "%q is not a state: use %s, %s or %s", plain.Clip(string(s.State)), Active, Paused, Disabled)
 	}
 	validateText(s.StateReason, "state_reason", maxDescription, &found)
 	s.validateLabels(&found)
@@ -132,9 +133,9 @@ func (s *Subscription) validateSecrets(traits Traits, known bool, found *problem
 	for i, key := range s.Secrets {
 		switch {
 		case key.Secret.IsPlaceholder():
-			found.add(join(index("secrets", i), "secret"), "%s stands for a stored secret, and there is none with id %q: leave it out, or give the secret", Placeholder, clip(key.ID))
+			found.add(join(index("secrets", i), "secret"), "%s stands for a stored secret, and there is none with id %q: leave it out, or give the secret", keyring.Placeholder, plain.Clip(key.ID))
 		case seen[key.ID]:
-			found.add(join(index("secrets", i), "id"), "%q is given twice", clip(key.ID))
+			found.add(join(index("secrets", i), "id"), "%q is given twice", plain.Clip(key.ID))
 		}
 		seen[key.ID] = true
 		validateText(key.ID, join(index("secrets", i), "id"), maxLabelName, found)
@@ -196,9 +197,9 @@ func (s *Subscription) validateLabels(found *problems) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
 		if len(name) > maxLabelName || !labelPattern.MatchString(name) {
-			found.add(join("labels", clip(name)), "is not a label name: use up to %d letters, digits, and . _ / - between them", maxLabelName)
+			found.add(join("labels", plain.Clip(name)), "is not a label name: use up to %d letters, digits, and . _ / - between them", maxLabelName)
 		}
-		validateText(s.Labels[name], join("labels", clip(name)), maxLabelValue, found)
+		validateText(s.Labels[name], join("labels", plain.Clip(name)), maxLabelValue, found)
 	}
 }
 
@@ -211,13 +212,4 @@ func validateText(text, field string, limit int, found *problems) {
 	if problem := textProblem(strings.NewReplacer("\n", "", "\t", "").Replace(text)); problem != "" {
 		found.add(field, "%s", problem)
 	}
-}
-
-// clip bounds what a message quotes.
-func clip(s string) string {
-	const limit = 80
-	if len(s) <= limit {
-		return s
-	}
-	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:limit], ""), len(s))
 }

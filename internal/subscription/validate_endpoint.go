@@ -2,7 +2,6 @@ package subscription
 
 import (
 	"maps"
-	"net/netip"
 	"net/textproto"
 	"net/url"
 	"slices"
@@ -11,6 +10,10 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/jetpost/jetpost/internal/egress"
+	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // Limits of an endpoint, in bytes.
@@ -38,7 +41,7 @@ func (e *Endpoint) validate(traits Traits, found *problems) {
 	e.validateURL(found)
 	if methods := traits.methods(); !slices.Contains(methods, e.Method) {
 		last := len(methods) - 1
-		found.add("endpoint.method", "%q: use %s or %s, in capitals", clip(e.Method), strings.Join(methods[:last], ", "), methods[last])
+		found.add("endpoint.method", "%q: use %s or %s, in capitals", plain.Clip(e.Method), strings.Join(methods[:last], ", "), methods[last])
 	}
 	if t := time.Duration(e.Timeout); t < minTimeout || t > maxTimeout {
 		found.add("endpoint.timeout", "is %s: use %s to %s", e.Timeout, Duration(minTimeout), Duration(maxTimeout))
@@ -51,7 +54,7 @@ func (e *Endpoint) validate(traits Traits, found *problems) {
 
 // ProxyProblem says that there is no proxy of that key. Clients of compatible APIs know
 // these words.
-func ProxyProblem(key string) string { return "proxy with key '" + clip(key) + "' not found" }
+func ProxyProblem(key string) string { return "proxy with key '" + plain.Clip(key) + "' not found" }
 
 // validateURL shows nothing of the URL: it may have a password where none is
 // allowed.
@@ -63,7 +66,7 @@ func (e *Endpoint) validateURL(found *problems) {
 	query := e.Query.Reveal()
 	switch {
 	case e.Query.IsPlaceholder():
-		found.add("endpoint.query", "%s stands for a stored secret, and there is none: leave it out, or give the query", Placeholder)
+		found.add("endpoint.query", "%s stands for a stored secret, and there is none: leave it out, or give the query", keyring.Placeholder)
 	case len(query) > maxQuery:
 		found.add("endpoint.query", "is longer than %d bytes", maxQuery)
 	case strings.IndexFunc(query, func(r rune) bool { return r <= ' ' || r == '#' || r >= 0x7f }) >= 0:
@@ -99,77 +102,14 @@ func urlProblems(raw string) []string {
 	if u.RawQuery != "" || u.ForceQuery {
 		problems = append(problems, "has a query as well as endpoint.query: give it in one of them")
 	}
-	if problem := hostProblem(u); problem != "" {
+	if problem := egress.HostProblem(u); problem != "" {
 		problems = append(problems, problem)
 	}
 	return problems
 }
 
-// hostProblem says why the host of an absolute URL cannot be called, whatever it
-// resolves to.
-func hostProblem(u *url.URL) string {
-	host := u.Hostname()
-	if host == "" || u.Opaque != "" {
-		return "has no host: write https://host/path"
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "has a port that is not 1 to 65535"
-		}
-	} else if strings.HasSuffix(u.Host, ":") {
-		return "has a colon without a port: remove it"
-	}
-	if strings.HasPrefix(u.Host, "[") {
-		addr, err := netip.ParseAddr(host)
-		if err != nil || !addr.Is6() {
-			return "has a host in brackets that is not an IPv6 address"
-		}
-		if addr.Zone() != "" {
-			return "has an address with a zone, which means something on one machine only"
-		}
-		return ""
-	}
-	return hostNameProblem(host)
-}
-
-// hostNameProblem says why host is neither an IPv4 address nor a DNS name. Forms
-// of addresses that only some resolvers take (2130706433, 0x7f.1, 0177.0.0.1) are
-// neither: what is checked and what is called must be the same.
-func hostNameProblem(host string) string {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return ""
-	}
-	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
-	for _, label := range labels {
-		if label == "" || len(label) > 63 {
-			return "has a host with a part that is empty or longer than 63 characters"
-		}
-		for i := range len(label) {
-			if c := label[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
-				return "has a host that is neither a name nor an address: use letters, digits, - and dots"
-			}
-		}
-	}
-	if last := labels[len(labels)-1]; isNumber(last) {
-		return "has a host that ends in a number and is not an address: write an IPv4 address as four decimal numbers, as in 192.0.2.1"
-	}
-	if len(host) > 253 {
-		return "has a host name longer than 253 characters"
-	}
-	return ""
-}
-
 func isAlphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-}
-
-// isNumber reports whether a resolver may take label for a number: decimal,
-// octal, or hexadecimal after 0x (URL Standard, "ends in a number").
-func isNumber(label string) bool {
-	if hex, ok := strings.CutPrefix(strings.ToLower(label), "0x"); ok {
-		return strings.Trim(hex, "0123456789abcdef") == ""
-	}
-	return strings.Trim(label, "0123456789") == ""
 }
 
 func (e *Endpoint) validateHeaders(traits Traits, found *problems) {
@@ -180,7 +120,7 @@ func (e *Endpoint) validateHeaders(traits Traits, found *problems) {
 	var size int
 	seen := make(map[string]string) // canonical name to field
 	check := func(group, name, value string) {
-		field := join(group, clip(name))
+		field := join(group, plain.Clip(name))
 		size += len(name) + len(value)
 		if problem := headerProblem(name, traits.Headers); problem != "" {
 			found.add(field, "%s", problem)
@@ -203,7 +143,7 @@ func (e *Endpoint) validateHeaders(traits Traits, found *problems) {
 	for _, name := range slices.Sorted(maps.Keys(e.SecretHeaders)) {
 		value := e.SecretHeaders[name]
 		if value.IsPlaceholder() {
-			found.add(join("endpoint.secret_headers", clip(name)), "%s stands for a stored secret, and there is none: leave it out, or give the value", Placeholder)
+			found.add(join("endpoint.secret_headers", plain.Clip(name)), "%s stands for a stored secret, and there is none: leave it out, or give the value", keyring.Placeholder)
 		}
 		check("endpoint.secret_headers", name, value.Reveal())
 	}

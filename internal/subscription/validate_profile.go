@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // Limits of what a profile is given (JFrog Platform: 51,200 bytes of payload, 50
@@ -45,11 +48,11 @@ func (s *Subscription) validateTemplate(found *problems) {
 	for _, name := range slices.Sorted(maps.Keys(s.Template.Secrets)) {
 		switch secret := s.Template.Secrets[name]; {
 		case len(name) > maxLabelName || !templateSecretPattern.MatchString(name):
-			found.add(join(field, clip(name)), "is not a name: use letters, digits and underscores, no digit first")
+			found.add(join(field, plain.Clip(name)), "is not a name: use letters, digits and underscores, no digit first")
 		case secret.IsPlaceholder():
-			found.add(join(field, clip(name)), "%s stands for a stored secret, and there is none of this name: give the secret", Placeholder)
+			found.add(join(field, plain.Clip(name)), "%s stands for a stored secret, and there is none of this name: give the secret", keyring.Placeholder)
 		case len(secret.Reveal()) > maxSecretBytes:
-			found.add(join(field, clip(name)), "is longer than %d bytes", maxSecretBytes)
+			found.add(join(field, plain.Clip(name)), "is longer than %d bytes", maxSecretBytes)
 		}
 	}
 }
@@ -63,9 +66,9 @@ func (s *Subscription) validateTraits(traits Traits, found *problems) {
 	for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
 		switch {
 		case !slices.Contains(traits.Settings, name) && len(traits.Settings) == 0:
-			found.add(join("settings", clip(name)), "is not known: the profile %s has no settings", s.Profile)
+			found.add(join("settings", plain.Clip(name)), "is not known: the profile %s has no settings", s.Profile)
 		case !slices.Contains(traits.Settings, name):
-			found.add(join("settings", clip(name)), "is not known: the settings of the profile %s are %s", s.Profile, strings.Join(traits.Settings, ", "))
+			found.add(join("settings", plain.Clip(name)), "is not known: the settings of the profile %s are %s", s.Profile, strings.Join(traits.Settings, ", "))
 		default:
 			validateText(s.Settings[name], join("settings", name), maxSettingBytes, found)
 		}
@@ -77,7 +80,7 @@ func (s *Subscription) validateTraits(traits Traits, found *problems) {
 		switch s.Settings[settingSignature] {
 		case "", SignatureV1, SignatureV1a:
 		default:
-			found.add(join("settings", settingSignature), "%q is not a scheme: use %s (HMAC-SHA256) or %s (Ed25519)", clip(s.Settings[settingSignature]), SignatureV1, SignatureV1a)
+			found.add(join("settings", settingSignature), "%q is not a scheme: use %s (HMAC-SHA256) or %s (Ed25519)", plain.Clip(s.Settings[settingSignature]), SignatureV1, SignatureV1a)
 		}
 	}
 	if traits.Check != nil {

@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"fmt"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"math"
 	"net/url"
 	"strings"
@@ -18,7 +19,7 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 			URL: "ftp://user:swordfish@/#x", Method: "GET", Timeout: Duration(time.Minute),
 			Headers: map[string]string{"Content-Type": "x", "a b": "c", "X-A": "line\nbreak"},
 		},
-		Profile: "soap", Secrets: []SigningKey{{ID: "a", Secret: NewSecret("swordfish")}},
+		Profile: "soap", Secrets: []SigningKey{{ID: "a", Secret: keyring.NewSecret("swordfish")}},
 		Delivery: Delivery{MaxInFlight: 1001, Senders: 17, Retrying: Retrying{Retry: Schedule{Duration(time.Second), -1}, Jitter: 2}, MaxAge: 1, Breaker: Breaker{Mode: "ajar", Failures: -1, DisableAfter: 1}},
 		State:    "asleep", Labels: map[string]string{"-": "a", "b": strings.Repeat("c", 300)},
 	}
@@ -183,13 +184,13 @@ func TestValidateQuery(t *testing.T) {
 	for query, want := range map[string]string{
 		"a=b&c=%20": "", "a b": "has a space", "a\nb": "a control character", "a#b": "a #", "ä": "outside ASCII", strings.Repeat("a", 4097): "longer than 4096",
 	} {
-		s.Endpoint.Query = NewSecret(query)
+		s.Endpoint.Query = keyring.NewSecret(query)
 		got := problemsOf(t, s.Validate(testRules()))
 		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {
 			t.Errorf("%q: got %q, want %q", query, got, want)
 		}
 	}
-	s.Endpoint.Query = NewSecret("a=b")
+	s.Endpoint.Query = keyring.NewSecret("a=b")
 	s.Endpoint.URL = "https://example.com/?c=swordfish"
 	s.SetDefaults(time.Now())
 	err := s.Validate(testRules())
@@ -230,7 +231,7 @@ func TestValidateHeaderText(t *testing.T) {
 			"Gr\u00fc\u00dfe": true, "\u00a0a\u00ff": true, "\u65e5\u672c \U0001F600": true, "a\tb": false, "plain": false, "": false,
 		} {
 			s := example(t, "ci")
-			s.Endpoint.Headers, s.Endpoint.SecretHeaders = map[string]string{"X-A": value}, map[string]Secret{"X-B": NewSecret(value)}
+			s.Endpoint.Headers, s.Endpoint.SecretHeaders = map[string]string{"X-A": value}, map[string]keyring.Secret{"X-B": keyring.NewSecret(value)}
 			want := 0
 			if isText && !text {
 				want = 2
@@ -242,7 +243,7 @@ func TestValidateHeaderText(t *testing.T) {
 		}
 		for _, value := range []string{"\u0085", "a\u009bb", "a\u0080", "a\x7f", "a\r\nB: \u00fc", "\x00", "\xfc", "\xc3", " \u00fc", "\u00fc\t"} {
 			s := example(t, "ci")
-			s.Endpoint.SecretHeaders = map[string]Secret{"X-B": NewSecret(value)}
+			s.Endpoint.SecretHeaders = map[string]keyring.Secret{"X-B": keyring.NewSecret(value)}
 			if got := problemsOf(t, s.Validate(rules)); len(got) != 1 || strings.Contains(got[0], value) {
 				t.Errorf("%q, text %t: got %q", value, text, got)
 			}
@@ -252,7 +253,7 @@ func TestValidateHeaderText(t *testing.T) {
 
 func TestValidateHeaders(t *testing.T) {
 	t.Parallel()
-	validate := func(headers map[string]string, secret map[string]Secret) []string {
+	validate := func(headers map[string]string, secret map[string]keyring.Secret) []string {
 		s := example(t, "ci")
 		s.Endpoint.Headers, s.Endpoint.SecretHeaders = headers, secret
 		return problemsOf(t, s.Validate(testRules()))
@@ -278,12 +279,12 @@ func TestValidateHeaders(t *testing.T) {
 		}
 	}
 	for _, value := range []string{" a", "a ", "a\r\nB: c", "a\x00", "ä", "\x7f", strings.Repeat("a", 4097)} {
-		got := validate(nil, map[string]Secret{"X-A": NewSecret(value)})
+		got := validate(nil, map[string]keyring.Secret{"X-A": keyring.NewSecret(value)})
 		if len(got) != 1 || !strings.HasPrefix(got[0], "endpoint.secret_headers.X-A: ") {
 			t.Errorf("%q: got %q", value, got)
 		}
 	}
-	if got := validate(map[string]string{"x-a": "1"}, map[string]Secret{"X-A": NewSecret("2")}); len(got) != 1 || !strings.Contains(got[0], "the same header as endpoint.headers.x-a") {
+	if got := validate(map[string]string{"x-a": "1"}, map[string]keyring.Secret{"X-A": keyring.NewSecret("2")}); len(got) != 1 || !strings.Contains(got[0], "the same header as endpoint.headers.x-a") {
 		t.Errorf("a header in both: got %q", got)
 	}
 	if got := validate(map[string]string{"authorization": "Bearer swordfish"}, nil); len(got) != 1 || !strings.Contains(got[0], "put it into secret_headers") || strings.Contains(got[0], "swordfish") {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -54,7 +55,7 @@ type View struct {
 	cfg     ViewConfig
 	js      jetstream.JetStream
 	layout  stream.Layout
-	keyring *Keyring
+	keyring *keyring.Keyring
 	log     *zap.Logger
 
 	snapshot atomic.Pointer[Snapshot]
@@ -77,7 +78,7 @@ type View struct {
 // NewView makes a view, which is empty until Run has read the bucket. Without a
 // keyring (nil) secrets stay sealed, and ActiveSecrets are empty: a router needs
 // none.
-func NewView(cfg ViewConfig, js jetstream.JetStream, layout stream.Layout, keyring *Keyring, log *zap.Logger) *View {
+func NewView(cfg ViewConfig, js jetstream.JetStream, layout stream.Layout, keyring *keyring.Keyring, log *zap.Logger) *View {
 	v := &View{
 		cfg: cfg.withDefaults(), js: js, layout: layout, keyring: keyring, log: log.Named("subscription"),
 		rewatch: make(chan struct{}, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}),

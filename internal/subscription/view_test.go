@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 )
@@ -25,7 +27,7 @@ import (
 const patience = 30 * time.Second
 
 // runView runs a view until the test ends.
-func runView(t *testing.T, cfg ViewConfig, nc *nats.Conn, layout stream.Layout, k *Keyring, log *zap.Logger) *View {
+func runView(t *testing.T, cfg ViewConfig, nc *nats.Conn, layout stream.Layout, k *keyring.Keyring, log *zap.Logger) *View {
 	t.Helper()
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -96,7 +98,7 @@ func TestViewFollows(t *testing.T) {
 	if snapshot.Revision != ci.Revision {
 		t.Errorf("revision: got %d, want %d", snapshot.Revision, ci.Revision)
 	}
-	push := &stream.Event{ID: "1", Source: "s", Type: "git.push", Subject: "main"}
+	push := &event.Event{ID: "1", Source: "s", Type: "git.push", Subject: "main"}
 	if diff := cmp.Diff([]string{"before", "ci"}, ids(snapshot.Match("git", push, nil))); diff != "" {
 		t.Errorf("Match (-want +got):\n%s", diff)
 	}
@@ -459,14 +461,14 @@ func TestViewReportsBrokenRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	push := &stream.Event{ID: "1", Source: "s", Type: "git.push", Subject: "main"}
+	push := &event.Event{ID: "1", Source: "s", Type: "git.push", Subject: "main"}
 	snapshot := syncView(t, v)
 	if diff := cmp.Diff([]string{"good"}, ids(snapshot.Match("git", push, nil))); diff != "" {
 		t.Errorf("Match (-want +got):\n%s", diff)
 	}
 	broken := snapshot.Broken()
 	if len(broken) != 3 || broken[0].ID != "A.b" || broken[1].ID != "ci" || broken[1].Revision != revision || broken[1].Err == nil ||
-		broken[2].ID != "foreign" || !errors.Is(broken[2].Err, ErrKeyring) {
+		broken[2].ID != "foreign" || !errors.Is(broken[2].Err, keyring.ErrKeyring) {
 		t.Errorf("Broken: got %+v", broken)
 	}
 	if _, ok := snapshot.Get("ci"); ok {
@@ -680,7 +682,7 @@ func BenchmarkDecodeRecord(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, keyring := range map[string]*Keyring{"sealed": nil, "opened": k} {
+	for name, keyring := range map[string]*keyring.Keyring{"sealed": nil, "opened": k} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -40,7 +40,7 @@ func (v *View) watch(ctx context.Context, reconnected <-chan nats.Status) (loade
 	drain(reconnected, v.rewatch)
 
 	w := newWatching(v)
-	watcher, err := w.open(ctx, cancel)
+	watcher, err := w.Open(ctx, cancel)
 	if err != nil {
 		return false, err
 	}
@@ -143,7 +143,7 @@ func newWatching(v *View) *watching {
 }
 
 // open opens the watch, which lives as long as ctx.
-func (w *watching) open(ctx context.Context, cancel func()) (jetstream.KeyWatcher, error) {
+func (w *watching) Open(ctx context.Context, cancel func()) (jetstream.KeyWatcher, error) {
 	v := w.view
 	v.mu.Lock()
 	w.epoch = v.epoch

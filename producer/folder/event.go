@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // A digest is the SHA-256 of a file's content.
@@ -51,7 +51,7 @@ type artifact struct {
 // what it announces and from the change's number in that journal: it is the same
 // whenever the change is offered, and another one when a file comes back to
 // content it has had before.
-func (w *Watcher) event(journalID string, c *change) (*stream.Event, error) {
+func (w *Watcher) event(journalID string, c *change) (*event.Event, error) {
 	eventType := TypeDeployed
 	if c.deleted {
 		eventType = TypeDeleted
@@ -73,7 +73,7 @@ func (w *Watcher) event(journalID string, c *change) (*stream.Event, error) {
 	if strings.TrimSpace(subject) == "" { // a file may be called so, a subject may not
 		subject = ""
 	}
-	return &stream.Event{
+	return &event.Event{
 		ID:              "file_" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:])[:26]),
 		Source:          w.cfg.Source,
 		Type:            eventType,

@@ -40,7 +40,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // The types of the events of this package.
@@ -61,7 +61,7 @@ var ErrLocked = errors.New("another process watches this folder")
 // A Publish function stores events: all of them when it returns nil. What it
 // returns an error for is offered again, so it must be idempotent by source and
 // id. It gets 1 to 100 events and is not called concurrently.
-type Publish func(ctx context.Context, events []*stream.Event) error
+type Publish func(ctx context.Context, events []*event.Event) error
 
 // Config says which folder is watched and how.
 type Config struct {
@@ -181,7 +181,7 @@ func (c Config) validate() error {
 	case c.Settle < 0 || c.Rescan < 0 || c.Grace < 0 || c.Hashers < 0:
 		return errors.New("a duration or a number is negative")
 	}
-	return stream.CheckSource(c.Source)
+	return event.CheckSource(c.Source)
 }
 
 // repoKey makes a repository key of a folder's name.

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap/zaptest"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -30,11 +30,11 @@ const patience = 20 * time.Second
 type fixture struct {
 	t    *testing.T
 	cfg  Config
-	hook func(context.Context, []*stream.Event) error // in front of publishing; nil: none
-	deaf *notifier                                    // instead of the system's notifications
+	hook func(context.Context, []*event.Event) error // in front of publishing; nil: none
+	deaf *notifier                                   // instead of the system's notifications
 
 	mu     sync.Mutex
-	events []*stream.Event
+	events []*event.Event
 	came   chan struct{} // one signal that something was published, at least
 	read   int           // of events, by next
 }
@@ -55,7 +55,7 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
-func (f *fixture) publish(ctx context.Context, events []*stream.Event) error {
+func (f *fixture) publish(ctx context.Context, events []*event.Event) error {
 	if f.hook != nil {
 		if err := f.hook(ctx, events); err != nil {
 			return err
@@ -106,7 +106,7 @@ func (f *fixture) start() (stop func()) {
 
 // next waits for n events more and returns them, as "deployed path content" by
 // the content's digest, sorted.
-func (f *fixture) next(n int) []*stream.Event {
+func (f *fixture) next(n int) []*event.Event {
 	f.t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -130,7 +130,7 @@ func (f *fixture) next(n int) []*stream.Event {
 
 // want waits for as many events as there are lines and compares them, in any
 // order: "deployed path: content" or "deleted path: content".
-func (f *fixture) want(lines ...string) []*stream.Event {
+func (f *fixture) want(lines ...string) []*event.Event {
 	f.t.Helper()
 	events := f.next(len(lines))
 	var got, want []string
@@ -160,7 +160,7 @@ func (f *fixture) nothing() {
 	}
 }
 
-func (f *fixture) check(events []*stream.Event) {
+func (f *fixture) check(events []*event.Event) {
 	f.t.Helper()
 	catalogue, err := schemas.Load()
 	if err != nil {
@@ -173,7 +173,7 @@ func (f *fixture) check(events []*stream.Event) {
 	}
 }
 
-func (f *fixture) artifact(e *stream.Event) artifact {
+func (f *fixture) artifact(e *event.Event) artifact {
 	f.t.Helper()
 	var a artifact
 	if err := json.Unmarshal(e.Data, &a); err != nil {
@@ -519,8 +519,8 @@ func TestPublishFails(t *testing.T) {
 	failed := make(chan struct{}, 100)
 	var mu sync.Mutex
 	down := true
-	var first *stream.Event
-	f.hook = func(_ context.Context, events []*stream.Event) error {
+	var first *event.Event
+	f.hook = func(_ context.Context, events []*event.Event) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if first == nil {
@@ -556,7 +556,7 @@ func TestRefused(t *testing.T) {
 	var mu sync.Mutex
 	var refusals int
 	refuse := true
-	f.hook = func(_ context.Context, events []*stream.Event) error {
+	f.hook = func(_ context.Context, events []*event.Event) error {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, e := range events {
@@ -604,7 +604,7 @@ func TestCrashBetweenPublishAndNote(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			crashed := filepath.Join(t.TempDir(), "state")
-			f.hook = func(context.Context, []*stream.Event) error {
+			f.hook = func(context.Context, []*event.Event) error {
 				// What is on disk now is what a crash would leave.
 				return os.CopyFS(crashed, os.DirFS(f.cfg.StateDir))
 			}
@@ -659,7 +659,7 @@ func TestManyFiles(t *testing.T) {
 	f := newFixture(t)
 	const n = 3000
 	largest := 0
-	f.hook = func(_ context.Context, events []*stream.Event) error {
+	f.hook = func(_ context.Context, events []*event.Event) error {
 		largest = max(largest, len(events))
 		return nil
 	}
@@ -742,7 +742,7 @@ func TestStopWaits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	f.hook = func(lasting context.Context, _ []*stream.Event) error {
+	f.hook = func(lasting context.Context, _ []*event.Event) error {
 		cancel()
 		return lasting.Err()
 	}
@@ -757,7 +757,7 @@ func TestStopWaits(t *testing.T) {
 
 	f.cfg.Grace = time.Millisecond
 	ctx, cancel = context.WithCancel(t.Context())
-	f.hook = func(lasting context.Context, _ []*stream.Event) error {
+	f.hook = func(lasting context.Context, _ []*event.Event) error {
 		cancel()
 		<-lasting.Done()
 		return lasting.Err()

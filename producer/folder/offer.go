@@ -8,6 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -23,7 +24,7 @@ const (
 // A batch is a number of changes that are in the journal, and their events.
 type batch struct {
 	changes []*change
-	events  []*stream.Event
+	events  []*event.Event
 }
 
 // offered is what became of a batch. What is in neither list was not published
@@ -72,7 +73,7 @@ func (w *Watcher) offerBatch(ctx, lasting context.Context, b batch) offered {
 
 // insist publishes events until that succeeds or they are refused, and returns
 // ctx's error when that ends before.
-func (w *Watcher) insist(ctx, lasting context.Context, events []*stream.Event) error {
+func (w *Watcher) insist(ctx, lasting context.Context, events []*event.Event) error {
 	attempt := 0
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		if ctx.Err() != nil {

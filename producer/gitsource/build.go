@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // build turns the first form of an entry into the second.
@@ -23,7 +23,7 @@ func (r *Repository) build(ctx context.Context, e *entry) error {
 	}
 	err = r.outbox.write(e.events(), func(w io.Writer) error {
 		var line []byte
-		return r.events(ctx, p, func(ev *stream.Event) error {
+		return r.events(ctx, p, func(ev *event.Event) error {
 			line = append(ev.AppendStructured(line[:0]), '\n')
 			_, err := w.Write(line)
 			return err
@@ -37,7 +37,7 @@ func (r *Repository) build(ctx context.Context, e *entry) error {
 
 // events makes the events of a push, one per ref in git's order, and hands each
 // to emit: a mirror may push a hundred thousand refs at once.
-func (r *Repository) events(ctx context.Context, p push, emit func(*stream.Event) error) error {
+func (r *Repository) events(ctx context.Context, p push, emit func(*event.Event) error) error {
 	defaultRef := r.defaultRef(ctx)
 	lists, err := r.listCommits(ctx, p.Updates, defaultRef)
 	if err != nil {
@@ -88,10 +88,10 @@ func newPush(u Update, repo repository, who user, details []detail, total int) *
 // Events returns the events of a push that happened at the given time, one per
 // update in that order. It does not touch the outbox. Meant for looking at what
 // a push would announce; the hook uses PostReceive.
-func (r *Repository) Events(ctx context.Context, updates []Update, at time.Time) ([]*stream.Event, error) {
-	var events []*stream.Event
+func (r *Repository) Events(ctx context.Context, updates []Update, at time.Time) ([]*event.Event, error) {
+	var events []*event.Event
 	p := push{At: at.UTC(), Pusher: r.pusher(ctx), Updates: updates}
-	err := r.events(ctx, p, func(e *stream.Event) error {
+	err := r.events(ctx, p, func(e *event.Event) error {
 		events = append(events, e)
 		return nil
 	})

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // Bounds of what is handed to a Publish function at once.
@@ -96,16 +96,16 @@ func (r *Repository) send(ctx context.Context, e *entry, report *Report) error {
 	}
 	defer f.Close()
 	br := bufio.NewReader(f)
-	var batch []*stream.Event
+	var batch []*event.Event
 	size := 0
 	for {
 		line, err := br.ReadBytes('\n')
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			break
 		}
-		var ev *stream.Event
+		var ev *event.Event
 		if err == nil {
-			ev, err = stream.ParseStructured(line)
+			ev, err = event.ParseStructured(line)
 		}
 		if err != nil {
 			return r.setAside(e, err, report)
@@ -126,7 +126,7 @@ func (r *Repository) send(ctx context.Context, e *entry, report *Report) error {
 
 // sendBatch publishes a batch. If it is refused, its events are offered one by
 // one, so that only those that are at fault are set aside.
-func (r *Repository) sendBatch(ctx context.Context, batch []*stream.Event, report *Report) error {
+func (r *Repository) sendBatch(ctx context.Context, batch []*event.Event, report *Report) error {
 	if len(batch) == 0 {
 		return nil
 	}

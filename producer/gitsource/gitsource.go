@@ -26,7 +26,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // EventType is the type of every event of this package.
@@ -40,7 +40,7 @@ var ErrRejected = errors.New("the events are refused")
 // A Publish function stores events: all of them when it returns nil. What it
 // returns an error for is offered again, so it must be idempotent by source and
 // id. It gets 1 to 100 events, in order, about 1 MiB at most.
-type Publish func(ctx context.Context, events []*stream.Event) error
+type Publish func(ctx context.Context, events []*event.Event) error
 
 // Config says which repository is meant and how its events describe it.
 type Config struct {

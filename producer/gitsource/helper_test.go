@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 // file "down", the server cannot be reached.
 func runHook(spool string) int {
 	ctx := context.Background()
-	publish := func(_ context.Context, events []*stream.Event) error {
+	publish := func(_ context.Context, events []*event.Event) error {
 		if _, err := os.Stat(filepath.Join(spool, "down")); err == nil {
 			return errors.New("connect to 127.0.0.1:8080:\nconnection refused")
 		}
@@ -165,7 +166,7 @@ func (f *fixture) open() (*Repository, *published) {
 
 // push pushes and returns the events that this announces, read by the library
 // from what git says has changed.
-func (f *fixture) push(args ...string) []*stream.Event {
+func (f *fixture) push(args ...string) []*event.Event {
 	f.t.Helper()
 	before := f.refs()
 	f.git(append([]string{"push", "--quiet", "origin"}, args...)...)
@@ -212,7 +213,7 @@ func changes(before, after map[string]string) []Update {
 }
 
 // check holds what is true of every event.
-func (f *fixture) check(events []*stream.Event) {
+func (f *fixture) check(events []*event.Event) {
 	f.t.Helper()
 	catalogue, err := schemas.Load()
 	if err != nil {
@@ -242,7 +243,7 @@ type decoded struct {
 	Truncated          bool
 }
 
-func decode(t *testing.T, e *stream.Event) decoded {
+func decode(t *testing.T, e *event.Event) decoded {
 	t.Helper()
 	var d decoded
 	if err := json.Unmarshal(e.Data, &d); err != nil {
@@ -263,12 +264,12 @@ func (d decoded) messages() []string {
 
 // published is a Publish function that keeps what it gets, or fails.
 type published struct {
-	events []*stream.Event
+	events []*event.Event
 	calls  int
-	fail   func(events []*stream.Event) error // nil: never
+	fail   func(events []*event.Event) error // nil: never
 }
 
-func (p *published) publish(_ context.Context, events []*stream.Event) error {
+func (p *published) publish(_ context.Context, events []*event.Event) error {
 	p.calls++
 	if p.fail != nil {
 		if err := p.fail(events); err != nil {
@@ -280,7 +281,7 @@ func (p *published) publish(_ context.Context, events []*stream.Event) error {
 }
 
 // subjects returns the subjects of events, for comparing.
-func subjects(events []*stream.Event) []string {
+func subjects(events []*event.Event) []string {
 	subjects := []string{}
 	for _, e := range events {
 		subjects = append(subjects, e.Subject)
@@ -289,7 +290,7 @@ func subjects(events []*stream.Event) []string {
 }
 
 // spooled returns what the hook has published.
-func (f *fixture) spooled() []*stream.Event {
+func (f *fixture) spooled() []*event.Event {
 	f.t.Helper()
 	content, err := os.ReadFile(filepath.Join(f.spool, "events"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -298,11 +299,11 @@ func (f *fixture) spooled() []*stream.Event {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	var events []*stream.Event
+	var events []*event.Event
 	lines := bufio.NewScanner(bytes.NewReader(content))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		e, err := stream.ParseStructured(lines.Bytes())
+		e, err := event.ParseStructured(lines.Bytes())
 		if err != nil {
 			f.t.Fatal(err)
 		}

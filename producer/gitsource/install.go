@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/replacefile"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // hookMark is how a hook is recognized as ours.
@@ -42,7 +42,7 @@ func Install(ctx context.Context, cfg Config, command []string) (Installation, e
 		return Installation{}, errors.New("install hook: the command is empty or has a NUL in it")
 	}
 	if cfg.Source != "" { // otherwise it is made of the name
-		if err := stream.CheckSource(cfg.Source); err != nil {
+		if err := event.CheckSource(cfg.Source); err != nil {
 			return Installation{}, fmt.Errorf("install hook: %w", err)
 		}
 	}

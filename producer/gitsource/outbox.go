@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // An outbox is a folder with the pushes that are not published yet, each in one
@@ -197,7 +197,7 @@ type refusal struct {
 }
 
 // reject keeps an event that was refused. An event that is refused twice is kept once.
-func (o outbox) reject(e *stream.Event, reason error) error {
+func (o outbox) reject(e *event.Event, reason error) error {
 	if err := o.mkdir(o.rejected()); err != nil {
 		return err
 	}

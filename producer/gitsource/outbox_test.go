@@ -17,12 +17,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 var errDown = errors.New("connect to the server:\nconnection refused")
 
-func down([]*stream.Event) error { return errDown }
+func down([]*event.Event) error { return errDown }
 
 // receive lets the hook see that refs have been made, and returns its notice.
 func receive(t *testing.T, r *Repository, after string, refs ...string) string {
@@ -87,8 +87,8 @@ func TestWaitsForTheServer(t *testing.T) {
 	t.Parallel()
 	f, after := pushed(t)
 	r, p := f.open()
-	var offered []*stream.Event
-	p.fail = func(events []*stream.Event) error {
+	var offered []*event.Event
+	p.fail = func(events []*event.Event) error {
 		offered = append(offered, events...)
 		return errDown
 	}
@@ -212,7 +212,7 @@ func TestRejected(t *testing.T) {
 	t.Parallel()
 	f, after := pushed(t)
 	r, p := f.open()
-	p.fail = func(events []*stream.Event) error {
+	p.fail = func(events []*event.Event) error {
 		for _, e := range events {
 			if e.Subject == "bad" {
 				return fmt.Errorf("%w: data.ref: too silly", ErrRejected)
@@ -240,7 +240,7 @@ func TestRejected(t *testing.T) {
 	if err := json.Unmarshal(content, &kept); err != nil {
 		t.Fatal(err)
 	}
-	e, err := stream.ParseStructured(kept.Event)
+	e, err := event.ParseStructured(kept.Event)
 	if err != nil || e.Subject != "bad" || !strings.Contains(kept.Reason, "too silly") {
 		t.Errorf("kept %+v, %v", kept, err)
 	}
@@ -280,7 +280,7 @@ func TestInterrupted(t *testing.T) {
 	r, p := f.open()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	p.fail = func([]*stream.Event) error { return ctx.Err() }
+	p.fail = func([]*event.Event) error { return ctx.Err() }
 	var notices bytes.Buffer
 	err := r.PostReceive(ctx, strings.NewReader(zeros+" "+after+" refs/heads/main\n"), &notices)
 	if err != nil || notices.Len() == 0 {
@@ -301,7 +301,7 @@ func TestConcurrentPushes(t *testing.T) {
 		got []string
 		wg  sync.WaitGroup
 	)
-	publish := func(_ context.Context, events []*stream.Event) error {
+	publish := func(_ context.Context, events []*event.Event) error {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, subjects(events)...)
@@ -393,7 +393,7 @@ func TestBatches(t *testing.T) {
 	for i := range 250 {
 		refs = append(refs, fmt.Sprintf("refs/tags/v%d", i))
 	}
-	p.fail = func(events []*stream.Event) error {
+	p.fail = func(events []*event.Event) error {
 		size := 0
 		for _, e := range events {
 			size += len(e.Data)

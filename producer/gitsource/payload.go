@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // The data of a git.push event: the payload that Google Secure Source Manager
@@ -181,7 +181,7 @@ func encode(v any) ([]byte, error) {
 // The id is made from the repository, the update and the time of the push: the
 // same for every attempt to publish this push, another one when a ref moves from
 // a to b once more.
-func (r *Repository) newEvent(u Update, at time.Time, data []byte) *stream.Event {
+func (r *Repository) newEvent(u Update, at time.Time, data []byte) *event.Event {
 	subject, isBranch := u.branch()
 	if !isBranch {
 		subject = u.Ref
@@ -189,7 +189,7 @@ func (r *Repository) newEvent(u Update, at time.Time, data []byte) *stream.Event
 	sum := sha256.Sum256([]byte(strings.Join([]string{
 		r.path, u.Ref, u.Before, u.After, strconv.FormatInt(at.UnixNano(), 10),
 	}, "\x00")))
-	return &stream.Event{
+	return &event.Event{
 		ID:              "push_" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:])[:26]),
 		Source:          r.cfg.Source,
 		Type:            EventType,

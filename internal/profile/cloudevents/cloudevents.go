@@ -7,10 +7,10 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile/standard"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -49,10 +49,10 @@ func (Binary) Render(r *wire.Request) ([]byte, error) {
 	h, d, e := r.Header, r.Delivery, r.Delivery.Event
 	set := func(name, value string) {
 		if value != "" {
-			h[http.CanonicalHeaderKey("ce-"+name)] = []string{stream.EncodeHeaderValue(value)}
+			h[http.CanonicalHeaderKey("ce-"+name)] = []string{event.EncodeHeaderValue(value)}
 		}
 	}
-	set("specversion", stream.SpecVersion)
+	set("specversion", event.SpecVersion)
 	set("id", e.ID)
 	set("source", e.Source)
 	set("type", e.Type)

@@ -7,10 +7,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile/github"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // The signature is GitHub's: the vector is that of a published implementation.
@@ -31,7 +31,7 @@ func TestRequest(t *testing.T) {
 		h := http.Header{"X-Github-Event": {"set by the user"}}
 		body, err := github.Webhook{}.Render(&wire.Request{
 			Header: h, Secrets: tt.secrets,
-			Delivery: &delivery.Delivery{ID: "dlv_0", Event: &stream.Event{Type: tt.eventType, Data: []byte(`{"foo":"bar"}`)}},
+			Delivery: &delivery.Delivery{ID: "dlv_0", Event: &event.Event{Type: tt.eventType, Data: []byte(`{"foo":"bar"}`)}},
 		})
 		if err != nil || string(body) != `{"foo":"bar"}` {
 			t.Fatalf("got %q, %v", body, err)
@@ -42,7 +42,7 @@ func TestRequest(t *testing.T) {
 			t.Errorf("headers differ (-want +got):\n%s", diff)
 		}
 	}
-	if _, err := (github.Webhook{}).Render(&wire.Request{Header: http.Header{}, Delivery: &delivery.Delivery{Event: &stream.Event{Type: "ping"}}}); err == nil {
+	if _, err := (github.Webhook{}).Render(&wire.Request{Header: http.Header{}, Delivery: &delivery.Delivery{Event: &event.Event{Type: "ping"}}}); err == nil {
 		t.Error("a type without an event is rendered")
 	}
 }

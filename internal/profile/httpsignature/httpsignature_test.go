@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile/httpsignature"
 	"github.com/jetpost/jetpost/internal/profile/standard"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -28,7 +29,7 @@ func render(t *testing.T, sub *subscription.Subscription, host string) (http.Hea
 	h := make(http.Header)
 	r := &wire.Request{
 		Header: h, Method: http.MethodPost, Host: host, Path: "/hook", Now: time.Unix(1614265330, 0),
-		Delivery: &delivery.Delivery{ID: "msg_1", Event: &stream.Event{
+		Delivery: &delivery.Delivery{ID: "msg_1", Event: &event.Event{
 			ID: "1", Source: "/s", Type: "a.b", DataContentType: "application/json", Data: []byte(`{"test": 2432232314}`),
 		}},
 	}
@@ -44,7 +45,7 @@ func render(t *testing.T, sub *subscription.Subscription, host string) (http.Hea
 
 func TestHeaders(t *testing.T) {
 	t.Parallel()
-	keys := []subscription.SigningKey{{ID: "key_2", Secret: subscription.NewSecret(privateSecret)}, {ID: "key_1", Secret: subscription.NewSecret(sharedSecret)}}
+	keys := []subscription.SigningKey{{ID: "key_2", Secret: keyring.NewSecret(privateSecret)}, {ID: "key_1", Secret: keyring.NewSecret(sharedSecret)}}
 	const fixed = `("@method" "@authority" "@path" "content-type" "content-digest" "webhook-id" "webhook-timestamp"`
 	for _, tt := range []struct {
 		name     string
@@ -91,7 +92,7 @@ func TestAuthority(t *testing.T) {
 	t.Parallel()
 	signatures := make(map[string]string)
 	for _, target := range []string{"https://example.com", "https://EXAMPLE.com:443", "http://example.com:80", "https://example.com:80", "http://example.com:443"} {
-		sub := &subscription.Subscription{ID: "hook", Endpoint: subscription.Endpoint{URL: target}, Secrets: []subscription.SigningKey{{Secret: subscription.NewSecret(sharedSecret)}}}
+		sub := &subscription.Subscription{ID: "hook", Endpoint: subscription.Endpoint{URL: target}, Secrets: []subscription.SigningKey{{Secret: keyring.NewSecret(sharedSecret)}}}
 		_, host, _ := strings.Cut(target, "://")
 		h, _ := render(t, sub, host)
 		signatures[target] = h.Get("Signature")
@@ -115,7 +116,7 @@ func TestCheck(t *testing.T) {
 		{"settings.keyid", subscription.Subscription{Settings: map[string]string{"keyid": `a"b`}}},
 		{"settings.keyid", subscription.Subscription{Settings: map[string]string{"keyid": "a\nb"}}},
 		{"endpoint.headers.content-digest", subscription.Subscription{Endpoint: subscription.Endpoint{Headers: map[string]string{"content-digest": "x"}}}},
-		{"endpoint.secret_headers.Signature", subscription.Subscription{Endpoint: subscription.Endpoint{SecretHeaders: map[string]subscription.Secret{"Signature": {}}}}},
+		{"endpoint.secret_headers.Signature", subscription.Subscription{Endpoint: subscription.Endpoint{SecretHeaders: map[string]keyring.Secret{"Signature": {}}}}},
 	} {
 		if got := (httpsignature.Webhook{}).Traits().Check(&tt.sub); len(got) != 1 || got[0].Field != tt.field {
 			t.Errorf("got %v, want one problem with %s", got, tt.field)

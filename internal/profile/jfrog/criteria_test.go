@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -30,9 +31,9 @@ func selects(tb testing.TB, domain, criteria string) func(data map[string]any, c
 		if err != nil {
 			tb.Fatal(err)
 		}
-		e := &stream.Event{ID: "1", Source: "jfrog/jfrt@1", Type: domain + ".x", DataContentType: "application/json", Data: raw}
+		e := &event.Event{ID: "1", Source: "jfrog/jfrt@1", Type: domain + ".x", DataContentType: "application/json", Data: raw}
 		if class != "" {
-			e.Extensions = []stream.Attribute{{Name: "repoclass", Value: class}}
+			e.Extensions = []event.Attribute{{Name: "repoclass", Value: class}}
 		}
 		return len(table.Match(domain, e, nil)) == 1
 	}
@@ -389,8 +390,8 @@ func FuzzCriteria(f *testing.F) {
 
 // BenchmarkCriteria matches an event with 10,000 subscriptions.
 func BenchmarkCriteria(b *testing.B) {
-	event := &stream.Event{
-		ID: "1", Source: "jfrog/jfrt@1", Type: "artifact.deployed", DataContentType: "application/json", Extensions: []stream.Attribute{{Name: "repoclass", Value: "local"}},
+	event := &event.Event{
+		ID: "1", Source: "jfrog/jfrt@1", Type: "artifact.deployed", DataContentType: "application/json", Extensions: []event.Attribute{{Name: "repoclass", Value: "local"}},
 		Data: []byte(`{"repo_key":"repo-5000","path":"team-5000/app/1.0/app-1.0.jar","name":"app-1.0.jar","sha256":"` + strings.Repeat("ab", 32) + `","size":12345,"notes":"` + strings.Repeat("x", 760) + `"}`),
 	}
 	for name, criteria := range map[string]func(i int) string{

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -112,7 +112,7 @@ func (c *custom) addHeader(name, value string, secrets []string) error {
 func sendsJSON(e *subscription.Endpoint) bool {
 	for name, value := range e.Headers {
 		if strings.EqualFold(name, "Content-Type") {
-			return stream.IsJSON(value)
+			return event.IsJSON(value)
 		}
 	}
 	return true

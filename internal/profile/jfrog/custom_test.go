@@ -11,18 +11,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile/jfrog"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 const customData = `{"repo_key":"docker-local","tag":"1.0","size":12345678901234567890,"signed":true,"none":null,"ratio":1.50,` +
 	`"note":"say \"hi\"\n\u00fc <&>","platforms":[{"architecture":"arm64","os":"linux"},{"architecture":"amd64","os":"linux"}],"labels":{"a b":"no","empty":[]}}`
 
-func customEvent() *stream.Event {
-	return &stream.Event{
+func customEvent() *event.Event {
+	return &event.Event{
 		ID: "1", Source: vectorSource, Type: "docker.pushed", DataContentType: "application/json", Data: []byte(customData),
-		Extensions: []stream.Attribute{{Name: "authid", Value: "jo"}, {Name: "authtype", Value: "api_key"}},
+		Extensions: []event.Attribute{{Name: "authid", Value: "jo"}, {Name: "authtype", Value: "api_key"}},
 	}
 }
 
@@ -31,8 +32,8 @@ func customSub(payload, contentType string) *subscription.Subscription {
 	sub := &subscription.Subscription{
 		ID: "hook", Profile: "jfrog-custom", Types: []string{"docker.*"}, Settings: map[string]string{jfrog.SettingOrigin: "https://acme.jfrog.io"},
 		Endpoint: subscription.Endpoint{URL: "https://example.com/{{ .data.tag }}", Method: http.MethodPost},
-		Template: subscription.Template{Payload: payload, Secrets: map[string]subscription.Secret{
-			"token": subscription.NewSecret("s3cr3t"), "odd": subscription.NewSecret("a\"b\\c\r\nX-Injected: 1"),
+		Template: subscription.Template{Payload: payload, Secrets: map[string]keyring.Secret{
+			"token": keyring.NewSecret("s3cr3t"), "odd": keyring.NewSecret("a\"b\\c\r\nX-Injected: 1"),
 		}},
 	}
 	if contentType != "" {
@@ -160,7 +161,7 @@ func TestHeaders(t *testing.T) {
 	t.Parallel()
 	sub := customSub(`{}`, "")
 	sub.Endpoint.Headers = map[string]string{"x-repo": "{{ .data.repo_key }}-{{ .data.missing }}{{ .data.size }}", "x-plain": "}} a {", "Content-Type": "application/{{ .data.missing }}json", "x-note": "{{ json .data.note }}"}
-	sub.Endpoint.SecretHeaders = map[string]subscription.Secret{"authorization": subscription.NewSecret("Bearer {{ .secrets.token }}")}
+	sub.Endpoint.SecretHeaders = map[string]keyring.Secret{"authorization": keyring.NewSecret("Bearer {{ .secrets.token }}")}
 	if found := (jfrog.Custom{}).Traits().Check(sub); len(found) > 0 {
 		t.Fatal(found)
 	}
@@ -199,7 +200,7 @@ func TestHeaderInjection(t *testing.T) {
 func TestSecretHeaderFault(t *testing.T) {
 	t.Parallel()
 	sub := customSub(`{}`, "")
-	sub.Endpoint.SecretHeaders = map[string]subscription.Secret{"x-key": subscription.NewSecret("abc{{hunter2}}")}
+	sub.Endpoint.SecretHeaders = map[string]keyring.Secret{"x-key": keyring.NewSecret("abc{{hunter2}}")}
 	found := (jfrog.Custom{}).Traits().Check(sub)
 	if len(found) != 1 || found[0].Field != "endpoint.secret_headers.x-key" || strings.Contains(found[0].Message, "hunter2") || !strings.HasPrefix(found[0].Message, "line 1, column 6: ") {
 		t.Errorf("got %v, want one problem that shows nothing", found)
@@ -242,7 +243,7 @@ func TestSavedTemplate(t *testing.T) {
 		t.Error(err)
 	}
 	sub.Endpoint.Headers["x-token"], sub.Template.Payload = "{{ .secrets.tok }}", "{{ end }}"
-	sub.Secrets = []subscription.SigningKey{{ID: "1", Secret: subscription.NewSecret("x")}}
+	sub.Secrets = []subscription.SigningKey{{ID: "1", Secret: keyring.NewSecret("x")}}
 	var got []string
 	if invalid, ok := errors.AsType[*subscription.ValidationError](sub.Validate(subscription.Rules{Traits: traits})); ok {
 		for _, p := range invalid.Problems {
@@ -263,7 +264,7 @@ func TestTooLong(t *testing.T) {
 	if found := (jfrog.Custom{}).Traits().Check(sub); len(found) > 0 {
 		t.Errorf("500 values: %v", found)
 	}
-	sub.Endpoint.SecretHeaders = map[string]subscription.Secret{"x-b": subscription.NewSecret("{{ .data.a }}")}
+	sub.Endpoint.SecretHeaders = map[string]keyring.Secret{"x-b": keyring.NewSecret("{{ .data.a }}")}
 	if found := (jfrog.Custom{}).Traits().Check(sub); len(found) != 1 || found[0].Field != "template" {
 		t.Errorf("501 values: got %v, want one problem", found)
 	}
@@ -273,7 +274,7 @@ func TestTooLong(t *testing.T) {
 	deep.Data = []byte(strings.Repeat(`{"a":[`, 20_000) + strings.Repeat(`]}`, 20_000))
 	for name, tt := range map[string]struct {
 		sub   *subscription.Subscription
-		event *stream.Event
+		event *event.Event
 	}{
 		"a body":        {customSub(many, ""), e},
 		"deep YAML":     {customSub("{{ yaml .data }}", ""), deep},

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -34,32 +34,32 @@ func newEnvelope(sub *subscription.Subscription) *envelope {
 		user:   sub.Settings[SettingUserContext] == "true",
 		userID: sub.Settings[SettingUserID], userRealm: cmp.Or(sub.Settings[SettingUserRealm], "internal"),
 	}
-	e.fixed = stream.AppendJSONString([]byte(`,"subscription_key":`), e.key)
+	e.fixed = event.AppendJSONString([]byte(`,"subscription_key":`), e.key)
 	if e.origin != "" {
-		e.fixed = stream.AppendJSONString(append(e.fixed, `,"jpd_origin":`...), e.origin)
+		e.fixed = event.AppendJSONString(append(e.fixed, `,"jpd_origin":`...), e.origin)
 	}
 	return e
 }
 
 // body is the envelope around the data of event. An event without data has an
 // empty object.
-func (e *envelope) body(event *stream.Event) ([]byte, error) {
-	domain, name, ok := wire.SplitType(event.Type)
+func (e *envelope) body(from *event.Event) ([]byte, error) {
+	domain, name, ok := wire.SplitType(from.Type)
 	if !ok {
 		return nil, errType
 	}
-	data, err := dataOf(event)
+	data, err := dataOf(from)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, 0, len(data)+len(e.fixed)+len(event.Type)+192)
-	b = stream.AppendJSONString(append(b, `{"domain":`...), domain)
-	b = stream.AppendJSONString(append(b, `,"event_type":`...), name)
+	b := make([]byte, 0, len(data)+len(e.fixed)+len(from.Type)+192)
+	b = event.AppendJSONString(append(b, `{"domain":`...), domain)
+	b = event.AppendJSONString(append(b, `,"event_type":`...), name)
 	b = appendCompact(append(b, `,"data":`...), data)
 	b = append(b, e.fixed...)
-	b = stream.AppendJSONString(append(b, `,"source":`...), e.sourceOf(event))
+	b = event.AppendJSONString(append(b, `,"source":`...), e.sourceOf(from))
 	if e.user {
-		if user := e.userOf(event); user != nil {
+		if user := e.userOf(from); user != nil {
 			b = append(append(b, `,"userContext":`...), user...)
 		}
 	}
@@ -68,9 +68,9 @@ func (e *envelope) body(event *stream.Event) ([]byte, error) {
 
 // dataOf is the data of an event as JSON; receivers expect an object even where an
 // event has no data.
-func dataOf(event *stream.Event) ([]byte, error) {
-	data, err := wire.JSON(event)
-	if err == nil && len(event.Data) == 0 {
+func dataOf(from *event.Event) ([]byte, error) {
+	data, err := wire.JSON(from)
+	if err == nil && len(from.Data) == 0 {
 		data = []byte("{}")
 	}
 	return data, err
@@ -97,7 +97,7 @@ func appendCompact(dst, data []byte) []byte {
 }
 
 // sourceOf is the source of an event in the platform's form.
-func (e *envelope) sourceOf(event *stream.Event) string { return Source(event.Source, e.source) }
+func (e *envelope) sourceOf(from *event.Event) string { return Source(from.Source, e.source) }
 
 // Source is what the body of a delivery has as its source, for an event with this source
 // attribute and a subscription with this SettingSource.
@@ -149,13 +149,13 @@ func syntheticSource(source string) string {
 }
 
 // userOf is who caused an event, as JSON; nil if nobody can be named.
-func (e *envelope) userOf(event *stream.Event) []byte {
-	id, _ := event.Attribute("authid")
-	kind, _ := event.Attribute("authtype")
+func (e *envelope) userOf(from *event.Event) []byte {
+	id, _ := from.Attribute("authid")
+	kind, _ := from.Attribute("authtype")
 	if id = cmp.Or(id, e.userID); id == "" {
 		return nil
 	}
-	b := stream.AppendJSONString([]byte(`{"id":`), id)
+	b := event.AppendJSONString([]byte(`{"id":`), id)
 	b = strconv.AppendBool(append(b, `,"isToken":`...), kind == "api_key")
-	return append(stream.AppendJSONString(append(b, `,"realm":`...), e.userRealm), '}')
+	return append(event.AppendJSONString(append(b, `,"realm":`...), e.userRealm), '}')
 }

@@ -16,10 +16,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -31,15 +32,15 @@ const (
 	vectorSource    = "jfrog/jfrt@01h9mspg5atsp402qqxm071zjv"
 )
 
-func vectorEvent() *stream.Event {
-	return &stream.Event{
+func vectorEvent() *event.Event {
+	return &event.Event{
 		ID: "1", Source: vectorSource, Type: "artifact.deployed", DataContentType: "application/json",
 		Data: []byte(`{"repo_key":"example-repo-local","path":"some.log","name":"some.log","sha256":"069092736c73613a25917f582f8a2621b8495cb723914c85dc570761ce0846f8","size":353178}`),
 	}
 }
 
 // render makes the request of p for one event of sub.
-func render(t *testing.T, p wire.Profile, sub *subscription.Subscription, e *stream.Event, secrets ...string) (http.Header, []byte, error) {
+func render(t *testing.T, p wire.Profile, sub *subscription.Subscription, e *event.Event, secrets ...string) (http.Header, []byte, error) {
 	t.Helper()
 	renderer, err := p.Prepare(sub)
 	if err != nil {
@@ -130,9 +131,9 @@ func TestPublishedPayloads(t *testing.T) {
 		if err := json.Indent(&indented, want.Data, "\r", "\t "); err != nil {
 			t.Fatal(err)
 		}
-		e := &stream.Event{ID: "1", Source: want.Source, Type: want.Domain + "." + want.EventType, Data: indented.Bytes()}
+		e := &event.Event{ID: "1", Source: want.Source, Type: want.Domain + "." + want.EventType, Data: indented.Bytes()}
 		if want.UserContext != nil {
-			e.Extensions = []stream.Attribute{{Name: "authid", Value: want.UserContext.ID}, {Name: "authtype", Value: "user"}}
+			e.Extensions = []event.Attribute{{Name: "authid", Value: want.UserContext.ID}, {Name: "authtype", Value: "user"}}
 			settings[jfrog.SettingUserRealm] = want.UserContext.Realm
 		}
 		sub := &subscription.Subscription{ID: "hook", Types: []string{e.Type}, Settings: settings}
@@ -155,38 +156,38 @@ func TestPublishedPayloads(t *testing.T) {
 func TestEnvelope(t *testing.T) {
 	t.Parallel()
 	const synthetic = "jfrog/jfrt@7wfm2n4eesbmtwjfkqcz5fgg5p" // must not change: receivers have seen it
-	user := []stream.Attribute{{Name: "authid", Value: `jo"hn`}, {Name: "authtype", Value: "api_key"}}
+	user := []event.Attribute{{Name: "authid", Value: `jo"hn`}, {Name: "authtype", Value: "api_key"}}
 	for _, tt := range []struct {
 		name     string
-		event    stream.Event
+		event    event.Event
 		settings map[string]string
 		want     string
 	}{
 		{
 			name:  "bytes of the data stay",
-			event: stream.Event{Source: vectorSource, Type: "a.b", Data: []byte(" {\"z\" : 12345678901234567890.10 ,\n\t\"a\":[1 , 2],\"s\":\" a \\\" \\u00e9\\/<&> ü \\\\\" , \"t\":\"\"}\r\n")},
+			event: event.Event{Source: vectorSource, Type: "a.b", Data: []byte(" {\"z\" : 12345678901234567890.10 ,\n\t\"a\":[1 , 2],\"s\":\" a \\\" \\u00e9\\/<&> ü \\\\\" , \"t\":\"\"}\r\n")},
 			want:  `{"domain":"a","event_type":"b","data":{"z":12345678901234567890.10,"a":[1,2],"s":" a \" \u00e9\/<&> ü \\","t":""},"subscription_key":"hook","source":"` + vectorSource + `"}`,
 		},
 		{
 			name:  "a user's own domain, without data, from a source of another form",
-			event: stream.Event{Source: "/orders", Type: "com.example.orders.created"},
+			event: event.Event{Source: "/orders", Type: "com.example.orders.created"},
 			want:  `{"domain":"com.example.orders","event_type":"created","data":{},"subscription_key":"hook","source":"` + synthetic + `"}`,
 		},
 		{
 			name:     "all settings",
-			event:    stream.Event{Source: "/orders", Type: "a.b", Data: []byte(`[]`), Extensions: user},
+			event:    event.Event{Source: "/orders", Type: "a.b", Data: []byte(`[]`), Extensions: user},
 			settings: map[string]string{"subscription_key": "k", "jpd_origin": "https://acme.jfrog.io", "source": "jfrog/jfds@01", "user_context": "true", "user_context_realm": "ldap", "user_context_id": "x"},
 			want:     `{"domain":"a","event_type":"b","data":[],"subscription_key":"k","jpd_origin":"https://acme.jfrog.io","source":"jfrog/jfds@01","userContext":{"id":"jo\"hn","isToken":true,"realm":"ldap"}}`,
 		},
 		{
 			name:     "a user by setting",
-			event:    stream.Event{Source: vectorSource, Type: "a.b", Data: []byte(`1`)},
+			event:    event.Event{Source: vectorSource, Type: "a.b", Data: []byte(`1`)},
 			settings: map[string]string{"user_context": "true", "user_context_id": "ci", "source": "jfrog/jfds@01"},
 			want:     `{"domain":"a","event_type":"b","data":1,"subscription_key":"hook","source":"` + vectorSource + `","userContext":{"id":"ci","isToken":false,"realm":"internal"}}`,
 		},
 		{
 			name:     "nobody to name",
-			event:    stream.Event{Source: vectorSource, Type: "a.b", Data: []byte(`1`)},
+			event:    event.Event{Source: vectorSource, Type: "a.b", Data: []byte(`1`)},
 			settings: map[string]string{"user_context": "true"},
 			want:     `{"domain":"a","event_type":"b","data":1,"subscription_key":"hook","source":"` + vectorSource + `"}`,
 		},
@@ -210,7 +211,7 @@ func TestEnvelope(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	for name, e := range map[string]*stream.Event{
+	for name, e := range map[string]*event.Event{
 		"text":     {Type: "a.b", DataContentType: "text/plain", Data: []byte(`{}`)},
 		"bytes":    {Type: "a.b", DataContentType: "application/octet-stream", Data: []byte{0xff}},
 		"not JSON": {Type: "a.b", Data: []byte(`{"a":1}}`)},
@@ -221,7 +222,7 @@ func TestRefused(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := render(t, jfrog.Webhook{}, &subscription.Subscription{ID: "hook"}, &stream.Event{Type: "ping"}); err == nil {
+	if _, _, err := render(t, jfrog.Webhook{}, &subscription.Subscription{ID: "hook"}, &event.Event{Type: "ping"}); err == nil {
 		t.Error("a type without a domain is rendered")
 	}
 }
@@ -239,7 +240,7 @@ func TestCheck(t *testing.T) {
 		{"settings.jpd_origin", subscription.Subscription{Settings: map[string]string{"jpd_origin": "https://me:secret@acme.jfrog.io"}}},
 		{"settings.source", subscription.Subscription{Settings: map[string]string{"source": "jfrog/jfrt"}}},
 		{"settings.source", subscription.Subscription{Settings: map[string]string{"source": "jfrog/@1"}}},
-		{"secrets[0].secret", subscription.Subscription{Secrets: []subscription.SigningKey{{Secret: subscription.NewSecret("secret ")}}}},
+		{"secrets[0].secret", subscription.Subscription{Secrets: []subscription.SigningKey{{Secret: keyring.NewSecret("secret ")}}}},
 		{"filters[0].exact.datacontenttype", subscription.Subscription{Filters: []subscription.Filter{subscription.Exact(map[string]string{"datacontenttype": "text/csv"})}}},
 	} {
 		got := (jfrog.Webhook{}).Traits().Check(&tt.sub)
@@ -308,7 +309,7 @@ func FuzzData(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e := &stream.Event{Source: vectorSource, Type: "a.b", Data: data}
+		e := &event.Event{Source: vectorSource, Type: "a.b", Data: data}
 		body, err := renderer.Render(&wire.Request{Header: http.Header{}, Delivery: &delivery.Delivery{Event: e}})
 		if err != nil {
 			return

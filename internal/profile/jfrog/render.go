@@ -7,8 +7,8 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // Limits of what a template may make of an event.
@@ -30,7 +30,7 @@ type values struct {
 	secrets               map[string]string
 }
 
-func (e *envelope) values(event *stream.Event, secrets map[string]string) (*values, error) {
+func (e *envelope) values(event *event.Event, secrets map[string]string) (*values, error) {
 	domain, name, ok := wire.SplitType(event.Type)
 	if !ok {
 		return nil, errType
@@ -72,7 +72,7 @@ func below(data []byte, path string) gjson.Result {
 }
 
 func text(s string) gjson.Result {
-	return gjson.Result{Type: gjson.String, Str: s, Raw: string(stream.AppendJSONString(nil, s))}
+	return gjson.Result{Type: gjson.String, Str: s, Raw: string(event.AppendJSONString(nil, s))}
 }
 
 // render fills t in; the result has limit bytes at most. What is not there is an
@@ -104,7 +104,7 @@ func (p *part) append(b *[]byte, value gjson.Result, limit int) error {
 	if err != nil {
 		return err
 	}
-	quoted := stream.AppendJSONString(nil, string(made))
+	quoted := event.AppendJSONString(nil, string(made))
 	*b = append(*b, quoted[1:len(quoted)-1]...)
 	return nil
 }

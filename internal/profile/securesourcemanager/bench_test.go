@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -24,7 +24,7 @@ func BenchmarkRepositoryFilter(b *testing.B) {
 			b.Fatal(err)
 		}
 		for _, said := range []struct{ by, source string }{{"source", "/git/" + name + "5"}, {"data", "/git/elsewhere"}} {
-			e := &stream.Event{
+			e := &event.Event{
 				ID: "1", Source: said.source, Type: "git.push", DataContentType: "application/json",
 				Data: []byte(`{"ref":"refs/heads/main","repository":{"uris":{"api":"https://git.example/v1/` + name + `5"}}}`),
 			}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/gobwas/glob"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -30,7 +30,7 @@ func passes(tb testing.TB, filter string) func(ref string) bool {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		return len(table.Match("git", &stream.Event{ID: "1", Source: "s", Type: "git.push", Data: data}, nil)) == 1
+		return len(table.Match("git", &event.Event{ID: "1", Source: "s", Type: "git.push", Data: data}, nil)) == 1
 	}
 }
 

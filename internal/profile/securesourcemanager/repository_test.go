@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -83,7 +83,7 @@ func TestRepositoryFilter(t *testing.T) {
 	} {
 		var got []string
 		for _, kind := range []string{"git.push", "git.pull_request", "git.pull_request_comment"} {
-			for _, sub := range table.Match("git", &stream.Event{ID: "1", Source: tt.source, Type: kind, DataContentType: "application/json", Data: []byte(tt.data)}, nil) {
+			for _, sub := range table.Match("git", &event.Event{ID: "1", Source: tt.source, Type: kind, DataContentType: "application/json", Data: []byte(tt.data)}, nil) {
 				var i int
 				if _, err := fmt.Sscanf(sub.ID, "s%d", &i); err != nil {
 					t.Fatal(err)

@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -73,7 +73,7 @@ func (Webhook) Render(r *wire.Request) ([]byte, error) {
 	return body, nil
 }
 
-func body(e *stream.Event) ([]byte, error) {
+func body(e *event.Event) ([]byte, error) {
 	if len(e.Data) == 0 {
 		return nil, fmt.Errorf("event %s has no data", e.Type)
 	}

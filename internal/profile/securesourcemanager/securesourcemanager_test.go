@@ -12,10 +12,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -26,7 +26,7 @@ const (
 	vectorSignature = "91f393d3a71959486cf4397b32f56554c9e563cf97e50cbd6a938c6c9af2e582"
 )
 
-func render(t *testing.T, e *stream.Event, secrets ...string) (http.Header, []byte, error) {
+func render(t *testing.T, e *event.Event, secrets ...string) (http.Header, []byte, error) {
 	t.Helper()
 	renderer, err := securesourcemanager.Webhook{}.Prepare(&subscription.Subscription{ID: "hook"})
 	if err != nil {
@@ -55,7 +55,7 @@ func TestRequest(t *testing.T) {
 		{"git.pull_request", "pull_request", "", nil},
 		{"git.pull_request_comment", "pull_request_comment", "", nil},
 	} {
-		h, body, err := render(t, &stream.Event{Type: tt.eventType, Data: []byte(vectorBody)}, tt.secrets...)
+		h, body, err := render(t, &event.Event{Type: tt.eventType, Data: []byte(vectorBody)}, tt.secrets...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestPublishedPayloads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, body, err := render(t, &stream.Event{Type: eventType, DataContentType: "application/json", Data: data})
+		_, body, err := render(t, &event.Event{Type: eventType, DataContentType: "application/json", Data: data})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestPublishedPayloads(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	for name, e := range map[string]*stream.Event{
+	for name, e := range map[string]*event.Event{
 		"another type": {Type: "artifact.deployed", Data: []byte(`{}`)},
 		"tag_pushed":   {Type: "git.tag_pushed", Data: []byte(`{}`)},
 		"no data":      {Type: "git.push"},
@@ -103,7 +103,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want an error", name, body, err)
 		}
 	}
-	for name, e := range map[string]*stream.Event{
+	for name, e := range map[string]*event.Event{
 		"text":     {Type: "git.push", DataContentType: "text/plain", Data: []byte(`{}`)},
 		"bytes":    {Type: "git.push", DataContentType: "application/octet-stream", Data: []byte{0xff}},
 		"not JSON": {Type: "git.push", Data: []byte(`{`)},

@@ -6,9 +6,9 @@ package standard
 import (
 	"time"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -28,8 +28,8 @@ func (Webhook) Render(r *wire.Request) ([]byte, error) {
 		at = d.Accepted.UTC().Format(time.RFC3339Nano)
 	}
 	body := make([]byte, 0, len(data)+len(e.Type)+len(at)+64)
-	body = stream.AppendJSONString(append(body, `{"type":`...), e.Type)
-	body = stream.AppendJSONString(append(body, `,"timestamp":`...), at)
+	body = event.AppendJSONString(append(body, `{"type":`...), e.Type)
+	body = event.AppendJSONString(append(body, `,"timestamp":`...), at)
 	body = append(append(append(body, `,"data":`...), data...), '}')
 	r.Header["Content-Type"] = []string{"application/json"}
 	if err := Sign(r.Header, d.ID, r.Now, body, r.Secrets); err != nil {

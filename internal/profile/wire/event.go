@@ -11,7 +11,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -20,11 +20,11 @@ var ErrNotJSON = errors.New("its data is not JSON, and this profile carries noth
 
 // JSON returns the data of e, as it was published, if it is JSON; null if there is
 // none. Otherwise the error is ErrNotJSON.
-func JSON(e *stream.Event) ([]byte, error) {
-	if len(e.Data) == 0 && stream.IsJSON(e.DataContentType) {
+func JSON(e *event.Event) ([]byte, error) {
+	if len(e.Data) == 0 && event.IsJSON(e.DataContentType) {
 		return []byte("null"), nil
 	}
-	if !stream.IsJSON(e.DataContentType) || !gjson.ValidBytes(e.Data) || !utf8.Valid(e.Data) {
+	if !event.IsJSON(e.DataContentType) || !gjson.ValidBytes(e.Data) || !utf8.Valid(e.Data) {
 		return nil, ErrNotJSON
 	}
 	return e.Data, nil
@@ -36,7 +36,7 @@ func JSON(e *stream.Event) ([]byte, error) {
 func CheckJSON(sub *subscription.Subscription) []subscription.Problem {
 	var found []subscription.Problem
 	for i, f := range sub.Filters {
-		if kind := f.Values["datacontenttype"]; f.Dialect == "exact" && kind != "" && !stream.IsJSON(kind) {
+		if kind := f.Values["datacontenttype"]; f.Dialect == "exact" && kind != "" && !event.IsJSON(kind) {
 			found = append(found, subscription.Problem{
 				Field:   fmt.Sprintf("filters[%d].exact.datacontenttype", i),
 				Message: fmt.Sprintf("asks for %q, and the profile %s carries JSON only: use profile cloudevents or cloudevents-binary", kind, sub.Profile),

@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // TestConformance runs the conformance suite that comes with the module of the
@@ -44,7 +44,7 @@ func TestConformance(t *testing.T) {
 		}
 		for _, tt := range suite.Tests {
 			cases++
-			e := &stream.Event{}
+			e := &event.Event{}
 			if tt.Event == nil {
 				e = testEvent()
 			}
@@ -79,12 +79,12 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-func set(e *stream.Event, name, value string) {
+func set(e *event.Event, name, value string) {
 	fields := map[string]*string{"id": &e.ID, "source": &e.Source, "type": &e.Type, "subject": &e.Subject, "time": &e.Time}
 	if field, ok := fields[name]; ok {
 		*field = value
 	} else if name != "specversion" {
-		e.Extensions = append([]stream.Attribute{{Name: name, Value: value}}, e.Extensions...)
+		e.Extensions = append([]event.Attribute{{Name: name, Value: value}}, e.Extensions...)
 	}
 }
 

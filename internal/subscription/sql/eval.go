@@ -3,7 +3,7 @@ package sql
 import (
 	"math"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // A failure is what makes a value unusable, named as in the specification; 0 when
@@ -21,7 +21,7 @@ const (
 // A run is the evaluation of an expression for an event, with the steps that are left to
 // it. A step is about a byte that is looked at or written.
 type run struct {
-	event *stream.Event
+	event *event.Event
 	left  int
 }
 

@@ -3,7 +3,7 @@ package sql
 import (
 	"slices"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // explainSteps is what finding out why may take.
@@ -11,7 +11,7 @@ const explainSteps = 1 << 20
 
 // Failure says why an expression has no value for an event; empty when it has one.
 // An expression that has none does not match.
-func (p *Program) Failure(e *stream.Event) string {
+func (p *Program) Failure(e *event.Event) string {
 	switch v, f := p.root.eval(&run{event: e, left: explainSteps}); {
 	case f == mathFailure:
 		return "a number is out of range, or is divided by zero"

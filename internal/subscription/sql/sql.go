@@ -30,7 +30,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // Limits of an expression.
@@ -56,14 +56,14 @@ func Compile(expression string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a, ok := root.(attribute); ok && !stream.IsContextAttribute(a.name) {
+	if a, ok := root.(attribute); ok && !event.IsContextAttribute(a.name) {
 		root = flag(a)
 	}
 	return &Program{root}, nil
 }
 
 // Match reports whether the expression is true for an event, however long that takes.
-func (p *Program) Match(e *stream.Event) bool {
+func (p *Program) Match(e *event.Event) bool {
 	matched, _ := p.MatchWithin(e, math.MaxInt)
 	return matched
 }
@@ -71,7 +71,7 @@ func (p *Program) Match(e *stream.Event) bool {
 // MatchWithin reports whether the expression is true for an event, and how many steps it
 // took to find out, which depends on nothing else. Where that would take more than limit,
 // it says so by steps beyond limit, and no.
-func (p *Program) MatchWithin(e *stream.Event, limit int) (matched bool, steps int) {
+func (p *Program) MatchWithin(e *event.Event, limit int) (matched bool, steps int) {
 	r := run{event: e, left: limit}
 	v, failure := p.root.eval(&r)
 	return failure == 0 && v.kind == boolean && v.truth, limit - r.left

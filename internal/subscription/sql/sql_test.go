@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
-func testEvent() *stream.Event {
-	return &stream.Event{
+func testEvent() *event.Event {
+	return &event.Event{
 		ID: "ev-1", Source: "https://example.com/repos/a", Type: "git.push", Subject: "refs/heads/main", Time: "2026-01-31T12:00:00Z",
-		Extensions: []stream.Attribute{
+		Extensions: []event.Attribute{
 			{Name: "count", Value: "42"},
 			{Name: "empty1", Value: " "},
 			{Name: "flag", Value: "TRUE"},
@@ -474,7 +474,7 @@ func TestRefused(t *testing.T) {
 // TestCost evaluates what is as expensive as an expression can be.
 func TestCost(t *testing.T) {
 	t.Parallel()
-	e := &stream.Event{ID: strings.Repeat("a", 60_000), Source: "s", Type: "t"}
+	e := &event.Event{ID: strings.Repeat("a", 60_000), Source: "s", Type: "t"}
 	for _, expression := range []string{
 		strings.Repeat("(", 32) + "true" + strings.Repeat(")", 32),
 		"true" + strings.Repeat(" AND true", 400),

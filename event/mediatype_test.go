@@ -1,9 +1,9 @@
-package stream_test
+package event_test
 
 import (
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 func TestIsJSON(t *testing.T) {
@@ -56,7 +56,7 @@ func TestIsJSON(t *testing.T) {
 		"application/vnd.a+json\x00":        false,
 		"application/json application/json": false,
 	} {
-		if got := stream.IsJSON(contentType); got != want {
+		if got := event.IsJSON(contentType); got != want {
 			t.Errorf("%q: got %t, want %t", contentType, got, want)
 		}
 	}
@@ -76,7 +76,7 @@ func TestMediaType(t *testing.T) {
 		"text/plain text":                  "",
 		"te(xt/plain":                      "",
 	} {
-		if got, ok := stream.MediaType(contentType); got != want || ok != (want != "") {
+		if got, ok := event.MediaType(contentType); got != want || ok != (want != "") {
 			t.Errorf("%q: got %q, %t, want %q", contentType, got, ok, want)
 		}
 	}

@@ -1,6 +1,8 @@
-package stream
+package event
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -117,4 +119,14 @@ func (e *Event) addExtension(name, value string) error {
 	}
 	e.Extensions = slices.Insert(e.Extensions, at, Attribute{name, value})
 	return nil
+}
+
+// MessageID is by what an event log recognises a duplicate: the same for two events
+// exactly when source and id are (CloudEvents 1.0.2, "id"). A hash, because neither
+// is safe as a header value or bounded, and NUL is in neither.
+func (e *Event) MessageID() string {
+	b := make([]byte, 0, 256)
+	b = append(append(append(b, e.Source...), 0), e.ID...)
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

@@ -1,4 +1,4 @@
-package subscription
+package keyring
 
 import (
 	"crypto/subtle"

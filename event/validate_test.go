@@ -1,13 +1,14 @@
-package stream_test
+package event_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/cloudevents/sdk-go/v2/event"
+	sdk "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // uriReferences are values of source, and what is wrong with them; empty: nothing.
@@ -78,7 +79,7 @@ var uriReferences = map[string]string{
 func TestValidateSource(t *testing.T) {
 	t.Parallel()
 	for source, want := range uriReferences {
-		err := (&stream.Event{ID: "1", Source: source, Type: "t"}).Validate()
+		err := (&event.Event{ID: "1", Source: source, Type: "t"}).Validate()
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: got %v, want it valid", source, err)
@@ -106,7 +107,7 @@ func TestValidateDataSchema(t *testing.T) {
 		"https://a b/":                             `' '`,
 		"https://[::1":                             "square brackets",
 	} {
-		err := (&stream.Event{ID: "1", Source: "/s", Type: "t", DataSchema: schema}).Validate()
+		err := (&event.Event{ID: "1", Source: "/s", Type: "t", DataSchema: schema}).Validate()
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: got %v, want it valid", schema, err)
@@ -120,22 +121,22 @@ func TestValidateOtherAttributes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		change func(*stream.Event)
+		change func(*event.Event)
 		want   string // in the error; empty: valid
 	}{
-		{"white space around an id", func(e *stream.Event) { e.ID = " 1 " }, ""},
-		{"an id of white space", func(e *stream.Event) { e.ID = " " }, "id is nothing but white space"},
-		{"a type of white space", func(e *stream.Event) { e.Type = "\u2003" }, "type is nothing but white space"},
-		{"a subject of white space", func(e *stream.Event) { e.Subject = "  " }, "subject is nothing but white space"},
-		{"an extension of white space", func(e *stream.Event) { e.Extensions = []stream.Attribute{{Name: "a", Value: " "}} }, ""},
-		{"a content type with parameters", func(e *stream.Event) { e.DataContentType = `multipart/mixed; boundary="a b"` }, ""},
-		{"a content type with a malformed parameter", func(e *stream.Event) { e.DataContentType = "application/json; utf-8" }, ""},
-		{"a content type without a subtype", func(e *stream.Event) { e.DataContentType = "json" }, "datacontenttype is not a media type"},
-		{"a content type that is none", func(e *stream.Event) { e.DataContentType = "text plain" }, "datacontenttype is not a media type"},
-		{"a content type beyond ASCII", func(e *stream.Event) { e.DataContentType = "text/größe" }, "datacontenttype is not a media type"},
-		{"an extension's name with an underscore", func(e *stream.Event) { e.Extensions = []stream.Attribute{{Name: "a_b", Value: "1"}} }, `"a_b" is not an attribute name`},
+		{"white space around an id", func(e *event.Event) { e.ID = " 1 " }, ""},
+		{"an id of white space", func(e *event.Event) { e.ID = " " }, "id is nothing but white space"},
+		{"a type of white space", func(e *event.Event) { e.Type = "\u2003" }, "type is nothing but white space"},
+		{"a subject of white space", func(e *event.Event) { e.Subject = "  " }, "subject is nothing but white space"},
+		{"an extension of white space", func(e *event.Event) { e.Extensions = []event.Attribute{{Name: "a", Value: " "}} }, ""},
+		{"a content type with parameters", func(e *event.Event) { e.DataContentType = `multipart/mixed; boundary="a b"` }, ""},
+		{"a content type with a malformed parameter", func(e *event.Event) { e.DataContentType = "application/json; utf-8" }, ""},
+		{"a content type without a subtype", func(e *event.Event) { e.DataContentType = "json" }, "datacontenttype is not a media type"},
+		{"a content type that is none", func(e *event.Event) { e.DataContentType = "text plain" }, "datacontenttype is not a media type"},
+		{"a content type beyond ASCII", func(e *event.Event) { e.DataContentType = "text/größe" }, "datacontenttype is not a media type"},
+		{"an extension's name with an underscore", func(e *event.Event) { e.Extensions = []event.Attribute{{Name: "a_b", Value: "1"}} }, `"a_b" is not an attribute name`},
 	} {
-		e := &stream.Event{ID: "1", Source: "/s", Type: "t"}
+		e := &event.Event{ID: "1", Source: "/s", Type: "t"}
 		tt.change(e)
 		err := e.Validate()
 		switch {
@@ -150,7 +151,7 @@ func TestValidateOtherAttributes(t *testing.T) {
 // A source may hold a password.
 func TestValidateHidesSource(t *testing.T) {
 	t.Parallel()
-	err := (&stream.Event{ID: "1", Source: "http://user:swordfish@[::1/", Type: "t", DataSchema: "http://user:swordfish@a b"}).Validate()
+	err := (&event.Event{ID: "1", Source: "http://user:swordfish@[::1/", Type: "t", DataSchema: "http://user:swordfish@a b"}).Validate()
 	wantInvalid(t, nil, err, "source", "dataschema")
 	if strings.Contains(err.Error(), "swordfish") {
 		t.Errorf("the error shows the value: %v", err)
@@ -165,14 +166,14 @@ func FuzzValidateForSDK(f *testing.F) {
 	f.Add("1", "/s", "t", "a", "https://example.com/a#b")
 	f.Add(" ", "//", " ", "\u00a0", "a:")
 	f.Fuzz(func(t *testing.T, id, source, eventType, subject, schema string) {
-		e := &stream.Event{ID: id, Source: source, Type: eventType, Subject: subject, DataSchema: schema}
+		e := &event.Event{ID: id, Source: source, Type: eventType, Subject: subject, DataSchema: schema}
 		if e.Validate() != nil {
 			return
 		}
 		if _, err := e.CloudEvent(); err != nil {
 			t.Errorf("the SDK refuses %+v: %v", e, err)
 		}
-		var back event.Event
+		var back sdk.Event
 		if err := back.UnmarshalJSON(e.AppendStructured(nil)); err != nil {
 			t.Fatalf("the SDK cannot read %+v: %v", e, err)
 		}
@@ -186,35 +187,35 @@ func FuzzValidateForSDK(f *testing.F) {
 // anybody else is not, and neither is what only pretends to be of a producer.
 func TestFromEventLog(t *testing.T) {
 	t.Parallel()
-	old := &stream.Event{ID: "1", Source: "/a b/%zz", Type: "t", DataSchema: "schema.json", DataContentType: "text", Data: []byte("x")}
+	old := &event.Event{ID: "1", Source: "/a b/%zz", Type: "t", DataSchema: "schema.json", DataContentType: "text", Data: []byte("x")}
 	if err := old.Validate(); err == nil {
 		t.Fatal("the event of an earlier version is valid today: the test shows nothing")
 	}
 	h := nats.Header{}
 	old.SetHeader(h)
-	got, err := stream.FromCheckedMessage(h, old.Data)
+	got, err := event.FromCheckedMessage(h, old.Data)
 	wantEvent(t, "as history", got, err, old)
-	got, err = stream.FromEventLog(h, old.Data)
+	got, err = event.FromEventLog(h, old.Data)
 	wantInvalid(t, got, err, "source", "dataschema", "datacontenttype")
-	h[stream.HeaderMessageID] = []string{"1"}
-	got, err = stream.FromEventLog(h, old.Data)
+	h[jetstream.MsgIDHeader] = []string{"1"}
+	got, err = event.FromEventLog(h, old.Data)
 	wantInvalid(t, got, err, "source")
-	h[stream.HeaderMessageID] = []string{old.MessageID()}
-	got, err = stream.FromEventLog(h, old.Data)
+	h[jetstream.MsgIDHeader] = []string{old.MessageID()}
+	got, err = event.FromEventLog(h, old.Data)
 	wantEvent(t, "as a producer has stored it", got, err, old)
 
 	structured := header("content-type", "application/cloudevents+json")
-	got, err = stream.FromEventLog(structured, old.AppendStructured(nil))
+	got, err = event.FromEventLog(structured, old.AppendStructured(nil))
 	wantInvalid(t, got, err, "source")
-	got, err = stream.FromCheckedMessage(structured, old.AppendStructured(nil))
+	got, err = event.FromCheckedMessage(structured, old.AppendStructured(nil))
 	wantEvent(t, "as history, structured", got, err, old)
 
 	valid := pushEvent()
 	h = nats.Header{}
 	valid.SetHeader(h)
-	got, err = stream.FromEventLog(h, valid.Data)
+	got, err = event.FromEventLog(h, valid.Data)
 	wantEvent(t, "of anybody", got, err, valid)
 	delete(h, "ce-source")
-	got, err = stream.FromEventLog(h, valid.Data)
+	got, err = event.FromEventLog(h, valid.Data)
 	wantInvalid(t, got, err, "source is missing")
 }

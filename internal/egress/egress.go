@@ -1,4 +1,4 @@
-package subscription
+package egress
 
 import (
 	"context"
@@ -14,15 +14,17 @@ import (
 	"time"
 
 	"code.dny.dev/ssrf"
+
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // ErrTargetRefused is wrapped by every error that says that an endpoint's address
 // must not be called.
 var ErrTargetRefused = errors.New("the endpoint's address is refused")
 
-// EgressConfig says which addresses endpoints may have. The zero value allows
+// Config says which addresses endpoints may have. The zero value allows
 // https on port 443 of public addresses.
-type EgressConfig struct {
+type Config struct {
 	// AllowTargets are addresses that are allowed, with any port and over http as
 	// well, whatever else would refuse them. Default: none.
 	AllowTargets []netip.Prefix
@@ -34,7 +36,7 @@ type EgressConfig struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// An Egress keeps deliveries from reaching what only this machine or its network
+// An Guard keeps deliveries from reaching what only this machine or its network
 // may reach. Control decides, on the address that is dialled, after DNS; CheckURL
 // tells the user of an obvious mistake when a subscription is saved.
 //
@@ -42,7 +44,7 @@ type EgressConfig struct {
 // multicast and reserved addresses, IPv6 outside 2000::/3 and its tunnels, and the
 // metadata services of clouds. NAT64 of a public IPv4 address is judged by that address
 // (see behindNAT64).
-type Egress struct {
+type Guard struct {
 	allowed []netip.Prefix
 	http    bool
 	ports   []uint16
@@ -53,9 +55,9 @@ type Egress struct {
 // lookupTimeout bounds the name resolution of CheckURL.
 const lookupTimeout = 3 * time.Second
 
-// NewEgress makes a guard. An error means that cfg has a prefix that is none.
-func NewEgress(cfg EgressConfig) (*Egress, error) {
-	e := &Egress{http: cfg.AllowHTTP, ports: slices.Clone(cfg.Ports), lookup: cfg.Lookup}
+// New makes a guard. An error means that cfg has a prefix that is none.
+func New(cfg Config) (*Guard, error) {
+	e := &Guard{http: cfg.AllowHTTP, ports: slices.Clone(cfg.Ports), lookup: cfg.Lookup}
 	if len(e.ports) == 0 {
 		e.ports = []uint16{443}
 	}
@@ -89,7 +91,7 @@ func unmapPrefix(p netip.Prefix) netip.Prefix {
 }
 
 // Control refuses, for a net.Dialer, an address that is about to be dialled.
-func (e *Egress) Control(network, address string, _ syscall.RawConn) error {
+func (e *Guard) Control(network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return fmt.Errorf("%w: %s is neither tcp4 nor tcp6", ErrTargetRefused, network)
 	}
@@ -106,7 +108,7 @@ func (e *Egress) Control(network, address string, _ syscall.RawConn) error {
 // allows reports whether an operator has allowed addr, or the IPv4 address behind it. That
 // one only if it is public: a private one is another host behind the translator than it is
 // here.
-func (e *Egress) allows(addr netip.Addr) bool {
+func (e *Guard) allows(addr netip.Addr) bool {
 	within := func(addr netip.Addr) bool {
 		return slices.ContainsFunc(e.allowed, func(p netip.Prefix) bool { return p.Contains(addr) })
 	}
@@ -127,7 +129,7 @@ func behindNAT64(addr netip.Addr) (netip.Addr, bool) {
 }
 
 // refuse says why an address and port must not be dialled.
-func (e *Egress) refuse(addr netip.Addr, port uint16) string {
+func (e *Guard) refuse(addr netip.Addr, port uint16) string {
 	addr = addr.Unmap().WithZone("")
 	if e.allows(addr) {
 		return ""
@@ -146,7 +148,7 @@ func (e *Egress) refuse(addr netip.Addr, port uint16) string {
 	return ""
 }
 
-func (e *Egress) portList() string {
+func (e *Guard) portList() string {
 	texts := make([]string, len(e.ports))
 	for i, port := range e.ports {
 		texts[i] = strconv.Itoa(int(port))
@@ -158,27 +160,27 @@ func (e *Egress) portList() string {
 // refuse, or that speaks http where only https is allowed. A name that does not
 // resolve now is accepted. Errors wrap ErrTargetRefused and say how an operator
 // can allow the address; they show the host at most.
-func (e *Egress) CheckURL(ctx context.Context, u *url.URL) error { return e.check(ctx, u, false) }
+func (e *Guard) CheckURL(ctx context.Context, u *url.URL) error { return e.check(ctx, u, false) }
 
 // CheckProxied is CheckURL for a request through a proxy, which dials the target itself:
 // no Control sees that, so that this must be called before each request. All addresses
 // that the name has here must be allowed, since the proxy may choose any. A name
 // that does not resolve here is for the proxy to resolve, and for whoever runs it to
 // restrict; its port and scheme are those of public addresses.
-func (e *Egress) CheckProxied(ctx context.Context, u *url.URL) error { return e.check(ctx, u, true) }
+func (e *Guard) CheckProxied(ctx context.Context, u *url.URL) error { return e.check(ctx, u, true) }
 
-func (e *Egress) check(ctx context.Context, u *url.URL, proxied bool) error {
+func (e *Guard) check(ctx context.Context, u *url.URL, proxied bool) error {
 	if u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
 		return fmt.Errorf("%w: write https://host/path, without a user name", ErrTargetRefused)
 	}
-	if problem := hostProblem(u); problem != "" {
+	if problem := HostProblem(u); problem != "" {
 		return fmt.Errorf("%w: the URL %s", ErrTargetRefused, problem)
 	}
 	port := portOf(u)
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	addrs, literal := e.resolve(ctx, host)
 	if len(addrs) == 0 && proxied && !slices.Contains(e.ports, port) {
-		return fmt.Errorf("%w: port %d is not among those allowed (%s), and %s does not resolve here", ErrTargetRefused, port, e.portList(), clip(host))
+		return fmt.Errorf("%w: port %d is not among those allowed (%s), and %s does not resolve here", ErrTargetRefused, port, e.portList(), plain.Clip(host))
 	}
 	if len(addrs) == 0 {
 		// Dialling decides, but it does not see the scheme.
@@ -207,15 +209,15 @@ func (e *Egress) check(ctx context.Context, u *url.URL, proxied bool) error {
 		return fmt.Errorf("%w: %s", ErrTargetRefused, problems[0])
 	}
 	if proxied {
-		return fmt.Errorf("%w: %s leads there, and a proxy may choose it: %s", ErrTargetRefused, clip(host), strings.Join(problems[:min(len(problems), 3)], "; "))
+		return fmt.Errorf("%w: %s leads there, and a proxy may choose it: %s", ErrTargetRefused, plain.Clip(host), strings.Join(problems[:min(len(problems), 3)], "; "))
 	}
-	return fmt.Errorf("%w: %s leads nowhere else: %s", ErrTargetRefused, clip(host), strings.Join(problems[:min(len(problems), 3)], "; "))
+	return fmt.Errorf("%w: %s leads nowhere else: %s", ErrTargetRefused, plain.Clip(host), strings.Join(problems[:min(len(problems), 3)], "; "))
 }
 
 const httpProblem = "http is not allowed to public addresses: use https"
 
 // resolve returns the addresses of a host, and whether it is one itself.
-func (e *Egress) resolve(ctx context.Context, host string) (addrs []netip.Addr, literal bool) {
+func (e *Guard) resolve(ctx context.Context, host string) (addrs []netip.Addr, literal bool) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr}, true
 	}

@@ -1,4 +1,4 @@
-package stream_test
+package event_test
 
 import (
 	"encoding/json"
@@ -6,18 +6,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
+	sdk "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // sdkEvent is an event as a program with the CloudEvents SDK makes it.
-func sdkEvent(t *testing.T, contentType string, data any) event.Event {
+func sdkEvent(t *testing.T, contentType string, data any) sdk.Event {
 	t.Helper()
-	e := event.New()
+	e := sdk.New()
 	e.SetID("85c7e78e")
 	e.SetSource("https://git.example.com/widgets?a=b#c")
 	e.SetType("git.push")
@@ -36,9 +36,9 @@ func sdkEvent(t *testing.T, contentType string, data any) event.Event {
 	return e
 }
 
-func sdkEvents(t *testing.T) map[string]event.Event {
+func sdkEvents(t *testing.T) map[string]sdk.Event {
 	t.Helper()
-	return map[string]event.Event{
+	return map[string]sdk.Event{
 		"no data":             sdkEvent(t, "", nil),
 		"JSON":                sdkEvent(t, "application/json", json.RawMessage(`{"a":[1,2,{"b":"é"}],"big":12345678901234567890}`)),
 		"JSON, in words":      sdkEvent(t, "text/json; charset=utf-8", json.RawMessage(`[null]`)),
@@ -59,21 +59,21 @@ func TestStructuredInteropWithSDK(t *testing.T) {
 			if err != nil {
 				t.Fatalf("marshal by the SDK: %v", err)
 			}
-			want, err := stream.FromCloudEvent(theirs)
+			want, err := event.FromCloudEvent(theirs)
 			if err != nil {
 				t.Fatalf("from the SDK's model: %v", err)
 			}
-			got, err := stream.ParseStructured(body)
+			got, err := event.ParseStructured(body)
 			wantEvent(t, "the SDK's JSON", got, err, want)
 
-			var back event.Event
+			var back sdk.Event
 			if err := json.Unmarshal(want.AppendStructured(nil), &back); err != nil {
 				t.Fatalf("unmarshal by the SDK: %v", err)
 			}
 			if err := back.Validate(); err != nil {
 				t.Errorf("the SDK refuses our JSON: %v", err)
 			}
-			got, err = stream.FromCloudEvent(back)
+			got, err = event.FromCloudEvent(back)
 			wantEvent(t, "our JSON, read by the SDK,", got, err, want)
 		})
 	}
@@ -81,7 +81,7 @@ func TestStructuredInteropWithSDK(t *testing.T) {
 
 func TestBatchInteropWithSDK(t *testing.T) {
 	t.Parallel()
-	var batch []event.Event
+	var batch []sdk.Event
 	for _, e := range sdkEvents(t) {
 		batch = append(batch, e)
 	}
@@ -89,12 +89,12 @@ func TestBatchInteropWithSDK(t *testing.T) {
 	if err != nil {
 		t.Fatalf("marshal by the SDK: %v", err)
 	}
-	events, err := stream.ParseBatch(body)
+	events, err := event.ParseBatch(body)
 	if err != nil || len(events) != len(batch) {
 		t.Fatalf("got %d events, %v, want %d", len(events), err, len(batch))
 	}
 	for i := range events {
-		want, err := stream.FromCloudEvent(batch[i])
+		want, err := event.FromCloudEvent(batch[i])
 		wantEvent(t, "in the batch", events[i], err, want)
 	}
 }
@@ -105,13 +105,13 @@ func TestSDKEventThroughBinaryMode(t *testing.T) {
 	for name, want := range sdkEvents(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, err := stream.FromCloudEvent(want)
+			e, err := event.FromCloudEvent(want)
 			if err != nil {
 				t.Fatalf("from the SDK's model: %v", err)
 			}
 			h := nats.Header{}
 			e.SetHeader(h)
-			e, err = stream.FromMessage(h, e.Data)
+			e, err = event.FromMessage(h, e.Data)
 			if err != nil {
 				t.Fatalf("from the message: %v", err)
 			}
@@ -146,7 +146,7 @@ func TestCloudEventMarshals(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := &stream.Event{ID: "1", Source: "/s", Type: "t", DataContentType: tt.contentType, Data: []byte(tt.data)}
+			e := &event.Event{ID: "1", Source: "/s", Type: "t", DataContentType: tt.contentType, Data: []byte(tt.data)}
 			ce, err := e.CloudEvent()
 			if err != nil {
 				t.Fatalf("to the SDK's model: %v", err)
@@ -181,7 +181,7 @@ func TestFromCloudEventCanonicalValues(t *testing.T) {
 	} {
 		in.SetExtension(name, value)
 	}
-	e, err := stream.FromCloudEvent(in)
+	e, err := event.FromCloudEvent(in)
 	if err != nil {
 		t.Fatalf("from the SDK's model: %v", err)
 	}
@@ -198,27 +198,27 @@ func TestFromCloudEventCanonicalValues(t *testing.T) {
 
 func TestFromCloudEventRefuses(t *testing.T) {
 	t.Parallel()
-	old := event.New(event.CloudEventsVersionV03)
+	old := sdk.New(sdk.CloudEventsVersionV03)
 	old.SetID("1")
 	old.SetSource("/s")
 	old.SetType("t")
 	for _, tt := range []struct {
 		name string
-		in   func(*event.Event)
+		in   func(*sdk.Event)
 		want string
 	}{
-		{"an event without a context", func(e *event.Event) { *e = event.Event{} }, "specversion"},
-		{"an event without an id", func(e *event.Event) { e.SetID("") }, "id"},
-		{"an older event", func(e *event.Event) { *e = old }, "0.3"},
-		{"a control character, which the SDK lets through", func(e *event.Event) { e.SetSubject("a\nb") }, "U+000A"},
-		{"an empty extension, which the SDK lets through", func(e *event.Event) { e.SetExtension("a", "") }, "a is empty"},
-		{"a reserved name, which the SDK lets through", func(e *event.Event) { e.SetExtension("data", "x") }, `"data"`},
+		{"an event without a context", func(e *sdk.Event) { *e = sdk.Event{} }, "specversion"},
+		{"an event without an id", func(e *sdk.Event) { e.SetID("") }, "id"},
+		{"an older event", func(e *sdk.Event) { *e = old }, "0.3"},
+		{"a control character, which the SDK lets through", func(e *sdk.Event) { e.SetSubject("a\nb") }, "U+000A"},
+		{"an empty extension, which the SDK lets through", func(e *sdk.Event) { e.SetExtension("a", "") }, "a is empty"},
+		{"a reserved name, which the SDK lets through", func(e *sdk.Event) { e.SetExtension("data", "x") }, `"data"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			in := sdkEvent(t, "", nil)
 			tt.in(&in)
-			got, err := stream.FromCloudEvent(in)
+			got, err := event.FromCloudEvent(in)
 			wantInvalid(t, got, err, tt.want)
 		})
 	}
@@ -228,13 +228,13 @@ func TestCloudEventRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		change func(*stream.Event)
+		change func(*event.Event)
 	}{
-		{"no id", func(e *stream.Event) { e.ID = "" }},
-		{"a time that is none", func(e *stream.Event) { e.Time = "now" }},
-		{"a source that is no URI", func(e *stream.Event) { e.Source = "%zz" }},
-		{"a schema that is no URI", func(e *stream.Event) { e.DataSchema = "%zz" }},
-		{"a content type that is none", func(e *stream.Event) { e.DataContentType = "text plain" }},
+		{"no id", func(e *event.Event) { e.ID = "" }},
+		{"a time that is none", func(e *event.Event) { e.Time = "now" }},
+		{"a source that is no URI", func(e *event.Event) { e.Source = "%zz" }},
+		{"a schema that is no URI", func(e *event.Event) { e.DataSchema = "%zz" }},
+		{"a content type that is none", func(e *event.Event) { e.DataContentType = "text plain" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -251,7 +251,7 @@ func TestCloudEventRefuses(t *testing.T) {
 func TestFromMessageOfSDK(t *testing.T) {
 	t.Parallel()
 	theirs := sdkEvent(t, "application/json", json.RawMessage(`{"a":1}`))
-	want, err := stream.FromCloudEvent(theirs)
+	want, err := event.FromCloudEvent(theirs)
 	if err != nil {
 		t.Fatalf("from the SDK's model: %v", err)
 	}
@@ -259,13 +259,13 @@ func TestFromMessageOfSDK(t *testing.T) {
 	if err != nil {
 		t.Fatalf("marshal by the SDK: %v", err)
 	}
-	got, err := stream.FromMessage(nil, body)
+	got, err := event.FromMessage(nil, body)
 	wantEvent(t, "structured", got, err, want)
 
 	bare := *want
 	h := header("ce-specversion", "1.0", "ce-id", bare.ID, "ce-source", bare.Source, "ce-type", bare.Type,
 		"ce-subject", bare.Subject, "ce-time", bare.Time, "ce-dataschema", bare.DataSchema,
 		"content-type", bare.DataContentType, "ce-text", `say "hi"`)
-	got, err = stream.FromMessage(h, theirs.Data())
+	got, err = event.FromMessage(h, theirs.Data())
 	wantEvent(t, "binary", got, err, &bare)
 }

@@ -1,4 +1,4 @@
-package subscription
+package egress
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-func egress(t *testing.T, cfg EgressConfig) *Egress {
+func egress(t *testing.T, cfg Config) *Guard {
 	t.Helper()
 	if cfg.Lookup == nil {
 		cfg.Lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
@@ -20,7 +20,7 @@ func egress(t *testing.T, cfg EgressConfig) *Egress {
 			return nil, errors.New("no")
 		}
 	}
-	e, err := NewEgress(cfg)
+	e, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func prefixes(texts ...string) []netip.Prefix {
 
 func TestEgressControl(t *testing.T) {
 	t.Parallel()
-	e := egress(t, EgressConfig{})
+	e := egress(t, Config{})
 	for _, address := range []string{
 		"1.1.1.1:443", "93.184.216.34:443", "168.63.129.15:443", "172.15.255.255:443", "172.32.0.1:443", "100.63.255.255:443", "100.128.0.1:443",
 		"192.0.1.1:443", "198.17.0.1:443", "198.20.0.1:443", "223.255.255.255:443", "11.0.0.1:443", "1.0.0.0:443",
@@ -83,84 +83,84 @@ func TestEgressAllows(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name             string
-		cfg              EgressConfig
+		cfg              Config
 		allowed, refused []string
 	}{
 		{
 			"http",
-			EgressConfig{AllowHTTP: true},
+			Config{AllowHTTP: true},
 			[]string{"1.1.1.1:80", "1.1.1.1:443"},
 			[]string{"1.1.1.1:8080", "127.0.0.1:80"},
 		},
 		{
 			"other ports",
-			EgressConfig{Ports: []uint16{8443, 9443}},
+			Config{Ports: []uint16{8443, 9443}},
 			[]string{"1.1.1.1:8443", "1.1.1.1:9443"},
 			[]string{"1.1.1.1:443", "1.1.1.1:80", "127.0.0.1:8443"},
 		},
 		{
 			"other ports and http",
-			EgressConfig{Ports: []uint16{8443}, AllowHTTP: true},
+			Config{Ports: []uint16{8443}, AllowHTTP: true},
 			[]string{"1.1.1.1:8443", "1.1.1.1:80"},
 			[]string{"1.1.1.1:443"},
 		},
 		{
 			"a public address, and NAT64 of it",
-			EgressConfig{AllowTargets: prefixes("1.1.1.0/24")},
+			Config{AllowTargets: prefixes("1.1.1.0/24")},
 			[]string{"1.1.1.1:8080", "[64:ff9b::1.1.1.1]:8080"},
 			[]string{"1.1.2.1:8080", "[64:ff9b::1.1.2.1]:8080", "[64:ff9b:1::1.1.1.1]:443"},
 		},
 		{
 			"private addresses, which are others behind NAT64",
-			EgressConfig{AllowTargets: prefixes("127.0.0.0/8", "10.0.0.0/8")},
+			Config{AllowTargets: prefixes("127.0.0.0/8", "10.0.0.0/8")},
 			[]string{"10.0.0.1:443", "127.0.0.1:80"},
 			[]string{"[64:ff9b::10.0.0.1]:443", "[64:ff9b::127.0.0.1]:443"},
 		},
 		{
 			"NAT64 for local use",
-			EgressConfig{AllowTargets: prefixes("64:ff9b:1:abcd::/96", "64:ff9b::10.0.0.0/104")},
+			Config{AllowTargets: prefixes("64:ff9b:1:abcd::/96", "64:ff9b::10.0.0.0/104")},
 			[]string{"[64:ff9b:1:abcd::1.1.1.1]:443", "[64:ff9b:1:abcd::10.0.0.1]:8080", "[64:ff9b::10.0.0.1]:80"},
 			[]string{"[64:ff9b:1::1.1.1.1]:443", "10.0.0.1:443", "[64:ff9b::127.0.0.1]:443"},
 		},
 		{
 			"loopback",
-			EgressConfig{AllowTargets: prefixes("127.0.0.0/8", "::1/128")},
+			Config{AllowTargets: prefixes("127.0.0.0/8", "::1/128")},
 			[]string{"127.0.0.1:9000", "[::1]:22", "[::ffff:127.0.0.1]:80", "1.1.1.1:443"},
 			[]string{"10.0.0.1:443", "[::2]:443", "1.1.1.1:80"},
 		},
 		{
 			"one address",
-			EgressConfig{AllowTargets: prefixes("10.1.2.3/32")},
+			Config{AllowTargets: prefixes("10.1.2.3/32")},
 			[]string{"10.1.2.3:1"},
 			[]string{"10.1.2.4:443", "10.1.2.2:443"},
 		},
 		{
 			"IPv4 written as IPv6",
-			EgressConfig{AllowTargets: prefixes("::ffff:10.0.0.0/104")},
+			Config{AllowTargets: prefixes("::ffff:10.0.0.0/104")},
 			[]string{"10.1.2.3:1", "[::ffff:10.1.2.3]:1"},
 			[]string{"11.0.0.1:1", "127.0.0.1:443"},
 		},
 		{
 			"bits behind the mask",
-			EgressConfig{AllowTargets: prefixes("10.1.2.3/8")},
+			Config{AllowTargets: prefixes("10.1.2.3/8")},
 			[]string{"10.9.9.9:1"},
 			[]string{"11.0.0.1:1"},
 		},
 		{
 			"link-local with a zone",
-			EgressConfig{AllowTargets: prefixes("fe80::/10")},
+			Config{AllowTargets: prefixes("fe80::/10")},
 			[]string{"[fe80::1%eth0]:80", "[fe80::1]:80"},
 			[]string{"[fd00::1%eth0]:443"},
 		},
 		{
 			"a public address, with any port",
-			EgressConfig{AllowTargets: prefixes("1.1.1.1/32")},
+			Config{AllowTargets: prefixes("1.1.1.1/32")},
 			[]string{"1.1.1.1:8080"},
 			[]string{"1.0.0.1:8080"},
 		},
 		{
 			"metadata, on purpose",
-			EgressConfig{AllowTargets: prefixes("168.63.129.16/32")},
+			Config{AllowTargets: prefixes("168.63.129.16/32")},
 			[]string{"168.63.129.16:80"},
 			[]string{"169.254.169.254:80"},
 		},
@@ -177,7 +177,7 @@ func TestEgressAllows(t *testing.T) {
 			}
 		}
 	}
-	if _, err := NewEgress(EgressConfig{AllowTargets: make([]netip.Prefix, 1)}); err == nil {
+	if _, err := New(Config{AllowTargets: make([]netip.Prefix, 1)}); err == nil {
 		t.Error("a prefix that is none is accepted")
 	}
 }
@@ -198,11 +198,11 @@ func TestEgressCheckURL(t *testing.T) {
 		}
 		return addrs, nil
 	}
-	strict := egress(t, EgressConfig{Lookup: lookup})
-	lab := egress(t, EgressConfig{Lookup: lookup, AllowTargets: prefixes("10.1.2.3/32", "127.0.0.0/8")})
-	open := egress(t, EgressConfig{Lookup: lookup, AllowHTTP: true})
+	strict := egress(t, Config{Lookup: lookup})
+	lab := egress(t, Config{Lookup: lookup, AllowTargets: prefixes("10.1.2.3/32", "127.0.0.0/8")})
+	open := egress(t, Config{Lookup: lookup, AllowHTTP: true})
 	for _, tt := range []struct {
-		guard *Egress
+		guard *Guard
 		url   string
 		want  string // part of the error; empty: accepted
 	}{
@@ -287,7 +287,7 @@ func TestEgressInADialer(t *testing.T) {
 	t.Parallel()
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(receiver.Close)
-	get := func(e *Egress, url string) error {
+	get := func(e *Guard, url string) error {
 		transport := &http.Transport{DialContext: (&net.Dialer{Control: e.Control}).DialContext}
 		defer transport.CloseIdleConnections()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
@@ -303,10 +303,10 @@ func TestEgressInADialer(t *testing.T) {
 	// By name as well: DNS may have changed since the subscription was saved.
 	byName := strings.Replace(receiver.URL, "127.0.0.1", "localhost", 1)
 	for _, target := range []string{receiver.URL, byName} {
-		if err := get(egress(t, EgressConfig{AllowHTTP: true}), target); !errors.Is(err, ErrTargetRefused) {
+		if err := get(egress(t, Config{AllowHTTP: true}), target); !errors.Is(err, ErrTargetRefused) {
 			t.Errorf("%s: got %v, want ErrTargetRefused", target, err)
 		}
-		if err := get(egress(t, EgressConfig{AllowTargets: prefixes("127.0.0.0/8")}), target); err != nil {
+		if err := get(egress(t, Config{AllowTargets: prefixes("127.0.0.0/8")}), target); err != nil {
 			t.Errorf("%s, allowed: %v", target, err)
 		}
 	}

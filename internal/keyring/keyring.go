@@ -1,4 +1,4 @@
-package subscription
+package keyring
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ type Keyring struct {
 	aead tink.AEAD
 }
 
-// LoadKeyring reads the Tink keyset (AES-256-GCM, JSON, in clear text) in the file
+// Load reads the Tink keyset (AES-256-GCM, JSON, in clear text) in the file
 // at path. A file that does not exist is made, with mode 0600 and a new key; of
 // several processes that do so at once, all use the same one. A file that others
 // can read is refused; the group may, since that is how orchestrators mount
@@ -35,7 +35,7 @@ type Keyring struct {
 //
 // To rotate the key add one to the file with Tink's own tool, tinkey, and make it
 // the primary one: what was sealed before stays readable while its key is there.
-func LoadKeyring(path string) (*Keyring, error) {
+func Load(path string) (*Keyring, error) {
 	k, err := readKeyring(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = createKeyring(path); err == nil {
@@ -116,7 +116,8 @@ func sealingContext(id, field string) []byte {
 	return []byte("jetpost subscription\x00" + id + "\x00" + field)
 }
 
-func (k *Keyring) seal(id, field string, secret Secret) ([]byte, error) {
+// SealSecret seals a secret of a subscription for the field in which it is stored.
+func (k *Keyring) SealSecret(id, field string, secret Secret) ([]byte, error) {
 	sealed, err := k.aead.Encrypt([]byte(secret.Reveal()), sealingContext(id, field))
 	if err != nil {
 		return nil, fmt.Errorf("seal %s of subscription %s: %w", field, id, err)
@@ -124,7 +125,8 @@ func (k *Keyring) seal(id, field string, secret Secret) ([]byte, error) {
 	return sealed, nil
 }
 
-func (k *Keyring) open(id, field string, sealed []byte) (Secret, error) {
+// OpenSecret is the inverse of SealSecret. Its error wraps ErrKeyring.
+func (k *Keyring) OpenSecret(id, field string, sealed []byte) (Secret, error) {
 	text, err := k.aead.Decrypt(sealed, sealingContext(id, field))
 	if err != nil { // says only that it failed
 		return Secret{}, fmt.Errorf("open %s of subscription %s: %w: is it the keyring with which it was stored?", field, id, ErrKeyring)

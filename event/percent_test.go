@@ -1,10 +1,10 @@
-package stream_test
+package event_test
 
 import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // The table of the CloudEvents HTTP and NATS bindings, as far as they give one,
@@ -27,10 +27,10 @@ func TestEncodeHeaderValue(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := stream.EncodeHeaderValue(tt.value); got != tt.want {
+			if got := event.EncodeHeaderValue(tt.value); got != tt.want {
 				t.Errorf("encode %q: got %q, want %q", tt.value, got, tt.want)
 			}
-			got, err := stream.DecodeHeaderValue(tt.want)
+			got, err := event.DecodeHeaderValue(tt.want)
 			if err != nil || got != tt.value {
 				t.Errorf("decode %q: got %q, %v, want %q", tt.want, got, err, tt.value)
 			}
@@ -73,7 +73,7 @@ func TestDecodeHeaderValue(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := stream.DecodeHeaderValue(tt.value)
+			got, err := event.DecodeHeaderValue(tt.value)
 			if err != nil || got != tt.want {
 				t.Errorf("decode %q: got %q, %v, want %q", tt.value, got, err, tt.want)
 			}
@@ -94,7 +94,7 @@ func TestDecodeHeaderValueRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got, err := stream.DecodeHeaderValue(tt.value); err == nil {
+			if got, err := event.DecodeHeaderValue(tt.value); err == nil {
 				t.Errorf("decode %q: got %q, want an error", tt.value, got)
 			}
 		})
@@ -106,16 +106,16 @@ func FuzzHeaderValue(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		if got, err := stream.DecodeHeaderValue(value); err == nil && !utf8.ValidString(got) {
+		if got, err := event.DecodeHeaderValue(value); err == nil && !utf8.ValidString(got) {
 			t.Errorf("decode %q: got %q, which is not UTF-8", value, got)
 		}
-		encoded := stream.EncodeHeaderValue(value)
+		encoded := event.EncodeHeaderValue(value)
 		for i := range len(encoded) {
 			if c := encoded[i]; c <= ' ' || c > '~' || c == '"' {
 				t.Fatalf("encode %q: got %q with byte %#x in it", value, encoded, c)
 			}
 		}
-		got, err := stream.DecodeHeaderValue(encoded)
+		got, err := event.DecodeHeaderValue(encoded)
 		if utf8.ValidString(value) && (err != nil || got != value) {
 			t.Errorf("decode %q, the encoded %q: got %q, %v", encoded, value, got, err)
 		}

@@ -1,4 +1,4 @@
-package subscription
+package keyring
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 func TestKeyring(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keyring.json")
-	first, err := LoadKeyring(path)
+	first, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,15 +20,15 @@ func TestKeyring(t *testing.T) {
 	if err != nil || info.Mode() != 0o600 {
 		t.Errorf("mode: got %v, %v, want 0600", info.Mode(), err)
 	}
-	sealed, err := first.seal("ci", "endpoint.query", NewSecret("swordfish"))
+	sealed, err := first.SealSecret("ci", "endpoint.query", NewSecret("swordfish"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := LoadKeyring(path)
+	again, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := again.open("ci", "endpoint.query", sealed); err != nil || got.Reveal() != "swordfish" {
+	if got, err := again.OpenSecret("ci", "endpoint.query", sealed); err != nil || got.Reveal() != "swordfish" {
 		t.Errorf("opened by the keyring read again: %q, %v", got.Reveal(), err)
 	}
 	for _, tt := range []struct {
@@ -38,11 +38,11 @@ func TestKeyring(t *testing.T) {
 	}{
 		{"another subscription", "cd", "endpoint.query", first, sealed},
 		{"another field", "ci", "endpoint.secret_headers.a", first, sealed},
-		{"another keyring", "ci", "endpoint.query", testKeyring(t), sealed},
+		{"another keyring", "ci", "endpoint.query", newKeyring(t), sealed},
 		{"changed", "ci", "endpoint.query", first, append([]byte(nil), append(sealed[:len(sealed)-1:len(sealed)-1], sealed[len(sealed)-1]^1)...)},
 		{"nothing", "ci", "endpoint.query", first, nil},
 	} {
-		_, err := tt.keyring.open(tt.id, tt.field, tt.sealed)
+		_, err := tt.keyring.OpenSecret(tt.id, tt.field, tt.sealed)
 		if !errors.Is(err, ErrKeyring) || !strings.Contains(err.Error(), tt.id) || strings.Contains(err.Error(), "swordfish") {
 			t.Errorf("%s: got %v, want ErrKeyring that names the subscription", tt.name, err)
 		}
@@ -57,11 +57,11 @@ func TestKeyring(t *testing.T) {
 func TestKeyringWithByteOrderMark(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keyring.json")
-	first, err := LoadKeyring(path)
+	first, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := first.seal("ci", "endpoint.query", NewSecret("swordfish"))
+	sealed, err := first.SealSecret("ci", "endpoint.query", NewSecret("swordfish"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,11 +72,11 @@ func TestKeyringWithByteOrderMark(t *testing.T) {
 	if err := os.WriteFile(path, append([]byte("\ufeff"), content...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	again, err := LoadKeyring(path)
+	again, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := again.open("ci", "endpoint.query", sealed); err != nil || got.Reveal() != "swordfish" {
+	if got, err := again.OpenSecret("ci", "endpoint.query", sealed); err != nil || got.Reveal() != "swordfish" {
 		t.Errorf("got %q, %v", got.Reveal(), err)
 	}
 }
@@ -89,19 +89,19 @@ func TestKeyringIsMadeOnce(t *testing.T) {
 	for i := range rings {
 		wg.Go(func() {
 			var err error
-			if rings[i], err = LoadKeyring(path); err != nil {
+			if rings[i], err = Load(path); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
 	for _, a := range rings {
-		sealed, err := a.seal("ci", "f", NewSecret("swordfish"))
+		sealed, err := a.SealSecret("ci", "f", NewSecret("swordfish"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, b := range rings {
-			if _, err := b.open("ci", "f", sealed); err != nil {
+			if _, err := b.OpenSecret("ci", "f", sealed); err != nil {
 				t.Fatalf("two keyrings were made: %v", err)
 			}
 		}
@@ -112,19 +112,19 @@ func TestKeyringRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keyring.json")
-	if _, err := LoadKeyring(path); err != nil {
+	if _, err := Load(path); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // that is the point
 		t.Fatal(err)
 	}
-	if _, err := LoadKeyring(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("readable by everybody: got %v", err)
 	}
 	if err := os.Chmod(path, 0o440); err != nil { //nolint:gosec // that is the point
 		t.Fatal(err)
 	}
-	if _, err := LoadKeyring(path); err != nil {
+	if _, err := Load(path); err != nil {
 		t.Errorf("readable by the group: got %v", err)
 	}
 	for name, content := range map[string]string{"empty": "", "text": "swordfish", "json": `{"key":[{"keyData":"swordfish"}]}`, "no-keys": `{}`} {
@@ -132,14 +132,23 @@ func TestKeyringRefused(t *testing.T) {
 		if err := os.WriteFile(bad, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := LoadKeyring(bad); err == nil || !strings.Contains(err.Error(), bad) || strings.Contains(err.Error(), "swordfish") {
+		if _, err := Load(bad); err == nil || !strings.Contains(err.Error(), bad) || strings.Contains(err.Error(), "swordfish") {
 			t.Errorf("%s: got %v, want an error that names the file only", name, err)
 		}
 		if after, err := os.ReadFile(bad); err != nil || string(after) != content {
 			t.Errorf("%s: was changed", name)
 		}
 	}
-	if _, err := LoadKeyring(filepath.Join(dir, "no", "such", "dir")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Load(filepath.Join(dir, "no", "such", "dir")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no directory: got %v", err)
 	}
+}
+
+func newKeyring(tb testing.TB) *Keyring {
+	tb.Helper()
+	k, err := Load(filepath.Join(tb.TempDir(), "keyring.json"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return k
 }

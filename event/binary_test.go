@@ -1,4 +1,4 @@
-package stream_test
+package event_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 )
 
@@ -32,7 +32,7 @@ func TestEventAsMessageGolden(t *testing.T) {
 	e := pushEvent()
 	h := nats.Header{}
 	e.SetHeader(h)
-	golden(t, "push.nats", wire(h, e.Data))
+	goldenEvent(t, "push.nats", wire(h, e.Data))
 }
 
 // A real server and client lie between the two codecs: what they trim, fold or
@@ -44,10 +44,10 @@ func TestEventOverServer(t *testing.T) {
 	if err != nil {
 		t.Fatalf("subscribe: %v", err)
 	}
-	minimal := &stream.Event{ID: " 1 ", Source: "/s", Type: "t"} // the client trims header values
+	minimal := &event.Event{ID: " 1 ", Source: "/s", Type: "t"} // the client trims header values
 	text := pushEvent()
 	text.DataContentType, text.Data = "text/plain", []byte(" \r\n\x00 ")
-	for _, want := range []*stream.Event{pushEvent(), minimal, text} {
+	for _, want := range []*event.Event{pushEvent(), minimal, text} {
 		msg := nats.NewMsg("events")
 		want.SetHeader(msg.Header)
 		msg.Data = want.Data
@@ -58,7 +58,7 @@ func TestEventOverServer(t *testing.T) {
 		if err != nil {
 			t.Fatalf("receive: %v", err)
 		}
-		got, err := stream.FromMessage(received.Header, received.Data)
+		got, err := event.FromMessage(received.Header, received.Data)
 		wantEvent(t, "over the server", got, err, want)
 	}
 }
@@ -97,63 +97,63 @@ const smallJSON = `{"specversion":"1.0","id":"1","source":"/s","type":"t","datac
 
 func TestFromMessage(t *testing.T) {
 	t.Parallel()
-	small := func(change func(*stream.Event)) *stream.Event {
-		e := &stream.Event{ID: "1", Source: "/s", Type: "t"}
+	small := func(change func(*event.Event)) *event.Event {
+		e := &event.Event{ID: "1", Source: "/s", Type: "t"}
 		change(e)
 		return e
 	}
-	structured := small(func(e *stream.Event) { e.DataContentType, e.Data = "text/plain", []byte("hi") })
+	structured := small(func(e *event.Event) { e.DataContentType, e.Data = "text/plain", []byte("hi") })
 	for _, tt := range []struct {
 		name   string
 		header nats.Header
 		data   string
-		want   *stream.Event
+		want   *event.Event
 	}{
-		{"the smallest event", with(), "", small(func(*stream.Event) {})},
+		{"the smallest event", with(), "", small(func(*event.Event) {})},
 		{
 			"header names in upper case",
 			header("CE-SPECVERSION", "1.0", "Ce-Id", "1", "cE-source", "/s", "Ce-Type", "t", "Ce-MyAttribute", "x"), "",
-			small(func(e *stream.Event) { e.Extensions = []stream.Attribute{{Name: "myattribute", Value: "x"}} }),
+			small(func(e *event.Event) { e.Extensions = []event.Attribute{{Name: "myattribute", Value: "x"}} }),
 		},
 		{
 			"headers that are not the event's", with("Nats-Msg-Id", "9", "traceparent", "00-1", "ceremony", "x", "ce", "x"), "",
-			small(func(*stream.Event) {}),
+			small(func(*event.Event) {}),
 		},
 		{
 			"extensions are put in order", with("ce-b", "2", "ce-c", "3", "ce-a", "1"), "",
-			small(func(e *stream.Event) {
-				e.Extensions = []stream.Attribute{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}, {Name: "c", Value: "3"}}
+			small(func(e *event.Event) {
+				e.Extensions = []event.Attribute{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}, {Name: "c", Value: "3"}}
 			}),
 		},
 		{
 			"values are decoded once, content types too", with("ce-subject", `"a%20b"`, "ce-x", "100%2525", "ce-datacontenttype", "text/plain;%20charset=utf-8"), "hi",
-			small(func(e *stream.Event) {
+			small(func(e *event.Event) {
 				e.Subject, e.DataContentType, e.Data = "a b", "text/plain; charset=utf-8", []byte("hi")
-				e.Extensions = []stream.Attribute{{Name: "x", Value: "100%25"}}
+				e.Extensions = []event.Attribute{{Name: "x", Value: "100%25"}}
 			}),
 		},
 		{
 			"what senders leave raw", with("ce-subject", "100%", "ce-x", `"now" 5%zz`, "ce-y", "%%25"), "",
-			small(func(e *stream.Event) {
+			small(func(e *event.Event) {
 				e.Subject = "100%"
-				e.Extensions = []stream.Attribute{{Name: "x", Value: `"now" 5%zz`}, {Name: "y", Value: "%%"}}
+				e.Extensions = []event.Attribute{{Name: "x", Value: `"now" 5%zz`}, {Name: "y", Value: "%%"}}
 			}),
 		},
 		{
 			"the content type stands in for ce-datacontenttype", with("Content-Type", "text/plain"), "hi",
-			small(func(e *stream.Event) { e.DataContentType, e.Data = "text/plain", []byte("hi") }),
+			small(func(e *event.Event) { e.DataContentType, e.Data = "text/plain", []byte("hi") }),
 		},
 		{
 			"ce-datacontenttype goes first", with("content-type", "text/html", "ce-datacontenttype", "text/plain"), "hi",
-			small(func(e *stream.Event) { e.DataContentType, e.Data = "text/plain", []byte("hi") }),
+			small(func(e *event.Event) { e.DataContentType, e.Data = "text/plain", []byte("hi") }),
 		},
 		{
 			"data that looks like an event is data in binary mode", with(), smallJSON,
-			small(func(e *stream.Event) { e.Data = []byte(smallJSON) }),
+			small(func(e *event.Event) { e.Data = []byte(smallJSON) }),
 		},
 		{
 			"data is kept as it is", with("ce-datacontenttype", "application/json"), " \n" + exactData + "\x00\xff",
-			small(func(e *stream.Event) {
+			small(func(e *event.Event) {
 				e.DataContentType, e.Data = "application/json", []byte(" \n"+exactData+"\x00\xff")
 			}),
 		},
@@ -170,7 +170,7 @@ func TestFromMessage(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := stream.FromMessage(tt.header, []byte(tt.data))
+			got, err := event.FromMessage(tt.header, []byte(tt.data))
 			wantEvent(t, "read back", got, err, tt.want)
 		})
 	}
@@ -219,7 +219,7 @@ func TestFromMessageRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			for range 8 { // maps have no order, and the answer must not depend on it
-				got, err := stream.FromMessage(tt.header, []byte(tt.data))
+				got, err := event.FromMessage(tt.header, []byte(tt.data))
 				wantInvalid(t, got, err, tt.want)
 			}
 		})
@@ -229,7 +229,7 @@ func TestFromMessageRefuses(t *testing.T) {
 // What cannot be read is somebody else's text: it must not get into logs.
 func TestFromMessageErrorHidesValue(t *testing.T) {
 	t.Parallel()
-	_, err := stream.FromMessage(with("ce-subject", "swordfish%FF"), nil)
+	_, err := event.FromMessage(with("ce-subject", "swordfish%FF"), nil)
 	wantInvalid(t, nil, err, "ce-subject")
 	if strings.Contains(err.Error(), "swordfish") {
 		t.Errorf("the error shows the value: %v", err)
@@ -245,7 +245,7 @@ func TestFromCheckedMessageRefuses(t *testing.T) {
 		"no source": header("ce-specversion", "1.0", "ce-id", "1", "ce-type", "t"),
 		"no type":   header("ce-specversion", "1.0", "ce-id", "1", "ce-source", "/s"),
 	} {
-		got, err := stream.FromCheckedMessage(h, nil)
+		got, err := event.FromCheckedMessage(h, nil)
 		if wantInvalid(t, got, err); got != nil {
 			t.Errorf("%s: got %+v", what, got)
 		}
@@ -268,8 +268,8 @@ func FuzzFromMessage(f *testing.F) {
 		for i, name := range strings.Split(names, "|") {
 			h[name] = append(h[name], value[i%len(value)])
 		}
-		e, err := stream.FromMessage(h, data)
-		again, errAgain := stream.FromMessage(h, data)
+		e, err := event.FromMessage(h, data)
+		again, errAgain := event.FromMessage(h, data)
 		if (err == nil) != (errAgain == nil) {
 			t.Fatalf("read twice: got %v, then %v", err, errAgain)
 		}
@@ -283,7 +283,7 @@ func FuzzFromMessage(f *testing.F) {
 		}
 		written := nats.Header{}
 		e.SetHeader(written)
-		got, err := stream.FromMessage(written, e.Data)
+		got, err := event.FromMessage(written, e.Data)
 		wantEvent(t, "written and read", got, err, e)
 	})
 }

@@ -1,10 +1,11 @@
-package stream
+package event
 
 import (
 	"fmt"
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A CloudEvent as a NATS message in binary mode (NATS protocol binding 1.0.3-wip,
@@ -74,7 +75,7 @@ func FromEventLog(h nats.Header, data []byte) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ids := h[HeaderMessageID]; len(ids) == 1 && ids[0] == e.MessageID() {
+	if ids := h[jetstream.MsgIDHeader]; len(ids) == 1 && ids[0] == e.MessageID() {
 		return e, nil
 	}
 	if err := e.Validate(); err != nil {

@@ -1,4 +1,4 @@
-package stream_test
+package event_test
 
 import (
 	"encoding/json"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/event"
 )
 
 // object is the smallest event in the JSON format, with more members behind.
@@ -16,17 +16,17 @@ func object(members ...string) string {
 
 func TestParseStructured(t *testing.T) {
 	t.Parallel()
-	small := func(contentType, data string, extensions ...stream.Attribute) *stream.Event {
-		return &stream.Event{ID: "1", Source: "/s", Type: "t", DataContentType: contentType, Data: []byte(data), Extensions: extensions}
+	small := func(contentType, data string, extensions ...event.Attribute) *event.Event {
+		return &event.Event{ID: "1", Source: "/s", Type: "t", DataContentType: contentType, Data: []byte(data), Extensions: extensions}
 	}
-	attribute := func(name, value string) *stream.Event {
-		return small("", "", stream.Attribute{Name: name, Value: value})
+	attribute := func(name, value string) *event.Event {
+		return small("", "", event.Attribute{Name: name, Value: value})
 	}
 	const asJSON, asText = `"datacontenttype":"application/json"`, `"datacontenttype":"text/plain"`
 	for _, tt := range []struct {
 		name string
 		body string
-		want *stream.Event
+		want *event.Event
 	}{
 		{"the smallest event", object(), small("", "")},
 		{"members in any order, white space around", " \r\n\t{\"type\" : \"t\" , \"source\":\"/s\",\"id\":\"1\", \"specversion\":\"1.0\"}\n ", small("", "")},
@@ -34,10 +34,10 @@ func TestParseStructured(t *testing.T) {
 			"every attribute",
 			`{"data":{},"dataschema":"s:/","datacontenttype":"a/b+json","time":"2026-03-01T12:30:00Z","subject":"sub",` +
 				`"type":"t","source":"/s","id":"1","specversion":"1.0","b":"2","a":"1"}`,
-			&stream.Event{
+			&event.Event{
 				ID: "1", Source: "/s", Type: "t", Subject: "sub", Time: "2026-03-01T12:30:00Z", DataContentType: "a/b+json",
 				DataSchema: "s:/", Data: []byte("{}"),
-				Extensions: []stream.Attribute{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}},
+				Extensions: []event.Attribute{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}},
 			},
 		},
 		{"escapes in a name and in a value", object(`"\u0061":"\u00e9é"`), attribute("a", "éé")},
@@ -51,7 +51,7 @@ func TestParseStructured(t *testing.T) {
 		{"nought has one spelling", object(`"a":-0`), attribute("a", "0")},
 		{"true", object(`"a":true`), attribute("a", "true")},
 		{"false", object(`"a":false`), attribute("a", "false")},
-		{"a required attribute that is an integer", `{"specversion":"1.0","id":7,"source":"/s","type":"t"}`, &stream.Event{ID: "7", Source: "/s", Type: "t"}},
+		{"a required attribute that is an integer", `{"specversion":"1.0","id":7,"source":"/s","type":"t"}`, &event.Event{ID: "7", Source: "/s", Type: "t"}},
 		{"null is an absent attribute", object(`"subject":null`, `"time":null`, `"a":null`, `"data_base64":null`), small("", "")},
 
 		{"JSON data is implied", object(`"data":{"a":1}`), small("application/json", `{"a":1}`)},
@@ -73,7 +73,7 @@ func TestParseStructured(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := stream.ParseStructured([]byte(tt.body))
+			got, err := event.ParseStructured([]byte(tt.body))
 			wantEvent(t, "parsed", got, err, tt.want)
 			checkCodecs(t, tt.want)
 		})
@@ -167,7 +167,7 @@ func TestParseStructuredRefuses(t *testing.T) {
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := stream.ParseStructured([]byte(tt.body))
+			got, err := event.ParseStructured([]byte(tt.body))
 			wantInvalid(t, got, err, tt.want)
 			if err != nil && len(err.Error()) > 300 {
 				t.Errorf("the error has %d bytes: %.300s…", len(err.Error()), err)
@@ -187,7 +187,7 @@ func TestParseBatch(t *testing.T) {
 		{"[" + object() + "]", 1},
 		{"[ " + object(`"data":`+exactData) + "\n,\t" + object(`"a":1`) + "," + object() + " ]\n", 3},
 	} {
-		got, err := stream.ParseBatch([]byte(tt.body))
+		got, err := event.ParseBatch([]byte(tt.body))
 		if err != nil || len(got) != tt.want {
 			t.Errorf("%s: got %d events, %v, want %d", tt.body, len(got), err, tt.want)
 			continue
@@ -201,7 +201,7 @@ func TestParseBatch(t *testing.T) {
 	}...) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := stream.ParseBatch([]byte("[" + object() + "," + object() + "," + tt.body))
+			got, err := event.ParseBatch([]byte("[" + object() + "," + object() + "," + tt.body))
 			wantInvalid(t, got, err, "event 2: ", tt.want)
 		})
 	}
@@ -225,7 +225,7 @@ func TestParseBatchRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := stream.ParseBatch([]byte(tt.body))
+			got, err := event.ParseBatch([]byte(tt.body))
 			wantInvalid(t, got, err, tt.want)
 		})
 	}
@@ -251,7 +251,7 @@ func TestAppendStructured(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := &stream.Event{ID: "1", Source: "/s", Type: "t", DataContentType: tt.contentType, Data: []byte(tt.data)}
+			e := &event.Event{ID: "1", Source: "/s", Type: "t", DataContentType: tt.contentType, Data: []byte(tt.data)}
 			got := string(e.AppendStructured([]byte("before ")))
 			want := "before " + strings.TrimSuffix(object(), "}") + tt.want
 			if !strings.HasPrefix(got, want) || tt.data != deep && got != want+"}" {
@@ -261,7 +261,7 @@ func TestAppendStructured(t *testing.T) {
 			if !json.Valid(body) {
 				t.Errorf("not JSON: %.300s", body)
 			}
-			if _, err := stream.ParseStructured(body); err != nil {
+			if _, err := event.ParseStructured(body); err != nil {
 				t.Errorf("does not parse: %v", err)
 			}
 		})
@@ -270,8 +270,8 @@ func TestAppendStructured(t *testing.T) {
 
 func TestAppendStructuredEscapesAttributes(t *testing.T) {
 	t.Parallel()
-	e := &stream.Event{ID: `"`, Source: "/s", Subject: `\`, Type: "<é\u2028", Extensions: []stream.Attribute{{Name: "a", Value: "\U0010fffd"}}}
-	got, err := stream.ParseStructured(e.AppendStructured(nil))
+	e := &event.Event{ID: `"`, Source: "/s", Subject: `\`, Type: "<é\u2028", Extensions: []event.Attribute{{Name: "a", Value: "\U0010fffd"}}}
+	got, err := event.ParseStructured(e.AppendStructured(nil))
 	wantEvent(t, "written and parsed", got, err, e)
 }
 
@@ -282,7 +282,7 @@ func FuzzParseStructured(f *testing.F) {
 	f.Add([]byte(object(`"datacontenttype":"application/json"`, `"data_base64":"IHt9Cg=="`)))
 	f.Add([]byte(`{"data":[[[[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		e, err := stream.ParseStructured(body)
+		e, err := event.ParseStructured(body)
 		if err != nil {
 			wantInvalid(t, e, err)
 			return
@@ -302,7 +302,7 @@ func FuzzParseBatch(f *testing.F) {
 	f.Add([]byte("[" + object() + "," + object(`"data":`+exactData) + "]"))
 	f.Add([]byte("[" + object() + ",]"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		events, err := stream.ParseBatch(body)
+		events, err := event.ParseBatch(body)
 		if err != nil {
 			wantInvalid(t, events, err)
 			return
@@ -312,7 +312,7 @@ func FuzzParseBatch(f *testing.F) {
 			t.Fatalf("got %d events of %d elements, %v", len(events), len(elements), err)
 		}
 		for i, element := range elements {
-			got, err := stream.ParseStructured(element)
+			got, err := event.ParseStructured(element)
 			wantEvent(t, fmt.Sprintf("event %d by itself", i), got, err, events[i])
 		}
 	})
