@@ -37,7 +37,8 @@ func (g guard) Check(c natsserver.ClientAuthentication) bool {
 	if options.Token != guardToken {
 		return false
 	}
-	role := stream.Role(strings.TrimPrefix(options.Name, "jetpost "))
+	name, _, _ := strings.Cut(strings.TrimPrefix(options.Name, "jetpost "), ":") // and what it is used for
+	role := stream.Role(name)
 	p := g.layout.Permissions(role)
 	c.RegisterUser(&natsserver.User{Username: string(role), Permissions: &natsserver.Permissions{
 		Publish: &natsserver.SubjectPermission{Allow: p.Publish}, Subscribe: &natsserver.SubjectPermission{Allow: p.Subscribe},
