@@ -1,3 +1,7 @@
+// Package event is the CloudEvent that jetpost carries, and its codecs: NATS messages in
+// binary and structured mode, the JSON format, batches, and events of the CloudEvents SDK.
+// What is valid is CloudEvents 1.0.2, see Event.Validate. Data stays as it is, byte for
+// byte.
 package event
 
 import (

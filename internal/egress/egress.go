@@ -1,3 +1,5 @@
+// Package egress says which addresses requests may go to, and keeps them from reaching
+// what only this machine or its network may reach.
 package egress
 
 import (
@@ -36,7 +38,7 @@ type Config struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// An Guard keeps deliveries from reaching what only this machine or its network
+// A Guard keeps deliveries from reaching what only this machine or its network
 // may reach. Control decides, on the address that is dialled, after DNS; CheckURL
 // tells the user of an obvious mistake when a subscription is saved.
 //

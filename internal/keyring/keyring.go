@@ -1,3 +1,5 @@
+// Package keyring seals the secrets of an installation, so that they are stored
+// encrypted, and has the type of a secret, which nothing prints.
 package keyring
 
 import (

@@ -3,8 +3,9 @@ package subscription
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"github.com/jetpost/jetpost/internal/keyring"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 // Who may keep a subscription beside the native API.

@@ -1,10 +1,11 @@
 package subscription
 
 import (
-	"github.com/jetpost/jetpost/internal/keyring"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 func TestRequestURL(t *testing.T) {

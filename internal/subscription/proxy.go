@@ -3,12 +3,13 @@ package subscription
 import (
 	"errors"
 	"fmt"
-	"github.com/jetpost/jetpost/internal/egress"
 	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/egress"
 )
 
 var proxyKeyPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)

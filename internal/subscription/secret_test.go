@@ -9,9 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/keyring"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 func TestSecretIsNeverShown(t *testing.T) {

@@ -8,10 +8,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"github.com/jetpost/jetpost/internal/keyring"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 // Limits of signing keys (Standard Webhooks 1.0.0; the reference service keeps as

@@ -2,12 +2,13 @@ package subscription
 
 import (
 	"fmt"
-	"github.com/jetpost/jetpost/internal/keyring"
 	"math"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jetpost/jetpost/internal/keyring"
 )
 
 func TestValidateReportsEverythingAtOnce(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// hostProblem says why the host of an absolute URL cannot be called, whatever it
+// HostProblem says why the host of an absolute URL cannot be called, whatever it
 // resolves to.
 func HostProblem(u *url.URL) string {
 	host := u.Hostname()
