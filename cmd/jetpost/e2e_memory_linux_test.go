@@ -72,7 +72,7 @@ func TestMemory(t *testing.T) {
 		limit         = 512 << 20
 		subscriptions = 20
 		slow, down    = 3, 2 // of them
-		events        = 500
+		events        = 1500
 		size          = 50_000
 	)
 	receivers := startCounting(t, 200*time.Millisecond)
@@ -117,7 +117,7 @@ func TestMemory(t *testing.T) {
 			return false
 		}
 	}
-	holdsWithin(t.Context(), 3*factDeadline, func() bool {
+	holdsWithin(t.Context(), 6*factDeadline, func() bool {
 		got, _ := receivers.counts()
 		return got >= want || ended()
 	})

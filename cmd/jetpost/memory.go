@@ -84,7 +84,7 @@ func divideMemory(source string, limit int64) memoryPlan {
 	share := func(percent int64) int64 { return limit / 100 * percent }
 	return memoryPlan{
 		Source:     source,
-		Deliveries: budget.New(share(20)), Events: budget.New(share(5)), Ingest: budget.New(share(10)),
+		Deliveries: budget.New(share(20)), Events: budget.New(share(5)).PauseHeld(routedEvery), Ingest: budget.New(share(10)),
 		publishing: share(5),
 		Streams:    min(share(10), 256<<20), Inbound: min(share(5), 128<<20),
 	}
@@ -178,6 +178,10 @@ const (
 	// A runtime that is above heldPercent of its limit does not collect as fast as memory
 	// is used, by the embedded server for the most part, until it is below.
 	heldPercent = 105
+	// routedEvery is how long a router rests between two events meanwhile. Each becomes a
+	// message in every queue that wants it, and the embedded server keeps what it has
+	// written for 10 s, so without rest memory grows although hardly anything is in hand.
+	routedEvery = 250 * time.Millisecond
 )
 
 // watch has nothing more taken in hand while the runtime is above its limit, until ctx

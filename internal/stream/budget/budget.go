@@ -19,6 +19,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A Budget is safe for concurrent use. A nil one has no limit.
@@ -27,11 +28,22 @@ type Budget struct {
 	all     int64
 	used    int64
 	held    bool
-	waiting []*asking // the longest first
+	pause   time.Duration // between grants while it is held
+	granted time.Time     // when the last was, while it is held
+	paused  *time.Timer   // serves when the pause is over; nil: it is not running
+	waiting []*asking     // the longest first
 }
 
 // New returns a budget of a number of bytes.
 func New(bytes int64) *Budget { return &Budget{all: bytes} }
+
+// PauseHeld has the budget, while it is held, grant one thing at a time and the next not
+// before a pause. It is for what makes work for others: done at once, one after the other,
+// it would be more than they can do while they are held as well.
+func (b *Budget) PauseHeld(pause time.Duration) *Budget {
+	b.pause = pause
+	return b
+}
 
 // Used is how many bytes are in hand or asked for.
 func (b *Budget) Used() int64 {
@@ -137,6 +149,9 @@ func (b *Budget) grant(a *asking) bool {
 			if s.charge() > 0 || b.used > 0 && (b.used+a.each > b.all || b.held && a.single) {
 				return false
 			}
+			if b.held && b.mustPause() {
+				return false
+			}
 			n = 1
 		}
 	}
@@ -145,6 +160,25 @@ func (b *Budget) grant(a *asking) bool {
 		s.asked += n
 		s.each = max(s.each, a.each)
 	})
+	return true
+}
+
+// mustPause reports whether it is too early for another grant of a budget that is held.
+// Otherwise the pause begins anew.
+func (b *Budget) mustPause() bool {
+	left := b.pause - time.Since(b.granted)
+	if left <= 0 {
+		b.granted = time.Now()
+		return false
+	}
+	if b.paused == nil {
+		b.paused = time.AfterFunc(left, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.paused = nil
+			b.serve()
+		})
+	}
 	return true
 }
 

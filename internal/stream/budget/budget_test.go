@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -168,6 +169,64 @@ func TestHold(t *testing.T) {
 	if got := <-done; got != 5 {
 		t.Errorf("who has waited got %d, want 5", got)
 	}
+}
+
+// A budget that pauses while it is held gives one thing at a time, however soon it is given
+// back, the next after the pause, and to those who wait in turn. What was held back comes
+// at once when it is over.
+func TestPauseHeld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const pause = 250 * time.Millisecond
+		b := budget.New(1000).PauseHeld(pause)
+		b.Hold(true)
+		began := time.Now()
+		if take(t, b.Share(0), 10, 1) != 1 {
+			t.Error("got nothing at first")
+		}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		var order []int
+		var at []time.Duration
+		for user := range 2 {
+			s := b.Share(0)
+			all.Go(func() {
+				for range 3 {
+					if err := s.Take(t.Context(), 10); err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					order, at = append(order, user), append(at, time.Since(began))
+					mu.Unlock()
+					s.Done(10)
+				}
+			})
+			synctest.Wait() // the first one asks first
+		}
+		all.Wait()
+		if want := []int{0, 1, 0, 1, 0, 1}; !slices.Equal(order, want) {
+			t.Errorf("served were %v, want %v", order, want)
+		}
+		for n := range at {
+			if want := time.Duration(n+1) * pause; at[n] != want {
+				t.Errorf("grant %d came after %s, want %s", n, at[n], want)
+			}
+		}
+		s := b.Share(0)
+		began = time.Now()
+		all.Go(func() {
+			if n, err := s.Ask(t.Context(), 10, 5); n != 5 || err != nil {
+				t.Errorf("got %d, %v, want 5", n, err)
+			}
+		})
+		synctest.Wait()
+		b.Hold(false)
+		all.Wait()
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("it came %s after the budget was not held any more, want at once", waited)
+		}
+	})
 }
 
 // Those who hold nothing are served before those who hold something, and who gives
