@@ -39,6 +39,8 @@ const (
 	confirmAfterCluster = 10 * time.Second
 	// positionTimeout bounds what is done about one stream.
 	positionTimeout = 30 * time.Second
+	// markTimeout bounds what is done when the process ends.
+	markTimeout = 2 * time.Second
 )
 
 // positions compares consumers with their streams.
@@ -80,6 +82,7 @@ func (a *Admin) CheckPositions(ctx context.Context) { a.positions.check(ctx) }
 // run looks now and then, and after each reconnect, until ctx ends.
 func (p *positions) run(ctx context.Context) {
 	nc := p.js.Conn()
+	defer p.markLast(ctx)
 	for {
 		reconnects := nc.Stats().Reconnects
 		streams := p.check(ctx)
@@ -88,6 +91,21 @@ func (p *positions) run(ctx context.Context) {
 			if pauseFor(ctx, time.Second) != nil {
 				return
 			}
+		}
+	}
+}
+
+// markLast takes down how far the event logs are routed when this process ends, so that
+// little is routed again if a consumer is lost until it starts again.
+func (p *positions) markLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, domain := range p.domains() {
+		if err := p.checkLog(ctx, domain); err != nil {
+			p.log.Debug("cannot take down how far an event log is routed", zap.String("domain", domain), zap.Error(err))
+			return
 		}
 	}
 }
@@ -250,6 +268,10 @@ func (p *positions) mark(ctx context.Context, domain string, m *logMemory, at *s
 
 // tellReset says that a consumer was set back. sub is that of the queue, nil otherwise.
 func (p *positions) tellReset(r operational.ConsumerReset, sub *subscription.Subscription) {
+	p.publishReset(r, sub, "a consumer was ahead of its stream, which has lost messages, and was set back: what it skipped is handed out now")
+}
+
+func (p *positions) publishReset(r operational.ConsumerReset, sub *subscription.Subscription, what string) {
 	fields := []zap.Field{
 		zap.String("stream", r.Stream), zap.String("consumer", r.Consumer), zap.Uint64("stood", r.Stood), zap.Uint64("seq", r.Last), zap.Uint64("from", r.From),
 	}
@@ -260,5 +282,5 @@ func (p *positions) tellReset(r operational.ConsumerReset, sub *subscription.Sub
 		p.events.Publish(operational.Reset(r))
 	}
 	p.resets.Inc()
-	p.log.Error("a consumer was ahead of its stream, which has lost messages, and was set back: what it skipped is handed out now", fields...)
+	p.log.Error(what, fields...)
 }

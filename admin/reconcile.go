@@ -99,6 +99,9 @@ func (a *Admin) reconcileLosses(ctx context.Context) {
 }
 
 func (a *Admin) reconcileLoss(ctx context.Context, loss inventory.Loss) (remade uint64, err error) {
+	if err := a.rebuildRetries(ctx, loss); err != nil {
+		return 0, err
+	}
 	snapshot, err := a.view.Sync(ctx)
 	if err != nil {
 		return 0, err
@@ -115,6 +118,29 @@ func (a *Admin) reconcileLoss(ctx context.Context, loss inventory.Loss) (remade 
 		}
 	}
 	return remade, nil
+}
+
+// rebuildRetries makes a stream of retry timers anew in which messages are damaged, so that
+// the others fire, and only what is there is counted.
+func (a *Admin) rebuildRetries(ctx context.Context, loss inventory.Loss) error {
+	for _, shard := range a.layout.RetryShards() {
+		if a.layout.RetryStream(shard) != loss.Stream || loss.Kind != inventory.Damaged {
+			continue
+		}
+		kept, rebuilt, err := a.layout.RebuildRetries(ctx, a.js, shard, func(made bool) error {
+			if made {
+				return a.cfg.Inventory.Made(ctx, loss.Stream)
+			}
+			return a.cfg.Inventory.Forget(ctx, loss.Stream)
+		})
+		if err != nil {
+			return err
+		}
+		if rebuilt {
+			a.log.Warn("a stream of retry timers with damaged messages was made anew", zap.String("stream", loss.Stream), zap.Int("timers", kept))
+		}
+	}
+	return nil
 }
 
 // reconcileWhole looks at all events of a subscription.

@@ -222,7 +222,9 @@ func (s *Storage) heldProblem(err error) *problem {
 		return p
 	}
 	s.log.Warn("request failed", zap.Error(err))
-	if fault := stream.FaultOf(err); fault != stream.NoFault {
+	if fault := stream.FaultOf(err); fault == stream.FaultFiles { // whose files, it says
+		return newProblem(http.StatusServiceUnavailable, err.Error()+": "+fault.String()+": "+fault.Advice())
+	} else if fault != stream.NoFault {
 		return newProblem(http.StatusServiceUnavailable, fault.String()+": "+fault.Advice())
 	}
 	return newProblem(http.StatusServiceUnavailable, "this failed, and can be repeated; the server's log has more")

@@ -5,7 +5,7 @@ import "time"
 // A Loss is what is not there any more of a stream.
 type Loss struct {
 	Stream     string    `json:"stream" doc:"The stream that has lost something." example:"KV_subscriptions"`
-	Kind       string    `json:"kind" enum:"missing,replaced,went_back,damaged,altered,foreign" doc:"missing: the stream is not there; replaced: another one is in its place; went_back: it ends earlier than it has ended; damaged: messages in the middle of it are lost; altered: its last message is another one; foreign: the data folder belongs to another installation."`
+	Kind       string    `json:"kind" enum:"missing,replaced,went_back,damaged,altered,foreign" doc:"missing: the stream is not there; replaced: another one is in its place; went_back: it ends earlier than it has ended; damaged: messages in the middle or at the end of it are lost, and it goes on behind them; altered: its last message is another one; foreign: the data folder belongs to another installation."`
 	Detail     string    `json:"detail" doc:"The same for people."`
 	Was        uint64    `json:"was" doc:"The last sequence that it is known to have had; where keys of a bucket are lost, how many it had."`
 	Now        uint64    `json:"now" doc:"What it has of that."`

@@ -12,8 +12,7 @@ import (
 )
 
 // accepted starts the server on damaged files, and accepts all losses, one of which it names
-// with because, until it is ready. A queue that is made anew while its loss is accepted is
-// one more.
+// with because, until it is ready.
 func (s *server) accepted(t *testing.T, because string) {
 	t.Helper()
 	s.startHeld(t)
@@ -127,4 +126,83 @@ func TestAttemptsAreGone(t *testing.T) {
 	s.call(t, http.MethodPost, "/v1/subscriptions/hook/resume", nil, nil)
 	s.publish(t, happened("wanted", "after", 10))
 	c.wantAll(t, append(ids, "between", "owed", "after"), 0)
+}
+
+// A retry timer is damaged. The others of its stream fire when they are due, without
+// another start.
+func TestTimersBesideDamaged(t *testing.T) {
+	t.Parallel()
+	for _, of := range []string{"wanted-one", "wanted-two", "wanted-three"} {
+		t.Run(of, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+			c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, a *arrival) {
+				if a.nth == 1 {
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			})
+			s.subscribe(t, "later", c.URL, []string{"shop.wanted"}, object{"delivery": withoutBreaker(retrying(0, "0s", "14s"))})
+			ids := []string{"wanted-one", "wanted-two", "wanted-three"}
+			js := s.jetStream(t)
+			for n, id := range ids {
+				s.publish(t, happened("wanted", id, 10))
+				eventually(t, "each has its timer", func() bool { return retryTimers(t, js) == uint64(n)+1 }) //nolint:gosec // small
+			}
+			s.stop(t)
+			s.flip(t, shardOf("later"), of, rand.New(rand.NewPCG(1, 1))) //nolint:gosec // no secret
+			s.accepted(t, shardOf("later")+": its file is damaged: message")
+			c.waitFor(t, 6)
+			eventually(t, "all attempts are on record", func() bool { return len(s.attempts(t, "later")) == 6 })
+			eventually(t, "no timer is counted any more", func() bool { return retryTimers(t, s.jetStream(t)) == 0 })
+		})
+	}
+}
+
+// The state of the routers' consumer of an event log is damaged. The start ends by itself,
+// says so, and goes on where the routers were: what was routed goes to no subscription that
+// was created later.
+func TestRoutersStateIsDamaged(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+	before, later := startCatcher(t, nil), startCatcher(t, nil)
+	s.subscribe(t, "before", before.URL, []string{"shop.wanted"}, nil)
+	ids := numbered("wanted", 8)
+	for _, id := range ids {
+		s.publish(t, happened("wanted", id, 10))
+	}
+	before.waitFor(t, len(ids))
+	s.subscribe(t, "later", later.URL, []string{"shop.wanted"}, nil)
+	s.stop(t)
+	consumer("o.dat", []byte("nonsense"))(t, &storageOracle{server: s}, "EVENTS_shop", nil)
+	s.startHeld(t)
+	s.awaitReady(t, "")
+	if lines := s.stderr.lines("the state of the consumer of an event log was damaged"); len(lines) != 1 || !strings.Contains(lines[0], "EVENTS_shop") {
+		t.Errorf("the log says %q", lines)
+	}
+	if metrics := s.do(t, http.MethodGet, "/metrics", nil); !strings.Contains(string(metrics.body), "jetpost_admin_consumer_resets_total 1") {
+		t.Error("the metric does not say so")
+	}
+	eventually(t, "an event says so", func() bool {
+		return strings.Count(string(s.do(t, http.MethodGet, "/v1/events?domain=jetpost&type=jetpost.consumer.reset", nil).body), `"id":"consumer.reset/EVENTS_shop`) == 1
+	})
+	s.publish(t, happened("wanted", "after", 10))
+	later.wantAll(t, []string{"after"}, 0)
+	before.wantAll(t, append(ids, "after"), 0)
+}
+
+// The ends of files are cut off while the server knows how far the streams went: it takes
+// what is gone for deleted. That is a loss, and what was owed is made again.
+func TestEndsAreCut(t *testing.T) {
+	t.Parallel()
+	for _, streams := range [][]string{{"DELIVERIES_waiting", "DEADLETTERS", "AUDIT"}, {shardOf("later")}, {"EVENTS_shop"}, {"ATTEMPTS"}} {
+		t.Run(streams[0], func(t *testing.T) {
+			t.Parallel()
+			o := newStorageOracle(t, rand.New(rand.NewPCG(7, 8))) //nolint:gosec // no secret
+			var faults []storageFault
+			for _, stream := range streams {
+				faults = append(faults, storageFault{besideIndex, stream, cutBesideIndex})
+			}
+			o.suffer(t, faults)
+		})
+	}
 }

@@ -22,6 +22,10 @@ type storageFault struct {
 
 func (f storageFault) String() string { return f.kind + " of " + f.stream }
 
+// besideIndex is the end of a file that is cut off while the server knows how far the stream
+// went.
+const besideIndex = "cut end beside the index"
+
 // anyNumber is a number that depends on what the server makes of the damage.
 const anyNumber = ^uint64(0)
 
@@ -50,15 +54,15 @@ func storageFaults() (all []storageFault) {
 		for _, name := range []string{"meta.inf", "meta.sum"} {
 			all = append(all, storageFault{"empty " + name, stream, emptied(name)})
 		}
-		if stream != shardOf("later") { // then other timers wait until the next start: TestTimerIsDamaged
-			all = append(all, storageFault{"changed byte", stream, changed})
-		}
-		all = append(all, storageFault{"cut end", stream, cut}, storageFault{"removal of the messages", stream, removeMessages})
+		all = append(all, storageFault{"changed byte", stream, changed}, storageFault{"cut end", stream, cut}, storageFault{besideIndex, stream, cutBesideIndex}, storageFault{"removal of the messages", stream, removeMessages})
 	}
 	for _, stream := range []string{"DELIVERIES_waiting", "EVENTS_shop"} {
 		all = append(all, storageFault{"consumer without description", stream, consumer("meta.inf", nil)})
 	}
-	return append(all, storageFault{"damaged consumer", "DELIVERIES_waiting", consumer("o.dat", []byte("nonsense"))}, storageFault{"damaged head", "EVENTS_shop", head})
+	for _, stream := range []string{"DELIVERIES_waiting", shardOf("later"), "EVENTS_shop"} {
+		all = append(all, storageFault{"damaged consumer", stream, consumer("o.dat", []byte("nonsense"))})
+	}
+	return append(all, storageFault{"damaged head", "EVENTS_shop", head})
 }
 
 func remove(t *testing.T, o *storageOracle, stream string, _ *rand.Rand) expectedLoss {
@@ -101,19 +105,49 @@ func changed(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expect
 		e.kinds, e.count = append(e.kinds, inventory.Altered), anyNumber
 	case "DEADLETTERS", "ATTEMPTS", "EVENTS_shop":
 		e.maybe = true
+	case shardOf("later"): // not all events have a timer
+		failed := slices.DeleteFunc(slices.Clone(o.round), func(id string) bool { return !failsFirst(id) })
+		text = failed[r.IntN(len(failed))]
 	}
+	live := liveOf(o.messagesOf(t, stream))
 	e.messages = []storedMessage{o.flip(t, stream, text, r)}
+	if !slices.Contains(live, e.messages[0].sequence) { // a timer that has fired meanwhile
+		e.kinds, e.messages = nil, nil
+	}
 	return e
 }
 
+// cut takes the end of a stream away, and what says how far it went.
 func cut(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expectedLoss {
 	t.Helper()
 	was := lastOf(o.messagesOf(t, stream))
-	gone := o.cutOff(t, stream, r)
+	gone := o.cutOff(t, stream, false, r)
 	now := lastOf(o.messagesOf(t, stream))
 	e := expectedLoss{stream: stream, kinds: []string{inventory.WentBack}, was: was, now: now, count: was - now, messages: gone}
 	if stream == "KV_subscriptions" { // keys are lost
 		e.kinds, e.was, e.now, e.count = append(e.kinds, inventory.Damaged), anyNumber, anyNumber, anyNumber
+	}
+	return e
+}
+
+// cutBesideIndex takes the end of a stream away of which the server knows how far it went:
+// it takes what is gone for deleted.
+func cutBesideIndex(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expectedLoss {
+	t.Helper()
+	before := o.messagesOf(t, stream)
+	gone := o.cutOff(t, stream, true, r)
+	there, left := liveOf(before), liveOf(o.messagesOf(t, stream))
+	e := expectedLoss{stream: stream, kinds: []string{inventory.Damaged}, was: lastOf(before), count: uint64(max(len(there)-len(left), 1)), messages: gone}
+	if len(left) > 0 {
+		e.now = left[len(left)-1]
+	}
+	switch {
+	case slices.Equal(there, left):
+		e.kinds = nil // what says that something was deleted is gone, and nothing else
+	case stream == "KV_subscriptions": // keys are lost
+		e.was, e.now, e.count = anyNumber, anyNumber, anyNumber
+	case stream == shardOf("later"): // some fire while it starts
+		e.was, e.now, e.count = anyNumber, anyNumber, anyNumber
 	}
 	return e
 }
@@ -185,14 +219,16 @@ func planStorage(r *rand.Rand, n int) [][]storageFault {
 }
 
 // livesOf gives each installation some of the faults, each beside what those before have
-// left. A file that stays damaged may lose more at the next start: its installation ends
-// with that.
+// left. A file that stays damaged may lose more at the next start, and one that is cut
+// beside its index is packed: its installation ends with that.
 func livesOf(plan [][]storageFault) (lives [][][]storageFault) {
 	const most = 4
 	var life [][]storageFault
 	for i, faults := range plan {
 		life = append(life, faults)
-		stays := slices.ContainsFunc(faults, func(f storageFault) bool { return f.kind == "changed byte" || f.kind == "damaged head" })
+		stays := slices.ContainsFunc(faults, func(f storageFault) bool {
+			return f.kind == "changed byte" || f.kind == "damaged head" || f.kind == besideIndex
+		})
 		if stays || len(life) == most || i == len(plan)-1 {
 			lives, life = append(lives, life), nil
 		}

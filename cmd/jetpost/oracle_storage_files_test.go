@@ -79,6 +79,21 @@ func lastOf(messages []storedMessage) (last uint64) {
 	return last
 }
 
+// liveOf are the sequences of the messages that are not deleted.
+func liveOf(messages []storedMessage) (live []uint64) {
+	there := map[uint64]bool{}
+	for i := range messages {
+		there[messages[i].sequence] = !messages[i].deletion
+	}
+	for sequence, is := range there {
+		if is {
+			live = append(live, sequence)
+		}
+	}
+	slices.Sort(live)
+	return live
+}
+
 // flip changes one byte of the last message that has a text.
 func (s *server) flip(tb testing.TB, stream, text string, r *rand.Rand) storedMessage {
 	tb.Helper()
@@ -103,8 +118,9 @@ func (s *server) flip(tb testing.TB, stream, text string, r *rand.Rand) storedMe
 }
 
 // cutOff takes the end of a stream away, in the middle of a message or between two. It
-// returns the messages that are gone.
-func (s *server) cutOff(tb testing.TB, stream string, r *rand.Rand) (gone []storedMessage) {
+// returns the messages that are gone. With kept the server has still what it has written
+// down to start faster, and in it how far the stream went.
+func (s *server) cutOff(tb testing.TB, stream string, kept bool, r *rand.Rand) (gone []storedMessage) {
 	tb.Helper()
 	before := s.messagesOf(tb, stream)
 	last := before[len(before)-1].block
@@ -113,9 +129,10 @@ func (s *server) cutOff(tb testing.TB, stream string, r *rand.Rand) (gone []stor
 	if err := os.Truncate(from.block, int64(from.from+r.IntN(from.to-from.from))); err != nil {
 		tb.Fatal(err)
 	}
-	// What the server has written down to start faster is not there after a power loss either.
-	if err := os.Remove(filepath.Join(s.streamDir(stream), "msgs", "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		tb.Fatal(err)
+	if !kept {
+		if err := os.Remove(filepath.Join(s.streamDir(stream), "msgs", "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			tb.Fatal(err)
+		}
 	}
 	for _, m := range of {
 		if m.from >= from.from {

@@ -74,6 +74,7 @@ type serveCmd struct {
 
 	proxies *subscription.Proxies // what Proxy means
 	memory  memoryPlan            // what Memory means
+	alone   func() bool           // with NATS inside: whether no other process of jetpost is connected
 
 	// listening is told the base URL once requests are answered. For tests.
 	listening func(url string)
@@ -163,7 +164,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	}
 
 	suspects := &suspected{}
-	connect, natsHealth, stopNATS, err := c.openNATS(layout, suspects.add, log)
+	connect, natsHealth, stopNATS, err := c.openNATS(layout, suspects, log)
 	if err != nil {
 		return err
 	}
@@ -276,6 +277,8 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 			return err
 		}
 		if a != nil {
+			a.ConsumersRestored(kept.restored...)
+			suspects.passDiscarded(func(name, consumer string) { a.ConsumerDiscarded(ctx, name, consumer) })
 			a.CheckPositions(ctx) // before the first event is taken: what a crash has left is plain to see
 			streams.Tell(func(l inventory.Loss) {
 				events.Publish(operational.StorageLost(operational.Loss{

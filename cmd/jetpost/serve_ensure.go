@@ -37,7 +37,7 @@ func (c *serveCmd) newInventory(js jetstream.JetStream, layout stream.Layout, lo
 		if c.Prefix != "" {
 			name = "installation-" + c.Prefix + ".json"
 		}
-		cfg.File = filepath.Join(c.Data, name)
+		cfg.File, cfg.Alone = filepath.Join(c.Data, name), c.alone
 	}
 	return inventory.New(cfg, js, layout, log)
 }
@@ -52,6 +52,9 @@ type ensuring struct {
 	domains    []string
 	registered atomic.Pointer[schemas.Live] // nil: they are not known yet; requests read it
 	log        *zap.Logger
+
+	mu       sync.Mutex
+	restored []stream.RestoredConsumer // when nothing works yet
 
 	opened   bool
 	accepted bool // --accept-loss was followed
@@ -160,6 +163,11 @@ func (n *ensuring) restore(ctx context.Context) error {
 // known is what is known of the streams, and of their files where they are this process's.
 func (n *ensuring) known() stream.Known {
 	known := n.streams.Known()
+	known.Restored = func(r stream.RestoredConsumer) {
+		n.mu.Lock()
+		n.restored = append(n.restored, r)
+		n.mu.Unlock()
+	}
 	if n.NATS == "" {
 		known.Kept = func(name string) bool { return embedded.KeepsMessages(filepath.Join(n.Data, "nats"), name) }
 	}
@@ -191,6 +199,26 @@ type suspected struct {
 	mu    sync.Mutex
 	names []string
 	next  func(string)
+
+	discarded [][2]string // consumers whose state is damaged, by stream
+}
+
+// discard takes note of a consumer that begins anew.
+func (s *suspected) discard(name, consumer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.discarded = append(s.discarded, [2]string{name, consumer})
+}
+
+// passDiscarded has next told of the consumers that begin anew.
+func (s *suspected) passDiscarded(next func(name, consumer string)) {
+	s.mu.Lock()
+	discarded := s.discarded
+	s.discarded = nil
+	s.mu.Unlock()
+	for _, d := range discarded {
+		next(d[0], d[1])
+	}
 }
 
 func (s *suspected) add(name string) {

@@ -22,9 +22,12 @@ import (
 // in the log and to NATS what it is for, where a role has more than one.
 type connector func(role, use string) (*nats.Conn, error)
 
+// connectionName is how the names of jetpost's connections begin.
+const connectionName = "jetpost "
+
 // optionsFor are the options of a connection, but for its name, and that.
 func optionsFor(role, use string, log *zap.Logger) (options []nats.Option, name string) {
-	name = "jetpost " + role
+	name = connectionName + role
 	if use != "" {
 		name += ": " + use
 		log = log.With(zap.String("use", use))
@@ -35,7 +38,7 @@ func optionsFor(role, use string, log *zap.Logger) (options []nats.Option, name 
 // openNATS starts the embedded server, or says how to reach the given one. Each
 // role gets connections of its own, so that one cannot hold up another. health is
 // what the embedded server says of itself.
-func (c *serveCmd) openNATS(layout stream.Layout, damaged func(stream string), log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
+func (c *serveCmd) openNATS(layout stream.Layout, found *suspected, log *zap.Logger) (connect connector, health func(context.Context) error, stop func(), err error) {
 	var open []*nats.Conn
 	closeAll := func() {
 		for _, nc := range slices.Backward(open) {
@@ -67,12 +70,25 @@ func (c *serveCmd) openNATS(layout stream.Layout, damaged func(stream string), l
 		return connect, func(context.Context) error { return nil }, closeAll, nil
 	}
 	server, err := embedded.Start(embedded.Config{
-		Dir: filepath.Join(c.Data, "nats"), Damaged: damaged, Sync: embedded.Sync(c.NATSSync), MaxMemory: c.memory.Streams, MaxInbound: c.memory.Inbound,
-		// What is in a work queue is what is not settled: it may be handed out again.
-		DiscardConsumer: layout.IsWorkQueue,
+		Dir: filepath.Join(c.Data, "nats"), Damaged: found.add, Sync: embedded.Sync(c.NATSSync), MaxMemory: c.memory.Streams, MaxInbound: c.memory.Inbound,
+		// What is in a work queue is what is not settled: it may be handed out again. How far
+		// an event log was routed is known otherwise: see stream.Routed.
+		DiscardConsumer: func(name, consumer string) bool {
+			kind, _ := layout.KindOf(name)
+			return layout.IsWorkQueue(name, consumer) || kind == stream.KindEventLog && consumer == stream.RouterConsumer
+		},
+		Discarded: found.discard,
 	}, log)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	c.alone = func() bool {
+		for _, nc := range open { // what was settled last is not there any more
+			if nc.FlushTimeout(5*time.Second) != nil {
+				return false
+			}
+		}
+		return server.Named(connectionName) <= len(open)
 	}
 	stop = func() {
 		closeAll()

@@ -112,7 +112,7 @@ func (l Layout) EnsureKnownEventLog(ctx context.Context, js jetstream.JetStream,
 			return err
 		}
 	}
-	return l.EnsureEventLog(ctx, js, domain)
+	return l.ensureEventLog(ctx, js, domain, known.Restored)
 }
 
 // EnsureMembers creates the bucket of the senders that are alive, if it is missing. A
@@ -123,13 +123,17 @@ func (l Layout) EnsureMembers(ctx context.Context, js jetstream.JetStream) error
 
 // EnsureEventLog creates the event log of a domain and the routers' consumer on it.
 func (l Layout) EnsureEventLog(ctx context.Context, js jetstream.JetStream, domain string) error {
+	return l.ensureEventLog(ctx, js, domain, nil)
+}
+
+func (l Layout) ensureEventLog(ctx context.Context, js jetstream.JetStream, domain string, restored func(RestoredConsumer)) error {
 	if !ValidDomain(domain) {
 		return fmt.Errorf("domain %q: use 1 to 63 lower-case letters, digits, dashes and underscores, a letter first", domain)
 	}
 	if err := ensureStream(ctx, js, l.EventLogConfig(domain)); err != nil {
 		return err
 	}
-	return ensureConsumer(ctx, js, l.EventLog(domain), l.RouterConsumerConfig())
+	return l.ensureRouter(ctx, js, domain, restored)
 }
 
 // EnsureQueue creates the queue of a subscription and the senders' consumer on

@@ -88,7 +88,7 @@ func (f Fault) String() string {
 	case FaultMissing:
 		return "nobody answers for the stream: it is missing, has no leader, or JetStream is off"
 	case FaultFiles:
-		return "the server cannot make the files that this needs: its disk is full, or fails"
+		return "the server cannot make the files that this needs: its disk is full, or fails, or damaged files are in its way"
 	case NoFault:
 	}
 	return ""
@@ -110,7 +110,7 @@ func (f Fault) Advice() string {
 	case FaultMissing:
 		return "an admin makes what is missing when it starts; see the log of the NATS server"
 	case FaultFiles:
-		return "make room on it; the log of the NATS server has the reason, and after a write error it has to be restarted"
+		return "make room on it, or move the files away that the log of the NATS server names; after either it has to be restarted"
 	case NoFault:
 	}
 	return ""

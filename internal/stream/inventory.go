@@ -155,11 +155,18 @@ type Shape struct {
 	Messages uint64
 	Subjects uint64 // with a message
 	Lost     uint64 // messages that the server says it has lost, to damage of its files
+
+	LastStored time.Time // when the last message was stored
+	MaxAge     time.Duration
 }
+
+// AgedOut reports whether an empty stream may have got so by the age of its messages.
+func (s *Shape) AgedOut() bool { return s.MaxAge > 0 && time.Since(s.LastStored) >= s.MaxAge }
 
 // ReadShape asks the leader of a stream for its shape. jetstream.ErrStreamNotFound.
 func ReadShape(ctx context.Context, js jetstream.JetStream, name string) (Shape, error) {
-	fields, err := ask(ctx, js, "STREAM.INFO."+name, nil, "created", "state.first_seq", "state.last_seq", "state.messages", "state.num_subjects", "state.lost.msgs.#")
+	fields, err := ask(ctx, js, "STREAM.INFO."+name, nil, "created", "state.first_seq", "state.last_seq", "state.messages", "state.num_subjects", "state.lost.msgs.#",
+		"state.last_ts", "config.max_age")
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeStreamNotFound {
 		return Shape{}, fmt.Errorf("look up stream %s: %w", name, jetstream.ErrStreamNotFound)
 	}
@@ -168,8 +175,21 @@ func ReadShape(ctx context.Context, js jetstream.JetStream, name string) (Shape,
 	}
 	return Shape{
 		Created: fields[0].Time().UTC(), First: fields[1].Uint(), Last: fields[2].Uint(), Messages: fields[3].Uint(),
-		Subjects: fields[4].Uint(), Lost: fields[5].Uint(),
+		Subjects: fields[4].Uint(), Lost: fields[5].Uint(), LastStored: fields[6].Time(), MaxAge: time.Duration(fields[7].Int()),
 	}, nil
+}
+
+// LastKept is the sequence of the newest message that a stream still has; 0 when it has none.
+// It is before the last sequence where what was stored last is deleted, or lost.
+func LastKept(ctx context.Context, js jetstream.JetStream, name string) (uint64, error) {
+	r, err := askForRecord(ctx, js, name, []byte(`{"last_by_subj":"*.>"}`))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the newest message of stream %s: %w", name, err)
+	}
+	return r.Sequence, nil
 }
 
 // HashAt is the SHA-256 of the data of a message, in hexadecimal; empty when the stream
@@ -200,6 +220,9 @@ type Known struct {
 	// server finds them when the stream is made anew. One that is told where to begin
 	// would drop them. Default: there are none.
 	Kept func(name string) bool
+	// Restored is told of consumers of event logs that were missing although the log has
+	// events, and were made anew. Default: nobody is.
+	Restored func(RestoredConsumer)
 }
 
 func (k *Known) lost(name string) bool { return k.Lost[name] }

@@ -143,8 +143,8 @@ func (l Layout) Permissions(role Role) Permissions {
 			// timers and attempts. The audit trail allows no deletion, to anyone. The jobs that do so for many are kept where all admins see them.
 			apiPrefix + "DIRECT.GET.*",
 			apiPrefix + "STREAM.MSG.DELETE.*",
-			l.AttemptSubject("*"), // without the answers, when an event is erased
-			l.RetryAt("*", scrubSubject, "*"),
+			l.AttemptSubject("*"),    // without the answers, when an event is erased
+			l.RetryAt("*", "*", "*"), // what fills a block, and the timers of a shard that is made anew
 			// Where a delivery waits is looked up: queues and retry timers have no direct reads.
 			apiPrefix + "STREAM.MSG.GET.*",
 			apiPrefix + "DIRECT.GET." + l.StateStream() + "." + l.StateRedriveSubject("*"),

@@ -89,7 +89,7 @@ func TestPermissions(t *testing.T) {
 		{"publish an operational event elsewhere", other.EventSubject(stream.OperationalDomain, "breaker.opened"), nil},
 		{"queue a delivery", l.QueueFor("ci").Subject, []stream.Role{router, sender, control}},
 		{"queue a delivery elsewhere", other.QueueFor("ci").Subject, nil},
-		{"set a timer", l.RetryAt("00", "ci", "key"), []stream.Role{sender}},
+		{"set a timer", l.RetryAt("00", "ci", "key"), []stream.Role{sender, control}},
 		{"fill a block of timers", l.RetryAt("00", "_scrub", "block"), []stream.Role{sender, control}},
 		{"pretend that a timer has fired", l.RetryDue("00", "ci"), nil},
 		{"record an attempt", l.AttemptSubject("ci"), []stream.Role{sender, control}},

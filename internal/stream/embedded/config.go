@@ -63,6 +63,8 @@ type Config struct {
 	// DiscardConsumer says whether a consumer may begin anew of which the server cannot
 	// read how far it is. Default: none may, and it is missing.
 	DiscardConsumer func(stream, consumer string) bool
+	// Discarded is told of each consumer that begins anew for that reason. Default: nobody is.
+	Discarded func(stream, consumer string)
 	// Adjust changes the server's options before it starts, for what has no field
 	// here, such as routes to other servers. Default: nothing is changed.
 	Adjust func(*server.Options)

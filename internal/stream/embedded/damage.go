@@ -61,6 +61,9 @@ func (s *Server) noticed(line string) {
 	}
 	if found := consumerNotAdded.FindStringSubmatch(line); found != nil && s.cfg.DiscardConsumer != nil && s.cfg.DiscardConsumer(found[1], found[2]) {
 		s.setAside(found[1]+"-"+found[2], filepath.Join(streamsDir(s.cfg.Dir), found[1], "obs", found[2]))
+		if s.cfg.Discarded != nil {
+			s.cfg.Discarded(found[1], found[2])
+		}
 		return
 	}
 	if name := damagedStream(line); name != "" && s.cfg.Damaged != nil {

@@ -134,6 +134,20 @@ func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// Named is how many connections of clients there are whose names begin with a text.
+func (s *Server) Named(prefix string) (n int) {
+	connections, err := s.nats.Connz(&server.ConnzOptions{Limit: 1 << 16})
+	if err != nil {
+		return 0
+	}
+	for _, c := range connections.Conns {
+		if strings.HasPrefix(c.Name, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // Ready waits until JetStream takes requests, or says why it does not yet when
 // ctx ends.
 func (s *Server) Ready(ctx context.Context) error {

@@ -56,6 +56,7 @@ func (i *Inventory) Run(ctx context.Context) error {
 		// A server that was started again may have lost the end of any queue, and what comes
 		// now would hide that.
 		now := i.js.Conn().Stats().Reconnects
+		i.restarted.Store(now != reconnects)
 		all := now != reconnects || time.Since(queues) >= i.cfg.QueuesEvery
 		if all {
 			queues = time.Now()
@@ -81,8 +82,15 @@ func (i *Inventory) last(ctx context.Context) {
 	if err := i.Check(ctx, true); err != nil {
 		i.log.Debug("cannot see where the streams end", zap.Error(err))
 	}
+	alone := i.cfg.Alone != nil && i.cfg.Alone()
+	if alone {
+		if err := i.seeEnds(ctx); err != nil {
+			i.log.Debug("cannot see the newest messages of the streams", zap.Error(err))
+			alone = false
+		}
+	}
 	i.storeHeads(ctx)
-	i.writeFile()
+	i.writeAs(alone)
 }
 
 // Check compares the streams with the list, all of them or those that exist once and
@@ -224,7 +232,7 @@ func (i *Inventory) against(ctx context.Context, name string, was Stream) (*Loss
 				return nil, now, err
 			}
 		}
-		return &Loss{Stream: name, Kind: Missing, Was: was.Last, Count: was.Last, Hash: was.Hash, Detail: "it is missing" + upTo(was.Last)}, now, nil
+		return &Loss{Stream: name, Kind: Missing, Was: was.Last, Count: was.Last, Hash: was.Hash, Made: was.Created, Detail: "it is missing" + upTo(was.Last)}, now, nil
 	}
 	if err != nil {
 		return nil, now, err
@@ -240,10 +248,10 @@ func (i *Inventory) difference(ctx context.Context, name string, was Stream, now
 	case !was.Created.Equal(now.Created) && now.Messages > 0 && now.Last >= was.Last:
 		// A server that cannot read the description of a stream leaves its files where they
 		// are, and finds them when the stream is made again.
-		loss.Kind, loss.Count = Replaced, 0
+		loss.Kind, loss.Count, loss.Made = Replaced, 0, was.Created
 		loss.Detail = fmt.Sprintf("it was made anew at %s, over its old files, which have messages up to %d", now.Created.Format(time.RFC3339), now.Last)
 	case !was.Created.Equal(now.Created):
-		loss.Kind, loss.Count = Replaced, was.Last
+		loss.Kind, loss.Count, loss.Made = Replaced, was.Last, was.Created
 		loss.Detail = fmt.Sprintf("it was made anew at %s, and what it had is gone%s", now.Created.Format(time.RFC3339), upTo(was.Last))
 	case now.Last < was.Last:
 		loss.Kind, loss.Count = WentBack, was.Last-now.Last
@@ -254,6 +262,16 @@ func (i *Inventory) difference(ctx context.Context, name string, was Stream, now
 	case now.Lost > was.Lost:
 		loss.Kind, loss.Count = Damaged, now.Lost-was.Lost
 		loss.Detail = fmt.Sprintf("its file is damaged, and the NATS server has lost %d messages", now.Lost-was.Lost)
+	case i.mayHaveLostEnd(name, was, now):
+		kept, err := stream.LastKept(ctx, i.js, name)
+		if err != nil {
+			return nil, err
+		}
+		if loss.Count = i.endLost(name, was, now, kept); loss.Count == 0 {
+			return nil, nil //nolint:nilnil // it was deleted
+		}
+		loss.Kind, loss.Now = Damaged, kept
+		loss.Detail = fmt.Sprintf("its file is damaged: its end is gone, %d messages or more behind %d and up to %d", loss.Count, kept, now.Last)
 	case name == i.layout.Audit() && was.Hash != "":
 		hash, err := stream.HashAt(ctx, i.js, name, was.Last)
 		if err != nil {
@@ -305,7 +323,7 @@ func (i *Inventory) seen(ctx context.Context, name string, now *stream.Shape) er
 }
 
 func (i *Inventory) shapeOf(ctx context.Context, name string, now *stream.Shape) (Stream, error) {
-	s := Stream{Created: now.Created, Last: now.Last, Lost: now.Lost}
+	s := Stream{Created: now.Created, First: now.First, Last: now.Last, Messages: now.Messages, Lost: now.Lost}
 	if i.layout.NeedsAll(name) {
 		s.Keys = now.Subjects
 	}

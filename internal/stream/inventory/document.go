@@ -21,6 +21,11 @@ type Stream struct {
 	Created time.Time `json:"created"`
 	// Last is the sequence of the last message there ever was, when it was last looked at.
 	Last uint64 `json:"last"`
+	// First and Messages are where it began and how many messages it had then.
+	First    uint64 `json:"first,omitempty"`
+	Messages uint64 `json:"messages,omitempty"`
+	// Kept is the newest message that it had when all had stopped; 0 when that is not known.
+	Kept uint64 `json:"kept,omitempty"`
 	// Keys is how many keys it has had, of a bucket that keeps them.
 	Keys uint64 `json:"keys,omitempty"`
 	// Lost is how many messages the server has said that it has lost.
@@ -37,7 +42,7 @@ const (
 	Missing  = "missing"   // it is not there
 	Replaced = "replaced"  // another one is in its place, which was made later
 	WentBack = "went_back" // it ends earlier than it has ended
-	Damaged  = "damaged"   // messages in the middle of it are lost
+	Damaged  = "damaged"   // messages of it are lost, and it goes on behind them
 	Altered  = "altered"   // another message is in the place of the last one
 	Foreign  = "foreign"   // it belongs to another installation than the data folder
 )
@@ -45,12 +50,14 @@ const (
 // A Loss is what is not there any more of a stream.
 type Loss struct {
 	Stream string `json:"stream" doc:"The stream that has lost something." example:"KV_subscriptions"`
-	Kind   string `json:"kind" enum:"missing,replaced,went_back,damaged,altered,foreign" doc:"missing: the stream is not there; replaced: another one is in its place; went_back: it ends earlier than it has ended; damaged: messages in the middle of it are lost; altered: its last message is another one; foreign: the data folder belongs to another installation."`
+	Kind   string `json:"kind" enum:"missing,replaced,went_back,damaged,altered,foreign" doc:"missing: the stream is not there; replaced: another one is in its place; went_back: it ends earlier than it has ended; damaged: messages in the middle or at the end of it are lost, and it goes on behind them; altered: its last message is another one; foreign: the data folder belongs to another installation."`
 	Detail string `json:"detail" doc:"The same for people."`
 	// Was and Now are the last sequences, or of buckets the numbers of keys.
-	Was   uint64    `json:"was" doc:"The last sequence that it is known to have had; where keys of a bucket are lost, how many it had."`
-	Now   uint64    `json:"now" doc:"What it has of that."`
-	Count uint64    `json:"count" doc:"How many messages, or keys of a bucket, are known to be lost; 0 where that is not known."`
+	Was   uint64 `json:"was" doc:"The last sequence that it is known to have had; where keys of a bucket are lost, how many it had."`
+	Now   uint64 `json:"now" doc:"What it has of that."`
+	Count uint64 `json:"count" doc:"How many messages, or keys of a bucket, are known to be lost; 0 where that is not known."`
+	// Made is when the stream was made that is not there any more.
+	Made  time.Time `json:"made,omitzero"`
 	Hash  string    `json:"hash,omitempty" doc:"Of the last record that the audit trail is known to have had."`
 	Found time.Time `json:"found" doc:"When it was noticed."`
 	// Unreadable is how many messages are damaged, those that were known before included.
@@ -142,11 +149,16 @@ func newest(a, b *document) *document {
 	}
 	merged := a.clone()
 	for name, s := range merged.Streams {
-		if other, ok := b.Streams[name]; ok && other.Created.Equal(s.Created) && b.Version == a.Version && other.Last > s.Last {
+		if other, ok := b.Streams[name]; ok && other.Created.Equal(s.Created) && b.Version == a.Version && other.later(&s) {
 			merged.Streams[name] = other
 		}
 	}
 	return merged
+}
+
+// later reports whether s was seen after other: at one end, messages only go away.
+func (s *Stream) later(other *Stream) bool {
+	return s.Last > other.Last || s.Last == other.Last && s.Messages < other.Messages
 }
 
 func (d *document) same(other *document) bool {

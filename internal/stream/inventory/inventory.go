@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,6 +49,9 @@ type Config struct {
 	// Store is how often the list in NATS gets what the streams have; the file has it
 	// each time they are looked at. Default: 1 min.
 	Store time.Duration
+	// Alone reports, when all has stopped, whether no other process takes anything from the
+	// streams until the next start. Default: others may.
+	Alone func() bool
 	// Reader: this process only reads what is lost, in a role that may do no more.
 	Reader bool
 }
@@ -77,6 +81,9 @@ type Inventory struct {
 	log    *zap.Logger
 
 	writing sync.Mutex // one change of this process at a time
+
+	restarted atomic.Bool // the server may have been started again since the streams were seen
+	exact     atomic.Bool // nothing has taken anything from them since
 
 	mu           sync.Mutex
 	installation string
@@ -121,7 +128,7 @@ func (i *Inventory) Open(ctx context.Context) error {
 	i.mu.Lock()
 	i.opened = time.Now().UTC().Truncate(time.Microsecond)
 	i.mu.Unlock()
-	file, err := readFile(i.cfg.File)
+	file, stopped, err := readFile(i.cfg.File)
 	if err != nil {
 		// The list in NATS tells as well. The file is written again.
 		i.log.Error("the list of streams in the data folder cannot be read", zap.String("file", i.cfg.File), zap.Error(err))
@@ -154,9 +161,15 @@ func (i *Inventory) Open(ctx context.Context) error {
 			return err
 		}
 	}
+	i.restarted.Store(true)
+	if stopped && foreign == "" {
+		i.exact.Store(true)
+	}
 	if err := i.Check(ctx, true); err != nil {
 		return err
 	}
+	i.restarted.Store(false)
+	i.exact.Store(false)
 	return i.FindDamage(ctx, i.vital()...)
 }
 

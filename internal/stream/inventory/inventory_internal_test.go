@@ -54,6 +54,66 @@ func TestChangedByAnotherAdmin(t *testing.T) {
 	}
 }
 
+// A queue is missing, and is made anew while its loss is accepted, by who has seen before
+// that another one is in its place. It is the same loss.
+func TestMadeWhileAccepted(t *testing.T) {
+	t.Parallel()
+	server := streamtest.New(t)
+	i := New(Config{}, server.JS(), server.Layout, zap.NewNop())
+	if err := i.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	q := server.Layout.QueueFor("hook")
+	ensure := func() {
+		t.Helper()
+		if err := server.Layout.EnsureQueue(t.Context(), server.JS(), "hook", q, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func() {
+		t.Helper()
+		if err := server.JS().DeleteStream(t.Context(), q.Stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ensure()
+	if err := i.Made(t.Context(), q.Stream); err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	missing, _, err := i.compareAll(t.Context(), []string{q.Stream})
+	if err != nil || len(missing) != 1 || missing[0].Kind != Missing {
+		t.Fatalf("losses %+v, error %v, want one that is missing", missing, err)
+	}
+	if err := i.lose(t.Context(), missing...); err != nil {
+		t.Fatal(err)
+	}
+	ensure()
+	replaced, _, err := i.compareAll(t.Context(), []string{q.Stream})
+	if err != nil || len(replaced) != 1 || replaced[0].Kind != Replaced {
+		t.Fatalf("losses %+v, error %v, want one that is replaced", replaced, err)
+	}
+	if err := i.Accept(t.Context(), "test", q.Stream); err != nil {
+		t.Fatal(err)
+	}
+	for _, late := range [][]Loss{missing, replaced} {
+		if err := i.lose(t.Context(), late...); err != nil {
+			t.Fatal(err)
+		}
+		if open := i.open(); len(open) > 0 {
+			t.Errorf("it is lost again: %+v", open)
+		}
+	}
+	// Another loss of the same queue is one more.
+	remove()
+	if err := i.Check(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if open := i.open(); len(open) != 1 || open[0].Kind != Missing {
+		t.Errorf("losses %+v, want one that is missing", open)
+	}
+}
+
 // A power loss may take something of the queue of each of thousands of subscriptions.
 func TestManyLosses(t *testing.T) {
 	t.Parallel()

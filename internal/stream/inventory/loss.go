@@ -94,6 +94,9 @@ func endsEarlier(now, was uint64) string {
 // accepted yet grows by what is lost since; loss is as it stands there then.
 func noteLoss(d *document, loss *Loss) bool {
 	at := slices.IndexFunc(d.Losses, func(l Loss) bool { return l.Stream == loss.Stream && l.Open() })
+	if at < 0 && slices.ContainsFunc(d.Losses, func(l Loss) bool { return l.covers(loss) }) {
+		return false
+	}
 	if at < 0 {
 		d.Losses = append(d.Losses, *loss)
 		return true
@@ -114,6 +117,18 @@ func noteLoss(d *document, loss *Loss) bool {
 	}
 	*known = *loss
 	return true
+}
+
+// acceptedBefore is for how long an accepted loss may be noticed again, by who has begun to
+// look before: a queue is made anew while its loss is accepted.
+const acceptedBefore = time.Minute
+
+// covers reports whether l, which was accepted a moment ago, is the loss of the same stream:
+// of one that was missing, and in whose place another one is now.
+func (l *Loss) covers(loss *Loss) bool {
+	gone := func(kind string) bool { return kind == Missing || kind == Replaced }
+	return l.Stream == loss.Stream && gone(l.Kind) && gone(loss.Kind) && !loss.Made.IsZero() && l.Made.Equal(loss.Made) &&
+		!l.Open() && loss.Found.Sub(l.Accepted).Abs() < acceptedBefore
 }
 
 // markUnreadable takes note of how many damaged messages are known, so that they are no

@@ -173,41 +173,45 @@ func (i *Inventory) refresh(ctx context.Context, key string) error {
 type fileForm struct {
 	About     string               `json:"about"`
 	Documents map[string]*document `json:"documents"`
+	// Stopped: all had stopped when it was written, and it is exact.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 const fileAbout = "Which streams this jetpost has: see docs/storage-faults.md. Written by jetpost."
 
-func readFile(path string) (map[string]*document, error) {
+func readFile(path string) (docs map[string]*document, stopped bool, err error) {
 	if path == "" {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, false, nil
 	}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var form fileForm
 	if err := json.Unmarshal(data, &form); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for key, d := range form.Documents {
 		if d == nil || d.Installation == "" || d.Version == 0 {
-			return nil, fmt.Errorf("its part %q has no installation or no version", key)
+			return nil, false, fmt.Errorf("its part %q has no installation or no version", key)
 		}
 		form.Documents[key] = d.clone()
 	}
-	return form.Documents, nil
+	return form.Documents, form.Stopped, nil
 }
 
 // writeFile writes the copy in the data folder, whole or not at all, if it has changed.
-func (i *Inventory) writeFile() {
+func (i *Inventory) writeFile() { i.writeAs(false) }
+
+func (i *Inventory) writeAs(stopped bool) {
 	if i.cfg.File == "" {
 		return
 	}
 	i.mu.Lock()
-	form := fileForm{About: fileAbout, Documents: maps.Clone(i.docs)}
+	form := fileForm{About: fileAbout, Documents: maps.Clone(i.docs), Stopped: stopped}
 	was := i.written
 	i.mu.Unlock()
 	data, err := json.MarshalIndent(form, "", " ")
