@@ -15,6 +15,9 @@ import (
 //
 //	event logs, ATTEMPTS, AUDIT     after each start of the server; from their beginning
 //	                                messages go by age, which is not counted
+//	subscriptions, domains          after each start of the server: what a bucket has stored
+//	                                last is always there. Without it an older revision may
+//	                                have come back
 //	DEADLETTERS, queues, RETRIES    after a stop of this process, when no other one of
 //	                                jetpost was connected: until it starts again, nothing
 //	                                takes messages from them
@@ -34,7 +37,13 @@ func (i *Inventory) isSettled(name string) bool {
 
 // mayHaveLostEnd reports whether it is worth looking where a stream ends.
 func (i *Inventory) mayHaveLostEnd(name string, was Stream, now *stream.Shape) bool {
-	if !i.restarted.Load() || was.Messages == 0 || now.Last < was.Last {
+	if !i.restarted.Load() || now.Last < was.Last {
+		return false
+	}
+	if i.layout.NeedsAll(name) {
+		return now.Last > 0
+	}
+	if was.Messages == 0 {
 		return false
 	}
 	exact := i.exact.Load() && i.isSettled(name)
@@ -44,6 +53,9 @@ func (i *Inventory) mayHaveLostEnd(name string, was Stream, now *stream.Shape) b
 // endLost is how many messages a stream has lost with its end, at least: kept is the newest
 // that is there.
 func (i *Inventory) endLost(name string, was Stream, now *stream.Shape, kept uint64) uint64 {
+	if i.layout.NeedsAll(name) {
+		return now.Last - min(kept, now.Last)
+	}
 	fewer := i.fewer(name, was, now)
 	if kept == 0 && now.Messages > 0 {
 		return fewer // the newest cannot be read: see FindDamage
