@@ -20,7 +20,7 @@ FIGURES = cat "$$figures"; awk '{ for (i = 1; i < NF; i++) sum[$$(i + 1)] += $$i
 	printf "together: %d faults, %d events acknowledged, %d requests, %d deliveries repeated, %d discrepancies\n", \
 	sum["faults;"], sum["events"], sum["requests,"], sum["deliveries"], sum["discrepancies"] }' "$$figures"
 
-.PHONY: help build run test race chaos fuzz bench journey lint cross fmt golden up down
+.PHONY: help build run test race chaos fuzz bench journey api lint cross fmt golden up down
 
 help: ## Print this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench: build ## Measure throughput and latency beside the machine's own limits, 
 
 journey: ## Print the files that one event passes through
 	go run ./internal/journey
+
+api: ## Print what has changed in the API of the public packages, and whether it is compatible
+	@go test -count=1 -run '^TestPublic' ./internal/publicapi
 
 # vet goes first: it compiles what the linters then find compiled.
 lint: ## Check the code with go vet, gofmt, golangci-lint and go mod

@@ -166,7 +166,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	}
 	a := &Admin{
 		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress,
-		catalogue: catalogue{live: live}, domains: schemas.NewStore(js, layout, live, log),
+		catalogue: catalogue{live: live}, domains: schemas.NewStore(js, live, log),
 		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: log.Named("admin"), metrics: m,

@@ -210,11 +210,14 @@ func TestDomainOfAnotherAdmin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := schemas.NewLive(base, js, f.layout, zap.NewNop())
+	other, err := schemas.NewLive(base, js, f.layout.Prefix(), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- other.Run(t.Context()) }()
 	t.Cleanup(func() { <-ended })
-	store := schemas.NewStore(js, f.layout, other, zap.NewNop())
+	store := schemas.NewStore(js, other, zap.NewNop())
 	files, err := schemas.DecodeFiles([]byte(shop(shopSchema)))
 	if err != nil {
 		t.Fatal(err)

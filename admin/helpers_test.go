@@ -101,7 +101,10 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 		c(&cfg)
 	}
 	f.reg = prometheus.NewPedanticRegistry()
-	f.live = schemas.NewLive(catalogue, f.js, f.layout, log)
+	f.live, err = schemas.NewLive(catalogue, f.js, f.layout.Prefix(), log)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	go func() { ended <- f.live.Run(ctx) }()
 	f.admin, err = New(cfg, f.js, f.layout, f.store, f.view, egress, f.live, log, f.reg)
 	if err != nil {

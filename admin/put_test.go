@@ -61,7 +61,10 @@ func another(tb testing.TB, js jetstream.JetStream, layout stream.Layout, keyrin
 		tb.Fatal(err)
 	}
 	view := subscription.NewView(subscription.ViewConfig{}, js, layout, keyring, log)
-	live := schemas.NewLive(catalogue, js, layout, log)
+	live, err := schemas.NewLive(catalogue, js, layout.Prefix(), log)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	store := subscription.NewStore(js, layout, keyring, log)
 	a, err := New(Config{}, js, layout, store, view, egress, live, log, prometheus.NewRegistry())
 	if err != nil {

@@ -32,7 +32,7 @@ func serve(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p, err := producer.New(producer.Config{}, in.JS, in.Layout, catalogue, in.Log, prometheus.NewRegistry())
+	p, err := producer.New(producer.Config{Prefix: in.Layout.Prefix()}, in.JS, catalogue, in.Log, prometheus.NewRegistry())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -16,20 +16,19 @@ func (p *Producer) classified(e *event.Event) *event.Event {
 	if p.cfg.Repositories == nil {
 		return e
 	}
-	table := p.cfg.Repositories.Current()
-	if table.Len() == 0 || !ofRepository(e.Type) || !event.IsJSON(e.DataContentType) {
+	if p.cfg.Repositories.Len() == 0 || !ofRepository(e.Type) || !event.IsJSON(e.DataContentType) {
 		return e
 	}
 	if _, said := e.Attribute(schemas.RepositoryClass); said {
 		return e
 	}
-	class, known := table.ClassOf(gjson.GetBytes(e.Data, "repo_key").String())
+	class, known := p.cfg.Repositories.ClassOf(gjson.GetBytes(e.Data, "repo_key").String())
 	if !known {
 		return e
 	}
 	c := *e
 	c.Extensions = make([]event.Attribute, 0, len(e.Extensions)+1)
-	c.Extensions = append(append(c.Extensions, e.Extensions...), event.Attribute{Name: schemas.RepositoryClass, Value: string(class)})
+	c.Extensions = append(append(c.Extensions, e.Extensions...), event.Attribute{Name: schemas.RepositoryClass, Value: class})
 	return &c
 }
 

@@ -36,7 +36,7 @@ func TestPublishSaysTheRepositoryClass(t *testing.T) {
 		stop()
 		<-ended
 	})
-	p, err := producer.New(producer.Config{Repositories: registry}, s.JS(), s.Layout, catalogue, zap.NewNop(), prometheus.NewRegistry())
+	p, err := producer.New(producer.Config{Prefix: s.Layout.Prefix(), Repositories: registry}, s.JS(), catalogue, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

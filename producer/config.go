@@ -1,19 +1,28 @@
 package producer
 
 import (
+	"context"
 	"fmt"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
-	"github.com/jetpost/jetpost/internal/stream/budget"
 )
 
-// Config has the limits of a Producer. The zero value is usable.
+// Dedupe is how long an event log remembers the source and id of an event: published
+// again within that time, it is stored once.
+const Dedupe = stream.Dedupe
+
+// MaxEventSize is how many bytes an event may have, data and attributes together.
+const MaxEventSize = stream.MaxEventSize
+
+// Config says how a Producer publishes. The zero value is usable.
 type Config struct {
+	// Prefix goes before every name of the installation's streams: that of "jetpost serve
+	// --prefix". Default: none.
+	Prefix string
 	// Timeout is how long a publish may take, with all its tries: a lost
 	// connection or the election of a leader is waited for that long. Default:
-	// 10 s. At most a third of stream.Dedupe, within which trying again is safe.
+	// 10 s. At most a third of Dedupe, within which trying again is safe.
 	Timeout time.Duration
 	// BodyTimeout is how long an HTTP client may take to send the body of a
 	// request. Default: 30 s.
@@ -22,14 +31,40 @@ type Config struct {
 	MaxBatchEvents int
 	// MaxBatchBytes is how long the body of an HTTP batch may be. Default: 16 MiB.
 	MaxBatchBytes int64
-	// Health is told which event logs store nothing. Default: nobody is.
-	Health *stream.Health
+	// Health is told which event logs store events, and which do not. Default: nobody is.
+	Health Health
 	// Repositories are those whose class is written into events that do not say it, as
-	// the attribute schemas.RepositoryClass. The caller keeps it running. Default: none.
-	Repositories *repository.Registry
+	// the attribute schemas.RepositoryClass. Default: none.
+	Repositories Repositories
 	// Memory bounds what the bodies of HTTP requests under way take, together. A request
 	// waits for room for 2 s, and is then answered with 503. Default: nothing bounds it.
-	Memory *budget.Budget
+	Memory Memory
+}
+
+// A Health is told what becomes of events. Its methods are called by many goroutines.
+type Health interface {
+	// Stored is told that an event log has stored an event.
+	Stored(eventLog string)
+	// Failed is told that an event log has not stored an event, and why.
+	Failed(eventLog string, err error)
+}
+
+// Repositories know the class of repositories, such as local or remote. Their methods are
+// called by many goroutines.
+type Repositories interface {
+	// Len is how many there are. While there are none, no event is looked at.
+	Len() int
+	// ClassOf returns the class of the repository of that key, and whether it is known.
+	ClassOf(key string) (class string, known bool)
+}
+
+// A Memory shares out memory among those who publish. Its methods are called by many
+// goroutines.
+type Memory interface {
+	// Take waits until there is room for a number of bytes for a user, the token of the
+	// request; empty: nobody in particular. give is called once they are free again. The
+	// error is that of ctx.
+	Take(ctx context.Context, user string, bytes int64) (give func(), err error)
 }
 
 func (c Config) withDefaults() Config {
@@ -49,7 +84,7 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) validate() error {
-	if most := stream.Dedupe / 3; c.Timeout < 0 || c.Timeout > most {
+	if most := Dedupe / 3; c.Timeout < 0 || c.Timeout > most {
 		return fmt.Errorf("publish timeout %v: use up to %v", c.Timeout, most)
 	}
 	if c.BodyTimeout < 0 || c.MaxBatchEvents < 0 || c.MaxBatchBytes < 0 {

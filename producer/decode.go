@@ -14,7 +14,6 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/event"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // Media types of the CloudEvents HTTP binding 1.0.2, section 3. A mode is told by
@@ -27,7 +26,7 @@ const (
 
 // maxStructured is how long the body of one event in JSON may be: JSON can write
 // each byte of the event as \u00XX. The event itself is measured afterwards.
-const maxStructured = 6 * stream.MaxEventSize
+const maxStructured = 6 * MaxEventSize
 
 // modes explains to whoever sent none of them.
 const modes = "send an event with its attributes in ce-… headers (at least ce-specversion, ce-id, ce-source and ce-type), " +
@@ -90,7 +89,7 @@ func (p *Producer) mode(h http.Header) (mode string, limit int64, found *problem
 	case hasFoldPrefix(contentType, structuredMode):
 		return structuredMode, maxStructured, checkFormat(contentType, structuredMode)
 	}
-	return "", stream.MaxEventSize, checkBinary(h, contentType)
+	return "", MaxEventSize, checkBinary(h, contentType)
 }
 
 // checkFormat accepts the JSON format in UTF-8, which is the only one there is.

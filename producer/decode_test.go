@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -16,17 +17,16 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
+// unused is a JetStream that nothing is published to.
+type unused struct{ jetstream.JetStream }
+
 func decoder(tb testing.TB) *Producer {
 	tb.Helper()
 	catalogue, err := schemas.Load(fstest.MapFS{"domain.json": {Data: []byte(`{"name": "t", "open": true}`)}})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	layout, err := stream.NewLayout(stream.LayoutConfig{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	p, err := New(Config{MaxBatchEvents: 5}, nil, layout, catalogue, zap.NewNop(), prometheus.NewRegistry())
+	p, err := New(Config{MaxBatchEvents: 5}, unused{}, catalogue, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -9,7 +9,7 @@
 // replicated as far as the event log is; that nothing of an event it refused is
 // stored; and that publishing an event again, after an error that left the outcome
 // open, stores it once: two events with the same source and id within
-// stream.Dedupe are one.
+// Dedupe are one.
 //
-// It does not create event logs: see stream.Layout.Ensure.
+// It does not create event logs: "jetpost serve" does, for every domain that it knows.
 package producer

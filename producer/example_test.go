@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"os"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing/fstest"
 
 	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/event"
-	"github.com/jetpost/jetpost/internal/stream"
-	"github.com/jetpost/jetpost/internal/stream/embedded"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -22,15 +20,15 @@ import (
 // the events of its own domain.
 func Example() {
 	ctx := context.Background()
-	url, stop := runServer() // yours is running already
+	url, stop := runServer() // yours is running already, and jetpost made the event log
 	defer stop()
 
-	nc, err := nats.Connect(url, stream.ConnectOptions("producer", zap.NewNop())...)
+	nc, err := nats.Connect(url, producer.ConnectOptions(nil)...)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := stream.JetStream(nc)
+	js, err := producer.JetStream(nc)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -49,14 +47,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	layout, err := stream.NewLayout(stream.LayoutConfig{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := layout.EnsureEventLog(ctx, js, "orders"); err != nil { // "jetpost serve" does it as well
-		log.Fatal(err)
-	}
-	p, err := producer.New(producer.Config{}, js, layout, catalogue, zap.NewNop(), prometheus.NewRegistry())
+	p, err := producer.New(producer.Config{}, js, catalogue, nil, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -87,37 +78,54 @@ func Example() {
 
 // Many events are faster when none waits for the receipt of the one before.
 func ExampleProducer_PublishAsync() {
-	publish := func(ctx context.Context, p *producer.Producer, events []*event.Event) error {
-		pending := make([]*producer.Pending, 0, len(events))
-		for _, e := range events {
-			sent, err := p.PublishAsync(ctx, e)
-			if err != nil {
-				return err
-			}
-			pending = append(pending, sent)
+	ctx := context.Background()
+	p, stop := newProducer()
+	defer stop()
+
+	var pending []*producer.Pending
+	for n := range 3 {
+		sent, err := p.PublishAsync(ctx, &event.Event{
+			ID: fmt.Sprintf("order-%d", n), Source: "/shop/berlin", Type: "com.example.orders.created",
+			DataContentType: "application/json", Data: []byte(`{"total": 12}`),
+		})
+		if err != nil {
+			log.Fatal(err)
 		}
-		for _, sent := range pending {
-			if _, err := sent.Wait(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
+		pending = append(pending, sent)
 	}
-	_ = publish
+	for _, sent := range pending {
+		receipt, err := sent.Wait(ctx)
+		fmt.Println(receipt.Stream, receipt.Sequence, err)
+	}
+	// Output:
+	// EVENTS_orders 1 <nil>
+	// EVENTS_orders 2 <nil>
+	// EVENTS_orders 3 <nil>
 }
 
-// runServer starts a server with an empty store.
-func runServer() (url string, stop func()) {
-	dir, err := os.MkdirTemp("", "jetpost-example-")
-	if err != nil {
-		log.Fatal(err)
+// A program can take events over HTTP as "jetpost serve" does. Who may publish is for it
+// to say.
+func ExampleProducer_Handler() {
+	p, stop := newProducer()
+	defer stop()
+
+	server := httptest.NewServer(p.Handler())
+	defer server.Close()
+	for _, total := range []string{`12`, `"a lot"`} {
+		body := `{"specversion": "1.0", "id": "order-4711", "source": "/shop/berlin", "type": "com.example.orders.created", "data": {"total": ` + total + `}}`
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, server.URL, strings.NewReader(body))
+		if err != nil {
+			log.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/cloudevents+json")
+		resp, err := server.Client().Do(req)
+		if err != nil {
+			log.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		fmt.Println(resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
-	server, err := embedded.Start(embedded.Config{Dir: dir}, zap.NewNop())
-	if err != nil {
-		log.Fatal(err)
-	}
-	return server.URL(), func() {
-		_ = server.Stop(context.Background())
-		_ = os.RemoveAll(dir)
-	}
+	// Output:
+	// 201 application/json
+	// 400 application/problem+json
 }

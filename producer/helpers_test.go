@@ -71,7 +71,8 @@ func (f *fixture) connect(tb testing.TB, cfg producer.Config, nc *nats.Conn) {
 		tb.Fatal(err)
 	}
 	f.js, f.reg = js, prometheus.NewRegistry()
-	f.Producer, err = producer.New(cfg, js, f.layout, catalogue, zap.NewNop(), f.reg)
+	cfg.Prefix = f.layout.Prefix()
+	f.Producer, err = producer.New(cfg, js, catalogue, zap.NewNop(), f.reg)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -39,8 +39,9 @@ const (
 // Errors are problem documents (RFC 9457) whose errors name the fields. A batch
 // is checked whole before anything of it is stored. An empty one answers 200.
 //
-// The handler does not ask who is calling: that is for the access.Guard that it is
-// mounted behind. A publisher's token may be for some domains only.
+// The handler does not ask who is calling: "jetpost serve" has checked the token of a
+// request before, which may be for some domains only. Any other program that mounts it
+// must let in only those who may publish.
 func (p *Producer) Handler() http.Handler { return http.HandlerFunc(p.ingest) }
 
 func (p *Producer) ingest(w http.ResponseWriter, r *http.Request) {
@@ -153,7 +154,7 @@ func (p *Producer) unavailable(w http.ResponseWriter, in input, stored []api.Rec
 			wait = retryAfterFull
 		}
 	}
-	detail += fmt.Sprintf("; sending all again is safe: within %v the same source and id are stored once", stream.Dedupe)
+	detail += fmt.Sprintf("; sending all again is safe: within %v the same source and id are stored once", Dedupe)
 	w.Header().Set("Retry-After", strconv.Itoa(wait))
 	writeProblem(w, newProblem(http.StatusServiceUnavailable, detail).withStored(stored))
 }

@@ -18,7 +18,7 @@ import (
 func TestIngestWithinMemory(t *testing.T) {
 	t.Parallel()
 	memory := budget.New(4 << 20)
-	f := newFixture(t, producer.Config{Memory: memory})
+	f := newFixture(t, producer.Config{Memory: budget.NewUsers(memory)})
 	handler := f.Handler()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: r.Header.Get("X-Who")})))

@@ -82,7 +82,7 @@ func (w *Pending) Wait(ctx context.Context) (Receipt, error) {
 	}
 	// Sending again is safe only as long as the first one is remembered.
 	deadline := time.Now().Add(w.producer.cfg.Timeout)
-	if forgotten := w.began.Add(stream.Dedupe / 2); forgotten.Before(deadline) {
+	if forgotten := w.began.Add(Dedupe / 2); forgotten.Before(deadline) {
 		deadline = forgotten
 	}
 	retryCtx, cancel := context.WithDeadline(ctx, deadline)
@@ -158,7 +158,9 @@ func (w *Pending) settle(receipt Receipt, err error) {
 	switch {
 	case err == nil:
 		p.metrics.stored(w.domain, receipt.Duplicate, time.Since(w.began))
-		p.cfg.Health.Stored(receipt.Stream)
+		if p.cfg.Health != nil {
+			p.cfg.Health.Stored(receipt.Stream)
+		}
 		if entry := p.log.Check(zap.DebugLevel, "event stored"); entry != nil {
 			entry.Write(zap.String("event_id", w.event.ID), zap.String("event_type", w.event.Type),
 				zap.String("stream", receipt.Stream), zap.Uint64("seq", receipt.Sequence))
@@ -168,7 +170,9 @@ func (w *Pending) settle(receipt Receipt, err error) {
 		w.err = fmt.Errorf("publish %s: %w: %w", naming(w.event), ErrTooLarge, err)
 	default:
 		p.metrics.rejected(w.domain, outcomeUnavailable)
-		p.cfg.Health.Failed(p.layout.EventLog(w.domain), err)
+		if p.cfg.Health != nil {
+			p.cfg.Health.Failed(p.layout.EventLog(w.domain), err)
+		}
 		w.err = w.failure(err)
 	}
 }

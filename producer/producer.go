@@ -25,7 +25,7 @@ import (
 const MaxAttributes = 32 << 10
 
 // ErrTooLarge is wrapped by the error for an event of more than
-// stream.MaxEventSize bytes, data and attributes together, or with more than
+// MaxEventSize bytes, data and attributes together, or with more than
 // MaxAttributes bytes of attributes.
 var ErrTooLarge = errors.New("event is too large")
 
@@ -50,19 +50,29 @@ type Producer struct {
 	log       *zap.Logger
 	warnings  *zap.Logger // the same, sampled
 	metrics   *metrics
-	rooms     *rooms
 }
 
-// New returns a Producer on a connection's JetStream, best made by
-// stream.JetStream on a connection with stream.ConnectOptions("producer"). The
-// catalogue is one that was loaded, or a schemas.Live, which the caller keeps
-// running: with it, domains that are registered at run time are known at once.
-func New(cfg Config, js jetstream.JetStream, layout stream.Layout, catalogue schemas.Source,
-	log *zap.Logger, reg prometheus.Registerer,
-) (*Producer, error) {
+// New returns a Producer on a connection's JetStream, best made by JetStream on a
+// connection with ConnectOptions. The catalogue is one that was loaded, or a
+// schemas.Live, which the caller keeps running: with it, domains that are registered at
+// run time are known at once. A nil log is none; with a nil reg nobody sees the metrics.
+func New(cfg Config, js jetstream.JetStream, catalogue schemas.Source, log *zap.Logger, reg prometheus.Registerer) (*Producer, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configure producer: %w", err)
+	}
+	if js == nil || catalogue == nil {
+		return nil, errors.New("configure producer: it needs a JetStream and a catalogue; make them with producer.JetStream and schemas.Load")
+	}
+	layout, err := stream.NewLayout(stream.LayoutConfig{Prefix: cfg.Prefix})
+	if err != nil {
+		return nil, fmt.Errorf("configure producer: %w", err)
+	}
+	if log == nil {
+		log = zap.NewNop()
+	}
+	if reg == nil {
+		reg = prometheus.NewRegistry()
 	}
 	m, err := newMetrics(reg)
 	if err != nil {
@@ -70,7 +80,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, catalogue sch
 	}
 	log = log.Named("producer")
 	return &Producer{
-		cfg: cfg, js: js, layout: layout, catalogue: catalogue, log: log, metrics: m, rooms: newRooms(cfg.Memory),
+		cfg: cfg, js: js, layout: layout, catalogue: catalogue, log: log, metrics: m,
 		// One source that breaks its schema must not fill the disk with warnings.
 		warnings: log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 10_000)
@@ -85,12 +95,12 @@ type Receipt struct {
 	// Sequence is the event's place in it, from 1.
 	Sequence uint64
 	// Duplicate is true when an event with the same source and id was stored
-	// there before, within stream.Dedupe. Sequence is then the place of that one.
+	// there before, within Dedupe. Sequence is then the place of that one.
 	// An event whose first answer was lost can be a duplicate of itself.
 	Duplicate bool
 }
 
-// Publish stores e and returns its receipt. The error wraps stream.ErrInvalidEvent,
+// Publish stores e and returns its receipt. The error wraps event.ErrInvalidEvent,
 // ErrTooLarge, ErrReserved, ErrForeign, schemas.ErrUnknownType, or is a *schemas.ValidationError, when e
 // cannot be stored at all; it wraps ErrUnavailable when it may be published again.
 func (p *Producer) Publish(ctx context.Context, e *event.Event) (Receipt, error) {
@@ -202,8 +212,8 @@ func checkSize(attributes nats.Header, data []byte) error {
 	if size > MaxAttributes {
 		return fmt.Errorf("%w: its attributes take %d bytes, at most %d are allowed", ErrTooLarge, size, MaxAttributes)
 	}
-	if size += len(data); size > stream.MaxEventSize {
-		return fmt.Errorf("%w: it takes %d bytes, at most %d are allowed", ErrTooLarge, size, stream.MaxEventSize)
+	if size += len(data); size > MaxEventSize {
+		return fmt.Errorf("%w: it takes %d bytes, at most %d are allowed", ErrTooLarge, size, MaxEventSize)
 	}
 	return nil
 }

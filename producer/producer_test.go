@@ -296,7 +296,7 @@ func TestPublishAsyncBlocksWhenManyAreUnderWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	narrow, err := producer.New(producer.Config{}, js, f.layout, catalogue, zap.NewNop(), prometheus.NewRegistry())
+	narrow, err := producer.New(producer.Config{Prefix: f.layout.Prefix()}, js, catalogue, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -503,9 +503,22 @@ func TestConfigRefused(t *testing.T) {
 		"timeout beyond the dedupe window": {Timeout: stream.Dedupe},
 		"negative timeout":                 {Timeout: -1},
 		"negative batch":                   {MaxBatchEvents: -1},
+		"prefix with a dot":                {Prefix: "a.b"},
 	} {
-		if _, err := producer.New(cfg, nil, stream.Layout{}, nil, zap.NewNop(), prometheus.NewRegistry()); err == nil {
+		if _, err := producer.New(cfg, unused{}, &schemas.Catalogue{}, zap.NewNop(), prometheus.NewRegistry()); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+	if _, err := producer.New(producer.Config{}, nil, &schemas.Catalogue{}, nil, nil); err == nil {
+		t.Error("no JetStream: accepted")
+	}
+	if _, err := producer.New(producer.Config{}, unused{}, nil, nil, nil); err == nil {
+		t.Error("no catalogue: accepted")
+	}
+	if _, err := producer.New(producer.Config{}, unused{}, &schemas.Catalogue{}, nil, nil); err != nil {
+		t.Errorf("neither log nor registry: %v", err)
+	}
 }
+
+// unused is a JetStream that nothing is published to.
+type unused struct{ jetstream.JetStream }

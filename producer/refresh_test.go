@@ -34,7 +34,10 @@ func follower(t *testing.T, server *streamtest.Server) (*producer.Producer, *sch
 	if err != nil {
 		t.Fatal(err)
 	}
-	live := schemas.NewLive(base, js, server.Layout, zap.NewNop())
+	live, err := schemas.NewLive(base, js, server.Layout.Prefix(), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- live.Run(ctx) }()
@@ -42,7 +45,7 @@ func follower(t *testing.T, server *streamtest.Server) (*producer.Producer, *sch
 		cancel()
 		<-ended
 	})
-	p, err := producer.New(producer.Config{}, js, server.Layout, live, zap.NewNop(), prometheus.NewRegistry())
+	p, err := producer.New(producer.Config{Prefix: server.Layout.Prefix()}, js, live, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +131,7 @@ func TestUnknownTypeWithoutServer(t *testing.T) {
 
 	// The server is back, and with it the domain.
 	server.Start()
-	store := schemas.NewStore(server.JS(), server.Layout, live, zap.NewNop())
+	store := schemas.NewStore(server.JS(), live, zap.NewNop())
 	var registered error
 	for ctx := within(t, 30*time.Second); ctx.Err() == nil; {
 		_, registered = store.Put(ctx, "shop", schemas.Files{"domain.json": json.RawMessage(`{"name":"shop","open":true}`)}, schemas.PutOptions{

@@ -33,7 +33,10 @@ func (r *rig) live() (*schemas.Live, jetstream.JetStream) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	l := schemas.NewLive(base, js, r.layout, zap.NewNop())
+	l, err := schemas.NewLive(base, js, r.layout.Prefix(), zap.NewNop())
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(ctx) }()
@@ -63,9 +66,9 @@ func TestRegisteredDomainIsRoutedAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	admin, adminJS := r.live()
-	store := schemas.NewStore(adminJS, r.layout, admin, zap.NewNop())
+	store := schemas.NewStore(adminJS, admin, zap.NewNop())
 	known, publishJS := r.live()
-	p, err := producer.New(producer.Config{}, publishJS, r.layout, known, zap.NewNop(), prometheus.NewRegistry())
+	p, err := producer.New(producer.Config{Prefix: r.layout.Prefix()}, publishJS, known, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +136,7 @@ func TestDeletedDomainComesBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	admin, js := r.live()
-	store := schemas.NewStore(js, r.layout, admin, zap.NewNop())
+	store := schemas.NewStore(js, admin, zap.NewNop())
 	r.routeCatalogue()
 	sub := r.subscribe(wants("all", []string{"shop.*"}))
 	if _, err := r.register(store, "shop", `{}`, schemas.PutOptions{}); err != nil {

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ import (
 // last one stays. Use NewLive.
 type Live struct {
 	base     *Catalogue
+	layout   stream.Layout
 	follower *stream.Follower
 	log      *zap.Logger
 
@@ -37,12 +39,21 @@ type reading struct {
 }
 
 // NewLive makes a Live, which has the domains of base until Run has read the
-// bucket. The connection of js needs the permissions of stream.RoleView.
-func NewLive(base *Catalogue, js jetstream.JetStream, layout stream.Layout, log *zap.Logger) *Live {
-	l := &Live{base: base, log: log.Named("schemas"), read: map[string]*reading{}, changed: make(chan struct{})}
+// bucket. prefix is the installation's --prefix, empty for none. The connection
+// of js needs the NATS permissions of the role view (docs/operations.md). A nil log is
+// none.
+func NewLive(base *Catalogue, js jetstream.JetStream, prefix string, log *zap.Logger) (*Live, error) {
+	layout, err := stream.NewLayout(stream.LayoutConfig{Prefix: prefix})
+	if err != nil {
+		return nil, fmt.Errorf("follow registered domains: %w", err)
+	}
+	if log == nil {
+		log = zap.NewNop()
+	}
+	l := &Live{base: base, layout: layout, log: log.Named("schemas"), read: map[string]*reading{}, changed: make(chan struct{})}
 	l.current.Store(base)
 	l.follower = stream.NewFollower(stream.FollowConfig{Bucket: layout.CatalogBucket(), Apply: l.apply}, js, l.log)
-	return l
+	return l, nil
 }
 
 // Run keeps the catalogue up to date until ctx ends. It returns an error only when

@@ -48,7 +48,7 @@ func (e *IncompatibleError) Error() string {
 // the same time cannot take the same types.
 type Store struct {
 	js     jetstream.JetStream
-	layout stream.Layout
+	layout stream.Layout // that of live
 	live   *Live
 	log    *zap.Logger
 	within Within
@@ -65,11 +65,15 @@ func (s *Store) Within(w Within) *Store {
 	return s
 }
 
-// NewStore makes a store on a connection with the permissions of
-// stream.RoleControl. live must be kept running by the caller.
-func NewStore(js jetstream.JetStream, layout stream.Layout, live *Live, log *zap.Logger) *Store {
+// NewStore makes a store, of the installation of live, which the caller must keep
+// running. The connection of js needs the NATS permissions of the role control
+// (docs/operations.md). A nil log is none.
+func NewStore(js jetstream.JetStream, live *Live, log *zap.Logger) *Store {
+	if log == nil {
+		log = zap.NewNop()
+	}
 	return &Store{
-		js: js, layout: layout, live: live, log: log.Named("schemas"),
+		js: js, layout: live.layout, live: live, log: log.Named("schemas"),
 		within: func(_ context.Context, _, _ *Domain, write func() error) error { return write() },
 	}
 }

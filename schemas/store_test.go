@@ -49,8 +49,12 @@ func startProcess(t *testing.T, s *streamtest.Server) *process {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.InfoLevel)
-	p := &process{js: js, logs: logs, Live: schemas.NewLive(load(t), js, s.Layout, zap.New(core))}
-	p.Store = schemas.NewStore(js, s.Layout, p.Live, zap.New(core))
+	live, err := schemas.NewLive(load(t), js, s.Layout.Prefix(), zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{js: js, logs: logs, Live: live}
+	p.Store = schemas.NewStore(js, p.Live, zap.New(core))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()

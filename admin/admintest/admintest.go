@@ -74,7 +74,10 @@ func New(tb testing.TB, domains ...string) *Installation {
 func (in *Installation) Admin(cfg admin.Config, rules egress.Config) *admin.Admin {
 	in.T.Helper()
 	view := subscription.NewView(subscription.ViewConfig{}, in.JS, in.Layout, in.Keyring, in.Log)
-	live := schemas.NewLive(in.catalogue, in.JS, in.Layout, in.Log)
+	live, err := schemas.NewLive(in.catalogue, in.JS, in.Layout.Prefix(), in.Log)
+	if err != nil {
+		in.T.Fatal(err)
+	}
 	rules.AllowTargets = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	egress, err := egress.New(rules)
 	if err != nil {

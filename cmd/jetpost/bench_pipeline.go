@@ -83,7 +83,7 @@ func (b *bench) open(ctx context.Context, subscriptions []*subscription.Subscrip
 	if err := p.layout.Ensure(ctx, p.js, domainNames(catalogue)); err != nil {
 		return nil, err
 	}
-	if p.producer, err = producer.New(producer.Config{}, p.js, p.layout, catalogue, b.log, p.reg); err != nil {
+	if p.producer, err = producer.New(producer.Config{Prefix: p.layout.Prefix()}, p.js, catalogue, b.log, p.reg); err != nil {
 		return nil, err
 	}
 	keyring, err := keyring.Load(filepath.Join(dir, "keyset.json"))

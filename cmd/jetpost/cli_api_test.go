@@ -68,7 +68,10 @@ func newAPIServer(tb testing.TB) *apiServer {
 	store := subscription.NewStore(s.js, s.layout, keyring, zap.NewNop())
 	view := subscription.NewView(subscription.ViewConfig{}, s.js, s.layout, keyring, zap.NewNop())
 	viewing, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
-	live := schemas.NewLive(catalogue, s.js, s.layout, zap.NewNop())
+	live, err := schemas.NewLive(catalogue, s.js, s.layout.Prefix(), zap.NewNop())
+	if err != nil {
+		tb.Fatal(err)
+	}
 	tokens := access.NewLive(s.js, s.layout, zap.NewNop())
 	repositories := registry.New(s.js, s.layout, zap.NewNop())
 	var running sync.WaitGroup
@@ -87,7 +90,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ingest, err := producer.New(producer.Config{}, s.js, s.layout, live, zap.NewNop(), prometheus.NewRegistry())
+	ingest, err := producer.New(producer.Config{Prefix: s.layout.Prefix()}, s.js, live, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -218,7 +218,10 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		}
 	}
 	view := subscription.NewView(subscription.ViewConfig{}, js, layout, keys, log)
-	catalogue := schemas.NewLive(loaded, js, layout, log)
+	catalogue, err := schemas.NewLive(loaded, js, layout.Prefix(), log)
+	if err != nil {
+		return err
+	}
 	repositories := registry.New(js, layout, log)
 	storage := stream.NewHealth(js, layout, role, log)
 

@@ -18,6 +18,7 @@ import (
 	"github.com/jetpost/jetpost/internal/operational"
 	registry "github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/budget"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/producer"
@@ -95,8 +96,8 @@ func (p *process) mountAPI(mux *http.ServeMux, guard *access.Guard) (*admin.Admi
 			return nil, err
 		}
 		ingest, err := producer.New(producer.Config{
-			Health: p.storage, Repositories: p.repositories, Memory: p.memory.Ingest,
-		}, publishJS, p.layout, p.catalogue, p.log, p.reg)
+			Prefix: p.layout.Prefix(), Health: p.storage, Repositories: p.repositories, Memory: budget.NewUsers(p.memory.Ingest),
+		}, publishJS, p.catalogue, p.log, p.reg)
 		if err != nil {
 			return nil, err
 		}

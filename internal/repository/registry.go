@@ -43,6 +43,15 @@ func (r *Registry) Run(ctx context.Context) error { return r.follower.Run(ctx) }
 // Current returns the registry as far as it is known here.
 func (r *Registry) Current() *Table { return r.current.Load() }
 
+// Len is how many repositories there are, as far as it is known here.
+func (r *Registry) Len() int { return r.Current().Len() }
+
+// ClassOf is Table.ClassOf as far as it is known here, for those who know no Class.
+func (r *Registry) ClassOf(key string) (string, bool) {
+	class, known := r.Current().ClassOf(key)
+	return string(class), known
+}
+
 // Sync returns the registry with every change that was acknowledged before the call.
 func (r *Registry) Sync(ctx context.Context) (*Table, error) {
 	if err := r.follower.Sync(ctx); err != nil {

@@ -80,6 +80,9 @@ func NewLayout(cfg LayoutConfig) (Layout, error) {
 	return l, nil
 }
 
+// Prefix is what goes before every name; empty: nothing.
+func (l Layout) Prefix() string { return l.prefix }
+
 func (l Layout) stream(name string) string {
 	if l.prefix == "" {
 		return name
