@@ -68,8 +68,8 @@ func describeType(name *types.TypeName, text func(types.Type) string) []string {
 	}
 	// With the promoted ones.
 	of := types.NewMethodSet(types.NewPointer(name.Type()))
-	for i := range of.Len() {
-		m := of.At(i).Obj()
+	for selected := range of.Methods() {
+		m := selected.Obj()
 		if !m.Exported() {
 			continue
 		}
@@ -77,7 +77,7 @@ func describeType(name *types.TypeName, text func(types.Type) string) []string {
 		if types.NewMethodSet(name.Type()).Lookup(m.Pkg(), m.Name()) != nil {
 			receiver = name.Name()
 		}
-		lines = append(lines, "method ("+receiver+") "+m.Name()+strings.TrimPrefix(text(nameless(of.At(i).Type())), "func"))
+		lines = append(lines, "method ("+receiver+") "+m.Name()+strings.TrimPrefix(text(nameless(selected.Type())), "func"))
 	}
 	return lines
 }

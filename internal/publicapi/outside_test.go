@@ -62,7 +62,7 @@ func goCommand(t *testing.T, dir string, args ...string) string {
 func TestProgramOutsidePublishes(t *testing.T) {
 	t.Parallel()
 	dir := outsideModule(t)
-	for _, path := range strings.Fields(goCommand(t, dir, "list", "-deps", ".")) {
+	for path := range strings.FieldsSeq(goCommand(t, dir, "list", "-deps", ".")) {
 		if strings.HasPrefix(path, "github.com/nats-io/nats-server") {
 			t.Errorf("it links %s", path)
 		}

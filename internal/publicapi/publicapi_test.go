@@ -18,10 +18,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-// Imported so that a stored result of these tests does not outlive a change.
-import (
+	// So that a stored result of these tests does not outlive a change.
 	_ "github.com/jetpost/jetpost/client"
 	_ "github.com/jetpost/jetpost/client/api"
 	_ "github.com/jetpost/jetpost/event"
@@ -35,10 +33,10 @@ const module = "github.com/jetpost/jetpost"
 
 var update = flag.Bool("update", false, "rewrite testdata/api")
 
-// publicPackages type-checks the packages of this module that others may import.
-func publicPackages(t *testing.T) []*types.Package {
+// goList returns what "go list" says of packages, without their tests.
+func goList(t *testing.T, args ...string) []listed {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-json=ImportPath,Export,Name", "./...")
+	list := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Export,Name"}, args...)...) //nolint:gosec // ours
 	list.Dir = filepath.Join("..", "..")
 	var problems bytes.Buffer
 	list.Stderr = &problems
@@ -46,19 +44,32 @@ func publicPackages(t *testing.T) []*types.Package {
 	if err != nil {
 		t.Fatalf("go list: %v\n%s", err, &problems)
 	}
-	exports := map[string]string{}
-	var paths []string
+	var all []listed
 	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
-		var p struct{ ImportPath, Export, Name string }
+		var p listed
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
-			break
+			return all
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		exports[p.ImportPath] = p.Export
+		all = append(all, p)
+	}
+}
+
+type listed struct{ ImportPath, Export, Name string }
+
+// publicPackages type-checks the packages of this module that others may import.
+func publicPackages(t *testing.T) []*types.Package {
+	t.Helper()
+	var paths []string
+	for _, p := range goList(t, "./...") {
 		if isPublic(p.ImportPath) && p.Name != "main" {
 			paths = append(paths, p.ImportPath)
 		}
+	}
+	exports := map[string]string{}
+	for _, p := range goList(t, append([]string{"-export", "-deps"}, paths...)...) {
+		exports[p.ImportPath] = p.Export
 	}
 	from := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	packages := make([]*types.Package, 0, len(paths))
@@ -86,7 +97,7 @@ func TestPublicNamesNothingInternal(t *testing.T) {
 	}
 }
 
-// What the public packages export is in testdata/api. See docs/contributing.md.
+// What the public packages export is in testdata/api: a reviewer sees what changes.
 func TestPublicAPI(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}

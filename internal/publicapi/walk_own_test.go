@@ -33,28 +33,32 @@ func checked(t *testing.T, path, source string, imports given) *types.Package {
 func TestLeaksAreFound(t *testing.T) {
 	t.Parallel()
 	x := checked(t, module+"/internal/x", "package x\n\ntype T struct{}\n\ntype I interface{ M() }\n\nconst C = 1\n", nil)
-	for declared, where := range map[string]string{
-		"func F(x.T)":                                  "F",
-		"func F(...*x.T)":                              "F",
-		"func F() (int, []x.T)":                        "F",
-		"func F(func(map[string]chan x.T))":            "F",
-		"func F[P x.I](P) {}":                          "F",
-		"var V [2]x.T":                                 "V",
-		"var V struct{ A struct{ B *x.T } }":           "V.A.B",
-		"type A = x.T":                                 "A",
-		"type A struct{ x.T }":                         "A.T",
-		"type A struct{ B *x.T }":                      "A.B",
-		"type A struct{ b }\n\ntype b struct{ C x.T }": "A.b.C",
-		"type A struct{ b }\n\ntype b int\n\nfunc (b) M(x.T) {}": "A.b.M",
-		"type A interface{ M(x.T) }":                             "A.M",
-		"type A interface{ x.I }":                                "A",
-		"type A int\n\nfunc (*A) M() x.T":                        "A.M",
-		"func F() *b\n\ntype b struct{ C x.T }":                  "F.C",
-		"type A[P any] struct{}\n\nvar V A[x.T]":                 "V",
+	for _, tc := range [][2]string{ // what is declared, and where the type is met
+		{"func F(x.T)", "F"},
+		{"func F(...*x.T)", "F"},
+		{"func F() (int, []x.T)", "F"},
+		{"func F(func(map[string]chan x.T))", "F"},
+		{"func F[P x.I](P) {}", "F"},
+		{"var V [2]x.T", "V"},
+		{"var V struct{ A struct{ B *x.T } }", "V.A.B"},
+		{"type A = x.T", "A"},
+		{"type A struct{ x.T }", "A.T"},
+		{"type A struct{ B *x.T }", "A.B"},
+		{"type A struct{ b }\n\ntype b struct{ C x.T }", "A.b.C"},
+		{"type A struct{ b }\n\ntype b int\n\nfunc (b) M(x.T) {}", "A.b.M"},
+		{"type A interface{ M(x.T) }", "A.M"},
+		{"type A interface{ x.I }", "A"},
+		{"type A int\n\nfunc (*A) M() x.T", "A.M"},
+		{"func F() *b\n\ntype b struct{ C x.T }", "F.C"},
+		{"type A[P any] struct{}\n\nvar V A[x.T]", "V"},
 		// And is silent where it would not.
-		"func f(x.T)": "", "type A struct{ b x.T }": "", "const C = x.C": "", "type A int\n\nfunc (A) m(x.T)": "",
-		"type b struct{ C x.T }\n\nvar V any": "",
+		{"func f(x.T)", ""},
+		{"type A struct{ b x.T }", ""},
+		{"const C = x.C", ""},
+		{"type A int\n\nfunc (A) m(x.T)", ""},
+		{"type b struct{ C x.T }\n\nvar V any", ""},
 	} {
+		declared, where := tc[0], tc[1]
 		source := "package p\n\nimport \"" + module + "/internal/x\"\n\nvar _ x.T\n\n" + declared + "\n"
 		want := ""
 		if where != "" {

@@ -109,13 +109,8 @@ func isInternal(path string) bool {
 	if !ours {
 		return false
 	}
-	for _, part := range strings.Split(rest, "/") {
-		if part == "internal" {
-			return true
-		}
-	}
-	first, _, _ := strings.Cut(rest, "/")
-	return slices.Contains([]string{"admin", "cmd", "console", "interop", "router", "sender"}, first)
+	parts := strings.Split(rest, "/")
+	return slices.Contains(parts, "internal") || slices.Contains([]string{"admin", "cmd", "console", "interop", "router", "sender"}, parts[0])
 }
 
 func isPublic(path string) bool { return strings.HasPrefix(path, module+"/") && !isInternal(path) }

@@ -110,6 +110,7 @@ type Watcher struct {
 var repoKeyPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
 // New checks cfg and fills in its defaults. The folder must exist. It starts nothing.
+// A nil log is none.
 func New(cfg Config, publish Publish, log *zap.Logger) (*Watcher, error) {
 	root, err := filepath.Abs(cfg.Folder)
 	if err == nil {
@@ -130,6 +131,9 @@ func New(cfg Config, publish Publish, log *zap.Logger) (*Watcher, error) {
 	}
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("watch folder: %w", err)
+	}
+	if log == nil {
+		log = zap.NewNop()
 	}
 	// The key is part of the name: under another one, every file is new.
 	sum := sha256.Sum256([]byte(root + "\x00" + cfg.RepoKey))
