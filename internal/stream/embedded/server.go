@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -186,11 +187,20 @@ func (s *Server) Health(ctx context.Context) error {
 	return fmt.Errorf("the NATS server has stopped writing to %s after an error of the disk: see to the disk, and restart", strings.Join(stopped, ", "))
 }
 
+// unhealthy are the streams that the server reports. What has files and no description is
+// no stream, and nobody writes to it: its description was damaged and set aside, and its loss
+// is on the list of what is lost.
 func (s *Server) unhealthy() (streams []string) {
 	for _, found := range s.nats.Healthz(&server.HealthzOptions{Details: true}).Errors {
-		if found.Stream != "" {
-			streams = append(streams, found.Stream)
+		if found.Stream == "" {
+			continue
 		}
+		dir := filepath.Join(streamsDir(s.cfg.Dir), found.Stream)
+		_, missing := os.Stat(filepath.Join(dir, "meta.inf"))
+		if _, err := os.Stat(dir); err == nil && errors.Is(missing, fs.ErrNotExist) {
+			continue
+		}
+		streams = append(streams, found.Stream)
 	}
 	return streams
 }
