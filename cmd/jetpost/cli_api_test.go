@@ -21,6 +21,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/keyring"
@@ -143,7 +144,7 @@ func (s *apiServer) cli(args ...string) cliResult {
 func (s *apiServer) cliWith(ctx context.Context, stdin string, args ...string) cliResult {
 	s.tb.Helper()
 	var stdout, stderr bytes.Buffer
-	err := run(&env{ctx: ctx, stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr}, s.args(args...))
+	err := run(&terminal.Env{Ctx: ctx, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr}, s.args(args...))
 	return cliResult{s.tb, stdout.String(), stderr.String(), err}
 }
 
@@ -151,7 +152,7 @@ func (s *apiServer) cliWith(ctx context.Context, stdin string, args ...string) c
 func (s *server) cli(tb testing.TB, args ...string) cliResult {
 	tb.Helper()
 	var stdout, stderr bytes.Buffer
-	err := run(&env{ctx: tb.Context(), stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr}, append(args, "--server", s.url, "--token", s.token))
+	err := run(&terminal.Env{Ctx: tb.Context(), Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr}, append(args, "--server", s.url, "--token", s.token))
 	return cliResult{tb, stdout.String(), stderr.String(), err}
 }
 
@@ -200,7 +201,7 @@ func (s *apiServer) background(args ...string) *following {
 	out, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := run(&env{ctx: ctx, stdin: strings.NewReader(""), stdout: w, stderr: w}, s.args(args...))
+		err := run(&terminal.Env{Ctx: ctx, Stdin: strings.NewReader(""), Stdout: w, Stderr: w}, s.args(args...))
 		_ = w.CloseWithError(errors.Join(errors.New("the command has ended"), err))
 		ended <- err
 	}()

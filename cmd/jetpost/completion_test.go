@@ -9,11 +9,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 )
 
 func TestComplete(t *testing.T) {
 	t.Parallel()
-	parser, err := newParser(&env{}, &commandLine{})
+	parser, err := newParser(&terminal.Env{}, &commandLine{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,14 +48,14 @@ func TestComplete(t *testing.T) {
 		{"an unknown flag", "subscription list --nope=", nil},
 	}
 	for _, tt := range tests {
-		c := &completer{ask: func(flags map[string]string, kind, prefix string) []string {
+		c := &cli.Completer{Ask: func(flags map[string]string, kind, prefix string) []string {
 			if kind == "type" {
 				return []string{"x.type", "y.type"}
 			}
 			return []string{prefix + "\x00" + strings.TrimSpace("asked "+kind+" "+prefix+" of "+flags["server"])}
 		}}
 		var got []string
-		for _, line := range c.complete(parser.Model.Node, strings.Split(tt.line, " ")) {
+		for _, line := range c.Complete(parser.Model.Node, strings.Split(tt.line, " ")) {
 			text, _, _ := strings.Cut(line, "\t")
 			if _, asked, ok := strings.Cut(text, "\x00"); ok {
 				text = asked
@@ -138,7 +141,7 @@ printf '%s\n' "${COMPREPLY[@]}"`
 func TestCompletionWithoutServer(t *testing.T) {
 	t.Parallel()
 	var out, notices strings.Builder
-	e := &env{ctx: t.Context(), stdout: &out, stderr: &notices}
+	e := &terminal.Env{Ctx: t.Context(), Stdout: &out, Stderr: &notices}
 	if err := run(e, []string{"__complete", "bash", "--", "attempts", "--server", "=", "http://127.0.0.1:1", ""}); err != nil || out.Len() != 0 || notices.Len() != 0 {
 		t.Errorf("got %q, %q, %v", out.String(), notices.String(), err)
 	}

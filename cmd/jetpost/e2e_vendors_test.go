@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/internal/receiver"
 )
 
 // A jfrogFact is an entry of the collection of what the JFrog Platform has sent.
@@ -212,11 +214,11 @@ func TestPublicKey(t *testing.T) {
 	}
 	s.publish(t, happening{id: "1", source: "/shop", kind: "shop.ping", data: `{"a":1}`})
 	a := c.waitFor(t, 1)[0]
-	keys, err := decodeSecrets([]string{public})
+	keys, err := receiver.DecodeSecrets([]string{public})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := verifySignature(a.header, a.body, keys, a.at); err != nil {
+	if err := receiver.VerifySignature(a.header, a.body, keys, a.at); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 )
 
 // The help of every command ends with examples, at least one of that command, and
@@ -116,7 +118,7 @@ func parseExample(t *testing.T, words []string) (string, error) {
 		target.SetString(text)
 		return nil
 	})
-	parser, err := newParser(&env{stdout: io.Discard, stderr: io.Discard}, &commandLine{}, kong.Exit(func(int) {}), kong.NamedMapper("existingdir", asText), kong.NamedMapper("existingfile", asText))
+	parser, err := newParser(&terminal.Env{Stdout: io.Discard, Stderr: io.Discard}, &commandLine{}, kong.Exit(func(int) {}), kong.NamedMapper("existingdir", asText), kong.NamedMapper("existingfile", asText))
 	if err != nil {
 		t.Fatal(err)
 	}

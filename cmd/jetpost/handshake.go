@@ -7,6 +7,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/plain"
 )
 
 // handshakeFlags are how receivers know this installation when they are asked for
@@ -28,7 +30,7 @@ func (f *handshakeFlags) resolve(allowHTTP bool) (publicURL, origin string, err 
 			return "", "", fmt.Errorf("--public-url: write https://host, without a user, query and fragment")
 		}
 		if u.Scheme != "https" && (u.Scheme != "http" || !allowHTTP && !isLoopback(u.Hostname())) {
-			return "", "", fmt.Errorf("--public-url %s: use https, since who reads the callback can consent for the receiver; http needs --allow-http", shown(f.PublicURL, shownField))
+			return "", "", fmt.Errorf("--public-url %s: use https, since who reads the callback can consent for the receiver; http needs --allow-http", plain.Shown(f.PublicURL, plain.FieldLimit))
 		}
 		publicURL = strings.TrimRight(u.String(), "/")
 		if origin == "" {
@@ -41,7 +43,7 @@ func (f *handshakeFlags) resolve(allowHTTP bool) (publicURL, origin string, err 
 		}
 	}
 	if f.WebhookOrigin != "" && !originPattern.MatchString(origin) {
-		return "", "", fmt.Errorf("--webhook-origin %s: write a host name", shown(origin, shownField))
+		return "", "", fmt.Errorf("--webhook-origin %s: write a host name", plain.Shown(origin, plain.FieldLimit))
 	}
 	return publicURL, origin, nil
 }

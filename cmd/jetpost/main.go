@@ -14,7 +14,12 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/jetpost/jetpost/internal/bench"
+	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/logging"
 	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/receiver"
 	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
@@ -26,29 +31,11 @@ var version = "dev"
 type commandLine struct {
 	Config configFlag `placeholder:"FILE" env:"JETPOST_CONFIG" help:"YAML file with values for flags, by their long names; those of a command stand below its name. Flags win over the environment, the environment over the file."`
 
-	Serve        serveCmd        `cmd:"" group:"Server" help:"Run jetpost: accept events, route them, deliver them."`
-	Subscription subscriptionCmd `cmd:"" aliases:"sub" group:"Operation" help:"Create, list and change subscriptions."`
-	Apply        applyCmd        `cmd:"" group:"Operation" help:"Make the server have the subscriptions that are in files."`
-	Export       exportCmd       `cmd:"" group:"Operation" help:"Write subscriptions into a file that apply takes back."`
-	Attempts     attemptsCmd     `cmd:"" group:"Operation" help:"List or follow the requests that were made."`
-	Deadletters  deadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List, show, redrive and discard deliveries that were given up."`
-	Redeliver    redeliverCmd    `cmd:"" group:"Operation" help:"Make one more attempt of a delivery."`
-	Repository   repositoryCmd   `cmd:"" aliases:"repo" group:"Operation" help:"Say of what class the repositories are that events are about."`
-	Token        tokenCmd        `cmd:"" group:"Operation" help:"Make, list and revoke the tokens of the API."`
-	Audit        auditCmd        `cmd:"" group:"Operation" help:"See who has changed what, and prove that the records of it are whole."`
-	Storage      storageCmd      `cmd:"" group:"Operation" help:"See what streams have lost, and go on without it."`
-	Senders      sendersCmd      `cmd:"" group:"Operation" help:"List the senders that are alive, and what each of them works on."`
-	Schemas      schemasCmd      `cmd:"" group:"Operation" help:"Look at event types, check data, register domains of your own."`
-	Events       eventsCmd       `cmd:"" aliases:"event" group:"Operation" help:"Read the event logs, past and present."`
-	Explain      explainCmd      `cmd:"" group:"Operation" help:"Say which subscriptions want an event, and why."`
-	Publish      publishCmd      `cmd:"" group:"Sources" help:"Publish an event, or many from standard input."`
-	Git          gitCmd          `cmd:"" group:"Sources" help:"Publish the pushes to a git repository."`
-	Watch        watchCmd        `cmd:"" group:"Sources" help:"Publish what happens to the files of a folder."`
-	Receiver     receiverCmd     `cmd:"" group:"Tools" help:"Run a receiver that verifies and prints what arrives."`
-	Bench        benchCmd        `cmd:"" group:"Tools" help:"Measure this machine: jetpost beside bare NATS and bare HTTP."`
-	Completion   completionCmd   `cmd:"" group:"Tools" help:"Print the script that completes commands in a shell."`
-	Complete     completeCmd     `cmd:"" name:"__complete" hidden:""`
-	Version      versionCmd      `cmd:"" group:"Tools" help:"Print the version."`
+	Serve serveCmd `cmd:"" group:"Server" help:"Run jetpost: accept events, route them, deliver them."`
+	cli.Commands
+	Receiver receiver.Cmd `cmd:"" group:"Tools" help:"Run a receiver that verifies and prints what arrives."`
+	Bench    bench.Cmd    `cmd:"" group:"Tools" help:"Measure this machine: jetpost beside bare NATS and bare HTTP."`
+	cli.Tools
 }
 
 func main() {
@@ -56,16 +43,16 @@ func main() {
 	defer stop()
 	// The second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	e := &env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: plain.NewTerminal(os.Stderr)} // people read it, also from a file
-	if isTerminal(os.Stdout) {
-		e.stdout = plain.NewTerminal(os.Stdout)
+	e := &terminal.Env{Ctx: ctx, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: plain.NewTerminal(os.Stderr)} // people read it, also from a file
+	if terminal.IsTerminal(os.Stdout) {
+		e.Stdout = plain.NewTerminal(os.Stdout)
 	}
-	log, flush := newLogger(e.stderr, "warn", "auto")
-	captureLibraries(log) // commands without a log of their own
+	log, flush := logging.New(e.Stderr, "warn", "auto")
+	logging.CaptureLibraries(log) // commands without a log of their own
 	err := run(e, os.Args[1:])
 	flush()
 	if err != nil {
-		if _, silent := errors.AsType[exitStatusError](err); !silent {
+		if _, silent := errors.AsType[terminal.ExitStatusError](err); !silent {
 			fmt.Fprintln(os.Stderr, "jetpost:", plain.Escape(err.Error()))
 		}
 		os.Exit(exitCode(err))
@@ -73,10 +60,11 @@ func main() {
 }
 
 // run parses the command line and runs the command.
-func run(e *env, args []string) error {
-	var cli commandLine
+func run(e *terminal.Env, args []string) error {
+	e.Version = version
+	var commands commandLine
 	exited := false
-	parser, err := newParser(e, &cli, kong.Exit(func(int) { exited = true }))
+	parser, err := newParser(e, &commands, kong.Exit(func(int) { exited = true }))
 	if err != nil {
 		return err
 	}
@@ -88,7 +76,7 @@ func run(e *env, args []string) error {
 		return nil
 	}
 	if err != nil {
-		return usageError{fmt.Errorf("%w: see %s --help", err, commandOf(err))}
+		return terminal.UsageError{Err: fmt.Errorf("%w: see %s --help", err, commandOf(err))}
 	}
 	return parsed.Run(e)
 }
@@ -109,16 +97,16 @@ func commandOf(err error) string {
 	return command
 }
 
-// newParser makes what reads a command line into cli.
-func newParser(e *env, cli *commandLine, more ...kong.Option) (*kong.Kong, error) {
-	return kong.New(cli, append([]kong.Option{
+// newParser makes what reads a command line into commands.
+func newParser(e *terminal.Env, commands *commandLine, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(commands, append([]kong.Option{
 		kong.Name("jetpost"),
 		kong.Description("Turns CloudEvents into signed webhooks, over NATS JetStream. Nothing that was accepted is lost."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false, FlagsLast: true}),
 		kong.DefaultEnvars("JETPOST"),
-		kong.Vars(helpVars()),
-		kong.Writers(e.stdout, e.stderr),
+		kong.Vars(cli.HelpVars()),
+		kong.Writers(e.Stdout, e.Stderr),
 		kong.TypeMapper(reflect.TypeFor[time.Time](), readAs("time", timestamp.Parse)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), readAs("duration", timestamp.ParseDuration)),
 	}, more...)...)
@@ -143,16 +131,11 @@ func readAs[T any](kind string, parse func(string) (T, error)) kong.MapperFunc {
 	}
 }
 
-// usageError is a command line that cannot be understood.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 func exitCode(err error) int {
-	if _, ok := errors.AsType[usageError](err); ok {
+	if _, ok := errors.AsType[terminal.UsageError](err); ok {
 		return 2
 	}
-	if status, ok := errors.AsType[exitStatusError](err); ok {
+	if status, ok := errors.AsType[terminal.ExitStatusError](err); ok {
 		return int(status)
 	}
 	return 1

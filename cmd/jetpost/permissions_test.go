@@ -21,6 +21,7 @@ import (
 
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/cli"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
@@ -273,7 +274,7 @@ func TestOperationsNames(t *testing.T) {
 	if diff := cmp.Diff(slices.Compact(exist), named); diff != "" {
 		t.Errorf("metrics (-exist +named):\n%s", diff)
 	}
-	parser, err := kong.New(new(commandLine), kong.Vars(helpVars()))
+	parser, err := kong.New(new(commandLine), kong.Vars(cli.HelpVars()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -136,7 +138,7 @@ func TestPublishLines(t *testing.T) {
 	if exitCode(r.err) != 1 {
 		t.Errorf("got exit status %d", exitCode(r.err))
 	}
-	var report publishReport
+	var report cli.PublishReport
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
 		t.Fatalf("%v: %s", err, r.stdout)
 	}
@@ -189,7 +191,7 @@ func TestPublishLinesOfAProgram(t *testing.T) {
 	in, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(&env{ctx: t.Context(), stdin: in, stdout: io.Discard, stderr: io.Discard}, s.args("publish", "--ndjson"))
+		ended <- run(&terminal.Env{Ctx: t.Context(), Stdin: in, Stdout: io.Discard, Stderr: io.Discard}, s.args("publish", "--ndjson"))
 	}()
 	line := func(w io.Writer, n int) {
 		t.Helper()
@@ -214,7 +216,7 @@ func TestPublishLinesOfAProgram(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	in, w = io.Pipe()
 	go func() {
-		ended <- run(&env{ctx: ctx, stdin: in, stdout: io.Discard, stderr: io.Discard}, s.args("publish", "--ndjson"))
+		ended <- run(&terminal.Env{Ctx: ctx, Stdin: in, Stdout: io.Discard, Stderr: io.Discard}, s.args("publish", "--ndjson"))
 	}()
 	line(w, 3)
 	line(w, 4)
@@ -273,7 +275,7 @@ func TestPublishLinesNarrowsDown(t *testing.T) {
 		in.WriteString(artifactEvent(n) + "\n")
 	}
 	var stdout, stderr strings.Builder
-	err := run(&env{ctx: t.Context(), stdin: strings.NewReader(in.String()), stdout: &stdout, stderr: &stderr},
+	err := run(&terminal.Env{Ctx: t.Context(), Stdin: strings.NewReader(in.String()), Stdout: &stdout, Stderr: &stderr},
 		[]string{"publish", "--ndjson", "--server", server, "--token", apiToken})
 	if err == nil || !strings.Contains(stdout.String(), "published 7, duplicates 0, rejected 1") || !strings.Contains(stderr.String(), "line 6: too large") {
 		t.Errorf("got %v\n%s%s(sizes %v)", err, stdout.String(), stderr.String(), sizes)

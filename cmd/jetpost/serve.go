@@ -22,8 +22,12 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/logging"
 	"github.com/jetpost/jetpost/internal/operational"
 	registry "github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -95,11 +99,11 @@ Examples:
 }
 
 // Run serves until the context ends.
-func (c *serveCmd) Run(e *env) error {
-	log, flush := newLogger(e.stderr, c.LogLevel, c.LogFormat)
+func (c *serveCmd) Run(e *terminal.Env) error {
+	log, flush := logging.New(e.Stderr, c.LogLevel, c.LogFormat)
 	defer flush()
-	defer captureLibraries(log)()
-	return c.serve(e.ctx, e.stdout, log)
+	defer logging.CaptureLibraries(log)()
+	return c.serve(e.Ctx, e.Stdout, log)
 }
 
 func (c *serveCmd) has(role string) bool { return slices.Contains(c.Roles, role) }
@@ -140,7 +144,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) er
 // comes first, and the defers undo it in the opposite order. It is not split
 // because the order is the point.
 func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url string, reg *prometheus.Registry, log *zap.Logger) (err error) {
-	loaded, err := loadSchemas(c.Schemas...)
+	loaded, err := cli.LoadSchemas(c.Schemas...)
 	if err != nil {
 		return err
 	}
@@ -164,7 +168,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	}
 
 	suspects := &suspected{}
-	connect, natsHealth, stopNATS, err := c.openNATS(layout, suspects, log)
+	dial, natsHealth, stopNATS, err := c.openNATS(layout, suspects, log)
 	if err != nil {
 		return err
 	}
@@ -175,7 +179,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	if c.has(roleAdmin) {
 		role = stream.RoleControl
 	}
-	shared, err := connect(string(role), "")
+	shared, err := dial(string(role), "")
 	if err != nil {
 		return err
 	}
@@ -193,10 +197,10 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		return err
 	}
 	if c.has(roleAdmin) {
-		if err := writeDiscovery(c.Data, url); err != nil {
+		if err := connect.WriteDiscovery(c.Data, url); err != nil {
 			log.Warn("clients on this machine have to be told where the server is", zap.Error(err))
 		}
-		defer removeDiscovery(c.Data)
+		defer connect.RemoveDiscovery(c.Data)
 	}
 	kept := &ensuring{serveCmd: c, js: js, layout: layout, streams: streams, domains: domainNames(loaded), log: log}
 	desk := admin.NewStorage(streams, audit.New(js, layout, "admin", log), layout, kept.restore, log)
@@ -225,7 +229,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	repositories := registry.New(js, layout, log)
 	storage := stream.NewHealth(js, layout, role, log)
 
-	events, err := c.openPublisher(connect, layout, log, reg)
+	events, err := c.openPublisher(dial, layout, log, reg)
 	if err != nil {
 		return err
 	}
@@ -271,7 +275,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 			return err
 		}
 		shared := &process{
-			serveCmd: c, connect: connect, js: js, layout: layout, keyring: keys, egress: egress, view: view, catalogue: catalogue,
+			serveCmd: c, connect: dial, js: js, layout: layout, keyring: keys, egress: egress, view: view, catalogue: catalogue,
 			repositories: repositories, storage: storage, events: events, tokens: tokens, log: log, reg: reg, stopping: ctx.Done(),
 			streams: streams, desk: desk,
 		}
@@ -298,7 +302,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		{Name: "streams", Run: streams.Ready},
 	}
 	if c.has(roleRouter) {
-		nc, err := connect(string(stream.RoleRouter), "")
+		nc, err := dial(string(stream.RoleRouter), "")
 		if err != nil {
 			return err
 		}
@@ -311,7 +315,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		services.Go(func() error { return r.Run(ctx) })
 	}
 	if c.has(roleSender) {
-		nc, err := connect(string(stream.RoleSender), "")
+		nc, err := dial(string(stream.RoleSender), "")
 		if err != nil {
 			return err
 		}
@@ -375,7 +379,7 @@ func newHTTPServer(handler http.Handler, log *zap.Logger) *http.Server {
 		// A client that does not read what it has asked for must not hold an answer for
 		// ever. Those who follow or export a log get more time with every line.
 		WriteTimeout: writeTimeout,
-		ErrorLog:     newServerErrors(log),
+		ErrorLog:     logging.NewServerErrors(log),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/admin/securesourcemanager"
 	"github.com/jetpost/jetpost/internal/access"
+	"github.com/jetpost/jetpost/internal/cli/connect"
 	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/operational"
@@ -44,7 +45,7 @@ func (c *serveCmd) openDoor(js jetstream.JetStream, layout stream.Layout, log *z
 			return nil, fmt.Errorf("use the token of --admin-token: %w", err)
 		}
 	} else {
-		path := filepath.Join(c.Data, tokenFile)
+		path := filepath.Join(c.Data, connect.TokenFile)
 		var created bool
 		var err error
 		if bootstrap, created, err = access.LoadBootstrap(path); err != nil {

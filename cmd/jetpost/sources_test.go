@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 )
 
 // gitRun runs git as a user does, with nothing of this machine's configuration.
@@ -39,7 +41,7 @@ func TestGitCommands(t *testing.T) {
 	token := tempFile(t, "token", apiToken)
 	runGit := func(args ...string) cliResult {
 		var stdout, stderr bytes.Buffer
-		err := run(&env{ctx: t.Context(), stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr}, append([]string{"git"}, args...))
+		err := run(&terminal.Env{Ctx: t.Context(), Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr}, append([]string{"git"}, args...))
 		return cliResult{t, stdout.String(), stderr.String(), err}
 	}
 	runGit("install", bare, "--server", s.url, "--token", apiToken).fails("--token-file")

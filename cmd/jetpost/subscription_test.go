@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/delivery"
 )
 
@@ -233,7 +235,7 @@ func TestDeadlettersCommand(t *testing.T) {
 	if r := s.cli("deadletters", "ci").ok(); !strings.Contains(r.stderr, "no dead letters") {
 		t.Errorf("got %q", r.stderr)
 	}
-	event, err := (&eventFields{Type: "git.push", Source: "/x", ContentType: "application/json"}).event("e1", []byte(`{}`))
+	event, err := (&cli.EventFields{Type: "git.push", Source: "/x", ContentType: "application/json"}).Event("e1", []byte(`{}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,11 +253,11 @@ func TestDeadlettersCommand(t *testing.T) {
 func TestVersionCommand(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	if err := run(&env{ctx: t.Context(), stdout: &out, stderr: &out}, []string{"version"}); err != nil || !strings.HasPrefix(out.String(), "jetpost "+version+" (go1.") {
+	if err := run(&terminal.Env{Ctx: t.Context(), Stdout: &out, Stderr: &out}, []string{"version"}); err != nil || !strings.HasPrefix(out.String(), "jetpost "+version+" (go1.") {
 		t.Errorf("got %q, %v", out.String(), err)
 	}
 	out.Reset()
-	if err := run(&env{ctx: t.Context(), stdout: &out, stderr: &out}, []string{"version", "--output", "json"}); err != nil || !json.Valid([]byte(out.String())) {
+	if err := run(&terminal.Env{Ctx: t.Context(), Stdout: &out, Stderr: &out}, []string{"version", "--output", "json"}); err != nil || !json.Valid([]byte(out.String())) {
 		t.Errorf("got %q, %v", out.String(), err)
 	}
 }
@@ -283,7 +285,7 @@ func TestHelpTexts(t *testing.T) {
 		{"watch"},
 	} {
 		var out strings.Builder
-		err := run(&env{ctx: t.Context(), stdout: &out, stderr: &out}, append(command, "--help"))
+		err := run(&terminal.Env{Ctx: t.Context(), Stdout: &out, Stderr: &out}, append(command, "--help"))
 		if err != nil || !strings.Contains(out.String(), "jetpost "+strings.Join(command, " ")) || strings.Count(out.String(), "\n    jetpost ") == 0 {
 			t.Errorf("%v: %v\n%s", command, err, out.String())
 		}

@@ -18,7 +18,9 @@ import (
 	"go.uber.org/zap"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/logging"
 )
 
 const (
@@ -189,7 +191,7 @@ func TestCommandsDoNotObeyStrangers(t *testing.T) {
 			if strings.Contains(r.stdout, "END") || r.err != nil && strings.Contains(r.err.Error(), "END") {
 				run[nameOfCommand(t, command)] = true
 			}
-			if _, wrong := errors.AsType[usageError](r.err); wrong {
+			if _, wrong := errors.AsType[terminal.UsageError](r.err); wrong {
 				t.Errorf("%s: %v", what, r.err)
 			}
 			checkValues(t, what, format, r.stdout)
@@ -229,7 +231,7 @@ func nameOf(command *kong.Node) string {
 // nameOfCommand is the name of the command of a command line.
 func nameOfCommand(t *testing.T, command string) string {
 	t.Helper()
-	parser, err := newParser(&env{stdout: io.Discard, stderr: io.Discard}, &commandLine{}, kong.Exit(func(int) {}))
+	parser, err := newParser(&terminal.Env{Stdout: io.Discard, Stderr: io.Discard}, &commandLine{}, kong.Exit(func(int) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +323,7 @@ func TestLogDoesNotObeyStrangers(t *testing.T) {
 	raw := hostile + "\xff"
 	for _, format := range []string{"json", "console"} {
 		var out bytes.Buffer
-		log, flush := newLogger(&out, "info", format)
+		log, flush := logging.New(&out, "info", format)
 		log.Named("n"+raw).With(zap.String("with", raw)).Error("message "+raw, zap.String("text", raw), zap.Error(errors.New(raw)), zap.Strings("list", []string{raw}), zap.Any("any", map[string]string{"k" + raw: raw}), zap.ByteString("bytes", []byte(raw)), zap.String(raw, "name"))
 		flush()
 		text := out.String()

@@ -11,6 +11,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 )
 
 // edited are the forms in which editors save the same text.
@@ -87,7 +89,7 @@ func TestFilesThatPeopleEdit(t *testing.T) {
 				args = append(args, "--token", apiToken)
 			}
 			var out, notices bytes.Buffer
-			err := run(&env{ctx: t.Context(), stdin: strings.NewReader(stdin), stdout: &out, stderr: &notices}, args)
+			err := run(&terminal.Env{Ctx: t.Context(), Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &notices}, args)
 			switch {
 			case form == "UTF-16":
 				if err == nil || !strings.Contains(err.Error(), "save it as UTF-8") {
@@ -100,34 +102,12 @@ func TestFilesThatPeopleEdit(t *testing.T) {
 	}
 }
 
-// A template and values of one line are the same from every file.
-func TestTextOfFiles(t *testing.T) {
+// So is the configuration.
+func TestTextOfConfiguration(t *testing.T) {
 	t.Parallel()
-	for form, text := range edited("{\n  \"a\": {{ .data }}\n}\n") {
-		body := map[string]any{}
-		if err := (&profileFields{Template: tempFile(t, "template", text)}).setFields(body, nil); err != nil {
-			t.Fatal(err)
-		}
-		if got := body["template"].(map[string]any)["payload"]; got != "{\n  \"a\": {{ .data }}\n}\n" {
-			t.Errorf("%s: the template is %q", form, got)
-		}
-	}
-	for form, text := range edited("s3cret value\n") {
-		if got, err := secretValue("--secret", "@"+tempFile(t, "secret", text)); got != "s3cret value" || err != nil {
-			t.Errorf("%s: got %q, %v", form, got, err)
-		}
-		in := tempFile(t, "in.yaml", "id: ci\ntypes: [git.push]\nprofile: github\nendpoint: {url: 'http://127.0.0.1/', secret_headers: {x-key: {file: key}}}\nsecret: {file: key}\n")
-		if err := os.WriteFile(filepath.Join(filepath.Dir(in), "key"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		all, err := readSubscriptions([]string{in}, nil)
-		if err != nil || all[0].sub.Secrets[0].Secret.Reveal() != "s3cret value" || all[0].sub.Endpoint.SecretHeaders["x-key"].Reveal() != "s3cret value" {
-			t.Errorf("%s: got %v", form, err)
-		}
-	}
 	for form, text := range edited("receiver:\n  addr: 127.0.0.1:9\n") {
 		var cli commandLine
-		parser, err := newParser(&env{}, &cli, kong.Exit(func(int) {}))
+		parser, err := newParser(&terminal.Env{}, &cli, kong.Exit(func(int) {}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,23 +146,8 @@ func TestSecretsThatAreHardlyMeant(t *testing.T) {
 				t.Errorf("%q is shown: %v %s", text, r.err, r.stderr)
 			}
 		}
-		quoted, _ := json.Marshal(text)
-		lookup := func(string) (string, bool) { return direct, true }
-		reader := &subscriptionReader{byID: map[string]*wanted{}, lookup: lookup}
-		reader.text("f", ".", []byte("id: ci\ntypes: [git.push]\nprofile: github\nendpoint: {url: 'http://127.0.0.1/'}\nsecret: {env: KEY}\n"))
-		reader.text("g", ".", []byte(`{"id":"c2","types":["git.push"],"profile":"github","endpoint":{"url":"http://127.0.0.1/"},"secret":`+string(quoted)+`}`))
-		if got := reader.wrong.Error(); len(reader.wrong) != 2 || !strings.Contains(got, hint) || !strings.Contains(got, "variable KEY") || strings.Contains(got, "s3cret") {
-			t.Errorf("%q: got %s", text, got)
-		}
 	}
 	s.cli(append(create, "--secret", "@"+tempFile(t, "empty", "\ufeff\r\n"))...).fails("is empty")
-
-	// A token is sent in a header: what cannot be is said before.
-	for _, token := range []string{"jp_token\r", "\ufeffjp_token"} {
-		if _, err := (&apiFlags{Server: "http://127.0.0.1:9", Token: token, places: &places{}}).resolve(t.Context()); err == nil || strings.Contains(err.Error(), "jp_token") {
-			t.Errorf("%q: got %v", token, err)
-		}
-	}
 }
 
 // Secrets that are stored go to a program as they are, to be given to a receiver.

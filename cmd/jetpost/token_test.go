@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 )
 
 func TestTokenCommands(t *testing.T) {
@@ -44,7 +46,7 @@ func TestTokenCommands(t *testing.T) {
 	mine := strings.TrimSpace(quiet.stdout)
 	with := func(args ...string) cliResult {
 		var stdout, stderr bytes.Buffer
-		err := run(&env{ctx: t.Context(), stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr}, append(args, "--server", s.url, "--token", mine))
+		err := run(&terminal.Env{Ctx: t.Context(), Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr}, append(args, "--server", s.url, "--token", mine))
 		return cliResult{t, stdout.String(), stderr.String(), err}
 	}
 	with("token", "show").ok("me", "admin")

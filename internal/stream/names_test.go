@@ -102,7 +102,7 @@ func literalsIn(t *testing.T, path, file string) []string {
 		case *ast.Field:
 			exempt = append(exempt, n.Tag)
 		case *ast.CallExpr:
-			if f, ok := n.Fun.(*ast.Ident); !ok || f.Name != "newTable" {
+			if f, ok := n.Fun.(*ast.SelectorExpr); !ok || f.Sel.Name != "NewTable" {
 				return true
 			}
 			for _, title := range n.Args { // a column may be called ATTEMPTS

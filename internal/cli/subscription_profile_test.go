@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The flags of a subscription's profile, template, rate and handshake.
+func TestProfileFlags(t *testing.T) {
+	t.Parallel()
+	template, token := fileWith(t, "body.tmpl", `{"text":"{{.data.name}}"}`), fileWith(t, "token.txt", "s3cr3t-token\n")
+	f := subscriptionFields{Secret: "@" + token, profileFields: profileFields{
+		Setting: map[string]string{"a": "1=2"}, Template: template, TemplateSecret: []string{"one=@" + token, "two=x=y"},
+		Method: "delete", Handshake: "required", HandshakeRate: new(60), Rate: new(0.5),
+	}}
+	got, err := f.document(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"secret": "s3cr3t-token", "settings": map[string]any{"a": "1=2"},
+		"template": map[string]any{
+			"payload": `{"text":"{{.data.name}}"}`, "secrets": map[string]any{"one": "s3cr3t-token", "two": "x=y"},
+		},
+		"handshake": map[string]any{"mode": "required", "rate": 60}, "delivery": map[string]any{"rate": 0.5},
+		"endpoint": map[string]any{"method": "DELETE"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// Over a file.
+	f = subscriptionFields{
+		File:          fileWith(t, "sub.json", `{"settings":{"a":"1","b":"2"},"template":{"payload":"x","secrets":{"k":"[secret]"}},"delivery":{"max_in_flight":3}}`),
+		profileFields: profileFields{Setting: map[string]string{"b": "3"}, TemplateSecret: []string{"l=v"}, Rate: new(0.0)},
+	}
+	if got, err = f.document(nil); err != nil {
+		t.Fatal(err)
+	}
+	if delivery, ok := got["delivery"].(map[string]any); !ok || len(delivery) != 2 || delivery["rate"] != 0.0 {
+		t.Errorf("got %v", got["delivery"])
+	}
+	if diff := cmp.Diff(map[string]any{"a": "1", "b": "3"}, got["settings"]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]any{"payload": "x", "secrets": map[string]any{"k": "[secret]", "l": "v"}}, got["template"]); diff != "" {
+		t.Error(diff)
+	}
+	for _, wrong := range []profileFields{{TemplateSecret: []string{"swordfish"}}, {TemplateSecret: []string{"a=@/no/file"}}, {Template: "/no/file"}} {
+		if _, err := (&subscriptionFields{profileFields: wrong}).document(nil); err == nil || strings.Contains(err.Error(), "swordfish") {
+			t.Errorf("%+v: got error %v", wrong, err)
+		}
+	}
+}
+
+// A receiver that has never heard of the handshake: somebody finds the callback in
+// its log and calls it. Everything is seen through the program's own commands.
