@@ -53,7 +53,7 @@ func showEntry(e *audit.Entry) v1.AuditEntry {
 
 func showLoss(l *inventory.Loss) v1.Loss {
 	return v1.Loss{
-		Stream: l.Stream, Kind: l.Kind, Detail: l.Detail, Was: l.Was, Now: l.Now, Count: l.Count, Hash: l.Hash, Found: l.Found,
+		Stream: l.Stream, Kind: l.Kind, Detail: l.Detail, Was: l.Was, Now: l.Now, Count: l.Count, Made: l.Made, Hash: l.Hash, Found: l.Found,
 		Accepted: l.Accepted, By: l.By, Reconciled: l.Reconciled, Remade: l.Remade,
 	}
 }

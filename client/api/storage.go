@@ -10,6 +10,7 @@ type Loss struct {
 	Was        uint64    `json:"was" doc:"The last sequence that it is known to have had; where keys of a bucket are lost, how many it had."`
 	Now        uint64    `json:"now" doc:"What it has of that."`
 	Count      uint64    `json:"count" doc:"How many messages, or keys of a bucket, are known to be lost; 0 where that is not known."`
+	Made       time.Time `json:"made,omitzero" doc:"When the stream was made that is not there any more."`
 	Hash       string    `json:"hash,omitempty" doc:"Of the last record that the audit trail is known to have had."`
 	Found      time.Time `json:"found" doc:"When it was noticed."`
 	Accepted   time.Time `json:"accepted,omitzero" doc:"When it was accepted; missing while it is not."`
