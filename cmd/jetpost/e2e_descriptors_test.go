@@ -63,9 +63,7 @@ func TestFewDescriptors(t *testing.T) {
 		t.Error("what was held is not counted")
 	}
 	for _, text := range []string{"this process may open few files", "this machine cannot make requests", "more requests may be under way"} {
-		if len(s.stderr.lines(text)) == 0 {
-			t.Errorf("the log has no line %q", text)
-		}
+		eventually(t, "the log has a line "+text, func() bool { return len(s.stderr.lines(text)) > 0 })
 	}
 	if trouble := s.stderr.lines("too many open files"); len(trouble) > 0 {
 		t.Errorf("it has run out of files: %s", trouble[0])

@@ -176,8 +176,8 @@ func TestRoutersStateIsDamaged(t *testing.T) {
 	consumer("o.dat", []byte("nonsense"))(t, &storageOracle{server: s}, "EVENTS_shop", nil)
 	s.startHeld(t)
 	s.awaitReady(t, "")
-	if lines := s.stderr.lines("the state of the consumer of an event log was damaged"); len(lines) != 1 || !strings.Contains(lines[0], "EVENTS_shop") {
-		t.Errorf("the log says %q", lines)
+	if line := s.logged(t, "the state of the consumer of an event log was damaged"); !strings.Contains(line, "EVENTS_shop") {
+		t.Errorf("the log says %s", line)
 	}
 	if metrics := s.do(t, http.MethodGet, "/metrics", nil); !strings.Contains(string(metrics.body), "jetpost_admin_consumer_resets_total 1") {
 		t.Error("the metric does not say so")

@@ -94,6 +94,18 @@ func (p *printed) lines(text string) []string {
 	return found
 }
 
+// logged waits for the line of its log that contains text, of which there is one; a line
+// is written up to 100 ms after what it tells of.
+func (p *program) logged(tb testing.TB, text string) string {
+	tb.Helper()
+	eventually(tb, "the log says: "+text, func() bool { return len(p.stderr.lines(text)) > 0 })
+	lines := p.stderr.lines(text)
+	if len(lines) != 1 {
+		tb.Errorf("the log has %d lines of this kind: %q", len(lines), lines)
+	}
+	return lines[0]
+}
+
 // tail returns the last n lines.
 func (p *printed) tail(n int) string {
 	lines := strings.Split(strings.TrimSpace(p.String()), "\n")
