@@ -9,6 +9,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 // attempt makes the request and judges the answer. wait is what the receiver
@@ -16,29 +17,29 @@ import (
 func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, body []byte) (a *delivery.Attempt, wait time.Duration) {
 	d, e := u.d, u.e
 	began := time.Now()
-	got, err := l.clients.send(ctx, e.sub.Endpoint.Proxy, e.timeout, request, body)
+	got, err := l.clients.Send(ctx, e.sub.Endpoint.Proxy, e.timeout, request, body)
 	took := delivery.Millis(time.Since(began))
 	u.ended, u.held = began.Add(time.Duration(took)), false
 	a = &delivery.Attempt{
 		DeliveryID: d.ID, SubscriptionID: d.SubscriptionID, Event: delivery.RefOf(d), Attempt: d.Attempt,
 		At: began.UTC(), Duration: took, Method: request.Method, URL: e.shown,
-		Status: got.status, RequestBytes: len(body), Manual: d.Manual != "",
+		Status: got.Status, RequestBytes: len(body), Manual: d.Manual != "",
 	}
-	if len(got.body) > 0 {
-		a.ResponseBody = delivery.StoredBody([]byte(e.redact.Strike(string(got.body), delivery.MaxStoredBody)))
+	if len(got.Body) > 0 {
+		a.ResponseBody = delivery.StoredBody([]byte(e.redact.Strike(string(got.Body), delivery.MaxStoredBody)))
 	}
 	switch {
 	case err != nil && ctx.Err() != nil: // the end of the grace period; the receiver is not to blame
 		u.brokenOff = true
 		a.Outcome, a.Error = delivery.Retry, "broken off: the sender was stopped"
-	case isMachineError(err): // neither is it when this machine cannot make the request
+	case transport.IsMachineError(err): // neither is it when this machine cannot make the request
 		u.held = true
 		return a, 0
 	case err != nil:
 		a.Outcome, a.Error = delivery.Retry, e.strikeError(err)
 	default:
-		a.Outcome = e.profile.Judge(got.status)
-		if got.status >= 300 && got.status <= 399 {
+		a.Outcome = e.profile.Judge(got.Status)
+		if got.Status >= 300 && got.Status <= 399 {
 			a.Error = "redirects are not followed: give the final URL"
 		}
 	}
@@ -46,10 +47,10 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 		u.found.health = healthOf(a, err)
 		u.found.cause = breaker.Cause{Status: a.Status, Error: a.Error}
 		if a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable {
-			u.found.cause.RetryAfter = got.retryAfter
+			u.found.cause.RetryAfter = got.RetryAfter
 		}
 	}
-	return a, got.retryAfter
+	return a, got.RetryAfter
 }
 
 // record stores a, and with it the final verdict: whether there is another
@@ -95,7 +96,7 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 	if u.brokenOff {
 		delay, more = 0, true // another sender makes it at once
 	} else if early {
-		delay, more = min(wait, maxRetryAfter), true
+		delay, more = min(wait, transport.MaxRetryAfter), true
 	}
 	if !more {
 		a.Outcome = delivery.Exhausted

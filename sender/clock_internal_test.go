@@ -2,13 +2,13 @@ package sender
 
 import (
 	"context"
-	"net/http"
 	"testing"
 	"time"
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 // skewed is the clock of a server that shows another time than this machine's.
@@ -67,36 +67,6 @@ func TestClockIsNotSet(t *testing.T) {
 	}
 }
 
-// A date in Retry-After is of the receiver's clock, which may be wrong: its Date says
-// by how much.
-func TestRetryAfterByWhoseClock(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for _, tt := range []struct {
-		name        string
-		theirs      time.Duration // ahead of ours
-		silent      bool          // no Date
-		wants, want time.Duration
-	}{
-		{"clocks agree", 0, false, 5 * time.Minute, 5 * time.Minute},
-		{"clocks nearly agree", 30 * time.Second, false, 5 * time.Minute, 5*time.Minute + 30*time.Second},
-		{"ours is an hour behind", time.Hour, false, 5 * time.Minute, 5 * time.Minute},
-		{"ours is an hour ahead", -time.Hour, false, 5 * time.Minute, 5 * time.Minute},
-		{"ours is an hour behind, and theirs unknown", time.Hour, true, 5 * time.Minute, time.Hour + 5*time.Minute},
-		{"ours is an hour ahead, and theirs unknown", -time.Hour, true, 5 * time.Minute, 0},
-		{"ours is days behind, and theirs unknown", 1000 * time.Hour, true, 5 * time.Minute, maxRetryAfter},
-	} {
-		theirs := now.Add(tt.theirs)
-		h := http.Header{"Retry-After": {theirs.Add(tt.wants).Format(http.TimeFormat)}}
-		if !tt.silent {
-			h.Set("Date", theirs.Format(http.TimeFormat))
-		}
-		if got := retryAfter(h, now); got != tt.want {
-			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
-		}
-	}
-}
-
 // The delays of a whole day's schedule, each within its jitter, and what a receiver
 // asks for between its own delay and a day.
 func TestWholeSchedule(t *testing.T) {
@@ -115,7 +85,7 @@ func TestWholeSchedule(t *testing.T) {
 				}
 				planned := time.Duration(d.Retry[n])
 				spread := time.Duration(float64(planned) * d.Jitter)
-				least, most := max(planned-spread, min(asked, maxRetryAfter)), max(planned+spread, min(asked, maxRetryAfter))
+				least, most := max(planned-spread, min(asked, transport.MaxRetryAfter)), max(planned+spread, min(asked, transport.MaxRetryAfter))
 				if !more || got < least || got > most {
 					t.Errorf("after attempt %d, asked for %s: got %s, more: %t, want %s to %s", n, asked, got, more, least, most)
 				}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 // When a receiver is asked again.
@@ -173,10 +174,10 @@ func (l *lane) ask(ctx context.Context, a *asker, seen *subscription.Subscriptio
 	a.asked = asked.Handshake.CheckedAt
 	got, err := l.options(ctx, asked, token)
 	found := judgeAnswer(&asked.Handshake, got, err)
-	a.notUntil = time.Now().Add(min(found.retryAfter, maxRetryAfter))
+	a.notUntil = time.Now().Add(min(found.retryAfter, transport.MaxRetryAfter))
 	l.metrics.handshake(found.kind)
 	log.Info("receiver asked for its consent", zap.String("endpoint_host", hostOf(asked)), zap.String("result", string(found.kind)),
-		zap.Int("status", got.status), zap.String("reason", found.reason))
+		zap.Int("status", got.Status), zap.String("reason", found.reason))
 	a.failed(log, l.answer(ctx, asked, found.write))
 }
 

@@ -12,14 +12,15 @@ import (
 	"github.com/jetpost/jetpost/internal/profile/wire"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/redact"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 // options makes the request: to the very URL of the deliveries, with their headers,
 // by the client that makes them. What it returns has nothing of the secrets.
-func (l *lane) options(ctx context.Context, sub *subscription.Subscription, token string) (answer, error) {
+func (l *lane) options(ctx context.Context, sub *subscription.Subscription, token string) (transport.Answer, error) {
 	e, err := newEndpoint(sub, l.cfg.UserAgent)
 	if err != nil {
-		return answer{}, err
+		return transport.Answer{}, err
 	}
 	secrets := newRedactor(sub, token) // who has the token can consent
 	e.header.Del(wire.HeaderSubscription)
@@ -31,7 +32,7 @@ func (l *lane) options(ctx context.Context, sub *subscription.Subscription, toke
 		e.header.Set(subscription.HeaderRequestCallback, l.cfg.PublicURL+"/v1/handshakes/"+sub.ID+"/"+token)
 	}
 	e.spell(e.header)
-	got, err := l.clients.send(ctx, e.sub.Endpoint.Proxy, e.timeout, &http.Request{
+	got, err := l.clients.Send(ctx, e.sub.Endpoint.Proxy, e.timeout, &http.Request{
 		Method: http.MethodOptions, URL: e.url, Header: e.header, Host: e.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, nil)
 	if err != nil {
@@ -42,11 +43,11 @@ func (l *lane) options(ctx context.Context, sub *subscription.Subscription, toke
 
 // strikeConsent strikes secrets out of the origins that a receiver allows, which may
 // become a part of the reason. The answer that it was asked for stays what it is.
-func strikeConsent(got answer, origin string, secrets *redact.Redactor) answer {
-	got.header = got.header.Clone()
-	for i, value := range got.header.Values(subscription.HeaderAllowedOrigin) {
+func strikeConsent(got transport.Answer, origin string, secrets *redact.Redactor) transport.Answer {
+	got.Header = got.Header.Clone()
+	for i, value := range got.Header.Values(subscription.HeaderAllowedOrigin) {
 		if !allows(value, origin) {
-			got.header[subscription.HeaderAllowedOrigin][i] = secrets.Strike(value, keptError)
+			got.Header[subscription.HeaderAllowedOrigin][i] = secrets.Strike(value, keptError)
 		}
 	}
 	return got
@@ -83,25 +84,25 @@ const (
 
 // judgeAnswer reads the headers. The status says nothing about consent, but one of
 // an overloaded or broken receiver says that it is worth asking again.
-func judgeAnswer(h *subscription.Handshake, got answer, err error) finding {
-	origins := got.header.Values(subscription.HeaderAllowedOrigin)
+func judgeAnswer(h *subscription.Handshake, got transport.Answer, err error) finding {
+	origins := got.Header.Values(subscription.HeaderAllowedOrigin)
 	for _, origin := range origins {
 		if allows(origin, h.Origin) {
-			rate := strings.Join(got.header.Values(subscription.HeaderAllowedRate), ", ")
+			rate := strings.Join(got.Header.Values(subscription.HeaderAllowedRate), ", ")
 			return finding{kind: findAllowed, rate: rate, reason: "the receiver allows the origin " + strings.TrimSpace(origin)}
 		}
 	}
-	answered := "the receiver answered " + strconv.Itoa(got.status)
+	answered := "the receiver answered " + strconv.Itoa(got.Status)
 	switch {
 	case strings.Join(origins, "") != "":
 		return finding{kind: findDenied, reason: fmt.Sprintf("the receiver allows the origin %.200q, and this is %s", origins[0], h.Origin)}
-	case got.status == 0 && err != nil:
+	case got.Status == 0 && err != nil:
 		return finding{kind: findFailed, reason: fmt.Sprintf("the receiver could not be asked: %.300s", err)}
-	case got.status >= 500 || got.status == http.StatusTooManyRequests || got.status == http.StatusRequestTimeout:
-		return finding{kind: findFailed, reason: answered + " and will be asked again", retryAfter: got.retryAfter}
+	case got.Status >= 500 || got.Status == http.StatusTooManyRequests || got.Status == http.StatusRequestTimeout:
+		return finding{kind: findFailed, reason: answered + " and will be asked again", retryAfter: got.RetryAfter}
 	case h.Callback != "":
 		return finding{kind: findWaits, reason: answered + " without WebHook-Allowed-Origin, and may still call back"}
-	case got.status >= 300 && got.status <= 399:
+	case got.Status >= 300 && got.Status <= 399:
 		return finding{kind: findDenied, reason: answered + ": redirects are not followed, give the final URL"}
 	default:
 		return finding{kind: findDenied, reason: answered + " without WebHook-Allowed-Origin"}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 func header(pairs ...string) http.Header {
@@ -58,12 +59,12 @@ func TestJudgeAnswer(t *testing.T) {
 		if tt.callback {
 			h.NewCallback(time.Now())
 		}
-		got := judgeAnswer(h, answer{status: tt.status, header: tt.header}, tt.err)
+		got := judgeAnswer(h, transport.Answer{Status: tt.status, Header: tt.header}, tt.err)
 		if got.kind != tt.want || !strings.Contains(got.reason, tt.reason) {
 			t.Errorf("%s: got %+v, want %s", tt.name, got, tt.want)
 		}
 	}
-	long := judgeAnswer(&subscription.Handshake{}, answer{status: 200, header: header(origin, strings.Repeat("x\x1b", 4000))}, nil)
+	long := judgeAnswer(&subscription.Handshake{}, transport.Answer{Status: 200, Header: header(origin, strings.Repeat("x\x1b", 4000))}, nil)
 	if len(long.reason) > 1500 || strings.Contains(long.reason, "\x1b") {
 		t.Errorf("a receiver's text is taken as it is: %.100q of %d bytes", long.reason, len(long.reason))
 	}

@@ -2,7 +2,6 @@ package sender
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -44,13 +43,8 @@ func (l *lane) attemptWhenPossible(ctx context.Context, u *underway) (a *deliver
 	}
 }
 
-func isMachineError(err error) bool {
-	_, ok := errors.AsType[*machineError](err)
-	return ok
-}
-
 // CheckMachine returns nil, or why this machine cannot make requests.
-func (s *Sender) CheckMachine(context.Context) error { return s.clients.machine.check() }
+func (s *Sender) CheckMachine(context.Context) error { return s.clients.CheckMachine() }
 
 // warnOfConnections says with the figures that more requests may be under way than there
 // may be connections, once for as many.

@@ -3,6 +3,7 @@ package sender
 import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 const (
@@ -11,8 +12,8 @@ const (
 	// letter, or are on their way within an embedded server.
 	eventCopies = 3
 	// requestCost is what a request under way takes beside the event: the answer up to
-	// maxReadBody, or the buffers and stacks of a connection while there is none.
-	requestCost = maxReadBody
+	// transport.MaxReadBody, or the buffers and stacks of a connection while there is none.
+	requestCost = transport.MaxReadBody
 	// requeueCost is what a retry takes beside the event that is put back on its queue.
 	requeueCost = 2 << 10
 )

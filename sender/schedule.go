@@ -2,15 +2,11 @@ package sender
 
 import (
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"github.com/jetpost/jetpost/internal/subscription"
-	"github.com/jetpost/jetpost/internal/timestamp"
+	"github.com/jetpost/jetpost/sender/transport"
 )
-
-// maxRetryAfter bounds what a receiver may ask for (design, section 7).
-const maxRetryAfter = 24 * time.Hour
 
 // nextDelay is how long to wait after attempt n failed, and whether there is an
 // attempt n+1 at all. The schedule holds the delay before each attempt, spread by
@@ -23,10 +19,5 @@ func nextDelay(d *subscription.Delivery, n int, retryAfter time.Duration) (delay
 	if spread := time.Duration(float64(delay) * d.Jitter); spread > 0 {
 		delay += rand.N(2*spread+1) - spread //nolint:gosec // jitter
 	}
-	return max(delay, min(retryAfter, maxRetryAfter)), true
-}
-
-// retryAfter is what a receiver asks for, within the bound.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	return min(timestamp.RetryAfter(h, now), maxRetryAfter)
+	return max(delay, min(retryAfter, transport.MaxRetryAfter)), true
 }

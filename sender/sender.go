@@ -49,6 +49,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/internal/subscription/members"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 // Config of a sender.
@@ -169,7 +170,7 @@ type Sender struct {
 	log     *zap.Logger
 	metrics *metrics
 
-	clients  *clients
+	clients  *transport.Client
 	trail    *audit.Trail
 	attempts *delivery.Log
 	letters  *delivery.DeadLetters
@@ -204,7 +205,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}
 	s := &Sender{
 		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, state: stream.NewBucket(js, layout.StateBucket()), view: view, store: store, log: log.Named("sender"), metrics: metrics,
-		clients: newClients(cfg.Egress, cfg.Proxies).on(newMachine(log.Named("sender"), metrics), &cfg), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
+		clients: transport.New(transport.Config{Egress: cfg.Egress, Proxies: cfg.Proxies, Connections: cfg.Connections, FreeFiles: cfg.FreeFiles, Held: metrics.held}, log.Named("sender")), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
 		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
 	}
 	s.reserve = stream.NewReserve(js, layout, log)
@@ -227,7 +228,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer cancel()
 	pulling, stopPulling := context.WithCancel(work)
 	defer stopPulling()
-	defer s.clients.closeIdle()
+	defer s.clients.CloseIdle()
 
 	var running, partaking sync.WaitGroup
 	alive, leave := context.WithCancel(work)

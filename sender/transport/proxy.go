@@ -1,87 +1,28 @@
-package sender
+package transport
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
 
 	"github.com/jetpost/jetpost/internal/egress"
-	"github.com/jetpost/jetpost/internal/subscription"
 )
-
-// clients make requests directly, or through one of the proxies. Each has connections
-// of its own.
-type clients struct {
-	direct  *retryablehttp.Client
-	proxied map[string]*retryablehttp.Client // by key
-	machine *machine                         // nil: its faults are taken for the receivers'
-	sockets sockets
-}
-
-func newClients(egress *egress.Guard, proxies *subscription.Proxies) *clients {
-	c := &clients{direct: newClient(egress.Control), proxied: make(map[string]*retryablehttp.Client)}
-	for _, key := range proxies.Keys() {
-		c.proxied[key] = newProxiedClient(key, proxies.URL(key), egress)
-	}
-	return c
-}
-
-// on has the faults of a machine told from those of receivers, and no more connections
-// open than the configuration says.
-func (c *clients) on(m *machine, cfg *Config) *clients {
-	c.machine, c.sockets.most, c.sockets.free, c.sockets.idle = m, int64(cfg.Connections), cfg.FreeFiles, c.closeIdle
-	for _, client := range append(slices.Collect(maps.Values(c.proxied)), c.direct) {
-		if t := transportOf(client); t != nil {
-			t.DialContext = c.sockets.limit(t.DialContext)
-		}
-	}
-	return c
-}
-
-// send is send through the proxy of a key; empty: directly. It fails closed: what was
-// to go through a proxy that nobody has named here is not sent.
-func (c *clients) send(ctx context.Context, proxy string, timeout time.Duration, request *http.Request, body []byte) (answer, error) {
-	client := c.direct
-	if proxy != "" {
-		client = c.proxied[proxy]
-	}
-	if client == nil {
-		return answer{}, fmt.Errorf("%s: this sender was not started with it (jetpost serve --proxy)", subscription.ProxyProblem(proxy))
-	}
-	got, err := send(ctx, client, timeout, request, body)
-	if err != nil && ctx.Err() == nil {
-		err = c.machine.judge(ctx, err)
-	}
-	return got, err
-}
-
-func (c *clients) closeIdle() {
-	closeIdle(c.direct)
-	for _, client := range c.proxied {
-		closeIdle(client)
-	}
-}
 
 // newProxiedClient returns the client for endpoints behind a proxy:
 //
 //	http   POST http://endpoint/…  ──► proxy ──► endpoint
 //	https  CONNECT endpoint:443    ──► proxy ··· TLS with the endpoint, verified here
 //
-// The proxy's own address is the operator's choice, and not checked. That of the
-// endpoint is dialled by the proxy, where nobody here sees it, so that it is checked
-// before each request.
+// The proxy's own address is the operator's choice, and not checked. The endpoint's is
+// dialled by the proxy, so it is checked before each request.
 func newProxiedClient(key string, proxy *url.URL, egress *egress.Guard) *retryablehttp.Client {
 	client := newClient(nil)
 	direct, _ := client.HTTPClient.Transport.(withoutLocation)
@@ -96,8 +37,8 @@ func newProxiedClient(key string, proxy *url.URL, egress *egress.Guard) *retryab
 	return client
 }
 
-// throughProxy checks where requests go, and says what went wrong without saying where
-// the proxy is.
+// throughProxy checks the target of each request, and keeps the proxy's address out of
+// errors.
 type throughProxy struct {
 	withoutLocation
 
@@ -161,8 +102,8 @@ func refusedBy(key string, status int) error {
 	return &proxyError{text: text}
 }
 
-// proxyFault is err without the proxy's address and credentials. Nothing of its text is
-// taken over but that of errors that cannot have them.
+// proxyFault is err without the proxy's address and credentials. It takes over only texts
+// that cannot contain them.
 func proxyFault(key string, err error) error {
 	if known, ok := errors.AsType[*proxyError](err); ok {
 		return known

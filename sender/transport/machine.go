@@ -1,4 +1,4 @@
-package sender
+package transport
 
 import (
 	"context"
@@ -13,11 +13,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
-// A request that this machine could not make says nothing about its receiver: it is no
-// attempt, and is made when the machine can. These are the reasons.
+// A request that this machine could not make says nothing about its receiver: it does not
+// count as an attempt, and is made when the machine can. These are the causes.
 const (
 	causeDescriptors = "descriptors"
 	causeMemory      = "memory"
@@ -45,14 +46,21 @@ func machineAdvice(cause string) string {
 }
 
 const (
-	// machineMemory is for how long a fault counts that has not been seen again. What is
-	// held is tried again sooner.
+	// machineMemory is for how long a fault counts that does not occur again. Held requests
+	// are tried again sooner.
 	machineMemory = 15 * time.Second
-	// resolverAge is for how long it counts whether a name server answers, and
-	// resolverPatience how long that may take.
+	// resolverAge is how long the last check of the name servers counts, and
+	// resolverPatience how long one may take.
 	resolverAge      = 5 * time.Second
 	resolverPatience = 2 * time.Second
 )
+
+// IsMachineError reports that a request was not made because of this machine, and not of
+// its receiver.
+func IsMachineError(err error) bool {
+	_, ok := errors.AsType[*machineError](err)
+	return ok
+}
 
 // A machineError is why this machine could not make a request.
 type machineError struct {
@@ -68,10 +76,10 @@ func (f *machineError) Error() string {
 // Unwrap is the error of the system.
 func (f *machineError) Unwrap() error { return f.err }
 
-// A machine is what a sender knows of faults of the machine that it runs on.
+// A machine records the faults of the machine that this process runs on.
 type machine struct {
-	log     *zap.Logger
-	metrics *metrics
+	log  *zap.Logger
+	held *prometheus.CounterVec
 
 	mu     sync.Mutex
 	faults map[string]lastFault // by cause
@@ -86,12 +94,12 @@ type lastFault struct {
 	text string
 }
 
-func newMachine(log *zap.Logger, m *metrics) *machine {
-	return &machine{log: log, metrics: m, faults: make(map[string]lastFault)}
+func newMachine(log *zap.Logger, held *prometheus.CounterVec) *machine {
+	return &machine{log: log, held: held, faults: make(map[string]lastFault)}
 }
 
-// judge returns err, or what is wrong with this machine where that is why there is err.
-// A machine whose faults are not kept finds none.
+// judge returns err, or a machineError where a fault of this machine caused it. A nil
+// machine finds none.
 func (m *machine) judge(ctx context.Context, err error) error {
 	if m == nil || err == nil {
 		return err
@@ -100,7 +108,7 @@ func (m *machine) judge(ctx context.Context, err error) error {
 	if cause == "" {
 		return err
 	}
-	m.metrics.held.WithLabelValues(cause).Inc()
+	m.held.WithLabelValues(cause).Inc()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -111,7 +119,7 @@ func (m *machine) judge(ctx context.Context, err error) error {
 	return &machineError{cause, err}
 }
 
-// rootText is what the system has said, without the address that was called.
+// rootText is the error of the system, without the address that was called.
 func rootText(err error) string {
 	if code, ok := errors.AsType[syscall.Errno](err); ok {
 		return code.Error()
@@ -122,7 +130,7 @@ func rootText(err error) string {
 	return "no answer from a name server"
 }
 
-// check returns nil, or which faults there were a moment ago.
+// check returns nil, or the recent faults.
 func (m *machine) check() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,9 +145,9 @@ func (m *machine) check() error {
 	return errors.New(strings.Join(wrong, "; "))
 }
 
-// causeOf says which fault of this machine an error is, empty when it is none. Where the
-// system gives the same error for a receiver that is away it is found out which: an
-// address without a route or a family is the receiver's affair while others have one.
+// causeOf is the fault of this machine that an error stands for, empty: none. Where the
+// system gives the same error for an unreachable receiver, it checks which one it is: a
+// missing route or address family is the receiver's fault while others have one.
 func (m *machine) causeOf(ctx context.Context, err error) string {
 	if _, ok := errors.AsType[*socketLimitError](err); ok {
 		return causeDescriptors
@@ -154,7 +162,7 @@ func (m *machine) causeOf(ctx context.Context, err error) string {
 }
 
 func causeOfCode(ctx context.Context, code syscall.Errno, err error) string {
-	switch code { //nolint:exhaustive // the others are the receiver's
+	switch code { //nolint:exhaustive // the others are faults of the receiver
 	case syscall.EMFILE, syscall.ENFILE:
 		return causeDescriptors
 	case syscall.ENOBUFS:
@@ -162,11 +170,11 @@ func causeOfCode(ctx context.Context, code syscall.Errno, err error) string {
 	case syscall.ENOMEM:
 		return causeMemory
 	case syscall.EADDRNOTAVAIL:
-		if addr := dialled(err); addr != nil && reaches(ctx, addr.String()) { // otherwise there is no address of its family
+		if addr := dialled(err); addr != nil && reaches(ctx, addr.String()) { // otherwise this machine has no address of its family
 			return causePorts
 		}
 	case syscall.ENETUNREACH, syscall.EHOSTUNREACH:
-		// Addresses of documentation (RFC 5737, RFC 3849), which are on no network: is there a way out at all?
+		// Addresses of documentation (RFC 5737, RFC 3849), which are on no network: is there any route?
 		if addr := dialled(err); addr != nil && !reaches(ctx, addr.String()) && !reaches(ctx, "192.0.2.1:9") && !reaches(ctx, "[2001:db8::1]:9") {
 			return causeRoute
 		}
@@ -174,8 +182,7 @@ func causeOfCode(ctx context.Context, code syscall.Errno, err error) string {
 	return ""
 }
 
-// dialled is the address that could not be dialled, nil when it was something else that
-// failed.
+// dialled is the address that could not be dialled, nil when something else failed.
 func dialled(err error) net.Addr {
 	var addr net.Addr
 	for operation, ok := errors.AsType[*net.OpError](err); ok; operation, ok = errors.AsType[*net.OpError](operation.Err) {
@@ -196,8 +203,8 @@ func reaches(ctx context.Context, address string) bool {
 	return true
 }
 
-// resolverFault is what is wrong with this machine where names do not resolve: nothing,
-// when a name server answers at all.
+// resolverFault is the fault of this machine when a name does not resolve: none, when any
+// name server answers.
 func (m *machine) resolverFault(ctx context.Context) string {
 	m.resolving.Lock()
 	defer m.resolving.Unlock()
@@ -231,7 +238,7 @@ func askResolver(ctx context.Context) error {
 		}
 		return answeredStream{c, &answered}, nil
 	}}
-	// A name that no name server has (RFC 6761): it says so.
+	// A name that does not exist (RFC 6761): every name server answers that.
 	_, err := r.LookupNetIP(ctx, "ip", "jetpost.invalid.")
 	switch {
 	case err == nil, answered.Load():

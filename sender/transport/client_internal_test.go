@@ -1,4 +1,4 @@
-package sender
+package transport
 
 import (
 	"bufio"
@@ -58,7 +58,7 @@ func wireRequest(t *testing.T, method string, header http.Header, body []byte) s
 	answer, err := send(t.Context(), client, 10*time.Second, &http.Request{
 		Method: method, URL: u, Header: header, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, body)
-	if err != nil || answer.status != http.StatusNoContent || !failed {
+	if err != nil || answer.Status != http.StatusNoContent || !failed {
 		t.Fatalf("got %+v, %v, want an answer to the second try", answer, err)
 	}
 	return strings.ReplaceAll(<-got, u.Host, "receiver.example.com")
@@ -125,7 +125,7 @@ func TestHTTP2(t *testing.T) {
 		answer, err := send(t.Context(), client, 10*time.Second, &http.Request{
 			Method: method, URL: u, Host: u.Host, Header: http.Header{"X-JFrog-Event-Auth": {"token"}, "User-Agent": {"jetpost"}},
 		}, nil)
-		if err != nil || answer.status != http.StatusNoContent {
+		if err != nil || answer.Status != http.StatusNoContent {
 			t.Fatalf("%s: got %+v, %v", method, answer, err)
 		}
 		if got.ProtoMajor != 2 || got.Method != method || got.Header.Get("X-JFrog-Event-Auth") != "token" || got.ContentLength > 0 {

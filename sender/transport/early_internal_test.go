@@ -1,4 +1,4 @@
-package sender
+package transport
 
 import (
 	"bufio"
@@ -62,8 +62,8 @@ func TestEarlyAnswer(t *testing.T) {
 				transportOf(client).TLSClientConfig.RootCAs = roots
 				got, err := send(t.Context(), client, time.Minute, requestTo(address), body)
 				closeIdle(client)
-				if err != nil || got.status != http.StatusRequestEntityTooLarge || string(got.body) != tt.body {
-					t.Fatalf("request %d: got %d %q, %v", n, got.status, got.body, err)
+				if err != nil || got.Status != http.StatusRequestEntityTooLarge || string(got.Body) != tt.body {
+					t.Fatalf("request %d: got %d %q, %v", n, got.Status, got.Body, err)
 				}
 			}
 		})
@@ -115,8 +115,8 @@ func TestNoEarlyAnswer(t *testing.T) {
 	defer closeIdle(client)
 	for n := range 20 {
 		got, err := send(t.Context(), client, time.Minute, requestTo(address), bytes.Repeat([]byte("x"), 4<<20))
-		if err == nil || got.status != 0 || strings.Contains(err.Error(), "no complete answer within") {
-			t.Fatalf("request %d: got %d, %v", n, got.status, err)
+		if err == nil || got.Status != 0 || strings.Contains(err.Error(), "no complete answer within") {
+			t.Fatalf("request %d: got %d, %v", n, got.Status, err)
 		}
 	}
 }

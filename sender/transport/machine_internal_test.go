@@ -1,4 +1,4 @@
-package sender
+package transport
 
 import (
 	"context"
@@ -29,11 +29,11 @@ func dialError(address string, code syscall.Errno, call string) error {
 func testMachine(t *testing.T) (*machine, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	metrics, err := newMetrics(reg)
-	if err != nil {
+	held := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "jetpost_sender_held_total"}, []string{"cause"})
+	if err := reg.Register(held); err != nil {
 		t.Fatal(err)
 	}
-	return newMachine(zap.NewNop(), metrics), reg
+	return newMachine(zap.NewNop(), held), reg
 }
 
 // heldFor is the cause that was counted, once.

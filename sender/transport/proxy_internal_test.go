@@ -1,4 +1,4 @@
-package sender
+package transport
 
 import (
 	"context"
@@ -87,7 +87,7 @@ func (p *testProxy) requests() []string {
 
 // behind makes clients with one proxy, "eu", that allow public addresses only, where
 // names resolve as they are told.
-func behind(t *testing.T, proxyURL string, names map[string]string) *clients {
+func behind(t *testing.T, proxyURL string, names map[string]string) *Client {
 	t.Helper()
 	egress, err := egress.New(egress.Config{AllowHTTP: true, Lookup: func(_ context.Context, host string) (addrs []netip.Addr, err error) {
 		for text := range strings.FieldsSeq(names[host]) {
@@ -106,7 +106,7 @@ func behind(t *testing.T, proxyURL string, names map[string]string) *clients {
 		t.Fatal(err)
 	}
 	c := newClients(egress, proxies)
-	t.Cleanup(c.closeIdle)
+	t.Cleanup(c.CloseIdle)
 	return c
 }
 
@@ -114,13 +114,13 @@ func withLogin(address string) string {
 	return strings.Replace(address, "://", "://"+proxyLogin+"@", 1)
 }
 
-func post(t *testing.T, c *clients, key, target string) (answer, error) {
+func post(t *testing.T, c *Client, key, target string) (Answer, error) {
 	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.send(t.Context(), key, 30*time.Second, &http.Request{
+	return c.Send(t.Context(), key, 30*time.Second, &http.Request{
 		Method: http.MethodPost, URL: u, Host: u.Host, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}, []byte(`{"a":1}`))
 }
@@ -145,8 +145,8 @@ func TestThroughProxy(t *testing.T) {
 	c := behind(t, withLogin(proxy.URL), map[string]string{"public.example.com": "93.184.216.34"})
 	for _, host := range []string{"public.example.com", "only-there.example.com", "93.184.216.34"} {
 		got, err := post(t, c, "eu", "http://"+host+"/in?key=k")
-		if err != nil || got.status != http.StatusAccepted || string(got.body) != host+` /in?key=k {"a":1}` {
-			t.Errorf("%s: got %d %s, %v", host, got.status, got.body, err)
+		if err != nil || got.Status != http.StatusAccepted || string(got.Body) != host+` /in?key=k {"a":1}` {
+			t.Errorf("%s: got %d %s, %v", host, got.Status, got.Body, err)
 		}
 	}
 	if seen := proxy.requests(); len(seen) != 3 || seen[0] != "POST http://public.example.com/in?key=k" {
@@ -163,8 +163,8 @@ func TestThroughProxy(t *testing.T) {
 	through.TLSClientConfig.RootCAs = roots
 	for range 2 { // the second on the same connection
 		got, err := post(t, c, "eu", "https://example.com/in?key=k")
-		if err != nil || got.status != http.StatusAccepted || string(got.body) != `example.com /in?key=k {"a":1}` {
-			t.Errorf("got %d %s, %v", got.status, got.body, err)
+		if err != nil || got.Status != http.StatusAccepted || string(got.Body) != `example.com /in?key=k {"a":1}` {
+			t.Errorf("got %d %s, %v", got.Status, got.Body, err)
 		}
 	}
 	if seen := proxy.requests(); len(seen) < 2 || len(seen) > 3 || seen[1] != "CONNECT example.com:443" {
