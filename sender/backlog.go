@@ -18,6 +18,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 // noteFailing says that a delivery is failing, after the attempt at which that is to be
@@ -93,7 +94,7 @@ func (s *Sender) watchBacklogs(ctx context.Context) {
 	failed := false
 	for {
 		every := s.cfg.LookEvery
-		if !pause(ctx, every*2/3+rand.N(every*2/3+1)) { //nolint:gosec // jitter
+		if !clock.Pause(ctx, every*2/3+rand.N(every*2/3+1)) { //nolint:gosec // jitter
 			return
 		}
 		var oldest time.Duration

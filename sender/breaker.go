@@ -16,6 +16,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 const (
@@ -186,17 +187,16 @@ type evidence struct {
 // breakerNow is the time by which breakers go: the server's, or this machine's where
 // that is not known.
 func (s *Sender) breakerNow(ctx context.Context) time.Time {
-	_, now := s.current(ctx, breaker.Record{})
-	return now
+	return s.clock.Now(ctx)
 }
 
 // current is a record by the clock as it is set now, and what that shows.
 func (s *Sender) current(ctx context.Context, r breaker.Record) (breaker.Record, time.Time) {
-	read, err := s.clock.at(ctx)
+	read, err := s.clock.At(ctx)
 	if err != nil {
 		return r, time.Now()
 	}
-	return r.On(read.Mark), read.now()
+	return r.On(read.Mark), read.Now()
 }
 
 // guard counts the requests of one lane while its breaker is closed.
@@ -311,7 +311,7 @@ func (l *lane) changeBreaker(ctx context.Context, change func(breaker.Record, ti
 		if err := l.readBreaker(ctx, kv); err != nil {
 			return nil, err
 		}
-		pause(ctx, rand.N(10*time.Millisecond)) //nolint:gosec // jitter
+		clock.Pause(ctx, rand.N(10*time.Millisecond)) //nolint:gosec // jitter
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/jetpost/jetpost/internal/profile/wire"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/redact"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 // endpoint is one revision of a subscription, made ready for requests. It is
@@ -90,13 +91,13 @@ func (e *endpoint) spell(h http.Header) {
 // its event was stored or it was redriven: by the clock of the NATS server, which has
 // stored it. A sender whose clock is wrong must not give up what is not old; where the
 // server's is not known, it waits.
-func (s *Sender) expired(ctx context.Context, e *endpoint, d *delivery.Delivery) bool {
-	maxAge, since := time.Duration(e.sub.Delivery.MaxAge), d.Waiting()
+func expired(ctx context.Context, clock *clock.Clock, sub *subscription.Subscription, d *delivery.Delivery) bool {
+	maxAge, since := time.Duration(sub.Delivery.MaxAge), d.Waiting()
 	if maxAge == 0 || since.IsZero() {
 		return false
 	}
-	read, err := s.clock.at(ctx)
-	return err == nil && read.age(since) > maxAge
+	read, err := clock.At(ctx)
+	return err == nil && read.Age(since) > maxAge
 }
 
 // render makes the request for an attempt of d. body is what was signed, and what must be sent.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/transport"
 )
 
@@ -91,7 +92,7 @@ func (l *lane) askForConsent(ctx, work context.Context) {
 		case <-timer.C:
 			l.ask(work, &a, sub)
 			if _, err := l.view.Sync(ctx); err != nil {
-				pause(ctx, time.Second)
+				clock.Pause(ctx, time.Second)
 			}
 		}
 		timer.Stop()

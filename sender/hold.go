@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 // Between two tries to store something, doubling.
@@ -35,7 +36,7 @@ func (l *lane) attemptWhenPossible(ctx context.Context, u *underway) (a *deliver
 		}
 		// A probe gives its lease up: another sender's machine may be able to. And what has
 		// changed meanwhile is looked at as it would be for a delivery that comes.
-		again := !u.trial && pause(ctx, pauseFor/2+rand.N(pauseFor)) //nolint:gosec // jitter
+		again := !u.trial && clock.Pause(ctx, pauseFor/2+rand.N(pauseFor)) //nolint:gosec // jitter
 		if sub, ok := l.view.Snapshot().Get(l.id); !again || !ok || sub.Revision != u.e.sub.Revision || !l.mayServe(sub) || !l.admits() {
 			l.nak(u.m, time.Second)
 			return nil, 0, nil
@@ -78,7 +79,7 @@ func (l *lane) insist(ctx context.Context, u *underway, what, streamName string,
 				zap.String("subscription_id", l.id), zap.String("delivery_id", u.d.ID), zap.Error(err))
 		}
 		failed = true
-		if !pause(ctx, pauseFor) {
+		if !clock.Pause(ctx, pauseFor) {
 			return err
 		}
 	}

@@ -269,7 +269,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 		l.ack(m, d)
 		return u.found
 	}
-	if d.Manual == "" && l.expired(ctx, e, d) {
+	if d.Manual == "" && expired(ctx, l.clock, e.sub, d) {
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
 		return u.found
 	}

@@ -95,7 +95,7 @@ func (l *lane) recall(ctx context.Context, m *stream.Message, d *delivery.Delive
 		return headRecord{}, nil
 	}
 	record := h.record
-	if read, err := l.clock.at(ctx); err == nil && !record.Due.IsZero() {
+	if read, err := l.clock.At(ctx); err == nil && !record.Due.IsZero() {
 		record.Due, record.Clock = record.Due.Add(read.Mark.Since(record.Clock)), read.Mark
 	}
 	return record, nil
@@ -211,7 +211,7 @@ func (l *lane) waits(ctx context.Context, m *stream.Message) bool {
 	}
 	wait := record.Due.Sub(l.breakerNow(ctx))
 	e, err := l.endpointFor(sub)
-	if wait <= dueSlack || err != nil || l.expired(ctx, e, d) {
+	if wait <= dueSlack || err != nil || expired(ctx, l.clock, e.sub, d) {
 		return false
 	}
 	if err := l.writeHead(ctx, m, record); err != nil { // the number of the attempt stands there all the same
@@ -259,7 +259,7 @@ func (u *underway) isEarly(a *delivery.Attempt) bool {
 // retryInOrder hands the head back, to be attempted again before any other.
 func (l *lane) retryInOrder(ctx context.Context, u *underway, a *delivery.Attempt) {
 	m, d := u.m, u.d
-	due, mark := l.planned(ctx, u.due)
+	due, mark := l.clock.Server(ctx, u.due)
 	record := headRecord{
 		Chain: d.Chain(), Attempt: a.Attempt + 1, First: d.FirstAttempt, Due: due.UTC(), Clock: mark, Early: u.early,
 		Now: u.trial || u.brokenOff, Revision: u.e.sub.Revision,

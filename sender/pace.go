@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 // A line is where the deliveries of a subscription with a rate wait for their
@@ -111,12 +112,12 @@ func (l *lane) pace(ctx, work context.Context, requests *sync.WaitGroup) {
 					zap.String("subscription_id", l.id), zap.Error(err))
 			}
 			failed = true
-			pause(ctx, time.Second)
+			clock.Pause(ctx, time.Second)
 			continue
 		}
 		failed = false
 		lateness := max(0, time.Since(reserved[0])) // of the reservation itself: all its turns share it
-		for len(reserved) > 0 && pause(ctx, time.Until(reserved[0])) {
+		for len(reserved) > 0 && clock.Pause(ctx, time.Until(reserved[0])) {
 			if time.Since(reserved[0]) > lateness+lateTurn {
 				break // made up for, they would come all at once: what is left is reserved anew
 			}
@@ -153,20 +154,5 @@ func (l *lane) hold(ctx context.Context) {
 		case <-tick.C:
 			l.line.keep()
 		}
-	}
-}
-
-// pause waits, and reports whether to go on.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 func (s *Sender) watchPending(ctx context.Context) {
 	watches := make(map[string]*stream.PendingWatch) // by stream
 	failed := false
-	for pause(ctx, pendingEvery) {
+	for clock.Pause(ctx, pendingEvery) {
 		consumers := make(map[string]string)
 		for _, shard := range s.layout.RetryShards() {
 			consumers[s.layout.RetryStream(shard)] = stream.SenderConsumer

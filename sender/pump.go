@@ -96,7 +96,7 @@ func (p *pump) requeue(ctx, work context.Context, msgs []*stream.Message) {
 			p.settling.Go(func() { p.keepUnreadable(work, m, err) })
 			continue
 		}
-		if due, mark, early := p.s.isEarly(work, m); early {
+		if due, mark, early := p.s.clock.FiredEarly(work, m); early {
 			p.settling.Go(func() { p.waitAgain(work, sub, m, d, due, mark) })
 			continue
 		}
@@ -193,7 +193,7 @@ func (p *pump) settle(work context.Context, sub *subscription.Subscription, m *s
 // queue has it after all may not be known: put there again under the same id it is stored
 // once.
 func (p *pump) reschedule(work context.Context, sub *subscription.Subscription, m *stream.Message, d *delivery.Delivery, delay time.Duration) {
-	due, mark := p.s.planned(work, time.Now().Add(delay+rand.N(delay/2))) //nolint:gosec // jitter
+	due, mark := p.s.clock.Server(work, time.Now().Add(delay+rand.N(delay/2))) //nolint:gosec // jitter
 	p.setTimer(work, sub, m, d, due, mark)
 }
 

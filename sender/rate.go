@@ -13,6 +13,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 const (
@@ -45,7 +46,7 @@ const (
 // clock. This is the generic cell rate algorithm without its burst.
 type turns struct {
 	bucket   func(context.Context) (jetstream.KeyValue, error)
-	clock    *clock
+	clock    *clock.Clock
 	key      string
 	interval time.Duration
 
@@ -65,7 +66,7 @@ type turnRecord struct {
 
 func newTurns(s *Sender, id string, perSecond float64) *turns {
 	return &turns{
-		bucket: s.state.Open, clock: &s.clock, key: stream.StateRate(id),
+		bucket: s.state.Open, clock: s.clock, key: stream.StateRate(id),
 		interval: time.Duration(math.Round(headroom * float64(time.Second) / perSecond)),
 	}
 }
@@ -83,7 +84,7 @@ func (t *turns) reserve(ctx context.Context, n int) ([]time.Time, error) {
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		read, err := t.clock.at(ctx)
+		read, err := t.clock.At(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -91,12 +92,12 @@ func (t *turns) reserve(ctx context.Context, n int) ([]time.Time, error) {
 			return nil, err
 		}
 		t.known.Last, t.known.Clock = t.known.Last.Add(read.Mark.Since(t.known.Clock)), read.Mark
-		first := t.next(read.now())
+		first := t.next(read.Now())
 		err = t.store(ctx, kv, first.Add(time.Duration(n-1)*t.interval))
 		if err == nil {
 			reserved := make([]time.Time, n)
 			for i := range reserved {
-				reserved[i] = read.here(first.Add(time.Duration(i) * t.interval))
+				reserved[i] = read.Here(first.Add(time.Duration(i) * t.interval))
 			}
 			return reserved, nil
 		}
@@ -176,10 +177,4 @@ func (t *turns) store(ctx context.Context, kv jetstream.KeyValue, last time.Time
 	}
 	t.known, t.revision = record, revision
 	return nil
-}
-
-// serverTime is what the clock of the NATS server shows.
-func (s *Sender) serverTime(ctx context.Context) (time.Time, error) {
-	now, _, err := stream.ServerTime(ctx, s.js, s.layout.RetryStream(s.layout.RetryShards()[0]))
-	return now, err
 }

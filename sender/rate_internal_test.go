@@ -11,6 +11,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 func TestBlock(t *testing.T) {
@@ -59,41 +60,6 @@ func TestNextTurn(t *testing.T) {
 	}
 }
 
-// Senders whose clocks differ agree about the turns, by the server's clock.
-func TestClock(t *testing.T) {
-	t.Parallel()
-	server, fail := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), true
-	asked := 0
-	c := &clock{read: func(context.Context) (time.Time, error) {
-		asked++
-		if fail {
-			return time.Time{}, errors.New("away")
-		}
-		return server, nil
-	}}
-	if _, err := c.at(t.Context()); err == nil {
-		t.Error("a clock that was never read shows a time")
-	}
-	fail = false
-	r, err := c.at(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if off := r.now().Sub(server); off < 0 || off > time.Minute {
-		t.Errorf("the clock is off by %s", off)
-	}
-	if got := time.Until(r.here(r.now().Add(time.Hour))); got < 59*time.Minute || got > 61*time.Minute {
-		t.Errorf("an hour from now by the server is %s from now here", got)
-	}
-	if _, err := c.at(t.Context()); err != nil || asked != 2 {
-		t.Errorf("asked %d times, %v, want the reading to be used again", asked, err)
-	}
-	c.local, fail = c.local.Add(-2*clockAge), true
-	if old, err := c.at(t.Context()); err != nil || asked != 3 || !old.server.Equal(server) {
-		t.Errorf("got %v, %v, want the old reading while there is no new one", old, err)
-	}
-}
-
 // No turn is given to two, turns keep their distance, and what is given back is
 // given away again.
 func TestTurns(t *testing.T) {
@@ -106,7 +72,7 @@ func TestTurns(t *testing.T) {
 	// request is needed whose time is an error of the reading.
 	senderWith := func() *turns {
 		one := &Sender{js: s.JS(), layout: s.Layout, state: stream.NewBucket(s.JS(), s.Layout.StateBucket())}
-		one.clock.read = func(context.Context) (time.Time, error) { return time.Now(), nil }
+		one.clock = clock.New(func(context.Context) (time.Time, error) { return time.Now(), nil })
 		return newTurns(one, "hook", 100)
 	}
 	a, b := senderWith(), senderWith()

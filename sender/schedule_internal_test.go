@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 func retrying(jitter float64, delays ...time.Duration) *subscription.Delivery {
@@ -67,6 +68,33 @@ func TestNextDelaySchedule(t *testing.T) {
 		got, more := nextDelay(d, tt.failed, tt.retryAfter)
 		if got != tt.want || more != tt.more {
 			t.Errorf("%s: got %s, more: %t, want %s, %t", tt.name, got, more, tt.want, tt.more)
+		}
+	}
+}
+
+// The delays of a whole day's schedule, each within its jitter, and what a receiver
+// asks for between its own delay and a day.
+func TestWholeSchedule(t *testing.T) {
+	t.Parallel()
+	hour := retrying(0.2, 0, 5*time.Second, 5*time.Minute, 15*time.Minute, 40*time.Minute)
+	day := retrying(0.1, 0, 5*time.Second, 5*time.Minute, 30*time.Minute, 2*time.Hour, 5*time.Hour, 10*time.Hour, 14*time.Hour, 20*time.Hour, 24*time.Hour)
+	for _, d := range []*subscription.Delivery{hour, day} {
+		for n := 1; n <= len(d.Retry); n++ {
+			for _, asked := range []time.Duration{0, time.Second, 30 * time.Minute, 1000 * time.Hour} {
+				got, more := nextDelay(d, n, asked)
+				if n == len(d.Retry) {
+					if more {
+						t.Errorf("attempt %d was the last, and there is another after %s", n, got)
+					}
+					continue
+				}
+				planned := time.Duration(d.Retry[n])
+				spread := time.Duration(float64(planned) * d.Jitter)
+				least, most := max(planned-spread, min(asked, transport.MaxRetryAfter)), max(planned+spread, min(asked, transport.MaxRetryAfter))
+				if !more || got < least || got > most {
+					t.Errorf("after attempt %d, asked for %s: got %s, more: %t, want %s to %s", n, asked, got, more, least, most)
+				}
+			}
 		}
 	}
 }

@@ -49,6 +49,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/internal/subscription/members"
+	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/transport"
 )
 
@@ -183,7 +184,8 @@ type Sender struct {
 	backlogs *backlogs
 
 	warned int // see warnOfConnections
-	clock  clock
+	clock  *clock.Clock
+	keeper *clock.Keeper
 	state  *stream.Bucket // what senders agree on
 	pulse  *stream.Pulse
 }
@@ -215,7 +217,8 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}}
 	host, _ := os.Hostname() // it is for people only
 	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
-	s.clock.read, s.clock.agree = s.serverTime, s.agreeOnClock
+	s.keeper = clock.NewKeeper(js, layout, s.state, view, s.log, metrics.clockSet)
+	s.clock = s.keeper.Clock()
 	return s, nil
 }
 
@@ -238,7 +241,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	for _, shard := range s.layout.RetryShards() {
 		running.Go(func() { s.pump(pulling, work, shard) })
 	}
-	running.Go(func() { s.followClock(pulling) })
+	running.Go(func() { s.keeper.Run(pulling) })
 	running.Go(func() { s.followBreakers(pulling) })
 	running.Go(func() { s.followManual(pulling) })
 	running.Go(func() { s.watchBacklogs(pulling) })

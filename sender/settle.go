@@ -109,7 +109,7 @@ func (l *lane) retryLater(ctx context.Context, u *underway, a *delivery.Attempt)
 	shard := l.terms.queue.RetryShard
 	err := l.insist(ctx, u, "retry timer", l.layout.RetryStream(shard), func(ctx context.Context) error {
 		// Each time anew: the clock may be set, and all timers moved, while none is stored.
-		due, mark := l.planned(ctx, u.due)
+		due, mark := l.clock.Server(ctx, u.due)
 		timer := d.Timer(l.layout.RetryAt(shard, d.SubscriptionID, d.TimerKey()), l.layout.RetryDue(shard, d.SubscriptionID), due)
 		mark.SetTimer(timer.Header, due)
 		_, err := l.js.PublishMsg(ctx, timer)

@@ -12,6 +12,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 const (
@@ -151,7 +152,7 @@ func (t *trial) pull(ctx, work context.Context, r *breaker.Record, changed, view
 	}
 	if err := pull.Run(waiting, t.nc); err != nil && ctx.Err() == nil {
 		t.log.Error("stopped pulling deliveries", zap.String("subscription_id", t.id), zap.Error(err))
-		pause(ctx, time.Second)
+		clock.Pause(ctx, time.Second)
 	}
 }
 
@@ -161,7 +162,7 @@ func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Messag
 	defer stream.KeepHolding(msgs...)()
 	e := t.ready(ctx, msgs)
 	if e == nil {
-		pause(ctx, 100*time.Millisecond)
+		clock.Pause(ctx, 100*time.Millisecond)
 		return
 	}
 	fresh := t.sweepExpired(work, e, msgs)
@@ -202,7 +203,7 @@ func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Messag
 // closeWhenDelivered closes a breaker that is half-open when nothing waits in its queue,
 // until ctx ends, as it does when the breaker has changed.
 func (t *trial) closeWhenDelivered(ctx context.Context) {
-	for wait := firstEmptyLook; pause(ctx, wait); wait = min(2*wait, longEmptyLook) {
+	for wait := firstEmptyLook; clock.Pause(ctx, wait); wait = min(2*wait, longEmptyLook) {
 		if !t.isDelivered(ctx) {
 			continue
 		}
@@ -240,7 +241,7 @@ func (t *trial) isDelivered(ctx context.Context) bool {
 func (t *trial) sweepExpired(work context.Context, e *endpoint, msgs []*stream.Message) (fresh []*stream.Message) {
 	for _, m := range msgs {
 		d, err := delivery.FromMessage(t.id, m.Header, m.Data)
-		if err != nil || d.Manual == "" && t.expired(work, e, d) {
+		if err != nil || d.Manual == "" && expired(work, t.clock, e.sub, d) {
 			t.deliver(work, e, m, nil) // makes no request
 			continue
 		}
@@ -256,10 +257,10 @@ func (t *trial) awaitTurn(ctx context.Context, msgs []*stream.Message) bool {
 		if ctx.Err() == nil {
 			t.log.Warn("cannot reserve the next request of a subscription with a rate, its deliveries wait", zap.String("subscription_id", t.id), zap.Error(err))
 		}
-		pause(ctx, time.Second)
+		clock.Pause(ctx, time.Second)
 		return false
 	}
-	return pause(ctx, time.Until(reserved[len(reserved)-1]))
+	return clock.Pause(ctx, time.Until(reserved[len(reserved)-1]))
 }
 
 // takeLease reports whether this sender may make n requests. Failing closed: the
@@ -273,7 +274,7 @@ func (t *trial) takeLease(ctx context.Context, target string, n int) bool {
 	})
 	if err != nil {
 		t.log.Warn("cannot agree on who probes, deliveries wait", zap.String("subscription_id", t.id), zap.Error(err))
-		pause(ctx, time.Second)
+		clock.Pause(ctx, time.Second)
 	}
 	return taken != nil
 }
@@ -285,7 +286,7 @@ func (t *trial) keepLease(work context.Context, target string) (stop func()) {
 	ctx, cancel := context.WithCancel(work)
 	var renewing sync.WaitGroup
 	renewing.Go(func() {
-		for failed := false; pause(ctx, renewEvery); {
+		for failed := false; clock.Pause(ctx, renewEvery); {
 			renewed, err := t.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
 				return r.Take(now, t.token, probeLease), !r.IsClosed(target) && r.Lease.By == t.token
 			})

@@ -8,6 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/sender/clock"
 )
 
 const (
@@ -44,7 +46,7 @@ func (s *Sender) follow(ctx context.Context, w *stateWatch) {
 			s.log.Warn("cannot follow the "+w.what+", will keep trying", zap.Error(err))
 		}
 		failed = err != nil
-		pause(ctx, stateWatchPause)
+		clock.Pause(ctx, stateWatchPause)
 	}
 }
 
