@@ -17,6 +17,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/sender/clock"
+	"github.com/jetpost/jetpost/sender/watch"
 )
 
 const (
@@ -119,22 +120,23 @@ func (c *breakerCopy) set(r breaker.Record, revision, seen uint64) {
 
 // followBreakers keeps the copies up to date until ctx ends.
 func (s *Sender) followBreakers(ctx context.Context) {
-	s.follow(ctx, &stateWatch{
-		what: "breakers", keys: stream.StateBreaker("*"),
-		begin: func(again bool) {
+	keys := watch.Keys{
+		What: "breakers", Pattern: stream.StateBreaker("*"),
+		Begin: func(again bool) {
 			if again {
 				s.breakers.distrust()
 			}
 		},
-		take: func(e jetstream.KeyValueEntry) {
+		Take: func(e jetstream.KeyValueEntry) {
 			s.takeBreaker(e)
 			s.countBreakers()
 		},
-		complete: func() {
+		Complete: func() {
 			s.breakers.once.Do(func() { close(s.breakers.loaded) })
 			s.countBreakers()
 		},
-	})
+	}
+	keys.Follow(ctx, s.nc, s.state, s.log)
 }
 
 func (s *Sender) takeBreaker(e jetstream.KeyValueEntry) {

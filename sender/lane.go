@@ -258,7 +258,8 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 		m: m, d: d, e: e, certain: !l.session.MayForget(m), again: m.Delivered > 1,
 		trial: judged == nil, found: evidence{id: d.ID},
 	}
-	if l.madeByHand(ctx, u) {
+	// The first attempt of the first delivery cannot be a retry.
+	if d.Manual == "" && (m.Delivered != 1 || d.Attempt != 1) && l.manual.Has(ctx, d) {
 		l.drop(ctx, u)
 		return u.found
 	}

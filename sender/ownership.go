@@ -50,7 +50,7 @@ func (o *ownership) refresh(snapshot *subscription.Snapshot) <-chan struct{} {
 	for id := range o.before {
 		if _, ok := snapshot.Get(id); !ok {
 			o.breakers.forget(id) // where there is a lane, its end does so
-			o.manual.forget(id)
+			o.manual.Forget(id)
 		}
 	}
 	return changed

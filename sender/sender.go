@@ -50,6 +50,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/internal/subscription/members"
 	"github.com/jetpost/jetpost/sender/clock"
+	"github.com/jetpost/jetpost/sender/manual"
 	"github.com/jetpost/jetpost/sender/transport"
 )
 
@@ -180,7 +181,7 @@ type Sender struct {
 	token    string // names this sender in leases, and among the members
 	members  *membership
 	breakers *breakers
-	manual   manualCopies
+	manual   *manual.Successes
 	backlogs *backlogs
 
 	warned int // see warnOfConnections
@@ -217,6 +218,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}}
 	host, _ := os.Hostname() // it is for people only
 	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
+	s.manual = manual.New(s.state, s.log)
 	s.keeper = clock.NewKeeper(js, layout, s.state, view, s.log, metrics.clockSet)
 	s.clock = s.keeper.Clock()
 	return s, nil
@@ -243,7 +245,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	running.Go(func() { s.keeper.Run(pulling) })
 	running.Go(func() { s.followBreakers(pulling) })
-	running.Go(func() { s.followManual(pulling) })
+	running.Go(func() { s.manual.Follow(pulling, s.nc) })
 	running.Go(func() { s.watchBacklogs(pulling) })
 	running.Go(func() { s.watchPending(pulling) })
 	running.Go(func() { s.runLanes(pulling, work) })
@@ -283,7 +285,7 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			owned.forget(id)
 			if !ok {
 				s.breakers.forget(id)
-				s.manual.forget(id)
+				s.manual.Forget(id)
 			}
 		}
 		for _, sub := range snapshot.All() {

@@ -78,7 +78,7 @@ func (l *lane) settleManual(ctx context.Context, u *underway, a *delivery.Attemp
 		}
 	case delivery.Delivered:
 		if !l.cancelTimer(ctx, u) { // its retry may wait in the queue
-			l.noteManual(ctx, u.d)
+			l.manual.Record(ctx, u.d)
 		}
 	case delivery.Rejected, delivery.Exhausted:
 	}
@@ -217,4 +217,12 @@ func (l *lane) nak(m *stream.Message, delay time.Duration) {
 	if err := m.Nak(delay); err != nil {
 		l.log.Warn("cannot hand delivery back, it returns after the ack wait", zap.String("subscription_id", l.id), zap.Uint64("seq", m.Sequence), zap.Error(err))
 	}
+}
+
+// drop settles a retry of a delivery that was made.
+func (l *lane) drop(ctx context.Context, u *underway) {
+	l.log.Info("retry dropped: a manual attempt has made the delivery", zap.String("subscription_id", l.id),
+		zap.String("delivery_id", u.d.ID), zap.String("event_id", u.d.Event.ID), zap.String("event_type", u.d.Event.Type))
+	l.forgetTimer(ctx, u)
+	l.ack(u.m, u.d)
 }
