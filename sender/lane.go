@@ -121,7 +121,7 @@ func (l *lane) flow(ctx, work context.Context, requests *sync.WaitGroup) {
 	handle = l.whenNotMade(handle)
 	pull := stream.Pull{
 		Stream: l.terms.queue.Stream, Consumer: l.terms.queue.Consumer, Batch: min(l.terms.batch, 256), Handle: handle,
-		Held: l.held, Memory: l.memory, Alone: l.members.isAlone, Pulse: l.pulse,
+		Held: l.held, Memory: l.memory, Alone: l.members.IsAlone, Pulse: l.pulse,
 		OnError: func(err error) {
 			l.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", l.id), zap.Error(err))
 		},

@@ -51,6 +51,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription/members"
 	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/manual"
+	"github.com/jetpost/jetpost/sender/membership"
 	"github.com/jetpost/jetpost/sender/transport"
 )
 
@@ -179,7 +180,7 @@ type Sender struct {
 	reserve  *stream.Reserve
 
 	token    string // names this sender in leases, and among the members
-	members  *membership
+	members  *membership.Membership
 	breakers *breakers
 	manual   *manual.Successes
 	backlogs *backlogs
@@ -213,11 +214,11 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}
 	s.reserve = stream.NewReserve(js, layout, log)
 	s.attempts.Reserve(s.reserve)
-	s.token, s.breakers, s.backlogs, s.pulse = newMemberID(), newBreakers(), newBacklogs(), &stream.Pulse{OnStall: func(d time.Duration) {
+	s.token, s.breakers, s.backlogs, s.pulse = membership.NewID(), newBreakers(), newBacklogs(), &stream.Pulse{OnStall: func(d time.Duration) {
 		s.log.Warn("this process has stood still, the deliveries that it was handed meanwhile are left to others", zap.Duration("duration", d))
 	}}
 	host, _ := os.Hostname() // it is for people only
-	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
+	s.members = membership.New(membership.Config{Self: members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)}, Heartbeat: cfg.Heartbeat, Members: metrics.members}, nc, js, layout, s.log)
 	s.manual = manual.New(s.state, s.log)
 	s.keeper = clock.NewKeeper(js, layout, s.state, view, s.log, metrics.clockSet)
 	s.clock = s.keeper.Clock()
@@ -238,7 +239,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	var running, partaking sync.WaitGroup
 	alive, leave := context.WithCancel(work)
 	defer leave()
-	partaking.Go(func() { s.takePart(alive) })
+	partaking.Go(func() { s.members.Run(alive) })
 	partaking.Go(func() { s.pulse.Run(alive) })
 	for _, shard := range s.layout.RetryShards() {
 		running.Go(func() { s.pump(pulling, work, shard) })
@@ -251,14 +252,14 @@ func (s *Sender) Run(ctx context.Context) error {
 	running.Go(func() { s.runLanes(pulling, work) })
 
 	<-ctx.Done()
-	s.drain(ctx)
+	s.members.Drain(ctx)
 	stopPulling()
 	grace := time.AfterFunc(s.cfg.Grace, cancel)
 	defer grace.Stop()
 	running.Wait()
 	leave()
 	partaking.Wait()
-	s.leave(ctx)
+	s.members.Leave(ctx)
 	return nil
 }
 
@@ -267,29 +268,33 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 	lanes := make(map[string]*lane)
 	var running sync.WaitGroup
 	defer running.Wait()
-	owned := newOwnership(s)
-	if !owned.await(ctx) {
+	owned := membership.NewOwnership(s.members, s.cfg.Debounce, s.metrics.gained, s.metrics.lost)
+	if !owned.Await(ctx) {
 		return
 	}
 	for {
 		changed, now := s.view.Changed(), time.Now()
 		snapshot := s.view.Snapshot()
-		moved := owned.refresh(snapshot)
+		moved, deleted := owned.Refresh(snapshot)
+		for _, id := range deleted { // where there is a lane, its end does so
+			s.breakers.forget(id)
+			s.manual.Forget(id)
+		}
 		for id, l := range lanes {
 			sub, ok := snapshot.Get(id)
-			if ok && l.serves(sub) && !owned.stops(sub, now) {
+			if ok && l.serves(sub) && !owned.Stops(sub, now) {
 				continue
 			}
 			l.stop()
 			delete(lanes, id)
-			owned.forget(id)
+			owned.Forget(id)
 			if !ok {
 				s.breakers.forget(id)
 				s.manual.Forget(id)
 			}
 		}
 		for _, sub := range snapshot.All() {
-			if lanes[sub.ID] != nil || sub.State != subscription.Active || !owned.starts(sub) {
+			if lanes[sub.ID] != nil || sub.State != subscription.Active || !owned.Starts(sub) {
 				continue
 			}
 			laneCtx, stop := context.WithCancel(ctx)
@@ -307,7 +312,7 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 		s.metrics.lanes.Set(float64(len(lanes)))
 		s.warnOfConnections(lanes)
 		s.countBreakers()
-		expired, stopTimer := owned.next()
+		expired, stopTimer := owned.Next()
 		select {
 		case <-ctx.Done():
 			for _, l := range lanes {

@@ -144,7 +144,7 @@ func (t *trial) pull(ctx, work context.Context, r *breaker.Record, changed, view
 	}
 	pull := stream.Pull{
 		Stream: t.terms.queue.Stream, Consumer: t.terms.queue.Consumer, Batch: room + t.sweep, Once: true,
-		Held: t.held, Memory: t.memory, Alone: t.members.isAlone, Pulse: t.pulse,
+		Held: t.held, Memory: t.memory, Alone: t.members.IsAlone, Pulse: t.pulse,
 		Handle: t.whenNotMade(func(_ context.Context, msgs []*stream.Message) { t.round(ctx, work, room, msgs) }),
 		OnError: func(err error) {
 			t.log.Warn("cannot pull deliveries, will go on trying", zap.String("subscription_id", t.id), zap.Error(err))

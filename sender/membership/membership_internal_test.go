@@ -1,4 +1,4 @@
-package sender
+package membership
 
 import (
 	"testing"
@@ -7,14 +7,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription/members"
 )
 
 // Who a sender shares with, from one piece of news to the next.
 func TestMembership(t *testing.T) {
 	t.Parallel()
-	sees := func(ids ...string) func(*membership) {
-		return func(m *membership) {
+	sees := func(ids ...string) func(*Membership) {
+		return func(m *Membership) {
 			var all []members.Member
 			for _, id := range ids {
 				if id[0] == '-' {
@@ -28,14 +29,14 @@ func TestMembership(t *testing.T) {
 	}
 	type step struct {
 		what string
-		news func(*membership)
+		news func(*Membership)
 		want []string // nil: not known yet
 	}
-	opened := func(m *membership) { m.opened = true }
-	alone := func(m *membership) { m.alone = true }
-	written := func(m *membership) { m.alone = false }
-	reconnected := func(m *membership) { m.held = true }
-	settled := func(m *membership) { m.held = false }
+	opened := func(m *Membership) { m.opened = true }
+	alone := func(m *Membership) { m.alone = true }
+	written := func(m *Membership) { m.alone = false }
+	reconnected := func(m *Membership) { m.held = true }
+	settled := func(m *Membership) { m.held = false }
 	for name, steps := range map[string][]step{
 		"at the beginning it waits for the others": {
 			{"its record is written", written, nil},
@@ -73,15 +74,12 @@ func TestMembership(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			metrics, err := newMetrics(prometheus.NewRegistry())
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &Sender{members: newMembership(members.Member{ID: "me"}), metrics: metrics, log: zap.NewNop()}
+			gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "members"})
+			m := New(Config{Self: members.Member{ID: "me"}, Members: gauge}, nil, nil, stream.Layout{}, zap.NewNop())
 			for _, step := range steps {
-				before, changed := s.members.get()
-				s.updateMembers(step.news)
-				set, _ := s.members.get()
+				before, changed := m.get()
+				m.update(step.news)
+				set, _ := m.get()
 				var got []string
 				if set != nil {
 					got = set.Live()
@@ -89,14 +87,14 @@ func TestMembership(t *testing.T) {
 				if diff := cmp.Diff(step.want, got); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", step.what, diff)
 				}
-				told := false
+				notified := false
 				select {
 				case <-changed:
-					told = true
+					notified = true
 				default:
 				}
-				if told != (set != before) {
-					t.Errorf("%s: the lanes are told: %t, and the set has changed: %t", step.what, told, set != before)
+				if notified != (set != before) {
+					t.Errorf("%s: notified: %t, and the set has changed: %t", step.what, notified, set != before)
 				}
 			}
 		})
