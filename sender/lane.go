@@ -10,6 +10,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/rate"
 )
 
 // A lane takes the deliveries of one subscription. How many are under way at a
@@ -25,7 +26,7 @@ type lane struct {
 	recorder *delivery.Recorder
 	made     *delivery.Made
 	held     *stream.Held
-	line     *line // before the requests, where there is a rate
+	waiting  *rate.Queue // before the requests, where there is a rate
 	breaker  *breakerCopy
 	guard    guard
 	backlog  backlog
@@ -110,10 +111,17 @@ func (l *lane) flow(ctx, work context.Context, requests *sync.WaitGroup) {
 	defer pacing.Wait()
 	handle := func(ctx context.Context, msgs []*stream.Message) { l.serve(ctx, work, requests, msgs) }
 	if l.terms.rate > 0 {
-		l.line = newLine()
+		l.waiting = rate.NewQueue()
 		handle = func(_ context.Context, msgs []*stream.Message) { l.queueUp(msgs) }
-		pacing.Go(func() { l.pace(ctx, work, requests) })
-		pacing.Go(func() { l.hold(ctx) })
+		pacing.Go(func() {
+			left := l.waiting.Run(ctx, work, rate.NewLimiter(l.state, l.clock, l.id, l.terms.rate), rate.Outlet{
+				Serve: func(msgs []*stream.Message) { l.serve(ctx, work, requests, msgs) },
+				Lost:  l.leave,
+				Log:   l.log.With(zap.String("subscription_id", l.id)),
+			})
+			// For another sender; with a delay, if only a token one: see Pull in package stream.
+			l.handBack(left, time.Millisecond)
+		})
 	}
 	if l.head != nil {
 		handle = l.whenDue(handle)
@@ -134,7 +142,7 @@ func (l *lane) flow(ctx, work context.Context, requests *sync.WaitGroup) {
 
 // queueUp puts deliveries in line, where they wait for their turn.
 func (l *lane) queueUp(msgs []*stream.Message) {
-	if !l.line.add(msgs) {
+	if !l.waiting.Add(msgs) {
 		l.handBack(msgs, time.Millisecond) // being stopped
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/sender/clock"
+	"github.com/jetpost/jetpost/sender/rate"
 )
 
 const (
@@ -252,7 +253,7 @@ func (t *trial) sweepExpired(work context.Context, e *endpoint, msgs []*stream.M
 
 // awaitTurn waits for the turn of one request, as all senders have agreed on.
 func (t *trial) awaitTurn(ctx context.Context, msgs []*stream.Message) bool {
-	reserved, err := newTurns(t.Sender, t.id, t.terms.rate).reserve(ctx, len(msgs))
+	due, err := rate.NewLimiter(t.state, t.clock, t.id, t.terms.rate).Wait(ctx, len(msgs))
 	if err != nil {
 		if ctx.Err() == nil {
 			t.log.Warn("cannot reserve the next request of a subscription with a rate, its deliveries wait", zap.String("subscription_id", t.id), zap.Error(err))
@@ -260,7 +261,7 @@ func (t *trial) awaitTurn(ctx context.Context, msgs []*stream.Message) bool {
 		clock.Pause(ctx, time.Second)
 		return false
 	}
-	return clock.Pause(ctx, time.Until(reserved[len(reserved)-1]))
+	return due
 }
 
 // takeLease reports whether this sender may make n requests. Failing closed: the

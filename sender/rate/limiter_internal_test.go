@@ -1,4 +1,4 @@
-package sender
+package rate
 
 import (
 	"context"
@@ -22,15 +22,15 @@ func TestBlock(t *testing.T) {
 	}{
 		{0.001, 64, 1}, {0.5, 64, 1}, {5, 64, 1}, {9.9, 64, 1}, {10, 64, 1}, {11, 64, 2}, {50, 64, 9}, {50, 3, 3}, {10_000, 5000, 1960}, {10_000, 1, 1},
 	} {
-		turns := newTurns(&Sender{}, "hook", tt.rate)
-		if got := turns.block(tt.waiting); got != tt.want {
-			t.Errorf("%v/s, %d wait: got %d turns, want %d", tt.rate, tt.waiting, got, tt.want)
+		limiter := NewLimiter(nil, nil, "hook", tt.rate)
+		if got := limiter.block(tt.waiting); got != tt.want {
+			t.Errorf("%v/s, %d wait: got %d slots, want %d", tt.rate, tt.waiting, got, tt.want)
 		}
 	}
 }
 
-// When the next turn is, from what is stored.
-func TestNextTurn(t *testing.T) {
+// When the next slot is, from what is stored.
+func TestNextSlot(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	const interval = time.Second
@@ -50,19 +50,19 @@ func TestNextTurn(t *testing.T) {
 		{"by a faster rate, over", -interval / 10, interval / 10, 9 * interval / 10},
 		{"by a clock that was wrong", 24 * time.Hour, interval, interval},
 	} {
-		turns := &turns{interval: interval, revision: 1, known: turnRecord{Last: now.Add(tt.last), Interval: subscription.Duration(tt.by)}}
-		if got := turns.next(now).Sub(now); got != tt.want {
-			t.Errorf("%s: got the next turn in %s, want %s", tt.name, got, tt.want)
+		limiter := &Limiter{interval: interval, revision: 1, known: record{Last: now.Add(tt.last), Interval: subscription.Duration(tt.by)}}
+		if got := limiter.next(now).Sub(now); got != tt.want {
+			t.Errorf("%s: got the next slot in %s, want %s", tt.name, got, tt.want)
 		}
 	}
-	if got := (&turns{interval: interval}).next(now); !got.Equal(now) {
-		t.Errorf("the first turn is at %s, want now", got)
+	if got := (&Limiter{interval: interval}).next(now); !got.Equal(now) {
+		t.Errorf("the first slot is at %s, want now", got)
 	}
 }
 
-// No turn is given to two, turns keep their distance, and what is given back is
+// No slot is given to two, slots keep their distance, and what is given back is
 // given away again.
-func TestTurns(t *testing.T) {
+func TestSlots(t *testing.T) {
 	t.Parallel()
 	s := streamtest.New(t)
 	if err := s.Layout.Ensure(t.Context(), s.JS(), nil); err != nil {
@@ -70,10 +70,9 @@ func TestTurns(t *testing.T) {
 	}
 	// Each has read the server's clock for itself. It is that of this machine, so that no
 	// request is needed whose time is an error of the reading.
-	senderWith := func() *turns {
-		one := &Sender{js: s.JS(), layout: s.Layout, state: stream.NewBucket(s.JS(), s.Layout.StateBucket())}
-		one.clock = clock.New(func(context.Context) (time.Time, error) { return time.Now(), nil })
-		return newTurns(one, "hook", 100)
+	senderWith := func() *Limiter {
+		own := clock.New(func(context.Context) (time.Time, error) { return time.Now(), nil })
+		return NewLimiter(stream.NewBucket(s.JS(), s.Layout.StateBucket()), own, "hook", 100)
 	}
 	a, b := senderWith(), senderWith()
 	var all []time.Time
@@ -91,7 +90,7 @@ func TestTurns(t *testing.T) {
 	for i := 1; i < len(all); i++ {
 		// Readings of the server's clock may differ.
 		if apart := all[i].Sub(all[i-1]); apart < 9*time.Millisecond/2 {
-			t.Errorf("turn %d is %s after the one before, want %s", i, apart, a.interval)
+			t.Errorf("slot %d is %s after the one before, want %s", i, apart, a.interval)
 		}
 	}
 	before := a.known
@@ -101,7 +100,7 @@ func TestTurns(t *testing.T) {
 	reserved := a.known.Last
 	a.giveBack(t.Context(), 3)
 	if got := reserved.Sub(a.known.Last); got != 3*a.interval {
-		t.Errorf("three turns given back move the last one by %s", got)
+		t.Errorf("three slots given back move the last one by %s", got)
 	}
 	if _, err := b.reserve(t.Context(), 1); err != nil {
 		t.Fatal(err)
@@ -113,7 +112,7 @@ func TestTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := a.reserve(t.Context(), 1); err != nil || !a.known.Last.After(behind) || !a.known.Last.After(before.Last) {
-		t.Errorf("got a turn at %s, %v, want one after %s", a.known.Last, err, behind)
+		t.Errorf("got a slot at %s, %v, want one after %s", a.known.Last, err, behind)
 	}
 	// What nobody can read counts as nothing.
 	if _, err := kv.Put(t.Context(), stream.StateRate("hook"), []byte("junk")); err != nil {
