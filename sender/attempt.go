@@ -17,16 +17,16 @@ import (
 func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, body []byte) (a *delivery.Attempt, wait time.Duration) {
 	d, e := u.d, u.e
 	began := time.Now()
-	got, err := l.clients.Send(ctx, e.sub.Endpoint.Proxy, e.timeout, request, body)
+	got, err := l.clients.Send(ctx, e.Subscription.Endpoint.Proxy, e.Timeout, request, body)
 	took := delivery.Millis(time.Since(began))
 	u.ended, u.held = began.Add(time.Duration(took)), false
 	a = &delivery.Attempt{
 		DeliveryID: d.ID, SubscriptionID: d.SubscriptionID, Event: delivery.RefOf(d), Attempt: d.Attempt,
-		At: began.UTC(), Duration: took, Method: request.Method, URL: e.shown,
+		At: began.UTC(), Duration: took, Method: request.Method, URL: e.Shown,
 		Status: got.Status, RequestBytes: len(body), Manual: d.Manual != "",
 	}
 	if len(got.Body) > 0 {
-		a.ResponseBody = delivery.StoredBody([]byte(e.redact.Strike(string(got.Body), delivery.MaxStoredBody)))
+		a.ResponseBody = delivery.StoredBody([]byte(e.Strike(string(got.Body), delivery.MaxStoredBody)))
 	}
 	switch {
 	case err != nil && ctx.Err() != nil: // the end of the grace period; the receiver is not to blame
@@ -36,9 +36,9 @@ func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, 
 		u.held = true
 		return a, 0
 	case err != nil:
-		a.Outcome, a.Error = delivery.Retry, e.strikeError(err)
+		a.Outcome, a.Error = delivery.Retry, e.StrikeError(err)
 	default:
-		a.Outcome = e.profile.Judge(got.Status)
+		a.Outcome = e.Judge(got.Status)
 		if got.Status >= 300 && got.Status <= 399 {
 			a.Error = "redirects are not followed: give the final URL"
 		}
@@ -88,7 +88,7 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 	if verdict != delivery.Retry {
 		return
 	}
-	delay, more := nextDelay(&u.e.sub.Delivery, u.d.Scheduled(a.Attempt-u.early), wait)
+	delay, more := nextDelay(&u.e.Subscription.Delivery, u.d.Scheduled(a.Attempt-u.early), wait)
 	early := u.isEarly(a) && !u.brokenOff
 	if a.Manual {
 		more = false // the schedule goes on by itself
@@ -115,7 +115,7 @@ func (u *underway) conclude(a *delivery.Attempt, verdict delivery.Outcome, wait 
 func (l *lane) recordUnsent(ctx context.Context, u *underway, cause error) {
 	a := &delivery.Attempt{
 		DeliveryID: u.d.ID, SubscriptionID: u.d.SubscriptionID, Event: delivery.RefOf(u.d), Attempt: u.d.Attempt, Manual: true,
-		At: time.Now().UTC(), Method: u.e.sub.Endpoint.Method, URL: u.e.shown, Outcome: delivery.Rejected, Error: "not sent: " + u.e.strikeError(cause),
+		At: time.Now().UTC(), Method: u.e.Subscription.Endpoint.Method, URL: u.e.Shown, Outcome: delivery.Rejected, Error: "not sent: " + u.e.StrikeError(cause),
 	}
 	if l.record(ctx, u, a, 0) {
 		l.settle(ctx, u, a)
@@ -128,7 +128,7 @@ func logFields(u *underway, a *delivery.Attempt) []zap.Field {
 		zap.String("subscription_id", a.SubscriptionID), zap.String("delivery_id", a.DeliveryID),
 		zap.String("event_id", a.Event.ID), zap.String("event_type", a.Event.Type), zap.Int("attempt", a.Attempt),
 		zap.Stringer("outcome", a.Outcome), zap.Int("status", a.Status), zap.Duration("latency", time.Duration(a.Duration)),
-		zap.String("endpoint_host", u.e.url.Host), zap.Uint64("seq", a.Event.Sequence),
+		zap.String("endpoint_host", u.e.Host), zap.Uint64("seq", a.Event.Sequence),
 	}
 	if a.Error != "" {
 		fields = append(fields, zap.String("error", a.Error))

@@ -25,9 +25,9 @@ import (
 // said. The number of an attempt may turn out to be higher than expected, after a
 // crash: whoever goes past that attempt says so, and the event log keeps it once.
 func (l *lane) noteFailing(u *underway, a *delivery.Attempt) {
-	at := operational.FailingAt(u.e.sub)
+	at := operational.FailingAt(u.e.Subscription)
 	if !u.brokenOff && u.d.Scheduled(u.d.Attempt) <= at && at <= u.d.Scheduled(a.Attempt) {
-		l.cfg.Events.Publish(operational.Failing(u.e.sub, u.d, a))
+		l.cfg.Events.Publish(operational.Failing(u.e.Subscription, u.d, a))
 	}
 }
 

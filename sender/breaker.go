@@ -17,6 +17,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/sender/clock"
+	"github.com/jetpost/jetpost/sender/endpoint"
 	"github.com/jetpost/jetpost/sender/watch"
 )
 
@@ -258,11 +259,11 @@ func (l *lane) count(f *evidence, generation int) {
 }
 
 // openFor opens the breaker where the evidence has shown that it is time.
-func (l *lane) openFor(ctx context.Context, e *endpoint, f *evidence) {
+func (l *lane) openFor(ctx context.Context, e *endpoint.Endpoint, f *evidence) {
 	if f.opens == "" {
 		return
 	}
-	target := breaker.TargetOf(e.sub)
+	target := breaker.TargetOf(e.Subscription)
 	next, err := l.changeBreaker(ctx, func(r breaker.Record, now time.Time) (breaker.Record, bool) {
 		if !r.IsClosed(target) {
 			return r, false // another sender was faster
@@ -281,8 +282,8 @@ func (l *lane) openFor(ctx context.Context, e *endpoint, f *evidence) {
 	}
 	if next != nil {
 		l.metrics.transition(next.State)
-		l.cfg.Events.Publish(operational.Opened(e.sub, next))
-		l.log.Warn("breaker opened", append(breakerFields(l.id, next), zap.String("delivery_id", f.id), zap.String("endpoint_host", e.url.Host))...)
+		l.cfg.Events.Publish(operational.Opened(e.Subscription, next))
+		l.log.Warn("breaker opened", append(breakerFields(l.id, next), zap.String("delivery_id", f.id), zap.String("endpoint_host", e.Host))...)
 	}
 }
 

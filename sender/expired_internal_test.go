@@ -8,6 +8,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender/clock"
+	"github.com/jetpost/jetpost/sender/endpoint"
 )
 
 // skewed is the clock of a server that shows another time than this machine's.
@@ -26,10 +27,10 @@ func TestWrongClock(t *testing.T) {
 		if wait := planned(t, c, due).Sub(server); wait < 4*time.Minute || wait > 6*time.Minute {
 			t.Errorf("off by %s: a timer of five minutes fires after %s", off, wait)
 		}
-		e := &endpoint{sub: &subscription.Subscription{Delivery: subscription.Delivery{MaxAge: subscription.Duration(30 * time.Minute)}}}
+		e := &endpoint.Endpoint{Subscription: &subscription.Subscription{Delivery: subscription.Delivery{MaxAge: subscription.Duration(30 * time.Minute)}}}
 		for age, want := range map[time.Duration]bool{time.Minute: false, 29 * time.Minute: false, 32 * time.Minute: true} {
 			d := &delivery.Delivery{Accepted: server.Add(-age)}
-			if got := expired(t.Context(), c, e.sub, d); got != want {
+			if got := expired(t.Context(), c, e.Subscription, d); got != want {
 				t.Errorf("off by %s: what has waited for %s is given up: %t, want %t", off, age, got, want)
 			}
 		}
@@ -40,8 +41,8 @@ func TestWrongClock(t *testing.T) {
 func TestUnknownClock(t *testing.T) {
 	t.Parallel()
 	c := clock.New(func(context.Context) (time.Time, error) { return time.Time{}, context.DeadlineExceeded })
-	e := &endpoint{sub: &subscription.Subscription{Delivery: subscription.Delivery{MaxAge: subscription.Duration(time.Minute)}}}
-	if expired(t.Context(), c, e.sub, &delivery.Delivery{Accepted: time.Now().Add(-time.Hour)}) {
+	e := &endpoint.Endpoint{Subscription: &subscription.Subscription{Delivery: subscription.Delivery{MaxAge: subscription.Duration(time.Minute)}}}
+	if expired(t.Context(), c, e.Subscription, &delivery.Delivery{Accepted: time.Now().Add(-time.Hour)}) {
 		t.Error("a delivery is given up, and nobody knows how old it is")
 	}
 	if due := time.Now().Add(time.Minute); !planned(t, c, due).Equal(due) {

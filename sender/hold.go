@@ -22,7 +22,7 @@ const (
 // that the request cannot be rendered; a is nil when the delivery was handed back.
 func (l *lane) attemptWhenPossible(ctx context.Context, u *underway) (a *delivery.Attempt, wait time.Duration, err error) {
 	for pauseFor := firstStorePause; ; pauseFor = min(2*pauseFor, longStorePause) {
-		request, body, err := u.e.render(u.d, u.number(), time.Now())
+		request, body, err := u.e.Render(u.d, u.number(), time.Now())
 		if err != nil {
 			return nil, 0, err
 		}
@@ -37,7 +37,7 @@ func (l *lane) attemptWhenPossible(ctx context.Context, u *underway) (a *deliver
 		// A probe gives its lease up: another sender's machine may be able to. And what has
 		// changed meanwhile is looked at as it would be for a delivery that comes.
 		again := !u.trial && clock.Pause(ctx, pauseFor/2+rand.N(pauseFor)) //nolint:gosec // jitter
-		if sub, ok := l.view.Snapshot().Get(l.id); !again || !ok || sub.Revision != u.e.sub.Revision || !l.mayServe(sub) || !l.admits() {
+		if sub, ok := l.view.Snapshot().Get(l.id); !again || !ok || sub.Revision != u.e.Subscription.Revision || !l.mayServe(sub) || !l.admits() {
 			l.nak(u.m, time.Second)
 			return nil, 0, nil
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/endpoint"
+	"github.com/jetpost/jetpost/sender/handshake"
 	"github.com/jetpost/jetpost/sender/rate"
 )
 
@@ -34,7 +36,7 @@ type lane struct {
 	memory   stream.Memory
 
 	mu       sync.Mutex
-	endpoint *endpoint // of the latest revision seen
+	endpoint *endpoint.Endpoint // of the latest revision seen
 }
 
 // terms are what a lane is made for. When a subscription gets others it gets
@@ -55,7 +57,7 @@ type terms struct {
 func termsOf(sub *subscription.Subscription) terms {
 	return terms{
 		queue: sub.Queue, batch: sub.Delivery.MaxInFlight, rate: sub.RequestRate(),
-		asks: asks(&sub.Handshake), blocked: sub.Handshake.Blocks(), breaker: sub.Delivery.BreakerTerms(),
+		asks: handshake.Asks(&sub.Handshake), blocked: sub.Handshake.Blocks(), breaker: sub.Delivery.BreakerTerms(),
 		ordered: sub.Delivery.Ordered,
 	}
 }
@@ -76,7 +78,7 @@ func (l *lane) run(ctx, work context.Context) {
 	defer requests.Wait()
 	l.backlogs.add(ctx, l)
 	if l.terms.asks {
-		requests.Go(func() { l.askForConsent(ctx, work) })
+		requests.Go(func() { l.asker.Run(ctx, work, l.id) })
 	}
 	if l.terms.blocked {
 		return // the queue waits untouched
@@ -170,7 +172,7 @@ func (l *lane) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs [
 // The subscription is looked up after the deliveries have arrived, and waited for
 // their turn, in a view that holds every change answered by then: a rotated secret
 // or a new URL is used from the next attempt on.
-func (l *lane) ready(ctx context.Context, msgs []*stream.Message) *endpoint {
+func (l *lane) ready(ctx context.Context, msgs []*stream.Message) *endpoint.Endpoint {
 	l.backlog.used.Store(true)
 	defer stream.KeepHolding(msgs...)()
 	snapshot, err := l.view.Sync(ctx)
@@ -212,7 +214,7 @@ func (l *lane) handBack(msgs []*stream.Message, delay time.Duration) {
 type underway struct {
 	m *stream.Message
 	d *delivery.Delivery
-	e *endpoint
+	e *endpoint.Endpoint
 	// trial: the breaker is not closed.
 	trial bool
 	// found is what the request said about the endpoint.
@@ -254,7 +256,7 @@ func (u *underway) number() int {
 // the endpoint. Each step is a method; what cannot be settled now is handed back.
 // judged is told of an ordinary delivery's answer as soon as it is there; it is nil for
 // a trial.
-func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judged func(*evidence)) evidence {
+func (l *lane) deliver(ctx context.Context, e *endpoint.Endpoint, m *stream.Message, judged func(*evidence)) evidence {
 	defer m.Leave()
 	defer stream.KeepHolding(m)()
 	d, err := delivery.FromMessage(l.id, m.Header, m.Data)
@@ -278,7 +280,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 		l.ack(m, d)
 		return u.found
 	}
-	if d.Manual == "" && expired(ctx, l.clock, e.sub, d) {
+	if d.Manual == "" && expired(ctx, l.clock, e.Subscription, d) {
 		l.giveUp(ctx, u, delivery.ReasonExpired, d.Attempt-1, nil)
 		return u.found
 	}
@@ -288,7 +290,7 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 		l.recordUnsent(ctx, u, err)
 		return u.found
 	case err != nil:
-		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, &delivery.Attempt{Error: e.strikeError(err)})
+		l.giveUp(ctx, u, delivery.ReasonRejected, d.Attempt-1, &delivery.Attempt{Error: e.StrikeError(err)})
 		return u.found
 	case a == nil: // handed back
 		return u.found
@@ -306,13 +308,13 @@ func (l *lane) deliver(ctx context.Context, e *endpoint, m *stream.Message, judg
 // out m: see Session in package stream.
 func (l *lane) remembers(m *stream.Message) bool { return m.Stored.UnixNano() > l.session.Since() }
 
-func (l *lane) endpointFor(sub *subscription.Subscription) (*endpoint, error) {
+func (l *lane) endpointFor(sub *subscription.Subscription) (*endpoint.Endpoint, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.endpoint != nil && l.endpoint.sub == sub {
+	if l.endpoint != nil && l.endpoint.Subscription == sub {
 		return l.endpoint, nil
 	}
-	e, err := newEndpoint(sub, l.cfg.UserAgent)
+	e, err := endpoint.New(sub, l.cfg.UserAgent)
 	if err != nil {
 		return nil, err
 	}

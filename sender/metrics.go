@@ -102,6 +102,4 @@ func (m *metrics) deadLetter(reason delivery.Reason) {
 	m.deadLetters.WithLabelValues(string(reason)).Inc()
 }
 
-func (m *metrics) handshake(result findingKind) { m.handshakes.WithLabelValues(string(result)).Inc() }
-
 func (m *metrics) transition(to breaker.State) { m.transitions.WithLabelValues(string(to)).Inc() }

@@ -211,7 +211,7 @@ func (l *lane) waits(ctx context.Context, m *stream.Message) bool {
 	}
 	wait := record.Due.Sub(l.breakerNow(ctx))
 	e, err := l.endpointFor(sub)
-	if wait <= dueSlack || err != nil || expired(ctx, l.clock, e.sub, d) {
+	if wait <= dueSlack || err != nil || expired(ctx, l.clock, e.Subscription, d) {
 		return false
 	}
 	if err := l.writeHead(ctx, m, record); err != nil { // the number of the attempt stands there all the same
@@ -262,7 +262,7 @@ func (l *lane) retryInOrder(ctx context.Context, u *underway, a *delivery.Attemp
 	due, mark := l.clock.Server(ctx, u.due)
 	record := headRecord{
 		Chain: d.Chain(), Attempt: a.Attempt + 1, First: d.FirstAttempt, Due: due.UTC(), Clock: mark, Early: u.early,
-		Now: u.trial || u.brokenOff, Revision: u.e.sub.Revision,
+		Now: u.trial || u.brokenOff, Revision: u.e.Subscription.Revision,
 	}
 	if u.isEarly(a) {
 		record.Early++

@@ -50,6 +50,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/internal/subscription/members"
 	"github.com/jetpost/jetpost/sender/clock"
+	"github.com/jetpost/jetpost/sender/handshake"
 	"github.com/jetpost/jetpost/sender/manual"
 	"github.com/jetpost/jetpost/sender/membership"
 	"github.com/jetpost/jetpost/sender/transport"
@@ -188,6 +189,7 @@ type Sender struct {
 	warned int // see warnOfConnections
 	clock  *clock.Clock
 	keeper *clock.Keeper
+	asker  *handshake.Asker
 	state  *stream.Bucket // what senders agree on
 	pulse  *stream.Pulse
 }
@@ -219,6 +221,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}}
 	host, _ := os.Hostname() // it is for people only
 	s.members = membership.New(membership.Config{Self: members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)}, Heartbeat: cfg.Heartbeat, Members: metrics.members}, nc, js, layout, s.log)
+	s.asker = handshake.New(handshake.Config{Origin: cfg.Origin, PublicURL: cfg.PublicURL, UserAgent: cfg.UserAgent, Results: metrics.handshakes}, s.clients, view, store, s.trail, s.log)
 	s.manual = manual.New(s.state, s.log)
 	s.keeper = clock.NewKeeper(js, layout, s.state, view, s.log, metrics.clockSet)
 	s.clock = s.keeper.Clock()

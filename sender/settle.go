@@ -149,7 +149,7 @@ func (l *lane) giveUp(ctx context.Context, u *underway, reason delivery.Reason, 
 	}
 	l.forgetTimer(ctx, u)
 	l.metrics.deadLetter(reason)
-	l.cfg.Events.Publish(operational.GivenUp(u.e.sub, d, reason, attempts, last))
+	l.cfg.Events.Publish(operational.GivenUp(u.e.Subscription, d, reason, attempts, last))
 	l.log.Warn("delivery given up", zap.String("subscription_id", l.id), zap.String("delivery_id", d.ID),
 		zap.String("event_id", d.Event.ID), zap.String("event_type", d.Event.Type), zap.Int("attempt", attempts), zap.String("reason", string(reason)))
 	l.ack(m, d)
@@ -186,7 +186,7 @@ func (l *lane) disable(ctx context.Context, reason string) error {
 		return nil
 	}, func(before, after *subscription.Subscription, write func() error) error {
 		was = before
-		r := audit.OfSubscription(actionDisable, before, after)
+		r := audit.OfSubscription("subscription.disable", before, after)
 		r.Reason = reason
 		return l.trail.Around(ctx, r, write)
 	})
@@ -199,12 +199,6 @@ func (l *lane) disable(ctx context.Context, reason string) error {
 	}
 	return err
 }
-
-// The actions that the audit trail has from senders.
-const (
-	actionDisable = "subscription.disable"
-	actionConsent = "subscription.consent"
-)
 
 func (l *lane) ack(m *stream.Message, d *delivery.Delivery) {
 	if err := m.Ack(); err != nil {

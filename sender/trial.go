@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/sender/clock"
+	"github.com/jetpost/jetpost/sender/endpoint"
 	"github.com/jetpost/jetpost/sender/rate"
 )
 
@@ -185,7 +186,7 @@ func (t *trial) round(ctx, work context.Context, room int, msgs []*stream.Messag
 			return
 		}
 	}
-	target := breaker.TargetOf(e.sub)
+	target := breaker.TargetOf(e.Subscription)
 	if !t.takeLease(ctx, target, len(fresh)) {
 		t.handBack(fresh, time.Millisecond)
 		return
@@ -239,10 +240,10 @@ func (t *trial) isDelivered(ctx context.Context) bool {
 
 // sweepExpired gives up the deliveries that have waited for too long, and those that
 // cannot be read, and returns the others.
-func (t *trial) sweepExpired(work context.Context, e *endpoint, msgs []*stream.Message) (fresh []*stream.Message) {
+func (t *trial) sweepExpired(work context.Context, e *endpoint.Endpoint, msgs []*stream.Message) (fresh []*stream.Message) {
 	for _, m := range msgs {
 		d, err := delivery.FromMessage(t.id, m.Header, m.Data)
-		if err != nil || d.Manual == "" && expired(work, t.clock, e.sub, d) {
+		if err != nil || d.Manual == "" && expired(work, t.clock, e.Subscription, d) {
 			t.deliver(work, e, m, nil) // makes no request
 			continue
 		}
@@ -308,8 +309,8 @@ func (t *trial) keepLease(work context.Context, target string) (stop func()) {
 
 // finish writes down what came of the requests, unless the lease has been lost: to
 // another sender, or because somebody has closed the breaker.
-func (t *trial) finish(ctx context.Context, e *endpoint, findings []evidence) {
-	target, succeeded, failed := breaker.TargetOf(e.sub), 0, 0
+func (t *trial) finish(ctx context.Context, e *endpoint.Endpoint, findings []evidence) {
+	target, succeeded, failed := breaker.TargetOf(e.Subscription), 0, 0
 	var cause breaker.Cause
 	for i := range findings {
 		switch findings[i].health {
@@ -344,11 +345,11 @@ func (t *trial) finish(ctx context.Context, e *endpoint, findings []evidence) {
 	if next == nil {
 		return
 	}
-	fields := append(breakerFields(t.id, next), zap.String("delivery_id", findings[0].id), zap.String("endpoint_host", e.url.Host))
+	fields := append(breakerFields(t.id, next), zap.String("delivery_id", findings[0].id), zap.String("endpoint_host", e.Host))
 	switch {
 	case next.State != before.State:
 		t.metrics.transition(next.State)
-		t.noteClosed(e.sub, &before, next)
+		t.noteClosed(e.Subscription, &before, next)
 		t.log.Warn("breaker is "+string(next.State), fields...)
 	case failed > 0:
 		t.log.Info("breaker stays "+string(next.State), fields...)

@@ -1,4 +1,4 @@
-package sender
+package handshake
 
 import (
 	"errors"
@@ -79,7 +79,7 @@ func TestAskAgain(t *testing.T) {
 		Handshake: subscription.Handshake{Mode: subscription.HandshakeRequired, Consent: subscription.Pending},
 	}
 	h := &sub.Handshake
-	var a asker
+	var a progress
 	around := func(what string, want time.Duration) {
 		t.Helper()
 		for range 100 {
@@ -140,7 +140,7 @@ func TestAsks(t *testing.T) {
 		{subscription.HandshakeRequired, subscription.Denied, true},
 		{subscription.HandshakeRequired, subscription.Allowed, false},
 	} {
-		if got := asks(&subscription.Handshake{Mode: tt.mode, Consent: tt.consent}); got != tt.want {
+		if got := Asks(&subscription.Handshake{Mode: tt.mode, Consent: tt.consent}); got != tt.want {
 			t.Errorf("%s, %s: got %t", tt.mode, tt.consent, got)
 		}
 	}

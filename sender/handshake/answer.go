@@ -1,4 +1,4 @@
-package sender
+package handshake
 
 import (
 	"context"
@@ -12,42 +12,42 @@ import (
 	"github.com/jetpost/jetpost/internal/profile/wire"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/redact"
+	"github.com/jetpost/jetpost/sender/endpoint"
 	"github.com/jetpost/jetpost/sender/transport"
 )
 
-// options makes the request: to the very URL of the deliveries, with their headers,
-// by the client that makes them. What it returns has nothing of the secrets.
-func (l *lane) options(ctx context.Context, sub *subscription.Subscription, token string) (transport.Answer, error) {
-	e, err := newEndpoint(sub, l.cfg.UserAgent)
+// options makes the request: to the URL of the deliveries, with their headers, by the client
+// that sends them. The secrets are removed from what it returns.
+func (a *Asker) options(ctx context.Context, sub *subscription.Subscription, token string) (transport.Answer, error) {
+	e, err := endpoint.New(sub, a.cfg.UserAgent)
 	if err != nil {
 		return transport.Answer{}, err
 	}
-	secrets := newRedactor(sub, token) // who has the token can consent
-	e.header.Del(wire.HeaderSubscription)
-	e.header.Set(subscription.HeaderRequestOrigin, sub.Handshake.Origin)
-	if sub.Handshake.Rate > 0 {
-		e.header.Set(subscription.HeaderRequestRate, strconv.Itoa(sub.Handshake.Rate))
-	}
-	if token != "" {
-		e.header.Set(subscription.HeaderRequestCallback, l.cfg.PublicURL+"/v1/handshakes/"+sub.ID+"/"+token)
-	}
-	e.spell(e.header)
-	got, err := l.clients.Send(ctx, e.sub.Endpoint.Proxy, e.timeout, &http.Request{
-		Method: http.MethodOptions, URL: e.url, Header: e.header, Host: e.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}, nil)
+	secrets := endpoint.NewRedactor(sub, token) // the holder of the token can consent
+	request := e.Options(func(h http.Header) {
+		h.Del(wire.HeaderSubscription)
+		h.Set(subscription.HeaderRequestOrigin, sub.Handshake.Origin)
+		if sub.Handshake.Rate > 0 {
+			h.Set(subscription.HeaderRequestRate, strconv.Itoa(sub.Handshake.Rate))
+		}
+		if token != "" {
+			h.Set(subscription.HeaderRequestCallback, a.cfg.PublicURL+"/v1/handshakes/"+sub.ID+"/"+token)
+		}
+	})
+	got, err := a.client.Send(ctx, sub.Endpoint.Proxy, e.Timeout, request, nil)
 	if err != nil {
-		err = errors.New(secrets.Strike(err.Error(), keptError))
+		err = errors.New(secrets.Strike(err.Error(), endpoint.MaxError))
 	}
 	return strikeConsent(got, sub.Handshake.Origin, secrets), err
 }
 
-// strikeConsent strikes secrets out of the origins that a receiver allows, which may
-// become a part of the reason. The answer that it was asked for stays what it is.
+// strikeConsent removes secrets from the origins that a receiver allows, which may become
+// part of the reason. The origin that was asked for stays as it is.
 func strikeConsent(got transport.Answer, origin string, secrets *redact.Redactor) transport.Answer {
 	got.Header = got.Header.Clone()
 	for i, value := range got.Header.Values(subscription.HeaderAllowedOrigin) {
 		if !allows(value, origin) {
-			got.Header[subscription.HeaderAllowedOrigin][i] = secrets.Strike(value, keptError)
+			got.Header[subscription.HeaderAllowedOrigin][i] = secrets.Strike(value, endpoint.MaxError)
 		}
 	}
 	return got
@@ -82,8 +82,8 @@ const (
 	findFailed  findingKind = "failed"
 )
 
-// judgeAnswer reads the headers. The status says nothing about consent, but one of
-// an overloaded or broken receiver says that it is worth asking again.
+// judgeAnswer reads the headers. The status is no sign of consent, but with that of an
+// overloaded or broken receiver asking again is worthwhile.
 func judgeAnswer(h *subscription.Handshake, got transport.Answer, err error) finding {
 	origins := got.Header.Values(subscription.HeaderAllowedOrigin)
 	for _, origin := range origins {
@@ -109,8 +109,8 @@ func judgeAnswer(h *subscription.Handshake, got transport.Answer, err error) fin
 	}
 }
 
-// write puts a finding down in the handshake that was asked for. A question without
-// an answer stays open for a while: its receiver may have got it, and call back.
+// write stores a finding in the handshake. A request without an answer stays open for a
+// while: its receiver may have received it, and call back.
 func (f finding) write(h *subscription.Handshake) {
 	now := h.CheckedAt // stays when the receiver was asked
 	switch f.kind {

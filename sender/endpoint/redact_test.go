@@ -1,15 +1,16 @@
-package sender
+package endpoint_test
 
 import (
 	"testing"
 
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/endpoint"
 )
 
 func TestRedactor(t *testing.T) {
 	t.Parallel()
-	redact := newRedactor(&subscription.Subscription{
+	redact := endpoint.NewRedactor(&subscription.Subscription{
 		Endpoint: subscription.Endpoint{
 			Query: keyring.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|nobody}"),
 			SecretHeaders: map[string]keyring.Secret{
