@@ -1,12 +1,9 @@
 package sender
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/subscription/breaker"
 )
 
 type metrics struct {
@@ -15,7 +12,7 @@ type metrics struct {
 	seconds     prometheus.Histogram
 	endToEnd    prometheus.Histogram
 	deadLetters *prometheus.CounterVec
-	lanes       prometheus.Gauge
+	workers     prometheus.Gauge
 	handshakes  *prometheus.CounterVec
 	breakers    prometheus.Gauge
 	transitions *prometheus.CounterVec
@@ -47,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jetpost_sender_dead_letters_total", Help: "Deliveries given up, by reason.",
 		}, []string{"reason"}),
-		lanes: prometheus.NewGauge(prometheus.GaugeOpts{
+		workers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "jetpost_sender_subscriptions", Help: "Subscriptions whose queues this sender pulls from.",
 		}),
 	}
@@ -82,24 +79,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.clockSet, m.held, m.repeatsAvoided} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.workers, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.clockSet, m.held, m.repeatsAvoided} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
 }
-
-func (m *metrics) attempt(a *delivery.Attempt, d *delivery.Delivery) {
-	m.byOutcome[a.Outcome].Inc()
-	m.seconds.Observe(time.Duration(a.Duration).Seconds())
-	if a.Outcome == delivery.Delivered && a.Attempt == 1 && !a.Manual && !d.Accepted.IsZero() && d.Redrive.At.IsZero() {
-		m.endToEnd.Observe(time.Since(d.Accepted).Seconds())
-	}
-}
-
-func (m *metrics) deadLetter(reason delivery.Reason) {
-	m.deadLetters.WithLabelValues(string(reason)).Inc()
-}
-
-func (m *metrics) transition(to breaker.State) { m.transitions.WithLabelValues(string(to)).Inc() }

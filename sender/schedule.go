@@ -25,6 +25,43 @@ func nextDelay(d *subscription.Delivery, n int, retryAfter time.Duration) (delay
 	return max(delay, min(retryAfter, transport.MaxRetryAfter)), true
 }
 
+// conclude sets what depends on the number of an attempt that was not accepted: when the next
+// one is due, or that there is none.
+func (u *underway) conclude(a *delivery.Attempt, judged delivery.Outcome) {
+	wait := u.answer.RetryAfter
+	a.Outcome, a.NextAttempt = judged, nil
+	a.Redelivered = a.Redelivered || a.Attempt > u.d.Attempt
+	if judged != delivery.Retry {
+		return
+	}
+	delay, more := nextDelay(&u.e.Subscription.Delivery, u.d.Scheduled(a.Attempt-u.early), wait)
+	early := u.isEarly(a) && !u.aborted
+	if a.Manual {
+		more = false // the schedule continues on its own
+	}
+	if u.aborted {
+		delay, more = 0, true // another sender makes it at once
+	} else if early {
+		delay, more = min(wait, transport.MaxRetryAfter), true
+	}
+	if !more {
+		a.Outcome = delivery.Exhausted
+		return
+	}
+	u.due = u.ended.Add(delay)
+	if early && u.due.Before(u.planned) {
+		u.due = u.planned
+	}
+	next := u.due.UTC()
+	a.NextAttempt = &next
+}
+
+// isEarly reports whether an attempt was made before it was due: then it does not count in
+// the schedule.
+func (u *underway) isEarly(a *delivery.Attempt) bool {
+	return !u.planned.IsZero() && u.planned.Sub(a.At) > dueSlack
+}
+
 // expired reports whether d has waited longer than the subscription allows, since its event
 // was stored or it was redriven: by the clock of the NATS server, which has stored it. A
 // sender whose clock is wrong must not give up a delivery too early; while the server's time

@@ -1,4 +1,4 @@
-package sender
+package backlog
 
 import (
 	"context"
@@ -19,24 +19,24 @@ const (
 )
 
 // watchPending looks at the consumers of the retry streams, and of the queues in which
-// deliveries have waited when they were last looked at (watchBacklogs), until ctx ends.
-func (s *Sender) watchPending(ctx context.Context) {
+// deliveries waited at the last look, until ctx ends.
+func (w *Watcher) watchPending(ctx context.Context) {
 	watches := make(map[string]*stream.PendingWatch) // by stream
 	failed := false
 	for clock.Pause(ctx, pendingEvery) {
 		consumers := make(map[string]string)
-		for _, shard := range s.layout.RetryShards() {
-			consumers[s.layout.RetryStream(shard)] = stream.SenderConsumer
+		for _, shard := range w.layout.RetryShards() {
+			consumers[w.layout.RetryStream(shard)] = stream.SenderConsumer
 		}
-		for _, l := range s.backlogs.all() {
-			if l.backlog.waits.Load() && len(consumers) < pendingMost {
-				consumers[l.terms.queue.Stream] = l.terms.queue.Consumer
+		for _, q := range w.all() {
+			if q.waits.Load() && len(consumers) < pendingMost {
+				consumers[q.source.Queue.Stream] = q.source.Queue.Consumer
 			}
 		}
 		var err error
 		for name, consumer := range consumers {
 			if watches[name] == nil {
-				watches[name] = stream.NewPendingWatch(s.js, name, consumer)
+				watches[name] = stream.NewPendingWatch(w.js, name, consumer)
 			}
 			if err == nil { // or the next time
 				err = watches[name].Look(ctx)
@@ -48,7 +48,7 @@ func (s *Sender) watchPending(ctx context.Context) {
 			}
 		}
 		if err != nil && !failed && ctx.Err() == nil {
-			s.log.Warn("cannot look at what was handed out, will keep trying", zap.Error(err))
+			w.log.Warn("failed to read what consumers have handed out, will retry", zap.Error(err))
 		}
 		failed = err != nil
 	}
