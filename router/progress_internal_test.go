@@ -7,7 +7,7 @@ import (
 )
 
 // What is settled is known without gaps, in whatever order it is learned.
-func TestOrderNotes(t *testing.T) {
+func TestProgress(t *testing.T) {
 	t.Parallel()
 	type step struct {
 		note, raise uint64 // one of them
@@ -27,37 +27,37 @@ func TestOrderNotes(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			o := newOrder(&domainRoute{})
-			o.busy.Store(true)
+			p := newProgress()
+			p.wanted.Store(true)
 			for i, s := range test.steps {
 				if s.note != 0 {
-					o.note(s.note)
+					p.record(s.note)
 				} else {
-					o.raise(s.raise)
+					p.raise(s.raise)
 				}
-				if o.settled != s.settled {
-					t.Errorf("after step %d settled up to %d, want %d", i, o.settled, s.settled)
+				if p.settled != s.settled {
+					t.Errorf("after step %d settled up to %d, want %d", i, p.settled, s.settled)
 				}
 			}
 			want := make(map[uint64]struct{})
 			for _, n := range test.noted {
 				want[n] = struct{}{}
 			}
-			if diff := cmp.Diff(want, o.noted); diff != "" {
-				t.Errorf("noted (-want +got):\n%s", diff)
+			if diff := cmp.Diff(want, p.recorded); diff != "" {
+				t.Errorf("recorded (-want +got):\n%s", diff)
 			}
 		})
 	}
-	o := newOrder(&domainRoute{})
-	o.note(1)
-	if o.settled != 0 || len(o.noted) != 0 {
-		t.Error("something is noted while nobody waits")
+	p := newProgress()
+	p.record(1)
+	if p.settled != 0 || len(p.recorded) != 0 {
+		t.Error("something is recorded while no event waits")
 	}
-	o.busy.Store(true)
-	for n := range uint64(3 * maxNoted) {
-		o.note(n + 2)
+	p.wanted.Store(true)
+	for n := range uint64(3 * maxRecorded) {
+		p.record(n + 2)
 	}
-	if len(o.noted) > maxNoted {
-		t.Errorf("%d events are noted", len(o.noted))
+	if len(p.recorded) > maxRecorded {
+		t.Errorf("%d events are recorded", len(p.recorded))
 	}
 }
