@@ -150,7 +150,7 @@ func TestDeletedDomainComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func() (bool, string) {
-		return r.logged.FilterMessageSnippet("domain is gone").Len() == 1, "the router goes on"
+		return r.logged.FilterMessageSnippet("domain was deleted").Len() == 1, "the router goes on"
 	})
 	e := note(7)
 	m := message(e)

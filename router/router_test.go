@@ -318,7 +318,7 @@ func TestWaitsForEventLog(t *testing.T) {
 	sub := r.subscribe(wants("hook", []string{"later.*"}))
 	r.route("later", "notes")
 	eventually(t, func() (bool, string) {
-		return r.logged.FilterMessageSnippet("cannot pull events").Len() > 0, "nothing is said about the missing stream"
+		return r.logged.FilterMessageSnippet("failed to pull events").Len() > 0, "nothing is said about the missing stream"
 	})
 	if err := r.layout.EnsureEventLog(t.Context(), r.js, "later"); err != nil {
 		t.Fatal(err)
