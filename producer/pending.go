@@ -26,8 +26,8 @@ const (
 	firstPatience = time.Second
 )
 
-// A Pending is an event that was sent and whose receipt is not here yet. It is
-// for one goroutine at a time.
+// A Pending is an event that was sent and whose receipt has not arrived. It is for one
+// goroutine at a time.
 type Pending struct {
 	producer *Producer
 	prepared
@@ -157,7 +157,12 @@ func (w *Pending) settle(receipt Receipt, err error) {
 	w.settled, w.receipt = true, receipt
 	switch {
 	case err == nil:
-		p.metrics.stored(w.domain, receipt.Duplicate, time.Since(w.began))
+		outcome := outcomeStored
+		if receipt.Duplicate {
+			outcome = outcomeDuplicate
+		}
+		p.metrics.events.WithLabelValues(w.domain, outcome).Inc()
+		p.metrics.seconds.Observe(time.Since(w.began).Seconds())
 		if p.cfg.Health != nil {
 			p.cfg.Health.Stored(receipt.Stream)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/endpoint"
 	"github.com/jetpost/jetpost/sender/manual"
@@ -111,6 +112,19 @@ func (p *pipeline) take(ctx context.Context, u *underway) bool {
 		return false
 	}
 	return true
+}
+
+// expired reports whether d has waited longer than the subscription allows, since its event
+// was stored or it was redriven: by the clock of the NATS server, which has stored it. A
+// sender whose clock is wrong must not give up a delivery too early; while the server's time
+// is not known, none expires.
+func expired(ctx context.Context, clock *clock.Clock, sub *subscription.Subscription, d *delivery.Delivery) bool {
+	maxAge, since := time.Duration(sub.Delivery.MaxAge), d.Waiting()
+	if maxAge == 0 || since.IsZero() {
+		return false
+	}
+	read, err := clock.At(ctx)
+	return err == nil && read.Age(since) > maxAge
 }
 
 // number is that of the attempt, or a guess: a message that was handed out before, perhaps to

@@ -1,13 +1,11 @@
 package sender
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/subscription"
-	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/transport"
 )
 
@@ -60,17 +58,4 @@ func (u *underway) conclude(a *delivery.Attempt, judged delivery.Outcome) {
 // the schedule.
 func (u *underway) isEarly(a *delivery.Attempt) bool {
 	return !u.planned.IsZero() && u.planned.Sub(a.At) > dueSlack
-}
-
-// expired reports whether d has waited longer than the subscription allows, since its event
-// was stored or it was redriven: by the clock of the NATS server, which has stored it. A
-// sender whose clock is wrong must not give up a delivery too early; while the server's time
-// is not known, none expires.
-func expired(ctx context.Context, clock *clock.Clock, sub *subscription.Subscription, d *delivery.Delivery) bool {
-	maxAge, since := time.Duration(sub.Delivery.MaxAge), d.Waiting()
-	if maxAge == 0 || since.IsZero() {
-		return false
-	}
-	read, err := clock.At(ctx)
-	return err == nil && read.Age(since) > maxAge
 }

@@ -240,7 +240,7 @@ func (w *worker) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs
 // a view that holds every change answered by then: a rotated secret or a new URL is used from
 // the next attempt on.
 func (w *worker) ready(ctx context.Context, msgs []*stream.Message) *endpoint.Endpoint {
-	w.backlog.Used()
+	w.backlog.Used.Store(true)
 	defer stream.KeepHolding(msgs...)()
 	snapshot, err := w.view.Sync(ctx)
 	if err != nil {

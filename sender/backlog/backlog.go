@@ -71,19 +71,18 @@ type Source struct {
 	BreakerState func() string
 }
 
-// A Queue is what is known of the backlog of one queue. All but used and waits is for Run
+// A Queue is what is known of the backlog of one queue. All but Used and waits is for Run
 // only.
 type Queue struct {
+	// Used is to be set when deliveries were handed out.
+	Used atomic.Bool
+
 	id      string
 	source  Source
-	used    atomic.Bool   // deliveries were handed out since the last look
 	waits   atomic.Bool   // some waited at the last look
 	age     time.Duration // of the oldest that waits, as of the last look
 	lagging uint64        // revision of the record of the episode; 0: it does not lag
 }
-
-// Used tells the watcher that deliveries were handed out.
-func (q *Queue) Used() { q.used.Store(true) }
 
 // Add watches a queue until ctx ends.
 func (w *Watcher) Add(ctx context.Context, id string, source Source) *Queue {
@@ -140,7 +139,7 @@ func (w *Watcher) Run(ctx context.Context) {
 
 // look looks at a queue, if there is a reason to.
 func (w *Watcher) look(ctx context.Context, q *Queue) error {
-	if !q.used.Swap(false) && q.age == 0 && q.lagging == 0 && !q.source.Held() {
+	if !q.Used.Swap(false) && q.age == 0 && q.lagging == 0 && !q.source.Held() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -152,7 +151,7 @@ func (w *Watcher) look(ctx context.Context, q *Queue) error {
 		return nil
 	}
 	if err != nil {
-		q.used.Store(true)
+		q.Used.Store(true)
 		return fmt.Errorf("look at stream %s: %w", q.source.Queue.Stream, err)
 	}
 	info := queue.CachedInfo()

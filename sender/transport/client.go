@@ -221,7 +221,10 @@ func send(ctx context.Context, client *retryablehttp.Client, timeout time.Durati
 		return Answer{}, withoutURL(err, timeout)
 	}
 	defer func() { _ = response.Body.Close() }()
-	a := Answer{Status: response.StatusCode, Header: response.Header, RetryAfter: retryAfter(response.Header, time.Now())}
+	a := Answer{Status: response.StatusCode, Header: response.Header}
+	if _, asks := response.Header["Retry-After"]; asks {
+		a.RetryAfter = retryAfter(response.Header, time.Now())
+	}
 	if a.Status == http.StatusSwitchingProtocols {
 		return a, nil // its body is the connection itself, and no timeout ends reading it
 	}
