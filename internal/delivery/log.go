@@ -163,18 +163,18 @@ const indexBits = 10
 
 func place(sequence uint64, index int) uint64 { return sequence<<indexBits | uint64(index) } //nolint:gosec // a line number
 
-// A Recorder stores the attempts of one subscription that need no number from the
-// log: those of deliveries whose number is certain, and after which there is no
-// other. It stores together what comes while it is waiting for the log:
+// A Recorder stores the attempts of one subscription that need no number from the log: those
+// of deliveries whose number is certain, and after which there is no other. It stores together
+// the records that arrive while it is waiting for the log:
 //
 //	attempts  ─a─┬──b─c─d──┬─e──────
 //	messages     └►[a]─ack─┴►[b c d]─ack…
 //
-// so a record on its own is stored at once, and a crowd costs one message. None is
-// reported as stored before it is.
+// so a single record is stored at once, and many cost one message. None is reported as stored
+// before it is.
 type Recorder struct {
-	log          *Log
-	subscription string
+	log     *Log
+	subject string
 
 	mu      sync.Mutex
 	waiting []*recordBatch // to be stored, oldest first; the last one is being filled
@@ -188,7 +188,7 @@ type recordBatch struct {
 	stored chan struct{} // closed when it is stored, or err says why not
 	err    error
 
-	// ctx ends when nobody waits for it any more.
+	// ctx ends when no caller waits for it any more.
 	ctx     context.Context //nolint:containedctx // the batch is work of its own
 	cancel  context.CancelFunc
 	waiting atomic.Int64
@@ -200,7 +200,7 @@ func newRecordBatch() *recordBatch {
 	return b
 }
 
-// leave is called by who waits no longer.
+// leave is called by a caller that waits no longer.
 func (b *recordBatch) leave() {
 	if b.waiting.Add(-1) == 0 {
 		b.cancel()
@@ -216,7 +216,7 @@ const (
 
 // Recorder returns a recorder for a subscription.
 func (l *Log) Recorder(subscription string) *Recorder {
-	return &Recorder{log: l, subscription: subscription}
+	return &Recorder{log: l, subject: l.layout.AttemptSubject(subscription)}
 }
 
 // Record stores a and returns when it is stored. It gives up like Log.Record.
@@ -228,7 +228,7 @@ func (r *Recorder) Record(ctx context.Context, a *Attempt) error {
 	case <-b.stored:
 	case <-ctx.Done():
 		select {
-		case <-b.stored: // a request that was broken off is a request too
+		case <-b.stored: // an aborted request is a request too
 		case <-time.After(lastMoment):
 			return fmt.Errorf("record attempt %d of %s: %w", a.Attempt, a.DeliveryID, ctx.Err())
 		}
@@ -277,7 +277,7 @@ func (r *Recorder) store() {
 		r.waiting = r.waiting[1:]
 		r.mu.Unlock()
 		// It is not bound to the context of any one of its attempts, but to all of them.
-		_, b.err = r.log.publish(b.ctx, r.log.layout.AttemptSubject(r.subscription), nuid.Next(), b.data)
+		_, b.err = r.log.publish(b.ctx, r.subject, nuid.Next(), b.data)
 		b.cancel()
 		close(b.stored)
 	}
