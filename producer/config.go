@@ -31,21 +31,21 @@ type Config struct {
 	MaxBatchEvents int
 	// MaxBatchBytes is how long the body of an HTTP batch may be. Default: 16 MiB.
 	MaxBatchBytes int64
-	// Health is told which event logs store events, and which do not. Default: nobody is.
+	// Health is notified of event logs that store events, and that do not. Default: none.
 	Health Health
-	// Repositories are those whose class is written into events that do not say it, as
-	// the attribute schemas.RepositoryClass. Default: none.
+	// Repositories are those whose class is added to events that do not have it, as the
+	// attribute schemas.RepositoryClass. Default: none.
 	Repositories Repositories
 	// Memory bounds what the bodies of HTTP requests under way take, together. A request
 	// waits for room for 2 s, and is then answered with 503. Default: nothing bounds it.
 	Memory Memory
 }
 
-// A Health is told what becomes of events. Its methods are called by many goroutines.
+// A Health is notified whether events are stored. Its methods are called by many goroutines.
 type Health interface {
-	// Stored is told that an event log has stored an event.
+	// Stored is called when an event log has stored an event.
 	Stored(eventLog string)
-	// Failed is told that an event log has not stored an event, and why.
+	// Failed is called when an event log has not stored an event, with the reason.
 	Failed(eventLog string, err error)
 }
 
@@ -62,7 +62,7 @@ type Repositories interface {
 // goroutines.
 type Memory interface {
 	// Take waits until there is room for a number of bytes for a user, the token of the
-	// request; empty: nobody in particular. give is called once they are free again. The
+	// request; empty: unknown. give is called once they are free again. The
 	// error is that of ctx.
 	Take(ctx context.Context, user string, bytes int64) (give func(), err error)
 }

@@ -18,9 +18,8 @@ import (
 	"github.com/jetpost/jetpost/internal/access"
 )
 
-// Media types of the CloudEvents HTTP binding 1.0.2, section 3. A mode is told by
-// the beginning of the Content-Type; the batch comes first, because the other is
-// a prefix of it.
+// Media types of the CloudEvents HTTP binding 1.0.2, section 3. The beginning of the
+// Content-Type is the mode; batch is checked first, because the other is a prefix of it.
 const (
 	batchMode      = "application/cloudevents-batch"
 	structuredMode = "application/cloudevents"
@@ -86,7 +85,7 @@ func (p *Producer) read(w http.ResponseWriter, r *http.Request) (in input, leave
 	return in, leave, problem
 }
 
-// mode tells the mode of a request, and how long its body may be. The mode is
+// mode returns the mode of a request, and how long its body may be. The mode is
 // batchMode, structuredMode or empty for binary.
 func (p *Producer) mode(h http.Header) (mode string, limit int64, found *problem) {
 	if len(h["Content-Type"]) > 1 {
@@ -229,7 +228,7 @@ func binaryHeader(h http.Header) nats.Header {
 }
 
 // countElements counts the elements of a JSON array, and stops when there are
-// more than most. What is not JSON is found by whoever reads it.
+// more than most. The parser finds what is not JSON.
 func countElements(b []byte, most int) int {
 	n := 0
 	gjson.ParseBytes(b).ForEach(func(_, _ gjson.Result) bool {

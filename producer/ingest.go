@@ -15,8 +15,8 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// What a client is told to wait, in seconds: when the event log does not accept
-// events, and when somebody has to make room first.
+// Retry-After in seconds: when the event log does not accept events, and when an operator has
+// to make room first.
 const (
 	retryAfter     = 2
 	retryAfterFull = 30
@@ -163,7 +163,7 @@ type receiptList struct {
 	Receipts []api.Receipt `json:"receipts"`
 }
 
-// writeJSON answers. A client that has gone away is not our problem.
+// writeJSON answers. A client that has disconnected gets no answer.
 func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // strings and numbers always can

@@ -112,13 +112,13 @@ func (w *Pending) Wait(ctx context.Context) (Receipt, error) {
 	}
 }
 
-// conclude is Wait for those who will not wait again: what is not known by the end of
-// ctx is counted as unavailable.
+// conclude is Wait for a caller that will not wait again: an event without an answer by the
+// end of ctx counts as unavailable.
 func (w *Pending) conclude(ctx context.Context) (Receipt, error) {
 	receipt, err := w.Wait(ctx)
 	if !w.settled {
 		cause := ctx.Err()
-		if errors.Is(cause, context.DeadlineExceeded) { // of the publish; a client that has gone away says nothing about NATS
+		if errors.Is(cause, context.DeadlineExceeded) { // of the publish; a client that has disconnected says nothing about NATS
 			cause = errors.Join(stream.ErrNoAnswer, w.last)
 		}
 		w.settle(Receipt{}, cause)
@@ -127,8 +127,8 @@ func (w *Pending) conclude(ctx context.Context) (Receipt, error) {
 	return receipt, err
 }
 
-// await waits for the answer to the last try. That to an earlier one, if it comes
-// after all, is as good and does not call the event a duplicate of itself.
+// await waits for the answer to the last try. That to an earlier one, if it arrives late, is
+// as good and does not call the event a duplicate of itself.
 func (w *Pending) await(ctx context.Context, patience time.Duration) (*jetstream.PubAck, error) {
 	var late <-chan *jetstream.PubAck
 	if w.earlier != nil {
@@ -195,10 +195,9 @@ func isTooLarge(err error) bool {
 	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum || api.ErrorCode == codeHeaderTooLarge)
 }
 
-// canRetry reports an error that may go away by itself: the connection is lost,
-// nobody leads the stream, no answer came. Whether the event was stored is not
-// known. A refusal is final, above all that of a full event log: the caller hears
-// of it at once and decides.
+// canRetry reports an error that may disappear by itself: the connection is lost, the stream
+// has no leader, no answer arrived. Whether the event was stored is not known. A refusal is
+// final, above all that of a full event log: the caller gets it at once and decides.
 func canRetry(err error) bool {
 	if _, ok := errors.AsType[*jetstream.APIError](err); ok {
 		fault := stream.FaultOf(err)
