@@ -111,7 +111,7 @@ func (p *Pump) requeue(ctx, work context.Context, msgs []*stream.Message) {
 		}
 		d.Again = d.Again || p.session.MayForget(m)
 		if delay, is := p.isDown(sub.Queue.Stream); is {
-			p.settling.Go(func() { p.reschedule(work, sub, m, d, delay) })
+			p.settling.Go(func() { p.reschedule(work, m, d, delay) })
 			continue
 		}
 		future, err := p.timers.js.PublishMsgAsync(d.Requeued(sub.Queue.Subject, sub.Queue.Stream), requeueOptions...)
@@ -195,12 +195,12 @@ func (p *Pump) settle(work context.Context, sub *subscription.Subscription, m *s
 	if isNew := p.setDown(queue, delay); isNew {
 		p.timers.log.Warn("queue takes no retries, they wait longer", zap.String("stream", queue), zap.String("subscription_id", sub.ID), zap.Error(err))
 	}
-	p.reschedule(work, sub, m, d, delay)
+	p.reschedule(work, m, d, delay)
 }
 
 // reschedule stores another timer for a retry that its queue did not take. The queue may have
 // it after all: put there again under the same id, it is stored once.
-func (p *Pump) reschedule(work context.Context, sub *subscription.Subscription, m *stream.Message, d *delivery.Delivery, delay time.Duration) {
+func (p *Pump) reschedule(work context.Context, m *stream.Message, d *delivery.Delivery, delay time.Duration) {
 	due, mark := p.timers.clock.Server(work, time.Now().Add(delay+rand.N(delay/2))) //nolint:gosec // jitter
 	p.setTimer(work, m, d, due, mark)
 }
