@@ -51,6 +51,35 @@ func TestPlanOfFaults(t *testing.T) {
 	}
 }
 
+// TestKilledLater: on a busy machine a process works for a while after its kill was decided.
+// What it does until it is dead is explained by the kill; what others do from then on is not.
+func TestKilledLater(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	after := func(ms int) time.Time { return at.Add(time.Duration(ms) * time.Millisecond) }
+	f := &fault{effects: effects{requests: true, records: true}, kind: "kill sender", at: at}
+	o := &oracle{faultList: faultList{faults: []*fault{f}}}
+	if err := o.strike(t, f, func() error { return nil }); err != nil || f.struck.Before(at) {
+		t.Fatalf("struck at %v: %v", f.struck, err)
+	}
+	f.struck, f.end = after(500), after(600)
+	for _, c := range []struct {
+		what       string
+		sent, done int
+		want       bool
+	}{
+		{"made before, and settled", -9000, -8000, false},
+		{"made before, and not settled", -300, -200, true},
+		{"made before the process is dead", 200, 300, true},
+		{"under way when it dies", 400, 700, true},
+		{"made by another one afterwards", 550, 560, false},
+	} {
+		if got := o.during(f, []*oRequest{{sent: after(c.sent), done: after(c.done)}}); got != c.want {
+			t.Errorf("%s: explained %t, want %t", c.what, got, c.want)
+		}
+	}
+}
+
 // TestBadWire: each fault of a wire does what it says, and is gone when it is healed.
 func TestBadWire(t *testing.T) {
 	t.Parallel()
