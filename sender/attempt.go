@@ -12,11 +12,16 @@ import (
 )
 
 // attempt makes the request and judges the answer. wait is what the receiver
-// asked for.
+// asked for. a is nil when no request was made because the delivery was lost by then.
 func (l *lane) attempt(ctx context.Context, u *underway, request *http.Request, body []byte) (a *delivery.Attempt, wait time.Duration) {
 	d, e := u.d, u.e
 	began := time.Now()
-	got, err := l.clients.send(ctx, e.sub.Endpoint.Proxy, e.timeout, request, body)
+	checked, done := whileInHand(ctx, u.m.Lost)
+	defer done()
+	got, err := l.clients.send(checked, e.sub.Endpoint.Proxy, e.timeout, request, body)
+	if !inHand(checked) {
+		return nil, 0
+	}
 	took := delivery.Millis(time.Since(began))
 	u.ended, u.held = began.Add(time.Duration(took)), false
 	a = &delivery.Attempt{

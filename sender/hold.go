@@ -31,6 +31,10 @@ func (l *lane) attemptWhenPossible(ctx context.Context, u *underway) (a *deliver
 			return nil, 0, nil
 		}
 		a, wait = l.attempt(ctx, u, request, body)
+		if a == nil {
+			l.leave(1)
+			return nil, 0, nil
+		}
 		if !u.held {
 			return a, wait, nil
 		}
