@@ -166,7 +166,13 @@ func (p *pipeline) attempt(ctx context.Context, u *underway) bool {
 			return false
 		}
 		u.began = time.Now()
-		u.answer, u.err = p.client.Send(ctx, u.e.Subscription.Endpoint.Proxy, u.e.Timeout, u.request, u.body)
+		checked, done := transport.WhileInHand(ctx, u.m.Lost)
+		u.answer, u.err = p.client.Send(checked, u.e.Subscription.Endpoint.Proxy, u.e.Timeout, u.request, u.body)
+		done()
+		if !transport.InHand(checked) {
+			p.settler.leave(1)
+			return false
+		}
 		u.took = delivery.Millis(time.Since(u.began))
 		u.ended = u.began.Add(time.Duration(u.took))
 		if u.err == nil || ctx.Err() != nil || !transport.IsMachineError(u.err) {
