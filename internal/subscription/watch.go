@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 var (
@@ -128,7 +129,7 @@ type watching struct {
 	loaded bool
 	dirty  bool // there is something to publish
 
-	table  *Table
+	table  *filter.Table[*Subscription]
 	broken map[string]Broken
 	put    map[string]*Subscription // since the last snapshot
 	gone   map[string]bool
