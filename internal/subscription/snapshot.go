@@ -32,7 +32,7 @@ func newSnapshot(table *filter.Table[*Subscription], broken map[string]Broken, r
 	})}
 }
 
-func emptySnapshot() *Snapshot { return newSnapshot(emptyTable(), nil, 0) }
+func emptySnapshot() *Snapshot { return newSnapshot(emptyTable(), map[string]Broken{}, 0) }
 
 func emptyTable() *filter.Table[*Subscription] {
 	empty, _ := filter.NewTable[*Subscription]() // there is nothing to compile
