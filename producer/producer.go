@@ -42,7 +42,7 @@ var ErrUnavailable = errors.New("event log does not accept events now")
 // A Producer publishes events. It is safe for concurrent use.
 type Producer struct {
 	cfg       Config
-	js        jetstream.JetStream
+	publisher *stream.Publisher
 	layout    stream.Layout
 	catalogue schemas.Source
 	log       *zap.Logger
@@ -78,7 +78,7 @@ func New(cfg Config, js jetstream.JetStream, catalogue schemas.Source, log *zap.
 	}
 	log = log.Named("producer")
 	return &Producer{
-		cfg: cfg, js: js, layout: layout, catalogue: catalogue, log: log, metrics: m,
+		cfg: cfg, publisher: newPublisher(cfg, js), layout: layout, catalogue: catalogue, log: log, metrics: m,
 		// One source that breaks its schema must not fill the disk with warnings.
 		warnings: log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 10_000)

@@ -22,27 +22,34 @@ import (
 // A message of its stream holds the records of one subscription, one JSON object
 // a line: one record, or as many as a Recorder had at hand.
 type Log struct {
-	js      jetstream.JetStream
-	layout  stream.Layout
-	health  *stream.Health // nil: nobody wants to know
-	reserve *stream.Reserve
+	js        jetstream.JetStream
+	layout    stream.Layout
+	cfg       stream.PublisherConfig
+	publisher *stream.Publisher
 }
 
 // NewLog returns the attempt log of an installation.
 func NewLog(js jetstream.JetStream, layout stream.Layout) *Log {
-	return &Log{js: js, layout: layout}
+	l := &Log{js: js, layout: layout, cfg: stream.PublisherConfig{Pause: firstRecordPause, LongPause: longRecordPause}}
+	return l.configure()
+}
+
+// configure makes the publisher anew.
+func (l *Log) configure() *Log {
+	l.publisher = stream.NewPublisher(l.cfg, l.js)
+	return l
 }
 
 // Report has the log tell h whether it stores what it is given.
 func (l *Log) Report(h *stream.Health) *Log {
-	l.health = h
-	return l
+	l.cfg.Health = h
+	return l.configure()
 }
 
 // Reserve has the log use room that is kept for it when the store is full.
 func (l *Log) Reserve(r *stream.Reserve) *Log {
-	l.reserve = r
-	return l
+	l.cfg.Reserve = r
+	return l.configure()
 }
 
 // Record stores a, and returns when it is stored.
@@ -90,11 +97,6 @@ const (
 	longRecordPause  = 10 * time.Second
 )
 
-// recordOptions leave trying again to publish, which knows when to stop.
-func recordOptions() []jetstream.PublishOpt {
-	return []jetstream.PublishOpt{jetstream.WithStallWait(5 * time.Second), jetstream.WithRetryAttempts(0)}
-}
-
 // publish tries until data is stored or ctx ends. Whether a publish that failed was
 // stored is not known, but a repeat under the same id is recognised.
 func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*jetstream.PubAck, error) {
@@ -102,49 +104,24 @@ func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*je
 		stream.HeaderMessageID:      {id},
 		stream.HeaderExpectedStream: {l.layout.Attempts()},
 	}}
-	var lastErr error
-	pauses := stream.Pauses(firstRecordPause, longRecordPause)
+	publication := l.publisher.Send(msg)
 	for {
-		var ack *jetstream.PubAck
-		err := l.reserve.Settle(ctx, func() (err error) {
-			ack, err = l.publishOnce(ctx, msg)
-			return err
-		})
+		ack, err := publication.Wait(ctx, time.Time{})
+		if err != nil {
+			return nil, errors.Join(err, publication.Last())
+		}
+		if publication.Last() == nil || !ack.Duplicate {
+			return ack, nil
+		}
+		// Was it this very record that an earlier try has stored?
+		other, err := l.isOther(ctx, ack.Sequence, data)
 		if err == nil {
-			l.health.Stored(l.layout.Attempts())
-			if lastErr == nil || !ack.Duplicate {
-				return ack, nil
-			}
-			// Was it this very record that an earlier try has stored?
-			if ack.Duplicate, err = l.isOther(ctx, ack.Sequence, data); err == nil {
-				return ack, nil
-			}
+			ack.Duplicate = other
+			return ack, nil
 		}
-		if ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), lastErr)
+		if retryErr := publication.Retry(ctx, time.Time{}, err); retryErr != nil {
+			return nil, errors.Join(retryErr, err)
 		}
-		lastErr = err
-		l.health.Failed(l.layout.Attempts(), err)
-		select {
-		case <-time.After(pauses.NextBackOff()):
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), lastErr)
-		}
-	}
-}
-
-func (l *Log) publishOnce(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	future, err := l.js.PublishMsgAsync(msg, recordOptions()...)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case ack := <-future.Ok():
-		return ack, nil
-	case err := <-future.Err():
-		return nil, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 

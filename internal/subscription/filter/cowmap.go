@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"hash/maphash"

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"strings"
@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/subscription/validation/validationtest"
 )
 
 func pathEvent(path string) *event.Event {
@@ -85,9 +86,7 @@ func TestAntRefused(t *testing.T) {
 		"\xff*":                  "is not valid UTF-8",
 		"":                       "is empty",
 	} {
-		s := example(t, "ci")
-		s.Filters = []Filter{Ant(map[string]string{"data.path": pattern})}
-		wantProblems(t, s.Validate(Rules{}), "filters[0].ant.data.path: "+want)
+		validationtest.Want(t, checked(Ant(map[string]string{"data.path": pattern})), "filters[0].ant.data.path: "+want)
 	}
 }
 

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"math"
@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/subscription/validation/validationtest"
 )
 
 func subjectEvent(subject string) *event.Event {
@@ -88,10 +89,8 @@ func TestGlobRefused(t *testing.T) {
 		strings.Repeat("{a,b}", 6) + strings.Repeat("x", 200): "or 8192 bytes of them",
 	} {
 		f := Glob(map[string]string{"data.path": pattern})
-		s := example(t, "ci")
-		s.Filters = []Filter{f}
-		wantProblems(t, s.Validate(Rules{}), "filters[0].glob.data.path: "+want)
-		if _, err := NewTable(s); err == nil || !strings.Contains(err.Error(), "data.path") {
+		validationtest.Want(t, checked(f), "filters[0].glob.data.path: "+want)
+		if _, err := NewTable(wish("ci", nil, f)); err == nil || !strings.Contains(err.Error(), "data.path") {
 			t.Errorf("%s compiles: %v", pattern, err)
 		}
 	}

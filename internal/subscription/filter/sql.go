@@ -1,6 +1,8 @@
-package subscription
+package filter
 
-import "github.com/jetpost/jetpost/internal/subscription/sql"
+import (
+	"github.com/jetpost/jetpost/internal/subscription/filter/sql"
+)
 
 // A sqlNode is a CloudEvents SQL expression.
 type sqlNode struct {

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"fmt"
@@ -14,12 +14,23 @@ import (
 	"github.com/jetpost/jetpost/event"
 )
 
-// wish returns a subscription with as little as a table needs.
-func wish(id string, types []string, filters ...Filter) *Subscription {
-	return &Subscription{ID: id, Types: types, Filters: filters, State: Active}
+// A subscriber is a subscription with as little as a table needs.
+type subscriber struct {
+	ID       string
+	Types    []string
+	Filters  []Filter
+	Disabled bool
 }
 
-func newTable(tb testing.TB, subs ...*Subscription) *Table {
+func (s *subscriber) Criteria() Criteria {
+	return Criteria{ID: s.ID, Types: s.Types, Filters: s.Filters, Disabled: s.Disabled}
+}
+
+func wish(id string, types []string, filters ...Filter) *subscriber {
+	return &subscriber{ID: id, Types: types, Filters: filters}
+}
+
+func newTable(tb testing.TB, subs ...*subscriber) *Table[*subscriber] {
 	tb.Helper()
 	table, err := NewTable(subs...)
 	if err != nil {
@@ -28,7 +39,7 @@ func newTable(tb testing.TB, subs ...*Subscription) *Table {
 	return table
 }
 
-func ids(subs []*Subscription) []string {
+func idsOf(subs []*subscriber) []string {
 	out := make([]string, len(subs))
 	for i, s := range subs {
 		out[i] = s.ID
@@ -38,14 +49,11 @@ func ids(subs []*Subscription) []string {
 
 func TestTableMatch(t *testing.T) {
 	t.Parallel()
-	on := func(id string, state State) *Subscription {
-		s := wish(id, []string{"git.push"})
-		s.State = state
-		return s
-	}
+	disabled := wish("disabled", []string{"git.push"})
+	disabled.Disabled = true
 	main := Exact(map[string]string{"subject": "main"})
 	table := newTable(t,
-		on("z-active", Active), on("paused", Paused), on("disabled", Disabled), on("no-state", ""),
+		wish("z-enabled", []string{"git.push"}), wish("paused", []string{"git.push"}), disabled,
 		wish("both", []string{"git.push", "git.*", "git.push"}),
 		wish("domain", []string{"git.*"}),
 		wish("other-domain", []string{"artifact.*"}),
@@ -60,12 +68,12 @@ func TestTableMatch(t *testing.T) {
 		wish("two-filters-not", []string{"git.push"}, main, Exact(map[string]string{"data.a": "b"})),
 	)
 	push := &event.Event{ID: "1", Source: "s", Type: "git.push", Subject: "main"}
-	want := []string{"both", "domain", "exact", "in-all", "in-any", "paused", "several", "two-filters", "z-active"}
-	if diff := cmp.Diff(want, ids(table.Match("git", push, nil))); diff != "" {
+	want := []string{"both", "domain", "exact", "in-all", "in-any", "paused", "several", "two-filters", "z-enabled"}
+	if diff := cmp.Diff(want, idsOf(table.Match("git", push, nil))); diff != "" {
 		t.Errorf("git.push (-want +got):\n%s", diff)
 	}
 	first := wish("first", nil)
-	if got := ids(table.Match("git", push, []*Subscription{first})); got[0] != "first" || len(got) != 1+len(want) {
+	if got := idsOf(table.Match("git", push, []*subscriber{first})); got[0] != "first" || len(got) != 1+len(want) {
 		t.Errorf("dst is not kept: %s", got)
 	}
 	for _, tt := range []struct{ domain, eventType, want string }{
@@ -77,19 +85,19 @@ func TestTableMatch(t *testing.T) {
 		{"", "", ""},
 	} {
 		e := &event.Event{ID: "1", Source: "s", Type: tt.eventType, Subject: "main"}
-		if got := strings.Join(ids(table.Match(tt.domain, e, nil)), " "); got != tt.want {
+		if got := strings.Join(idsOf(table.Match(tt.domain, e, nil)), " "); got != tt.want {
 			t.Errorf("%s in %s: got %s, want %s", tt.eventType, tt.domain, got, tt.want)
 		}
 	}
-	if _, ok := table.Get("disabled"); !ok || table.Len() != 16 {
-		t.Errorf("a disabled subscription is not in the table, or %d is not 16", table.Len())
+	if _, ok := table.Get("disabled"); !ok || table.Len() != 15 {
+		t.Errorf("a disabled subscription is not in the table, or %d is not 15", table.Len())
 	}
 }
 
 func TestTableNeverChanges(t *testing.T) {
 	t.Parallel()
 	e := &event.Event{ID: "1", Source: "s", Type: "a.b", Subject: "x"}
-	exact := func(id, subject string) *Subscription {
+	exact := func(id, subject string) *subscriber {
 		return wish(id, []string{"a.b"}, Exact(map[string]string{"subject": subject}))
 	}
 	one := newTable(t, exact("a", "x"), exact("b", "x"), wish("c", []string{"a.b"}))
@@ -107,10 +115,10 @@ func TestTableNeverChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, tt := range []struct {
-		table *Table
+		table *Table[*subscriber]
 		want  string
 	}{{one, "a b c"}, {two, "a c d"}, {three, "c d"}, {four, "a b c"}, {five, "a b c e"}, {three.Without("c", "d", "b"), ""}} {
-		if got := strings.Join(ids(tt.table.Match("a", e, nil)), " "); got != tt.want {
+		if got := strings.Join(idsOf(tt.table.Match("a", e, nil)), " "); got != tt.want {
 			t.Errorf("table %d: got %s, want %s", i+1, got, tt.want)
 		}
 	}
@@ -183,9 +191,9 @@ func TestTableAgainstNaive(t *testing.T) {
 		}
 	}
 	types := []string{"a.b", "a.c", "b.b", "a.*", "b.*"}
-	table, model := newTable(t), map[string]*Subscription{}
+	table, model := newTable(t), map[string]*subscriber{}
 	for step := range 2000 {
-		var put []*Subscription
+		var put []*subscriber
 		var gone []string
 		for range r.IntN(4) {
 			id := "s" + strconv.Itoa(r.IntN(60))
@@ -200,7 +208,7 @@ func TestTableAgainstNaive(t *testing.T) {
 			for range r.IntN(3) {
 				s.Filters = append(s.Filters, filter(1))
 			}
-			s.State = State(pick("active", "active", "paused", "disabled"))
+			s.Disabled = r.IntN(4) == 0
 			put = append(put, s)
 		}
 		var err error
@@ -225,12 +233,12 @@ func TestTableAgainstNaive(t *testing.T) {
 			for _, f := range s.Filters {
 				wanted = wanted && naive(f, e)
 			}
-			if wanted && s.State.Matches() {
+			if wanted && !s.Disabled {
 				want = append(want, id)
 			}
 		}
 		slices.Sort(want)
-		if got := ids(table.Match(domain, e, nil)); !slices.Equal(got, want) {
+		if got := idsOf(table.Match(domain, e, nil)); !slices.Equal(got, want) {
 			t.Fatalf("seed %d, step %d: got %s, want %s", seed, step, got, want)
 		}
 	}
@@ -289,8 +297,8 @@ func artifactEvent() *event.Event {
 
 func BenchmarkMatch(b *testing.B) {
 	deployed := []string{"artifact.deployed"}
-	many := func(filter func(i int) Filter) []*Subscription {
-		subs := make([]*Subscription, 10_000)
+	many := func(filter func(i int) Filter) []*subscriber {
+		subs := make([]*subscriber, 10_000)
 		for i := range subs {
 			subs[i] = wish(fmt.Sprintf("s%05d", i), deployed, filter(i))
 		}
@@ -300,7 +308,7 @@ func BenchmarkMatch(b *testing.B) {
 	event.Subject = "subject-5000"
 	for _, bb := range []struct {
 		name string
-		subs []*Subscription
+		subs []*subscriber
 		want int
 	}{
 		{"10000/exact_subject", many(func(i int) Filter { return Exact(map[string]string{"subject": "subject-" + strconv.Itoa(i)}) }), 1},
@@ -331,7 +339,7 @@ func BenchmarkMatch(b *testing.B) {
 			return SQL("EXISTS source AND (subject = 'x-" + strconv.Itoa(i) + "' OR subject LIKE 'y-" + strconv.Itoa(i) + "-%')")
 		}), 0},
 		{"10000/sql_without_keys", many(func(i int) Filter { return SQL("RIGHT(subject, 10) = 'x-" + strconv.Itoa(i) + "'") }), 0},
-		{"10/mixed", []*Subscription{
+		{"10/mixed", []*subscriber{
 			wish("a", deployed, Exact(map[string]string{"subject": "subject-5000"})),
 			wish("b", deployed, Exact(map[string]string{"data.repo_key": "repo-5000"})),
 			wish("c", deployed, Exact(map[string]string{"data.repo_key": "other"})),
@@ -343,7 +351,7 @@ func BenchmarkMatch(b *testing.B) {
 			wish("i", []string{"artifact.*"}, Exact(map[string]string{"data.last": "z"})),
 			wish("j", []string{"artifact.*"}, Exact(map[string]string{"subject": "x"})),
 		}, 6},
-		{"10/no_filter", func() (subs []*Subscription) {
+		{"10/no_filter", func() (subs []*subscriber) {
 			for i := range 10 {
 				subs = append(subs, wish("s"+strconv.Itoa(i), deployed))
 			}
@@ -352,7 +360,7 @@ func BenchmarkMatch(b *testing.B) {
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			table := newTable(b, bb.subs...)
-			dst := make([]*Subscription, 0, 16)
+			dst := make([]*subscriber, 0, 16)
 			b.ReportAllocs()
 			for b.Loop() {
 				if dst = table.Match("artifact", event, dst[:0]); len(dst) != bb.want {
@@ -364,7 +372,7 @@ func BenchmarkMatch(b *testing.B) {
 }
 
 func BenchmarkTable(b *testing.B) {
-	subs := make([]*Subscription, 10_000)
+	subs := make([]*subscriber, 10_000)
 	for i := range subs {
 		subs[i] = wish(fmt.Sprintf("s%05d", i), []string{"artifact.deployed"}, Exact(map[string]string{"data.repo_key": strconv.Itoa(i)}))
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/internal/subscription/wildcard"
+	"github.com/jetpost/jetpost/internal/subscription/filter/wildcard"
 )
 
 type like struct {

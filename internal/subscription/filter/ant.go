@@ -1,11 +1,11 @@
-package subscription
+package filter
 
 import (
 	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/jetpost/jetpost/internal/subscription/wildcard"
+	"github.com/jetpost/jetpost/internal/subscription/filter/wildcard"
 )
 
 // compileAnt compiles an Ant pattern for paths:

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"cmp"
@@ -8,24 +8,24 @@ import (
 )
 
 // A typeIndex has the subscriptions to one event type or one domain.
-type typeIndex struct {
+type typeIndex[S Subscriber] struct {
 	owner  *edit
-	always *entryList  // without keys
-	keyed  []*keyIndex // by operand, in the order in which they came
+	always *entryList[S]  // without keys
+	keyed  []*keyIndex[S] // by operand, in the order in which they came
 }
 
 // A keyIndex has the subscriptions with keys of one operand.
-type keyIndex struct {
+type keyIndex[S Subscriber] struct {
 	owner   *edit
 	operand *operand
-	values  cowMap[*entryList] // by value
+	values  cowMap[*entryList[S]] // by value
 	// by how it begins and ends
-	beginnings, endings partIndex
+	beginnings, endings partIndex[S]
 }
 
 // A partIndex has entries by parts of values of any length.
-type partIndex struct {
-	lists cowMap[*entryList]
+type partIndex[S Subscriber] struct {
+	lists cowMap[*entryList[S]]
 	// lengths counts the parts of each length, less one; long has a bit for each
 	// length that there is.
 	lengths [maxKeyPart]int32
@@ -33,7 +33,7 @@ type partIndex struct {
 }
 
 // counted notes that there are by more parts of a length.
-func (x *partIndex) counted(length, by int) {
+func (x *partIndex[S]) counted(length, by int) {
 	at := length - 1
 	if x.lengths[at] += int32(by); x.lengths[at] > 0 { //nolint:gosec // one more or one less
 		x.long |= 1 << at
@@ -43,14 +43,14 @@ func (x *partIndex) counted(length, by int) {
 }
 
 // An entryList is in the order of ids.
-type entryList struct {
+type entryList[S Subscriber] struct {
 	owner   *edit
-	entries []*entry
+	entries []*entry[S]
 }
 
 // add puts e into ix, which ed owns: under the keys that have the fewest
 // subscriptions so far.
-func (ix *typeIndex) add(ed *edit, e *entry) {
+func (ix *typeIndex[S]) add(ed *edit, e *entry[S]) {
 	if len(e.keySets) == 0 {
 		ix.always = ix.always.with(ed, e)
 		return
@@ -60,12 +60,12 @@ func (ix *typeIndex) add(ed *edit, e *entry) {
 		best = slices.MinFunc(e.keySets, func(a, b keySet) int { return cmp.Compare(ix.load(a), ix.load(b)) })
 	}
 	for _, k := range best {
-		ix.writable(ed, k.of).change(ed, k, func(l *entryList) *entryList { return l.with(ed, e) })
+		ix.writable(ed, k.of).change(ed, k, func(l *entryList[S]) *entryList[S] { return l.with(ed, e) })
 	}
 }
 
 // load counts the subscriptions under the keys of a set.
-func (ix *typeIndex) load(set keySet) int {
+func (ix *typeIndex[S]) load(set keySet) int {
 	var load int
 	for _, k := range set {
 		if x := ix.of(k.of); x != nil {
@@ -76,7 +76,7 @@ func (ix *typeIndex) load(set keySet) int {
 }
 
 // remove takes e out of ix, which ed owns.
-func (ix *typeIndex) remove(ed *edit, e *entry) {
+func (ix *typeIndex[S]) remove(ed *edit, e *entry[S]) {
 	if len(e.keySets) == 0 {
 		ix.always = ix.always.without(ed, e)
 		return
@@ -87,20 +87,20 @@ func (ix *typeIndex) remove(ed *edit, e *entry) {
 			if x == nil {
 				continue
 			}
-			if _, ok := x.find(k).find(e.sub.ID); !ok {
+			if _, ok := x.find(k).find(e.id); !ok {
 				continue
 			}
 			x = ix.writable(ed, k.of)
-			x.change(ed, k, func(l *entryList) *entryList { return l.without(ed, e) })
+			x.change(ed, k, func(l *entryList[S]) *entryList[S] { return l.without(ed, e) })
 			if x.values.size+x.beginnings.lists.size+x.endings.lists.size == 0 {
-				ix.keyed = slices.DeleteFunc(ix.keyed, func(each *keyIndex) bool { return each == x })
+				ix.keyed = slices.DeleteFunc(ix.keyed, func(each *keyIndex[S]) bool { return each == x })
 			}
 		}
 	}
 }
 
 // of returns the index of an operand, nil when there is none.
-func (ix *typeIndex) of(of *operand) *keyIndex {
+func (ix *typeIndex[S]) of(of *operand) *keyIndex[S] {
 	for _, x := range ix.keyed {
 		if x.operand == of {
 			return x
@@ -110,12 +110,12 @@ func (ix *typeIndex) of(of *operand) *keyIndex {
 }
 
 // writable returns the index of an operand, which ed then owns.
-func (ix *typeIndex) writable(ed *edit, of *operand) *keyIndex {
-	i := slices.IndexFunc(ix.keyed, func(x *keyIndex) bool { return x.operand == of })
+func (ix *typeIndex[S]) writable(ed *edit, of *operand) *keyIndex[S] {
+	i := slices.IndexFunc(ix.keyed, func(x *keyIndex[S]) bool { return x.operand == of })
 	switch {
 	case i < 0:
 		i = len(ix.keyed)
-		ix.keyed = append(ix.keyed, &keyIndex{owner: ed, operand: of})
+		ix.keyed = append(ix.keyed, &keyIndex[S]{owner: ed, operand: of})
 	case ix.keyed[i].owner != ed:
 		owned := *ix.keyed[i]
 		owned.owner = ed
@@ -124,7 +124,7 @@ func (ix *typeIndex) writable(ed *edit, of *operand) *keyIndex {
 	return ix.keyed[i]
 }
 
-func (x *keyIndex) lists(k key) *cowMap[*entryList] {
+func (x *keyIndex[S]) lists(k key) *cowMap[*entryList[S]] {
 	if part := x.part(k); part != nil {
 		return &part.lists
 	}
@@ -132,7 +132,7 @@ func (x *keyIndex) lists(k key) *cowMap[*entryList] {
 }
 
 // part returns where a key is that is not a whole value.
-func (x *keyIndex) part(k key) *partIndex {
+func (x *keyIndex[S]) part(k key) *partIndex[S] {
 	switch k.part {
 	case beginning:
 		return &x.beginnings
@@ -144,20 +144,20 @@ func (x *keyIndex) part(k key) *partIndex {
 }
 
 // find returns what is under a key; an empty list when there is nothing.
-func (x *keyIndex) find(k key) *entryList {
+func (x *keyIndex[S]) find(k key) *entryList[S] {
 	if list, ok := x.lists(k).get(k.text); ok {
 		return list
 	}
-	return &entryList{}
+	return &entryList[S]{}
 }
 
 // change changes what is under a key of x, which ed owns.
-func (x *keyIndex) change(ed *edit, k key, change func(*entryList) *entryList) {
+func (x *keyIndex[S]) change(ed *edit, k key, change func(*entryList[S]) *entryList[S]) {
 	lists := x.lists(k)
 	before := lists.size
 	list, ok := lists.get(k.text)
 	if !ok {
-		list = &entryList{owner: ed}
+		list = &entryList[S]{owner: ed}
 	}
 	if list = change(list); len(list.entries) > 0 {
 		lists.set(ed, k.text, list)
@@ -170,9 +170,9 @@ func (x *keyIndex) change(ed *edit, k key, change func(*entryList) *entryList) {
 }
 
 // match finds what an event may match by its value.
-func (x *keyIndex) match(have string, v *values, m *Matches) {
+func (x *keyIndex[S]) match(have string, v *evaluation[S]) {
 	if list, ok := x.values.get(have); ok {
-		list.match(v, m)
+		list.match(v)
 	}
 	for long := x.beginnings.long; long != 0; long &= long - 1 {
 		n := bits.TrailingZeros64(long) + 1
@@ -180,7 +180,7 @@ func (x *keyIndex) match(have string, v *values, m *Matches) {
 			break
 		}
 		if list, ok := x.beginnings.lists.get(have[:n]); ok {
-			list.match(v, m)
+			list.match(v)
 		}
 	}
 	for long := x.endings.long; long != 0; long &= long - 1 {
@@ -189,56 +189,56 @@ func (x *keyIndex) match(have string, v *values, m *Matches) {
 			break
 		}
 		if list, ok := x.endings.lists.get(have[len(have)-n:]); ok {
-			list.match(v, m)
+			list.match(v)
 		}
 	}
 }
 
-func (l *entryList) with(ed *edit, e *entry) *entryList {
+func (l *entryList[S]) with(ed *edit, e *entry[S]) *entryList[S] {
 	l = l.writable(ed)
-	at, _ := l.find(e.sub.ID)
+	at, _ := l.find(e.id)
 	l.entries = slices.Insert(l.entries, at, e)
 	return l
 }
 
-func (l *entryList) without(ed *edit, e *entry) *entryList {
+func (l *entryList[S]) without(ed *edit, e *entry[S]) *entryList[S] {
 	l = l.writable(ed)
-	if at, ok := l.find(e.sub.ID); ok {
+	if at, ok := l.find(e.id); ok {
 		l.entries = slices.Delete(l.entries, at, at+1)
 	}
 	return l
 }
 
-func (l *entryList) writable(ed *edit) *entryList {
+func (l *entryList[S]) writable(ed *edit) *entryList[S] {
 	if l.owner == ed {
 		return l
 	}
-	return &entryList{owner: ed, entries: slices.Clone(l.entries)}
+	return &entryList[S]{owner: ed, entries: slices.Clone(l.entries)}
 }
 
-func (l *entryList) find(id string) (int, bool) {
-	return slices.BinarySearchFunc(l.entries, id, func(e *entry, id string) int { return strings.Compare(e.sub.ID, id) })
+func (l *entryList[S]) find(id string) (int, bool) {
+	return slices.BinarySearchFunc(l.entries, id, func(e *entry[S], id string) int { return strings.Compare(e.id, id) })
 }
 
-func (ix *typeIndex) match(v *values, m *Matches) {
+func (ix *typeIndex[S]) match(v *evaluation[S]) {
 	if ix == nil {
 		return
 	}
-	ix.always.match(v, m)
+	ix.always.match(v)
 	for _, x := range ix.keyed {
 		if have, ok := v.get(x.operand); ok {
-			x.match(have, v, m)
+			x.match(have, v)
 		}
 	}
 }
 
-func (l *entryList) match(v *values, m *Matches) {
+func (l *entryList[S]) match(v *evaluation[S]) {
 	for _, e := range l.entries {
-		switch e.evaluate(v, v.quick) {
+		switch e.evaluate(&v.values, v.quick) {
 		case wanted:
-			m.Wanted = append(m.Wanted, e.sub)
+			v.wanted = append(v.wanted, e)
 		case undecided:
-			m.Slow = append(m.Slow, e.sub)
+			v.slow = append(v.slow, e)
 		case unwanted:
 		}
 	}

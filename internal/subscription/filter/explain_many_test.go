@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"fmt"
@@ -23,13 +23,13 @@ func TestExplainerForMany(t *testing.T) {
 		for i := range 10 {
 			all[fmt.Sprintf("data.x%d_%d", n, i)] = "y"
 		}
-		sub := &Subscription{ID: "s", State: Active, Types: []string{"git.push"}, Filters: []Filter{
+		sub := &subscriber{ID: "s", Types: []string{"git.push"}, Filters: []Filter{
 			Exact(map[string]string{"data.ref": []string{"refs/heads/main", "refs/heads/other"}[n%2], "source": "/s"}),
 		}}
 		if n%3 == 0 {
 			sub.Filters = append(sub.Filters, Not(Exact(all)))
 		}
-		got, err := x.Explain(sub, "git")
+		got, err := x.Explain(sub.Criteria(), "git")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestExplainerForMany(t *testing.T) {
 		if n%100 > 1 {
 			continue // they are compared now and then
 		}
-		want, err := sub.Explain("git", e)
+		want, err := NewExplainer(e).Explain(sub.Criteria(), "git")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/gobwas/glob"
 
-	"github.com/jetpost/jetpost/internal/subscription/wildcard"
+	"github.com/jetpost/jetpost/internal/subscription/filter/wildcard"
 )
 
 // Limits of patterns. They bound what comparing one value with one can cost.

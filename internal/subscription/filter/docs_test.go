@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ import (
 // TestFilterDocs compares the page about filters with the code.
 func TestFilterDocs(t *testing.T) {
 	t.Parallel()
-	content, err := os.ReadFile("../../docs/filters.md")
+	content, err := os.ReadFile("../../../docs/filters.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // pathSpecial are the characters that must be escaped in a key: the dot ends it,
@@ -26,7 +28,7 @@ const maxIndexDigits = 18
 //
 // Where the data has a key twice, the first one that leads to a value counts.
 func parseDataPath(path string) (string, error) {
-	if problem := textProblem(path); problem != "" {
+	if problem := validation.TextProblem(path); problem != "" {
 		return "", errors.New("data path " + problem)
 	}
 	var segments []string

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // Because is what decided whether a subscription wants an event.
@@ -96,35 +97,30 @@ func (c *Clause) decided() *Clause {
 	return c // no single one of those inside
 }
 
-// Explain says whether s wants an event of a domain, and why. Each clause is judged
-// by what a Table compiles of it, so that the two cannot disagree. An error means
-// that s was never validated.
-func (s *Subscription) Explain(domain string, e *event.Event) (Verdict, error) {
-	return NewExplainer(e).Explain(s, domain)
-}
-
 // maxOperands is how many names of values an Explainer remembers.
 const maxOperands = 10_000
 
-// Explain is that of a subscription, for the event of x.
-func (x *Explainer) Explain(s *Subscription, domain string) (Verdict, error) {
+// Explain says whether a subscription of these criteria wants the event of x, which is of
+// a domain, and why. Each clause is judged by what a Table compiles of it, so that the two
+// cannot disagree. An error means that the filters were never validated.
+func (x *Explainer) Explain(criteria Criteria, domain string) (Verdict, error) {
 	e := x.values.event
 	if len(x.operands) > maxOperands {
 		*x = *NewExplainer(e)
 	}
 	verdict := Verdict{Because: BecauseType}
-	for _, eventType := range s.Types {
-		if in, wildcard := domainWildcard(eventType); eventType == e.Type || wildcard && in == domain {
+	for _, eventType := range criteria.Types {
+		if in, wildcard := DomainWildcard(eventType); eventType == e.Type || wildcard && in == domain {
 			verdict.Type, verdict.Because = eventType, BecauseMatched
 			break
 		}
 	}
 	if verdict.Because == BecauseMatched {
-		if err := x.judge(s, &verdict); err != nil {
+		if err := x.judge(criteria.Filters, &verdict); err != nil {
 			return Verdict{}, err
 		}
 	}
-	if !s.State.Matches() {
+	if criteria.Disabled {
 		verdict.Because = BecauseDisabled
 	}
 	verdict.Matched = verdict.Because == BecauseMatched
@@ -137,14 +133,10 @@ func (x *Explainer) Explain(s *Subscription, domain string) (Verdict, error) {
 const explainFactor = 2 * maxFilterDepth
 
 // judge decides as a Table does, and evaluates each filter by its parts.
-func (x *Explainer) judge(s *Subscription, verdict *Verdict) error {
-	filter, err := compile(s.Filters, x.intern)
+func (x *Explainer) judge(filters []Filter, verdict *Verdict) error {
+	whole, err := compileCondition(filters, x.intern)
 	if err != nil {
 		return err
-	}
-	whole := entry{filter: filter}
-	if filter != nil {
-		whole.keySets = keySets(filter)
 	}
 	switch whole.evaluate(&x.values, budgetOf(x.values.event)) {
 	case undecided:
@@ -155,8 +147,8 @@ func (x *Explainer) judge(s *Subscription, verdict *Verdict) error {
 	case wanted:
 	}
 	x.values.begin(explainFactor * budgetOf(x.values.event))
-	for i := range s.Filters {
-		clause, err := x.explain(s.Filters[i], index("filters", i))
+	for i := range filters {
+		clause, err := x.explain(filters[i], validation.Index("filters", i))
 		if err != nil {
 			return err
 		}
@@ -217,7 +209,7 @@ func (x *Explainer) explain(f Filter, field string) (Clause, error) {
 	if err != nil {
 		return Clause{}, err
 	}
-	c := Clause{Path: join(field, f.Dialect), Dialect: f.Dialect, Matched: matched}
+	c := Clause{Path: validation.Join(field, f.Dialect), Dialect: f.Dialect, Matched: matched}
 	d, _ := dialectNamed(f.Dialect) // compile has found it
 	switch d.form {
 	case expression:
@@ -227,7 +219,7 @@ func (x *Explainer) explain(f Filter, field string) (Clause, error) {
 		for i := range f.Filters {
 			at := c.Path
 			if d.form == several {
-				at = index(c.Path, i)
+				at = validation.Index(c.Path, i)
 			}
 			inner, err := x.explain(f.Filters[i], at)
 			if err != nil {
@@ -237,7 +229,7 @@ func (x *Explainer) explain(f Filter, field string) (Clause, error) {
 		}
 	case entries:
 		for _, name := range slices.Sorted(maps.Keys(f.Values)) {
-			entry := Clause{Path: join(c.Path, name), Dialect: f.Dialect, Wanted: f.Values[name]}
+			entry := Clause{Path: validation.Join(c.Path, name), Dialect: f.Dialect, Wanted: f.Values[name]}
 			if entry.Matched, err = x.matches(Filter{Dialect: f.Dialect, Values: map[string]string{name: f.Values[name]}}); err != nil {
 				return Clause{}, err
 			}

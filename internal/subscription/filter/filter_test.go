@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"bytes"
@@ -12,8 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/event"
-	"github.com/jetpost/jetpost/internal/subscription/sql"
+	"github.com/jetpost/jetpost/internal/subscription/filter/sql"
 	"github.com/jetpost/jetpost/internal/subscription/strict"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
+	"github.com/jetpost/jetpost/internal/subscription/validation/validationtest"
 )
 
 // parse reads one filter or fails the test.
@@ -29,7 +31,7 @@ func parse(tb testing.TB, text string) Filter {
 // matches evaluates one filter as a table does.
 func matches(tb testing.TB, f Filter, e *event.Event) bool {
 	tb.Helper()
-	table := emptyTable()
+	table := newTable(tb)
 	compiled, err := compile([]Filter{f}, func(name string) (*operand, error) { return table.intern(new(edit), name) })
 	if err != nil {
 		tb.Fatalf("compile %+v: %v", f, err)
@@ -38,6 +40,13 @@ func matches(tb testing.TB, f Filter, e *event.Event) bool {
 	v.start(e, table.slots)
 	v.begin(1 << 40)
 	return compiled.match(&v)
+}
+
+// checked returns what keeps the filters of a subscription from being evaluated.
+func checked(filters ...Filter) error {
+	var found validation.Problems
+	Check(filters, "filters", &found)
+	return found.Err()
 }
 
 func pushEvent() *event.Event {
@@ -258,7 +267,7 @@ func TestFilterRefused(t *testing.T) {
 			t.Errorf("%.100s is accepted", tt.filter)
 			continue
 		}
-		wantProblems(t, err, tt.want...)
+		validationtest.Want(t, err, tt.want...)
 	}
 }
 
@@ -266,12 +275,10 @@ func TestFilterRefused(t *testing.T) {
 func TestFilterMadeInGo(t *testing.T) {
 	t.Parallel()
 	for _, f := range []Filter{{}, {Dialect: "regexp"}, {Dialect: "sql"}, {Dialect: "not"}, {Dialect: "exact"}, All(), Not(Filter{}), Exact(map[string]string{"A": "b"})} {
-		s := example(t, "ci")
-		s.Filters = []Filter{f}
-		if got := problemsOf(t, s.Validate(testRules())); len(got) != 1 || !strings.HasPrefix(got[0], "filters[0]") {
+		if got := validationtest.Of(t, checked(f)); len(got) != 1 || !strings.HasPrefix(got[0], "filters[0]") {
 			t.Errorf("%+v: got %q", f, got)
 		}
-		if _, err := NewTable(s); err == nil && f.Dialect != "exact" && f.Dialect != "all" {
+		if _, err := NewTable(wish("ci", nil, f)); err == nil && f.Dialect != "exact" && f.Dialect != "all" {
 			t.Errorf("%+v compiles", f)
 		}
 		if b, err := json.Marshal(f); err == nil {
@@ -293,10 +300,9 @@ func TestFilterMadeInGo(t *testing.T) {
 // TestValuesAreLookedUpOnce counts what a table asks of an event.
 func TestValuesAreLookedUpOnce(t *testing.T) {
 	t.Parallel()
-	var subs []*Subscription
+	var subs []*subscriber
 	for i := range 100 {
-		s := example(t, fmt.Sprintf("s%d", i))
-		s.Types = []string{"git.push", "git.*"}
+		s := wish(fmt.Sprintf("s%d", i), []string{"git.push", "git.*"})
 		s.Filters = []Filter{Not(Any(
 			Exact(map[string]string{"data.repo_key": strconv.Itoa(i)}), Prefix(map[string]string{"data.repo_key": strconv.Itoa(i)}),
 			Suffix(map[string]string{"data.path": ".war"}), Suffix(map[string]string{"data.nothere": "x"}),
@@ -310,13 +316,12 @@ func TestValuesAreLookedUpOnce(t *testing.T) {
 	}
 	byType, _ := table.types.get("git.push")
 	byDomain, _ := table.domains.get("git")
-	var v values
+	var v evaluation[*subscriber]
 	v.start(pushEvent(), table.slots)
-	var found Matches
-	byType.match(&v, &found)
-	byDomain.match(&v, &found)
-	if len(found.Wanted) != 200 {
-		t.Errorf("got %d matches, want 200", len(found.Wanted))
+	byType.match(&v)
+	byDomain.match(&v)
+	if len(v.wanted) != 200 {
+		t.Errorf("got %d matches, want 200", len(v.wanted))
 	}
 	if len(v.used) != 5 || table.slots != 5 {
 		t.Errorf("got %d lookups for %d operands, want 5", len(v.used), table.slots)
@@ -373,14 +378,12 @@ func TestFilterTooLarge(t *testing.T) {
 			long = append(long, Exact(map[string]string{"subject": strings.Repeat("<", 100)}))
 		}
 	}
-	wantProblems(t, Any(many...).Validate(), ": has 5201 filters and entries in all, at most 5000")
-	wantProblems(t, Any(long...).Validate(), ": is larger than 131072 bytes")
+	validationtest.Want(t, Any(many...).Validate(), ": has 5201 filters and entries in all, at most 5000")
+	validationtest.Want(t, Any(long...).Validate(), ": is larger than 131072 bytes")
 	if err := Any(long[:150]...).Validate(); err != nil {
 		t.Error(err)
 	}
-	s := example(t, "ci")
-	s.Filters = []Filter{Any(long...)}
-	wantProblems(t, s.Validate(Rules{}), "filters[0]: is larger than 131072 bytes")
+	validationtest.Want(t, checked(Any(long...)), "filters[0]: is larger than 131072 bytes")
 }
 
 // naive evaluates a filter by its definition, with encoding/json.

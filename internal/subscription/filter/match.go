@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"fmt"
@@ -10,7 +10,8 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/event"
-	"github.com/jetpost/jetpost/internal/subscription/wildcard"
+	"github.com/jetpost/jetpost/internal/subscription/filter/wildcard"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // A node is one compiled condition. Nodes never change, so any number of events
@@ -159,9 +160,9 @@ func disjunction(nodes []node) node {
 func (f Filter) compile(intern func(name string) (*operand, error)) (node, error) {
 	d, ok := dialectNamed(f.Dialect)
 	if !ok || d.form == single && len(f.Filters) != 1 {
-		var found problems
+		var found validation.Problems
 		f.check("", 1, &found)
-		return nil, found.err()
+		return nil, found.Err()
 	}
 	if d.form == expression {
 		compiled, err := d.expression(f.Expression)

@@ -1,4 +1,16 @@
-package subscription
+// Package filter says which events a subscription wants.
+//
+//	subscription ─► Criteria ─► Table ──┐
+//	                                    ├─► Matches
+//	event ──────────────────────────────┘
+//	event, Criteria ─► Explainer ─► Verdict
+//
+// A Filter is one condition, and has a form in JSON. A Table finds, for an event, the
+// subscriptions whose filters match, by indexes over the values that filters ask for. An
+// Explainer says of one subscription why it wants an event or does not.
+//
+// The work for one event and one subscription is bounded: see meter.
+package filter
 
 import (
 	"encoding/json"
@@ -9,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/internal/subscription/strict"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // Limits of filters. They bound what one subscription can cost per event.
@@ -25,8 +38,8 @@ const (
 //	{"exact":  {"subject": "main", "data.repo_key": "libs-release"}}   each entry must match
 //	{"prefix": {"data.path": "org/acme/"}}
 //	{"suffix": {"data.name": ".jar"}}
-//	{"glob":   {"subject": "refs/heads/{main,release*}"}}              see globPattern
-//	{"ant":    {"data.path": "org/**/*.jar"}}                          see antPattern
+//	{"glob":   {"subject": "refs/heads/{main,release*}"}}              see compileGlob
+//	{"ant":    {"data.path": "org/**/*.jar"}}                          see compileAnt
 //	{"all":    [filter, …]}                                            each filter must match
 //	{"any":    [filter, …]}                                            one filter must match
 //	{"not":    filter}
@@ -134,15 +147,36 @@ func dialectNames() string {
 	return strings.Join(names, ", ")
 }
 
-// Validate reports, in a *ValidationError, all that keeps f from being evaluated.
+// Validate reports, in a *validation.Error, all that keeps f from being evaluated.
 func (f Filter) Validate() error {
-	var found problems
+	var found validation.Problems
 	if nodes := f.nodes(); nodes > maxFilterNodes {
-		found.add("", "has %d filters and entries in all, at most %d are allowed: split it into several subscriptions", nodes, maxFilterNodes)
-		return found.err()
+		found.Add("", "has %d filters and entries in all, at most %d are allowed: split it into several subscriptions", nodes, maxFilterNodes)
+		return found.Err()
 	}
 	f.check("", 1, &found)
-	return found.err()
+	return found.Err()
+}
+
+// Check adds to found all that keeps filters, those of one subscription in the field of
+// that name, from being evaluated.
+func Check(filters []Filter, field string, found *validation.Problems) {
+	var nodes int
+	for i := range filters {
+		nodes += filters[i].nodes()
+		filters[i].check(validation.Index(field, i), 1, found)
+	}
+	if nodes > maxFilterNodes {
+		found.Add(field, "have %d filters and entries in all, at most %d are allowed: split them into several subscriptions", nodes, maxFilterNodes)
+	}
+}
+
+// Parse reads a filter in a field, and adds to found all that keeps it from being
+// evaluated.
+func Parse(raw json.RawMessage, field string, found *validation.Problems) Filter {
+	parsed := parseFilter(raw, field, 1, found)
+	parsed.check(field, 1, found)
+	return parsed
 }
 
 // MarshalJSON writes the form that UnmarshalJSON reads.
@@ -166,12 +200,11 @@ func (f Filter) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string][]Filter{f.Dialect: f.Filters})
 }
 
-// UnmarshalJSON refuses, with a *ValidationError, all that could not be evaluated.
+// UnmarshalJSON refuses, with a *validation.Error, all that could not be evaluated.
 func (f *Filter) UnmarshalJSON(b []byte) error {
-	var found problems
-	parsed := parseFilter(b, "", 1, &found)
-	parsed.check("", 1, &found)
-	if err := found.err(); err != nil {
+	var found validation.Problems
+	parsed := Parse(b, "", &found)
+	if err := found.Err(); err != nil {
 		return err
 	}
 	*f = parsed
@@ -180,29 +213,29 @@ func (f *Filter) UnmarshalJSON(b []byte) error {
 
 // parseFilter reads one filter and reports what has not the form of one. What the
 // form allows but cannot be used is for check to find.
-func parseFilter(raw json.RawMessage, field string, depth int, found *problems) Filter {
+func parseFilter(raw json.RawMessage, field string, depth int, found *validation.Problems) Filter {
 	var f Filter
 	if depth > maxFilterDepth {
 		return f // check says so; not reading on bounds the work
 	}
 	if len(raw) > maxFilterBytes {
-		found.add(field, "is larger than %d bytes: split it into several subscriptions", maxFilterBytes)
+		found.Add(field, "is larger than %d bytes: split it into several subscriptions", maxFilterBytes)
 		return f
 	}
 	members, err := strict.Object(raw)
 	if err != nil {
-		found.add(field, "%s", err)
+		found.Add(field, "%s", err)
 		return f
 	}
 	if len(members) != 1 {
-		found.add(field, "needs exactly one dialect, one of %s; it has %d keys: use one element for each, all of them must match", dialectNames(), len(members))
+		found.Add(field, "needs exactly one dialect, one of %s; it has %d keys: use one element for each, all of them must match", dialectNames(), len(members))
 		return f
 	}
 	name, raw := members[0].Name, members[0].Value
-	field = join(field, name)
+	field = validation.Join(field, name)
 	d, ok := dialectNamed(name)
 	if !ok {
-		found.add(field, "is not a filter dialect: use one of %s", dialectNames())
+		found.Add(field, "is not a filter dialect: use one of %s", dialectNames())
 		return f
 	}
 	f.Dialect = name
@@ -212,38 +245,38 @@ func parseFilter(raw json.RawMessage, field string, depth int, found *problems) 
 	case several:
 		elements, err := strict.Array(raw)
 		if err != nil {
-			found.add(field, "%s", err)
+			found.Add(field, "%s", err)
 		}
 		for i, element := range elements {
-			f.Filters = append(f.Filters, parseFilter(element, index(field, i), depth+1, found))
+			f.Filters = append(f.Filters, parseFilter(element, validation.Index(field, i), depth+1, found))
 		}
 	case single:
 		f.Filters = []Filter{parseFilter(raw, field, depth+1, found)}
 	case expression:
 		if kind := strict.Kind(raw); kind != "a string" {
-			found.add(field, "must be a string, not %s", kind)
+			found.Add(field, "must be a string, not %s", kind)
 			f.Expression = "TRUE" // any expression: this one is reported already
 		} else if err := json.Unmarshal(raw, &f.Expression); err != nil {
-			found.add(field, "%s", err)
+			found.Add(field, "%s", err)
 		}
 	}
 	return f
 }
 
-func parseEntries(raw json.RawMessage, field string, found *problems) map[string]string {
+func parseEntries(raw json.RawMessage, field string, found *validation.Problems) map[string]string {
 	members, err := strict.Object(raw)
 	if err != nil {
-		found.add(field, "%s", err)
+		found.Add(field, "%s", err)
 		return nil
 	}
 	values := make(map[string]string, len(members))
 	for _, m := range members {
 		var value string
 		if kind := strict.Kind(m.Value); kind != "a string" {
-			found.add(join(field, m.Name), "must be a string, not %s: numbers and booleans in the data compare by their text, so put quotes around it", kind)
+			found.Add(validation.Join(field, m.Name), "must be a string, not %s: numbers and booleans in the data compare by their text, so put quotes around it", kind)
 			value = "a" // any value: this one is reported already
 		} else if err := json.Unmarshal(m.Value, &value); err != nil {
-			found.add(join(field, m.Name), "%s", err)
+			found.Add(validation.Join(field, m.Name), "%s", err)
 		}
 		values[m.Name] = value
 	}
@@ -251,60 +284,60 @@ func parseEntries(raw json.RawMessage, field string, found *problems) map[string
 }
 
 // check reports all that keeps f from being evaluated.
-func (f Filter) check(field string, depth int, found *problems) {
+func (f Filter) check(field string, depth int, found *validation.Problems) {
 	if depth > maxFilterDepth {
-		found.add(field, "is nested deeper than %d filters", maxFilterDepth)
+		found.Add(field, "is nested deeper than %d filters", maxFilterDepth)
 		return
 	}
-	if f.Dialect == "" && len(found.list) > 0 {
+	if f.Dialect == "" && !found.Empty() {
 		return // parseFilter has said what is wrong
 	}
 	d, ok := dialectNamed(f.Dialect)
 	if !ok {
-		found.add(field, "%q is not a filter dialect: use one of %s", f.Dialect, dialectNames())
+		found.Add(field, "%q is not a filter dialect: use one of %s", f.Dialect, dialectNames())
 		return
 	}
 	if depth == 1 && f.tooLarge() {
 		// It could be stored, and not be read again.
-		found.add(field, "is larger than %d bytes: split it into several subscriptions", maxFilterBytes)
+		found.Add(field, "is larger than %d bytes: split it into several subscriptions", maxFilterBytes)
 		return
 	}
-	field = join(field, f.Dialect)
+	field = validation.Join(field, f.Dialect)
 	switch d.form {
 	case entries:
 		f.checkEntries(d, field, found)
 	case several:
 		if len(f.Filters) == 0 {
-			found.add(field, "is empty: give at least one filter")
+			found.Add(field, "is empty: give at least one filter")
 		}
 		for i := range f.Filters {
-			f.Filters[i].check(index(field, i), depth+1, found)
+			f.Filters[i].check(validation.Index(field, i), depth+1, found)
 		}
 	case single:
 		if len(f.Filters) != 1 {
-			found.add(field, "takes one filter, not %d", len(f.Filters))
+			found.Add(field, "takes one filter, not %d", len(f.Filters))
 			return
 		}
 		f.Filters[0].check(field, depth+1, found)
 	case expression:
 		if _, err := d.expression(f.Expression); err != nil {
-			found.add(field, "%s", err)
+			found.Add(field, "%s", err)
 		}
 	}
 }
 
-func (f Filter) checkEntries(d dialect, field string, found *problems) {
+func (f Filter) checkEntries(d dialect, field string, found *validation.Problems) {
 	if len(f.Values) == 0 {
-		found.add(field, "is empty: give at least one attribute and its value")
+		found.Add(field, "is empty: give at least one attribute and its value")
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Values)) {
 		if _, err := parseOperand(name); err != nil {
-			found.add(join(field, name), "%s", err)
+			found.Add(validation.Join(field, name), "%s", err)
 		}
 		if value := f.Values[name]; value == "" {
-			found.add(join(field, name), "is empty: give the text to compare with")
+			found.Add(validation.Join(field, name), "is empty: give the text to compare with")
 		} else if _, err := d.entry(value); err != nil {
-			found.add(join(field, name), "%s", err)
+			found.Add(validation.Join(field, name), "%s", err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"encoding/json"
@@ -68,7 +68,7 @@ func TestExplain(t *testing.T) {
 		t.Error(diff)
 	}
 	disabled := wish("ci", []string{"git.*"}, Exact(map[string]string{"data.big": "x"}))
-	disabled.State = Disabled
+	disabled.Disabled = true
 	verdict := explained(t, disabled, event)
 	if verdict.Because != BecauseDisabled || verdict.Type != "git.*" || verdict.Decided() == nil {
 		t.Errorf("got %+v", verdict)
@@ -82,10 +82,10 @@ func TestExplain(t *testing.T) {
 }
 
 // explained is what Explain says, which is also what a Table does.
-func explained(tb testing.TB, sub *Subscription, e *event.Event) Verdict {
+func explained(tb testing.TB, sub *subscriber, e *event.Event) Verdict {
 	tb.Helper()
 	domain, _, _ := strings.Cut(e.Type, ".")
-	verdict, err := sub.Explain(domain, e)
+	verdict, err := NewExplainer(e).Explain(sub.Criteria(), domain)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func explained(tb testing.TB, sub *Subscription, e *event.Event) Verdict {
 	for i := range verdict.Filters {
 		agrees(tb, &verdict.Filters[i])
 	}
-	if wanted := verdict.Because == BecauseMatched; verdict.Type != "" && sub.State.Matches() && wanted != (verdict.Decided() == nil) {
+	if wanted := verdict.Because == BecauseMatched; verdict.Type != "" && !sub.Disabled && wanted != (verdict.Decided() == nil) {
 		tb.Fatalf("%s, and decided by %+v", verdict.Because, verdict.Decided())
 	}
 	return verdict

@@ -1,4 +1,4 @@
-package subscription
+package filter
 
 import (
 	"encoding/json"
@@ -34,35 +34,35 @@ func TestBudget(t *testing.T) {
 	// The index may find this one by its subject, its source, or not at all; the event has
 	// another source.
 	excluded := wish("excluded", types, costly(), Exact(map[string]string{"subject": "main"}), Exact(map[string]string{"source": "/b"}))
-	crowd := []*Subscription{wish("plain", types), wish("repo", types, Exact(map[string]string{"data.repo": "x"})), wish("not-this", types, Glob(map[string]string{"data.text": "*b*"}))}
+	crowd := []*subscriber{wish("plain", types), wish("repo", types, Exact(map[string]string{"data.repo": "x"})), wish("not-this", types, Glob(map[string]string{"data.text": "*b*"}))}
 	for i := range 20 {
 		crowd = append(crowd, wish(fmt.Sprintf("s%d", i), types, Exact(map[string]string{"source": "/b"})))
 	}
 	e := costlyEvent()
-	for _, subs := range [][]*Subscription{{expensive, excluded}, append(slices.Clone(crowd), expensive, excluded), append([]*Subscription{excluded, expensive}, crowd...)} {
-		var m Matches
+	for _, subs := range [][]*subscriber{{expensive, excluded}, append(slices.Clone(crowd), expensive, excluded), append([]*subscriber{excluded, expensive}, crowd...)} {
+		var m Matches[*subscriber]
 		newTable(t, subs...).Judge("git", e, &m)
-		if got := strings.Join(ids(m.Undecided), " "); got != "expensive" {
+		if got := strings.Join(idsOf(m.Undecided), " "); got != "expensive" {
 			t.Errorf("of %d subscriptions undecided: %q", len(subs), got)
 		}
-		if got := strings.Join(ids(m.Wanted), " "); len(subs) > 2 && got != "plain repo" {
+		if got := strings.Join(idsOf(m.Wanted), " "); len(subs) > 2 && got != "plain repo" {
 			t.Errorf("wanted: %q", got)
 		}
-		var quick Matches
+		var quick Matches[*subscriber]
 		newTable(t, subs...).JudgeQuick("git", e, &quick)
-		if got := strings.Join(ids(quick.Slow), " "); got != "expensive" || len(quick.Undecided) > 0 {
-			t.Errorf("left open: %q, undecided %v", got, ids(quick.Undecided))
+		if got := strings.Join(idsOf(quick.Slow), " "); got != "expensive" || len(quick.Undecided) > 0 {
+			t.Errorf("left open: %q, undecided %v", got, idsOf(quick.Undecided))
 		}
 	}
-	for sub, want := range map[*Subscription]Because{expensive: BecauseBudget, excluded: BecauseFilter, crowd[0]: BecauseMatched} {
-		verdict, err := sub.Explain("git", e)
+	for sub, want := range map[*subscriber]Because{expensive: BecauseBudget, excluded: BecauseFilter, crowd[0]: BecauseMatched} {
+		verdict, err := NewExplainer(e).Explain(sub.Criteria(), "git")
 		if err != nil || verdict.Because != want || verdict.Undecided != (want == BecauseBudget) {
 			t.Errorf("%s: %+v, %v", sub.ID, verdict.Because, err)
 		}
 	}
 	e.Data = []byte(`{"text":"aaa","repo":"x"}`) // of an event that is small they are judged
 	if got := newTable(t, expensive, excluded).Match("git", e, nil); len(got) != 1 || got[0] != expensive {
-		t.Errorf("got %v", ids(got))
+		t.Errorf("got %v", idsOf(got))
 	}
 }
 
@@ -88,7 +88,7 @@ func TestBudgetIsEnough(t *testing.T) {
 	for name, filters := range map[string][]Filter{"paths": paths, "exact": exact[:2400], "patterns": patterns, "sql": expressions} {
 		for _, e := range []*event.Event{small, large} {
 			sub := wish(name, []string{"git.push"}, Any(filters...))
-			var m Matches
+			var m Matches[*subscriber]
 			table := newTable(t, sub)
 			if table.Judge("git", e, &m); len(m.Undecided) > 0 {
 				t.Errorf("%s: undecided about %d bytes", name, len(e.Data))
@@ -96,7 +96,7 @@ func TestBudgetIsEnough(t *testing.T) {
 		}
 	}
 	few := wish("few", []string{"git.push"}, Any(append(paths[:20:20], patterns[:10]...)...))
-	var m Matches
+	var m Matches[*subscriber]
 	if newTable(t, few).JudgeQuick("git", large, &m); len(m.Slow) > 0 {
 		t.Error("a few filters on large data are not decided at once")
 	}
@@ -247,14 +247,14 @@ func BenchmarkBudget(b *testing.B) {
 	e := costlyEvent()
 	table := newTable(b, wish("s", []string{"git.push"}, costly()))
 	b.Run("judge", func(b *testing.B) {
-		var m Matches
+		var m Matches[*subscriber]
 		for b.Loop() {
 			table.Judge("git", e, &m)
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*budgetOf(e)), "ns/step")
 	})
 	b.Run("quick", func(b *testing.B) {
-		var m Matches
+		var m Matches[*subscriber]
 		for b.Loop() {
 			table.JudgeQuick("git", e, &m)
 		}
