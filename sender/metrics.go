@@ -25,6 +25,7 @@ type metrics struct {
 	held        *prometheus.CounterVec
 
 	repeatsAvoided prometheus.Counter
+	rearmed        prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -67,6 +68,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.oldest = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "jetpost_sender_oldest_waiting_seconds", Help: "How long the oldest delivery has been in its queue, over all queues of this sender, when they were last looked at.",
 	})
+	m.rearmed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jetpost_sender_timers_rearmed_total", Help: "Retry timers that were due and that the NATS server had not fired, stored again.",
+	})
 	m.repeatsAvoided = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jetpost_sender_repeats_avoided_total", Help: "Deliveries that were queued again after a crash of NATS, and were not made again: the attempt log had them.",
 	})
@@ -79,7 +83,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.workers, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.clockSet, m.held, m.repeatsAvoided} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.workers, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.clockSet, m.held, m.repeatsAvoided, m.rearmed} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -152,6 +152,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		running.Go(func() { pump.Run(pulling, work, s.pulse, s.memoryOfPump()) })
 	}
 	running.Go(func() { s.keeper.Run(pulling) })
+	running.Go(func() { s.timers.WatchOverdue(pulling, s.members.Leads, s.metrics.rearmed) })
 	running.Go(func() { s.breakers.Follow(pulling, s.nc) })
 	running.Go(func() { s.manual.Follow(pulling, s.nc) })
 	running.Go(func() { s.backlogs.Run(pulling) })

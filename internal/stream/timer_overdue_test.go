@@ -1,7 +1,6 @@
 package stream_test
 
 import (
-	"bytes"
 	"fmt"
 	"testing"
 	"time"
@@ -48,15 +47,7 @@ func TestOverdueTimers(t *testing.T) {
 		store(fmt.Sprint(n), due, n%2 == 0)
 	}
 	store("later", due.Add(stream.OverdueAfter+time.Hour), true)
-	full, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "FULL", Subjects: []string{"full"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for size := 256 << 10; size > 0; size /= 2 {
-		for err = nil; err == nil; {
-			_, err = js.Publish(t.Context(), "full", bytes.Repeat([]byte("x"), size))
-		}
-	}
+	free := server.Fill()
 	c, err := js.Consumer(t.Context(), l.RetryStream("00"), stream.SenderConsumer)
 	if err != nil {
 		t.Fatal(err)
@@ -69,9 +60,7 @@ func TestOverdueTimers(t *testing.T) {
 	if n, err := watch.Look(t.Context(), overdue, mark); err == nil || n != 0 {
 		t.Errorf("%d timers were stored in a store that is full, %v", n, err)
 	}
-	if err := full.Purge(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	free()
 	if m, err := c.Next(jetstream.FetchMaxWait(2 * time.Second)); err == nil {
 		t.Fatalf("timer %s has fired by itself: the watch is not needed with this server", m.Data())
 	}

@@ -10,6 +10,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -102,6 +104,22 @@ func (m *Membership) IsAlone() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.single
+}
+
+// Leads reports whether this sender does the work with a name that one sender does for all.
+// It is every sender while the others are not known: the work must bear that.
+func (m *Membership) Leads(name string) bool {
+	set, _ := m.get()
+	if set == nil {
+		return true
+	}
+	live := set.Live()
+	if len(live) == 0 {
+		return true
+	}
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, name) // never fails
+	return live[int(h.Sum32()%uint32(len(live)))] == m.self.ID //nolint:gosec // a count
 }
 
 // owns reports whether this sender pulls for sub, as of set.
