@@ -31,7 +31,9 @@ func TestFiredWhileStopping(t *testing.T) {
 	}
 	messages := []storedMessage{
 		stored(16, "retries.01.due.later", -time.Second), stored(17, "retries.01.at.later.a", -time.Second), stored(18, "retries.01.due.later", -time.Second),
-		stored(19, "retries.01.due.later", time.Millisecond), {sequence: 17, deletion: true}, stored(20, "retries.01.due.later", time.Millisecond),
+		stored(19, "retries.01.due.later", time.Millisecond),
+		{sequence: 17, deletion: true},
+		stored(20, "retries.01.due.later", time.Millisecond),
 	}
 	if got := o.firedLast(messages); got != 2 {
 		t.Fatalf("%d have fired, want 2", got)
