@@ -134,18 +134,12 @@ type Admin struct {
 	attempts  *delivery.Log
 	letters   *delivery.DeadLetters
 	log       *zap.Logger
-	metrics   *metrics
+	api       *API
 	handler   http.Handler
 
-	changing  locks         // one change of a subscription at a time
-	followers chan struct{} // a token for each client that follows
-	redrives  *redrives     // the jobs, and which of them this process works on
-	positions *positions    // of the consumers in their streams
-
-	keyed      *idempotency    // answers to requests that may be repeated
-	repeatable map[string]bool // the routes of such requests, by pattern
-
-	needed map[string]access.Need // what routes need, by pattern
+	changing  locks      // one change of a subscription at a time
+	redrives  *redrives  // the jobs, and which of them this process works on
+	positions *positions // of the consumers in their streams
 
 	menders []func(context.Context) // see OnSweep
 	damaged chan struct{}           // asks for a sweep: see Damaged
@@ -160,7 +154,15 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configure admin: %w", err)
 	}
-	m, err := newMetrics(reg)
+	own := log.Named("admin")
+	api, err := NewAPI(APIConfig{
+		Version: cfg.Version, Timeout: cfg.Timeout, BodyTimeout: cfg.BodyTimeout, Heartbeat: cfg.Heartbeat, MaxFollowers: cfg.MaxFollowers,
+		Stopping: cfg.Stopping, Statuses: statuses(),
+	}, js, layout, store.Keyring(), own, reg)
+	if err != nil {
+		return nil, err
+	}
+	resets, err := newResets(reg)
 	if err != nil {
 		return nil, fmt.Errorf("register admin metrics: %w", err)
 	}
@@ -169,15 +171,14 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		catalogue: catalogue{live: live}, domains: schemas.NewStore(js, live, log),
 		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
-		log: log.Named("admin"), metrics: m,
+		log: own, api: api,
 		damaged:  make(chan struct{}, 1),
-		changing: newLocks(), followers: make(chan struct{}, cfg.MaxFollowers),
+		changing: newLocks(),
 	}
 	a.domains.Within(a.recordDomain)
-	a.redrives, a.positions = newRedrives(js, layout), newPositions(a)
-	a.keyed = &idempotency{js: js, layout: layout, keyring: store.Keyring(), lease: cfg.Timeout + idempotencyGrace, log: a.log, bucket: stream.NewBucket(js, layout.IdempotencyBucket())}
-	a.repeatable, a.needed = make(map[string]bool), make(map[string]access.Need)
-	if a.handler, err = a.routes(); err != nil {
+	a.redrives, a.positions = newRedrives(js, layout), newPositions(a, resets)
+	a.routes(api)
+	if a.handler, err = api.Handler(); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
 	return a, nil
@@ -187,6 +188,10 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 // Principal may do what they ask for, so it is to be mounted behind an access.Guard;
 // without one it lets nobody in, but to /openapi.json.
 func (a *Admin) Handler() http.Handler { return a.handler }
+
+// API is the envelope of the native API, for the APIs beside it: see API.Envelope and
+// API.RefusalOf.
+func (a *Admin) API() *API { return a.api }
 
 // locks let one goroutine of this process at a time change the subscription of an
 // id. Changes are safe without them, by revisions, but creating and deleting take

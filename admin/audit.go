@@ -1,19 +1,15 @@
 package admin
 
 import (
-	"bufio"
 	"context"
+	"iter"
 	"net/http"
 	"reflect"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"go.uber.org/zap"
 
 	v1 "github.com/jetpost/jetpost/client/api"
-	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 )
 
@@ -50,14 +46,14 @@ type auditRange struct {
 }
 
 // auditRoutes are those of the audit trail. Nobody can write on it over the API.
-func (a *Admin) auditRoutes(api huma.API) {
+func (a *Admin) auditRoutes(api *API) {
 	tags := []string{"Audit trail"}
-	register(a, api, followed[v1.AuditEntry](api, huma.Operation{
+	register(api, followed[v1.AuditEntry](api, huma.Operation{
 		OperationID: "list-audit-records", Method: http.MethodGet, Path: "/v1/audit", Tags: tags,
 		Summary:     "List or follow the records of what was changed, and of looks at secrets",
 		Description: "Newest first. They are kept for 400 days. Each is written before what it is about takes effect; when that then fails, one more says so.",
 	}), a.listAudit)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-audit-head", Method: http.MethodGet, Path: "/v1/audit/head", Tags: tags,
 		Summary: "Show where the audit trail ends",
 		Description: "The sequence and the hash of the last record. Published where nobody can change it later, it proves " +
@@ -71,10 +67,10 @@ func (a *Admin) auditRoutes(api huma.API) {
 	}
 	export.Responses = map[string]*huma.Response{"200": {
 		Description: "A line for each record.",
-		Content:     map[string]*huma.MediaType{ndjson: {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[v1.AuditRecord](), true, "")}},
+		Content:     map[string]*huma.MediaType{ndjson: {Schema: api.SchemaOf(reflect.TypeFor[v1.AuditRecord]())}},
 	}}
-	register(a, api, export, a.exportAudit)
-	register(a, api, huma.Operation{
+	register(api, export, a.exportAudit)
+	register(api, huma.Operation{
 		OperationID: "get-audit-record", Method: http.MethodGet, Path: "/v1/audit/{sequence}", Tags: tags,
 		Summary: "Show a record of the audit trail",
 	}, a.auditRecord)
@@ -106,7 +102,7 @@ func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (
 		}
 		from = head.Sequence + 1
 	}
-	return a.follow(func(ctx context.Context, emit func(any) bool) error {
+	return a.api.follow(func(ctx context.Context, emit func(any) bool) error {
 		for one, err := range a.trail.Follow(ctx, f, from) {
 			if err != nil {
 				return err
@@ -154,52 +150,10 @@ func (a *Admin) exportAudit(ctx context.Context, in *auditRange) (*streamed, err
 	if in.ToSequence > 0 {
 		to = min(to, in.ToSequence)
 	}
-	select {
-	case a.followers <- struct{}{}: // a slow client holds as much as one who follows
-	default:
-		return nil, errFollowers
-	}
-	return &streamed{Body: func(hc huma.Context) {
-		defer func() { <-a.followers }()
-		a.writeExport(hc, in.FromSequence, to)
-	}}, nil
-}
-
-// exportFlush is how often a slow export is sent on at least.
-const exportFlush = time.Second
-
-func (a *Admin) writeExport(hc huma.Context, from, to uint64) {
-	_, w := humago.Unwrap(hc)
-	if answered, ok := w.(*answer); ok {
-		answered.followed = true // how long it takes says nothing about the server
-	}
-	hc.SetHeader("Content-Type", ndjson)
-	hc.SetHeader("X-Accel-Buffering", "no") // for proxies that would collect lines
-	hc.SetStatus(http.StatusOK)
-	if to == 0 {
-		return // there was never one
-	}
-	ctx, cancel := access.WhileValid(hc.Context()) // it may go on for longer than the token
-	defer cancel()
-	controller := http.NewResponseController(w)
-	buffered := bufio.NewWriterSize(w, 32<<10)
-	flushed := time.Now()
-	for line, err := range a.trail.Export(ctx, from, to) {
-		if err != nil {
-			a.log.Warn("export of the audit trail broke off", zap.String("request_id", requestID(hc.Context())), zap.Error(err))
-			panic(http.ErrAbortHandler) // so that the client does not take it for the end
+	return a.api.Export(func(ctx context.Context) iter.Seq2[[]byte, error] {
+		if to == 0 { // there was never one
+			return func(func([]byte, error) bool) {}
 		}
-		_ = controller.SetWriteDeadline(time.Now().Add(writeTimeout)) // not in a test recorder
-		_, _ = buffered.Write(line)                                   // the next one tells
-		if buffered.WriteByte('\n') != nil {
-			return // the client has gone away
-		}
-		if time.Since(flushed) >= exportFlush {
-			flushed = time.Now()
-			if buffered.Flush() != nil || controller.Flush() != nil {
-				return
-			}
-		}
-	}
-	_ = buffered.Flush() // a client that has gone away is not our problem
+		return a.trail.Export(ctx, in.FromSequence, to)
+	})
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/jetpost/jetpost/internal/access"
-	"github.com/jetpost/jetpost/schemas"
 )
 
 const needKey = "need"
@@ -19,7 +18,7 @@ func needs(need access.Need) map[string]any { return map[string]any{needKey: nee
 
 // authorize lets those in who may do what the operation needs, and names their roles
 // in its description.
-func (a *Admin) authorize(op *huma.Operation) {
+func (a *API) authorize(op *huma.Operation) {
 	need, declared := op.Metadata[needKey].(access.Need)
 	if !declared {
 		need = access.NeedOf(op.Method)
@@ -40,7 +39,7 @@ func (a *Admin) authorize(op *huma.Operation) {
 // mayRoute is the problem of a request whose route the caller may not use. It is found
 // before anything of the body is read or kept for it: the role that may do least must
 // not fill the memory of the process.
-func (a *Admin) mayRoute(r *http.Request, pattern string) *problem {
+func (a *API) mayRoute(r *http.Request, pattern string) *problem {
 	need, declared := a.needed[pattern]
 	if p := access.PrincipalOf(r.Context()); declared && !p.May(need) {
 		return denied(p, need)
@@ -67,31 +66,4 @@ func denied(p access.Principal, need access.Need) *problem {
 		return newProblem(http.StatusUnauthorized, "the request has no token")
 	}
 	return newProblem(http.StatusForbidden, access.Denial(p, need))
-}
-
-// seen is the catalogue as it is for who makes the request: what a token may not see
-// is not there.
-func (a *Admin) seen(ctx context.Context) catalogue {
-	c := a.catalogue
-	if p := access.PrincipalOf(ctx); p.Limited() {
-		c.sees = p.Sees
-	}
-	return c
-}
-
-// sync is that of schemas.Live.
-func (c catalogue) sync(ctx context.Context) (*schemas.Catalogue, error) {
-	now, err := c.live.Sync(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return c.only(now), nil
-}
-
-// only leaves out what is not seen.
-func (c catalogue) only(all *schemas.Catalogue) *schemas.Catalogue {
-	if c.sees == nil {
-		return all
-	}
-	return all.Only(c.sees)
 }

@@ -39,12 +39,12 @@ type backlogsRequest struct {
 type backlogPage struct{ Body v1.Page[v1.Backlog] }
 
 // backlogRoutes are those that show what waits.
-func (a *Admin) backlogRoutes(api huma.API) {
-	register(a, api, huma.Operation{
+func (a *Admin) backlogRoutes(api *API) {
+	register(api, huma.Operation{
 		OperationID: "get-backlog", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/backlog", Tags: []string{"Subscriptions"},
 		Summary: "Show what waits to be delivered for a subscription",
 	}, a.backlog)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "list-backlogs", Method: http.MethodGet, Path: "/v1/backlogs", Tags: []string{"Subscriptions"},
 		Summary: "List what waits to be delivered, by subscription", Description: "A sorted list looks at the queue of every subscription.",
 	}, a.backlogs)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -105,12 +106,28 @@ func (c catalogue) beginningProblem(eventType string) string {
 	return fmt.Sprintf("no type begins with %s.: those of the domain %s begin with %s, write %s*", name, name, d.TypePrefix, d.TypePrefix)
 }
 
-// checkBeginnings is about types that select dead letters.
-func (a *Admin) checkBeginnings(ctx context.Context, types []string) error {
-	for _, eventType := range types {
-		if problem := a.seen(ctx).beginningProblem(eventType); problem != "" {
-			return invalid("types", problem)
-		}
+// seen is the catalogue as the principal of a request sees it: what a token may not see
+// is not in it.
+func (c catalogue) seen(ctx context.Context) catalogue {
+	if p := access.PrincipalOf(ctx); p.Limited() {
+		c.sees = p.Sees
 	}
-	return nil
+	return c
+}
+
+// sync is that of schemas.Live.
+func (c catalogue) sync(ctx context.Context) (*schemas.Catalogue, error) {
+	now, err := c.live.Sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.only(now), nil
+}
+
+// only leaves out what is not seen.
+func (c catalogue) only(all *schemas.Catalogue) *schemas.Catalogue {
+	if c.sees == nil {
+		return all
+	}
+	return all.Only(c.sees)
 }

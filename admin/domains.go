@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -68,16 +69,16 @@ type changedDomain struct {
 }
 
 // domainRoutes are those that keep domains.
-func (a *Admin) domainRoutes(api huma.API) {
-	register(a, api, huma.Operation{
+func (a *Admin) domainRoutes(api *API) {
+	register(api, huma.Operation{
 		OperationID: "list-domains", Method: http.MethodGet, Path: "/v1/domains", Tags: []string{"Domains"},
 		Summary: "List the domains", Description: "Those that ship with jetpost, those from folders, and those that were registered.",
 	}, a.listDomains)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-domain", Method: http.MethodGet, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Get a domain", Description: "With its files.",
 	}, a.getDomain)
-	registerBody[v1.DomainFiles](a, api, huma.Operation{
+	registerBody[v1.DomainFiles](api, huma.Operation{
 		OperationID: "put-domain", Method: http.MethodPut, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Register a domain, or a new version of it", MaxBodyBytes: maxDomainBody,
 		Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
@@ -86,7 +87,7 @@ func (a *Admin) domainRoutes(api huma.API) {
 			"what was accepted, or lacks a field that was described, it is answered with 409 and the places, unless force is given. " +
 			"Domains that ship with jetpost, and those from folders, cannot be replaced.",
 	}, true, a.putDomain)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "delete-domain", Method: http.MethodDelete, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Delete a registered domain", DefaultStatus: http.StatusNoContent,
 		Description: "Only one that has no events in its log and that no subscription names; otherwise 409.",
@@ -124,7 +125,7 @@ func (a *Admin) getDomain(ctx context.Context, in *NamedDomain) (*oneDomain, err
 func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDomain, error) {
 	files, err := schemas.DecodeFiles(in.RawBody)
 	if err != nil {
-		return nil, err
+		return nil, domainProblem(err)
 	}
 	options := schemas.PutOptions{
 		Force: in.Force, DryRun: in.DryRun, StoredEvents: cmp.Or(in.Stored, -1),
@@ -138,7 +139,7 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 	}
 	change, err := a.domains.Put(ctx, in.Name, files, options)
 	if err != nil {
-		return nil, overtaken(ctx, err, schemas.ErrConflict)
+		return nil, domainProblem(overtaken(ctx, err, schemas.ErrConflict))
 	}
 	// So that this process answers by it, too, whatever it is asked next.
 	if _, err := a.catalogue.live.Sync(ctx); err != nil {
@@ -244,6 +245,18 @@ func placesOf(found []schemas.Incompatibility) []v1.FieldProblem {
 		fields = append(fields, v1.FieldProblem{Field: i.Place(), Message: i.Message})
 	}
 	return fields
+}
+
+// domainProblem turns the errors of a domain that cannot be registered into problems that
+// name the places.
+func domainProblem(err error) error {
+	if found, ok := errors.AsType[*schemas.LoadError](err); ok {
+		return filesProblem(found)
+	}
+	if found, ok := errors.AsType[*schemas.IncompatibleError](err); ok {
+		return incompatibleProblem(found)
+	}
+	return err
 }
 
 // filesProblem names every file that cannot be used.

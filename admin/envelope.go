@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,8 +18,8 @@ import (
 	"github.com/jetpost/jetpost/internal/access"
 )
 
-// maxBody is how many bytes a body may have: as many as a subscription. Those with
-// the files of a domain may have maxDomainBody.
+// maxBody is how many bytes a body may have, unless its operation says otherwise: as many
+// as a subscription.
 const maxBody = 256 << 10
 
 // requestID is the name of the request that ctx belongs to.
@@ -47,7 +47,7 @@ func (f Face) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 //
 //	name it ─► may it? ─► read the body ─► route ─► answer ─► count, log
 //	                                         └─ panic ─► 500, logged once
-func (a *Admin) Envelope(face Face, mux *http.ServeMux) http.Handler {
+func (a *API) Envelope(face Face, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		r, id := access.Named(r)
@@ -82,7 +82,7 @@ func (a *Admin) Envelope(face Face, mux *http.ServeMux) http.Handler {
 			face.refuse(answer, r, p)
 			return
 		}
-		if p := a.readBody(face, answer, r); p != nil {
+		if p := a.readBody(face, answer, r, pattern); p != nil {
 			face.refuse(answer, r, p)
 			return
 		}
@@ -126,11 +126,11 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // readBody reads the whole body before anything is done, so that a slow client
 // holds nothing but its connection, and a large one no memory.
-func (a *Admin) readBody(face Face, w http.ResponseWriter, r *http.Request) *problem {
+func (a *API) readBody(face Face, w http.ResponseWriter, r *http.Request, pattern string) *problem {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	limit := bodyLimit(r)
+	limit := cmp.Or(a.limits[pattern], maxBody)
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // it is not worth reading
 		return bodyTooLarge(limit)
@@ -160,16 +160,6 @@ func (a *Admin) readBody(face Face, w http.ResponseWriter, r *http.Request) *pro
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
-}
-
-func bodyLimit(r *http.Request) int64 {
-	switch {
-	case r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, domainPath):
-		return maxDomainBody
-	case r.URL.Path == explainPath:
-		return maxExplainBody
-	}
-	return maxBody
 }
 
 func bodyTooLarge(limit int64) *problem {

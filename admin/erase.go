@@ -45,8 +45,8 @@ type eraseRequest struct {
 type erased struct{ Body v1.Erased }
 
 // eraseRoutes are those that erase events.
-func (a *Admin) eraseRoutes(api huma.API) {
-	registerBody[v1.EraseReason](a, api, huma.Operation{
+func (a *Admin) eraseRoutes(api *API) {
+	registerBody[v1.EraseReason](api, huma.Operation{
 		OperationID: "erase-event", Method: http.MethodPost, Path: "/v1/events/{domain}/{sequence}/erase", Tags: []string{"Events"},
 		Summary: "Erase an event and all that carries its data", Description: eraseDescription,
 	}, false, a.eraseEvent)

@@ -12,35 +12,20 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
-	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/keyring"
-	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
-	"github.com/jetpost/jetpost/schemas"
 )
 
 // retryAfter is what a client is told to wait when NATS does not answer, in seconds.
 const retryAfter = 2
 
 var (
-	errPrecondition = errors.New("the subscription has another revision than was read")
-	errDisabled     = errors.New("the subscription is disabled, so nothing is delivered")
-	errQueueFull    = errors.New("the subscription's queue is full")
-	errNoQueue      = errors.New("the subscription has no queue")
-	errUnreadable   = errors.New("it could not be read, so there is no delivery to make")
-	errEventGone    = errors.New("the event is gone")
-	errNoEvent      = errors.New("no such event is stored")
-	errNotAttempted = errors.New("no attempt and no dead letter of this delivery is on record")
-	errNoJob        = errors.New("redrive job not found")
-	errJobEnded     = errors.New("the redrive job has ended")
 	errUnderway     = errors.New("a request with this Idempotency-Key is under way")
 	errOtherRequest = errors.New("this Idempotency-Key belongs to another request")
 	errFollowers    = errors.New("too many clients follow a log or export one already")
@@ -75,72 +60,26 @@ func badCursor() *problem {
 	return invalid("cursor", "is not the next_cursor of a page of this list: leave it out for the first page")
 }
 
-// A meaning says how an error is answered.
-type meaning struct {
-	err    error
-	status int
-	advice string
+// An ErrorStatus says how an error is answered.
+type ErrorStatus struct {
+	Err    error
+	Status int
+	Advice string
 }
 
-// meanings is the only place where errors become statuses. The first that fits
-// counts.
-func meanings() []meaning {
-	return []meaning{
-		{audit.ErrNotRecorded, http.StatusServiceUnavailable, ""},
-		{audit.ErrNotFound, http.StatusNotFound, "records are kept for 400 days"},
-		{subscription.ErrNotFound, http.StatusNotFound, ""},
-		{subscription.ErrExists, http.StatusConflict, "change it with PUT or PATCH, or choose another id"},
-		{subscription.ErrTooManyKeys, http.StatusConflict, "wait until then, or rotate with an overlap of 0s, which has all old secrets stop now"},
-		{subscription.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
-		{access.ErrNotFound, http.StatusNotFound, ""},
-		{access.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
-		{access.ErrTooMany, http.StatusConflict, ""},
-		{errNoTokens, http.StatusServiceUnavailable, ""},
-		{schemas.ErrNotFound, http.StatusNotFound, ""},
-		{schemas.ErrConflict, http.StatusConflict, "read it again and repeat the change"},
-		{schemas.ErrReserved, http.StatusConflict, ""},
-		{schemas.ErrHasEvents, http.StatusConflict, "wait until they have aged out, or leave the domain as it is"},
-		{repository.ErrClass, http.StatusConflict, "delete it and register it again"},
-		{repository.ErrConflict, http.StatusConflict, "repeat the change"},
-		{repository.ErrInvalid, http.StatusUnprocessableEntity, ""},
-		{errNoRepositories, http.StatusServiceUnavailable, ""},
-		{stream.ErrStopped, http.StatusServiceUnavailable, ""},
-		{errPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"},
-		{errDisabled, http.StatusConflict, "resume it first"},
-		{errQueueFull, http.StatusConflict, "wait until deliveries have been made"},
-		{errNoQueue, http.StatusConflict, "resume the subscription, which makes it"},
-		{errUnreadable, http.StatusConflict, "look at it, and discard it"},
-		{errEventGone, http.StatusGone, ""},
-		{errNoEvent, http.StatusNotFound, "it never was, it was erased, or it is older than the 30 days for which events are kept"},
-		{errNotAttempted, http.StatusNotFound, ""},
-		{errNoJob, http.StatusNotFound, ""},
-		{errJobEnded, http.StatusConflict, ""},
-		{delivery.ErrNoLetter, http.StatusNotFound, "it was redriven, discarded, or is older than 90 days"},
+// ownStatuses are those of the errors of an API itself.
+func ownStatuses() []ErrorStatus {
+	return []ErrorStatus{
 		{errUnderway, http.StatusConflict, "repeat this one in a moment, to get the answer to that"},
 		{errOtherRequest, http.StatusUnprocessableEntity, "it was used with another path or body; make a new key for each new request"},
 		{errFollowers, http.StatusServiceUnavailable, ""},
-		{jetstream.ErrConsumerNotFound, http.StatusServiceUnavailable, ""},
-		{jetstream.ErrStreamNotFound, http.StatusServiceUnavailable, ""},
-		{jetstream.ErrBucketNotFound, http.StatusServiceUnavailable, ""},
-		{jetstream.ErrNoStreamResponse, http.StatusServiceUnavailable, ""},
-		{jetstream.ErrNoHeartbeat, http.StatusServiceUnavailable, ""},
-		{subscription.ErrStopped, http.StatusServiceUnavailable, ""},
-		{context.DeadlineExceeded, http.StatusServiceUnavailable, ""},
-		{context.Canceled, http.StatusServiceUnavailable, ""},
-		{nats.ErrNoResponders, http.StatusServiceUnavailable, ""},
-		{nats.ErrTimeout, http.StatusServiceUnavailable, ""},
-		{nats.ErrDisconnected, http.StatusServiceUnavailable, ""},
-		{nats.ErrConnectionClosed, http.StatusServiceUnavailable, ""},
-		{nats.ErrConnectionDraining, http.StatusServiceUnavailable, ""},
-		{nats.ErrReconnectBufExceeded, http.StatusServiceUnavailable, ""},
-		{keyring.ErrKeyring, http.StatusInternalServerError, ""},
 	}
 }
 
 // problemOf turns any error into the answer, and logs what is not the client's
 // doing. Errors never hold secrets, so their text is shown, except for those that
 // nobody has thought of.
-func (a *Admin) problemOf(ctx context.Context, err error) *problem {
+func (a *API) problemOf(ctx context.Context, err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
@@ -150,18 +89,12 @@ func (a *Admin) problemOf(ctx context.Context, err error) *problem {
 	if found, ok := errors.AsType[*access.FieldError](err); ok {
 		return invalid(found.Field, found.Message)
 	}
-	if found, ok := errors.AsType[*schemas.LoadError](err); ok {
-		return filesProblem(found)
-	}
-	if found, ok := errors.AsType[*schemas.IncompatibleError](err); ok {
-		return incompatibleProblem(found)
-	}
 	status, detail := http.StatusInternalServerError, "this should not happen; the server's log has more"
-	for _, m := range meanings() {
-		if errors.Is(err, m.err) {
-			status, detail = m.status, err.Error()
-			if m.advice != "" {
-				detail += ": " + m.advice
+	for _, m := range a.statuses {
+		if errors.Is(err, m.Err) {
+			status, detail = m.Status, err.Error()
+			if m.Advice != "" {
+				detail += ": " + m.Advice
 			}
 			break
 		}
@@ -200,7 +133,7 @@ type Refusal struct {
 }
 
 // RefusalOf turns any error into an answer, and logs what is not the client's doing.
-func (a *Admin) RefusalOf(ctx context.Context, err error) Refusal {
+func (a *API) RefusalOf(ctx context.Context, err error) Refusal {
 	return refusalOf(a.problemOf(ctx, err))
 }
 

@@ -13,8 +13,6 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-const validatePath = "/v1/event-types/{type}/validate"
-
 type eventTypesRequest struct {
 	Domain string `query:"domain" maxLength:"63" doc:"Only types of this domain." example:"git"`
 	Schema bool   `query:"schema" doc:"Answer with the JSON Schemas as well."`
@@ -39,29 +37,29 @@ type dataRequest struct {
 type dataVerdict struct{ Body v1.DataVerdict }
 
 // typeRoutes are those of the catalogue, read only.
-func (a *Admin) typeRoutes(api huma.API) {
-	register(a, api, huma.Operation{
+func (a *Admin) typeRoutes(api *API) {
+	register(api, huma.Operation{
 		OperationID: "list-event-types", Method: http.MethodGet, Path: "/v1/event-types", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
 		Summary: "List the event types that there are", Description: "With an example of the data of each.",
 	}, a.listEventTypes)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-event-type", Method: http.MethodGet, Path: "/v1/event-types/{type}", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
 		Summary: "Get an event type", Description: "With its JSON Schema and all examples.",
 	}, a.getEventType)
-	registerBody[json.RawMessage](a, api, huma.Operation{
-		OperationID: "validate-data", Method: http.MethodPost, Path: validatePath, Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
+	registerBody[json.RawMessage](api, huma.Operation{
+		OperationID: "validate-data", Method: http.MethodPost, Path: "/v1/event-types/{type}/validate", Tags: []string{"Events"}, Metadata: unkeyed(needs(access.NeedEvents)),
 		Summary:     "Check data against the schema of an event type",
 		Description: "The body is the data of an event. Nothing is stored. It is checked even where the domain does not enforce its schemas.",
 	}, true, a.validateData)
 }
 
 func (a *Admin) listEventTypes(ctx context.Context, in *eventTypesRequest) (*eventTypes, error) {
-	now, err := a.seen(ctx).sync(ctx)
+	now, err := a.catalogue.seen(ctx).sync(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if _, known := now.Domain(in.Domain); in.Domain != "" && !known {
-		return nil, invalid("domain", a.seen(ctx).problem(in.Domain+".*"))
+		return nil, invalid("domain", a.catalogue.seen(ctx).problem(in.Domain+".*"))
 	}
 	out := &eventTypes{}
 	out.Body.Items = []v1.EventType{}
@@ -85,7 +83,7 @@ func (a *Admin) listEventTypes(ctx context.Context, in *eventTypesRequest) (*eve
 
 // findType returns a type and its domain, or a problem that says which there are.
 func (a *Admin) findType(ctx context.Context, name string) (schemas.Type, schemas.Domain, error) {
-	now, err := a.seen(ctx).sync(ctx)
+	now, err := a.catalogue.seen(ctx).sync(ctx)
 	if err != nil {
 		return schemas.Type{}, schemas.Domain{}, err
 	}

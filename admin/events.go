@@ -27,8 +27,8 @@ type eventsRequest struct {
 }
 
 // eventRoutes are those of the event logs.
-func (a *Admin) eventRoutes(api huma.API) {
-	register(a, api, followed[v1.StoredEvent](api, huma.Operation{
+func (a *Admin) eventRoutes(api *API) {
+	register(api, followed[v1.StoredEvent](api, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
 		Summary: "List or follow the events that were published",
 		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing. " +
@@ -45,7 +45,7 @@ type source struct {
 
 // sources are what a request is about.
 func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error) {
-	seen := a.seen(ctx)
+	seen := a.catalogue.seen(ctx)
 	domain, event := in.Domain, ">"
 	if wildcard, ok := strings.CutSuffix(in.Type, ".*"); ok {
 		if domain != "" && domain != wildcard {
@@ -144,7 +144,7 @@ func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRe
 			return nil
 		}
 	}
-	return a.follow(feeds...)
+	return a.api.follow(feeds...)
 }
 
 // show never fails: what cannot be read is shown as that.

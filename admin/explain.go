@@ -20,11 +20,9 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// explainPath takes events, whose form takes more room than they have in the log.
-const (
-	explainPath    = "/v1/explain"
-	maxExplainBody = 2 * stream.MaxEventSize
-)
+// maxExplainBody is how many bytes a body with an event may have, whose form takes more
+// room than the event has in the log.
+const maxExplainBody = 2 * stream.MaxEventSize
 
 type explainRequest struct {
 	Paged
@@ -34,9 +32,9 @@ type explainRequest struct {
 type explained struct{ Body v1.Explanation }
 
 // explainRoutes are those that try an event out.
-func (a *Admin) explainRoutes(api huma.API) {
-	registerBody[v1.ExplainOptions](a, api, huma.Operation{
-		OperationID: "explain", Method: http.MethodPost, Path: explainPath, Tags: []string{"Events"}, Metadata: needs(access.NeedRead),
+func (a *Admin) explainRoutes(api *API) {
+	registerBody[v1.ExplainOptions](api, huma.Operation{
+		OperationID: "explain", Method: http.MethodPost, Path: "/v1/explain", Tags: []string{"Events"}, Metadata: unkeyed(needs(access.NeedRead)), MaxBodyBytes: maxExplainBody,
 		Summary: "Explain which subscriptions want an event, and why",
 		Description: "For an event that is stored, or one that is only thought of: nothing is stored or delivered. Each verdict names the clause that decided and the " +
 			"value that was compared with it. Subscriptions are taken as they are now, also for a stored event; what became of that is its story.",

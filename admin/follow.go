@@ -27,13 +27,12 @@ const ndjson = "application/x-ndjson"
 type feed func(ctx context.Context, emit func(any) bool) error
 
 // followed describes the two answers of a route whose list can be followed.
-func followed[T any](api huma.API, op huma.Operation) huma.Operation {
-	schemas := api.OpenAPI().Components.Schemas
+func followed[T any](api *API, op huma.Operation) huma.Operation {
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A page or, with follow=true, a line for each record.",
 		Content: map[string]*huma.MediaType{
-			"application/json": {Schema: schemas.Schema(reflect.TypeFor[v1.Page[T]](), true, "")},
-			ndjson:             {Schema: schemas.Schema(reflect.TypeFor[T](), true, "")},
+			"application/json": {Schema: api.SchemaOf(reflect.TypeFor[v1.Page[T]]())},
+			ndjson:             {Schema: api.SchemaOf(reflect.TypeFor[T]())},
 		},
 	}}
 	return op
@@ -49,7 +48,7 @@ func jsonAnswer(body any) *streamed {
 }
 
 // follow answers with the records of feeds as they come.
-func (a *Admin) follow(feeds ...feed) (*streamed, error) {
+func (a *API) follow(feeds ...feed) (*streamed, error) {
 	select {
 	case a.followers <- struct{}{}:
 	default:
@@ -65,7 +64,7 @@ func (a *Admin) follow(feeds ...feed) (*streamed, error) {
 	}}, nil
 }
 
-func (a *Admin) serveFeeds(hc huma.Context, feeds []feed) {
+func (a *API) serveFeeds(hc huma.Context, feeds []feed) {
 	_, w := humago.Unwrap(hc)
 	if answered, ok := w.(*answer); ok {
 		answered.followed = true
@@ -99,7 +98,7 @@ func (a *Admin) serveFeeds(hc huma.Context, feeds []feed) {
 
 // writeLines writes until ctx ends, which is also when a feed fails, the client is
 // gone, or the process stops.
-func (a *Admin) writeLines(ctx context.Context, w http.ResponseWriter, records <-chan any) {
+func (a *API) writeLines(ctx context.Context, w http.ResponseWriter, records <-chan any) {
 	controller := http.NewResponseController(w)
 	buffered := bufio.NewWriterSize(w, 32<<10)
 	flush := func() bool {

@@ -22,8 +22,8 @@ const maxCallbackBody = 4 << 10
 
 // handshakeRoutes are the part of the handshake that people take (CloudEvents Web
 // Hooks 1.0.2, section 4); for that of the receiver see Callback.
-func (a *Admin) handshakeRoutes(api huma.API) {
-	register(a, api, huma.Operation{
+func (a *Admin) handshakeRoutes(api *API) {
+	register(api, huma.Operation{
 		OperationID: "ask-for-consent", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/handshake", Tags: []string{"Subscriptions"},
 		Summary: "Ask the receiver for its consent again", DefaultStatus: http.StatusAccepted,
 		Description: "What the receiver has answered is forgotten, and a sender asks it by OPTIONS. Where the consent is required, " +

@@ -57,7 +57,7 @@ func TestPanic(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic("swordfish")
 	})
-	server := httptest.NewUnstartedServer(f.admin.Envelope(Face{}, mux))
+	server := httptest.NewUnstartedServer(f.admin.api.Envelope(Face{}, mux))
 	server.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
 	server.Start()
 	defer server.Close()

@@ -70,7 +70,7 @@ type idempotency struct {
 }
 
 // idempotent answers a request with a key by next, or by what was answered before.
-func (a *Admin) idempotent(w http.ResponseWriter, r *http.Request, next http.Handler) {
+func (a *API) idempotent(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	keys := r.Header.Values(headerIdempotencyKey)
 	if len(keys) != 1 || !usableKey(keys[0]) {
 		writeProblem(w, newProblem(http.StatusBadRequest, "the header "+headerIdempotencyKey+" must be one text of 1 to 255 characters without spaces: a UUID, for example",
@@ -120,11 +120,20 @@ func usableKey(key string) bool {
 	return key != "" && len(key) <= maxIdempotencyKey && !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
+const unkeyedKey = "unkeyed"
+
+// unkeyed declares beside what an operation needs that its answers are kept under no key:
+// of one that changes nothing, or whose answer may be stored nowhere.
+func unkeyed(needs map[string]any) map[string]any {
+	needs[unkeyedKey] = true
+	return needs
+}
+
 // takesKey adds the header to the description of a route, and notes that it is one
 // whose requests may be repeated.
-func (a *Admin) takesKey(op *huma.Operation) {
-	if op.Method != http.MethodPost || op.Path == explainPath || op.Path == validatePath || op.Path == tokensPath {
-		return // these change nothing, or make a token, which is nowhere kept; the other methods can be repeated as they are
+func (a *API) takesKey(op *huma.Operation) {
+	if unkeyed, _ := op.Metadata[unkeyedKey].(bool); op.Method != http.MethodPost || unkeyed {
+		return // the other methods can be repeated as they are
 	}
 	a.repeatable[op.Method+" "+op.Path] = true
 	one, most := 1, maxIdempotencyKey

@@ -109,7 +109,7 @@ func TestIdempotencyKeyOfTheDead(t *testing.T) {
 	begin := func(started time.Time) {
 		t.Helper()
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/subscriptions", nil)
-		sealed, err := f.admin.keyed.seal(recordKey(t.Context(), "k1"), &idempotentRecord{Request: requestHash(r, []byte(ci)), Started: started})
+		sealed, err := f.admin.api.keyed.seal(recordKey(t.Context(), "k1"), &idempotentRecord{Request: requestHash(r, []byte(ci)), Started: started})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func TestIdempotencyKeyOfTheDead(t *testing.T) {
 	}
 	begin(time.Now())
 	f.do("POST", "/v1/subscriptions", ci, "Idempotency-Key", "k1").want(http.StatusConflict)
-	begin(time.Now().Add(-f.admin.keyed.lease))
+	begin(time.Now().Add(-f.admin.api.keyed.lease))
 	f.do("POST", "/v1/subscriptions", ci, "Idempotency-Key", "k1").want(http.StatusCreated)
 	f.do("POST", "/v1/subscriptions", ci, "Idempotency-Key", "k1").want(http.StatusCreated)
 
@@ -168,7 +168,7 @@ func TestIdempotencyKeyOfFailures(t *testing.T) {
 					t.Errorf("got the panic %v", cause)
 				}
 			}()
-			f.admin.idempotent(w, r, route)
+			f.admin.api.idempotent(w, r, route)
 		}()
 		if want != 0 && w.Code != want {
 			t.Errorf("got %d, want %d", w.Code, want)

@@ -71,40 +71,40 @@ type PlacedLetter struct {
 }
 
 // letterRoutes are those of the dead letters, and of making a delivery again.
-func (a *Admin) letterRoutes(api huma.API) {
+func (a *Admin) letterRoutes(api *API) {
 	const letters = "Newest first. They are kept for 90 days."
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/dead-letters", Tags: []string{"Dead letters"},
 		Summary: "List the deliveries of a subscription that were given up", Description: letters,
 	}, a.listLetters)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "list-all-dead-letters", Method: http.MethodGet, Path: "/v1/dead-letters", Tags: []string{"Dead letters"},
 		Summary: "List the deliveries of all subscriptions that were given up, and what could not be read", Description: letters,
 	}, a.listAllLetters)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "list-invalid", Method: http.MethodGet, Path: "/v1/dead-letters/" + stream.InvalidLetters, Tags: []string{"Dead letters"},
 		Summary: "List the messages that no router or sender could read", Description: letters,
 	}, a.listInvalid)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-dead-letter", Method: http.MethodGet, Path: "/v1/dead-letters/{sequence}", Tags: []string{"Dead letters"},
 		Summary: "Show a dead letter with its event",
 	}, a.getLetter)
-	registerBody[v1.DiscardReason](a, api, huma.Operation{
+	registerBody[v1.DiscardReason](api, huma.Operation{
 		OperationID: "discard-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{sequence}/discard", Tags: []string{"Dead letters"},
 		Summary: "Delete a dead letter", Description: "The audit trail keeps what it was, and the reason given.",
 	}, false, a.discardLetter)
-	registerBody[v1.DiscardOptions](a, api, huma.Operation{
+	registerBody[v1.DiscardOptions](api, huma.Operation{
 		OperationID: "discard-dead-letters", Method: http.MethodPost, Path: "/v1/dead-letters/discard", Tags: []string{"Dead letters"},
 		Summary:     "Delete the dead letters of a selection",
 		Description: "A request deletes as many as it can in its time: while the answer says that there are more, repeat it.",
 	}, true, a.discardLetters)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "redrive-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{sequence}/redrive", Tags: []string{"Dead letters"},
 		Summary: "Make the delivery of a dead letter again", DefaultStatus: http.StatusAccepted,
 		Description: "It goes back to its subscription's queue, with the same delivery id and its whole schedule. Its attempts are numbered on. " +
 			"The dead letter is deleted when the delivery is on the queue. For many of them: POST /v1/redrives.",
 	}, a.redriveLetter)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "redeliver", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/deliveries/{delivery_id}/redeliver", Tags: []string{"Dead letters"},
 		Summary: "Make one more attempt of a delivery", DefaultStatus: http.StatusAccepted,
 		Description: "Whatever has become of it: delivered, waiting for its next attempt, or given up. One request is made, with the same delivery id, and marked " +
@@ -435,4 +435,14 @@ func (a *Admin) deliveryOf(ctx context.Context, subscriptionID, id string) (*del
 		return nil, errUnreadable
 	}
 	return letter.Delivery, nil
+}
+
+// checkBeginnings is about types that select dead letters.
+func (a *Admin) checkBeginnings(ctx context.Context, types []string) error {
+	for _, eventType := range types {
+		if problem := a.catalogue.seen(ctx).beginningProblem(eventType); problem != "" {
+			return invalid("types", problem)
+		}
+	}
+	return nil
 }

@@ -37,25 +37,25 @@ type rotated struct{ Body v1.Rotated }
 type secrets struct{ Body v1.Secrets }
 
 // lifecycleRoutes are what is done to a subscription beside changing its fields.
-func (a *Admin) lifecycleRoutes(api huma.API) {
-	registerBody[v1.PauseOptions](a, api, huma.Operation{
+func (a *Admin) lifecycleRoutes(api *API) {
+	registerBody[v1.PauseOptions](api, huma.Operation{
 		OperationID: "pause-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/pause", Tags: []string{"Subscriptions"},
 		Summary: "Pause a subscription", Description: "Events go on being matched, and their deliveries wait until it is resumed.",
 	}, false, a.pause)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "resume-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/resume", Tags: []string{"Subscriptions"},
 		Summary:     "Resume a subscription",
 		Description: "A paused one, whose waiting deliveries are made now, or a disabled one, which has missed the events in between.",
 	}, a.resume)
-	registerBody[v1.RotateOptions](a, api, huma.Operation{
+	registerBody[v1.RotateOptions](api, huma.Operation{
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/rotate-secret", Tags: []string{"Subscriptions"},
 		Summary: "Give a subscription a new signing secret", Description: "The next attempt is signed by the new secret and, during the overlap, by the old ones too: by ten of them at most, so 409 where an eleventh would have to go on.",
 	}, false, a.rotate)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"}, Metadata: needs(access.NeedSecrets),
 		Summary: "Show the signing secrets of a subscription", Description: "For a receiver to verify signatures with. The audit trail has who has looked.",
 	}, a.secrets)
-	registerBody[v1.TestOptions](a, api, huma.Operation{
+	registerBody[v1.TestOptions](api, huma.Operation{
 		OperationID: "test-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/test", Tags: []string{"Subscriptions"},
 		Summary: "Send a test event", DefaultStatus: http.StatusAccepted,
 		Description: "An example of an event goes to this subscription only, whatever its filters say. It is signed, retried and recorded like any " +

@@ -67,10 +67,10 @@ type logMemory struct {
 	last   stream.Position
 }
 
-func newPositions(a *Admin) *positions {
+func newPositions(a *Admin, resets prometheus.Counter) *positions {
 	return &positions{
 		js: a.js, layout: a.layout, domains: func() []string { return a.catalogue.live.Current().Names() }, attempts: a.attempts, letters: a.letters,
-		damage: a.cfg.Inventory.FindDamage, wentBack: a.cfg.Inventory.WentBack, events: a.cfg.Events, log: a.log, resets: a.metrics.resets, logs: make(map[string]*logMemory),
+		damage: a.cfg.Inventory.FindDamage, wentBack: a.cfg.Inventory.WentBack, events: a.cfg.Events, log: a.log, resets: resets, logs: make(map[string]*logMemory),
 	}
 }
 

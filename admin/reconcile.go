@@ -38,8 +38,8 @@ type missingDelivery struct {
 type reconciled struct{ Body v1.Reconciled }
 
 // reconcileRoutes are those of deliveries that were lost.
-func (a *Admin) reconcileRoutes(api huma.API) {
-	registerBody[v1.ReconcileOptions](a, api, huma.Operation{
+func (a *Admin) reconcileRoutes(api *API) {
+	registerBody[v1.ReconcileOptions](api, huma.Operation{
 		OperationID: "reconcile-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/reconcile", Tags: []string{"Subscriptions"},
 		Summary: "Find deliveries that were lost, and make them again",
 		Description: "Compares the events that the subscription wants, by the event logs, with its queue, retry timers, attempts and dead letters. What is in none of them " +

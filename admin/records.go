@@ -30,13 +30,13 @@ type attemptsRequest struct {
 type streamed struct{ Body func(huma.Context) }
 
 // recordRoutes are those of the attempt log.
-func (a *Admin) recordRoutes(api huma.API) {
+func (a *Admin) recordRoutes(api *API) {
 	const newestFirst = "Newest first. They are kept for 30 days."
-	register(a, api, followed[v1.Attempt](api, huma.Operation{
+	register(api, followed[v1.Attempt](api, huma.Operation{
 		OperationID: "list-attempts", Method: http.MethodGet, Path: "/v1/attempts", Tags: []string{"Records"},
 		Summary: "List or follow the requests made for all subscriptions", Description: newestFirst,
 	}), a.listAllAttempts)
-	register(a, api, followed[v1.Attempt](api, huma.Operation{
+	register(api, followed[v1.Attempt](api, huma.Operation{
 		OperationID: "list-subscription-attempts", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/attempts", Tags: []string{"Records"},
 		Summary: "List or follow the requests made for a subscription", Description: newestFirst,
 	}), a.listAttempts)
@@ -99,7 +99,7 @@ func (a *Admin) followAttempts(ctx context.Context, id string, from uint64) (*st
 		}
 		from = next
 	}
-	return a.follow(func(ctx context.Context, emit func(any) bool) error {
+	return a.api.follow(func(ctx context.Context, emit func(any) bool) error {
 		for one, err := range a.attempts.Follow(ctx, id, from) {
 			if err != nil {
 				return err

@@ -105,23 +105,23 @@ type NamedRedrive struct {
 }
 
 // redriveRoutes are those of redrive jobs.
-func (a *Admin) redriveRoutes(api huma.API) {
-	registerBody[v1.RedriveOptions](a, api, huma.Operation{
+func (a *Admin) redriveRoutes(api *API) {
+	registerBody[v1.RedriveOptions](api, huma.Operation{
 		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"}, Metadata: needs(access.NeedRead), // for a dry run
 		Summary: "Redrive the dead letters of a selection, or all", DefaultStatus: http.StatusAccepted,
 		Responses: map[string]*huma.Response{"200": {Description: "It was a dry run."}},
 		Description: "A job puts the deliveries back on their queues, one after the other, at the rate given. It goes on when admins are stopped " +
 			"or killed. It waits while a queue is half full, so that new events find room. A dry run is answered with 200, also to an auditor.",
 	}, false, a.createRedrive)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "list-redrives", Method: http.MethodGet, Path: "/v1/redrives", Tags: []string{"Dead letters"},
 		Summary: "List redrive jobs", Description: "Newest first. Those that have ended are kept for 7 days, 100 at most.",
 	}, a.listRedrives)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-redrive", Method: http.MethodGet, Path: "/v1/redrives/{id}", Tags: []string{"Dead letters"},
 		Summary: "Show a redrive job",
 	}, a.getRedrive)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "cancel-redrive", Method: http.MethodPost, Path: "/v1/redrives/{id}/cancel", Tags: []string{"Dead letters"},
 		Summary: "Cancel a redrive job", Description: "It ends within a second or two. What is on its queue by then stays there.",
 	}, a.cancelRedrive)

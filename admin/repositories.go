@@ -58,23 +58,23 @@ type storedRepository struct {
 
 // repositoryRoutes are those of the registry of repositories, which the JFrog Platform's
 // API keeps as well.
-func (a *Admin) repositoryRoutes(api huma.API) {
+func (a *Admin) repositoryRoutes(api *API) {
 	tags := []string{"Repositories"}
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "list-repositories", Method: http.MethodGet, Path: repositoriesPath, Tags: tags,
 		Summary:     "List the repositories that are registered",
 		Description: "By key. Payloads do not say of what class a repository is: filters of JFrog's criteria such as anyRemote, and jetpost watch, ask this registry.",
 	}, a.listRepositories)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-repository", Method: http.MethodGet, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Show a repository",
 	}, a.getRepository)
-	registerBody[v1.RepositoryOptions](a, api, huma.Operation{
+	registerBody[v1.RepositoryOptions](api, huma.Operation{
 		OperationID: "put-repository", Method: http.MethodPut, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Register a repository, or say what it holds", Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
 		Description: "Events that are published afterwards are of its class. What the JFrog Platform's API has stored of it beside stays as it is.",
 	}, true, a.putRepository)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "delete-repository", Method: http.MethodDelete, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Take a repository from the registry", DefaultStatus: http.StatusNoContent,
 		Description: "Events of a repository that is not registered count as those of a local one.",

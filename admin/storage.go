@@ -144,9 +144,9 @@ func (s *Storage) trailSeen() (audit.Head, []inventory.Loss) {
 }
 
 // storageRoutes are those of the storage.
-func (a *Admin) storageRoutes(api huma.API) {
+func (a *Admin) storageRoutes(api *API) {
 	tags := []string{"Storage"}
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-storage", Method: http.MethodGet, Path: PathStorage, Tags: tags,
 		Summary:     "Show what streams have lost, and queues without a subscription",
 		Description: "A stream that should be there and is not, or has less than it had, keeps /readyz red until its loss is accepted.",
@@ -156,7 +156,7 @@ func (a *Admin) storageRoutes(api huma.API) {
 		}
 		return &oneStorage{a.cfg.Storage.state()}, nil
 	})
-	registerBody[v1.AcceptOptions](a, api, huma.Operation{
+	registerBody[v1.AcceptOptions](api, huma.Operation{
 		OperationID: "accept-loss", Method: http.MethodPost, Path: PathAcceptLoss, Tags: tags, Metadata: needs(access.NeedLosses),
 		Summary: "Go on without what streams have lost",
 		Description: "What is missing is made anew, empty. While something is lost that decides where events go, nothing else of the API answers; " +

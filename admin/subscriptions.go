@@ -62,23 +62,23 @@ type putRequest struct {
 type deleted struct{ Body v1.Deleted }
 
 // subscriptionRoutes are those that keep subscriptions.
-func (a *Admin) subscriptionRoutes(api huma.API) {
-	registerBody[v1.Subscription](a, api, huma.Operation{
+func (a *Admin) subscriptionRoutes(api *API) {
+	registerBody[v1.Subscription](api, huma.Operation{
 		OperationID: "create-subscription", Method: http.MethodPost, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
 		Summary: "Create a subscription", DefaultStatus: http.StatusCreated,
 		Description: "When this is answered, every event published afterwards is matched with the new subscription. " +
 			"The answer has its signing secret, this once.",
 		Responses: triedResponse(api),
 	}, true, a.create)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "list-subscriptions", Method: http.MethodGet, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
 		Summary: "List subscriptions", Description: "In the order of their ids. Pages do not shift when subscriptions come and go.",
 	}, a.list)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-subscription", Method: http.MethodGet, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Get a subscription",
 	}, a.get)
-	registerBody[v1.Subscription](a, api, huma.Operation{
+	registerBody[v1.Subscription](api, huma.Operation{
 		OperationID: "replace-subscription", Method: http.MethodPut, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary:   "Replace a subscription, or create it",
 		Responses: map[string]*huma.Response{"201": {Description: "There was none, and it was created. The answer has its signing secret, this once."}},
@@ -86,14 +86,14 @@ func (a *Admin) subscriptionRoutes(api huma.API) {
 			"What is left out gets its default, the state included; secrets stay as they are when they are left out " +
 			"or shown as \"" + keyring.Placeholder + "\", unless they would be sent to another origin: see keep_secrets. Takes effect on the next attempt.",
 	}, true, a.replace)
-	registerBody[patchSchema](a, api, huma.Operation{
+	registerBody[patchSchema](api, huma.Operation{
 		OperationID: "change-subscription", Method: http.MethodPatch, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Change a subscription",
 		Description: "A JSON merge patch (RFC 7396): what is left out stays as it is, null removes, and lists are replaced. " +
 			"A new endpoint.url takes the place of the whole URL, its secret query included; another delivery.ordered brings the default of " +
 			"delivery.max_in_flight with it. Stored secrets are not sent to another origin: see keep_secrets. Takes effect on the next attempt.",
 	}, true, a.patch)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "delete-subscription", Method: http.MethodDelete, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Delete a subscription", Description: "And the deliveries that wait. Its attempts and dead letters stay readable for as long as they are kept.",
 	}, a.remove)

@@ -20,7 +20,7 @@ import (
 )
 
 // tokensPath is where tokens are. An answer with a token is kept under no
-// Idempotency-Key: it would be the only place that has one.
+// Idempotency-Key: it would be the only place with one.
 const tokensPath = "/v1/tokens"
 
 var errNoTokens = errors.New("this server keeps no tokens")
@@ -97,29 +97,29 @@ type madeToken struct{ Body v1.MadeToken }
 type tokenPage struct{ Body v1.Page[v1.Token] }
 
 // tokenRoutes are those of the tokens of the API.
-func (a *Admin) tokenRoutes(api huma.API) {
+func (a *Admin) tokenRoutes(api *API) {
 	tags := []string{"Tokens"}
-	registerBody[v1.TokenOptions](a, api, huma.Operation{
-		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tags, Metadata: needs(access.NeedTokens),
+	registerBody[v1.TokenOptions](api, huma.Operation{
+		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tags, Metadata: unkeyed(needs(access.NeedTokens)),
 		Summary: "Make a token", DefaultStatus: http.StatusCreated, Description: "The answer is the only place where it is shown. It works at once, on every process of the server.",
 	}, true, a.createToken)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tags, Metadata: needs(access.NeedTokens),
 		Summary: "List the tokens", Description: "The oldest first, also those that have expired. The server's own token is not one of them.",
 	}, a.listTokens)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-own-token", Method: http.MethodGet, Path: tokensPath + "/self", Tags: tags, Metadata: needs(access.NeedToken),
 		Summary: "Show the token that the request is made with",
 	}, a.ownToken)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "get-token", Method: http.MethodGet, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
 		Summary: "Show a token", Description: "Not the token itself, which nobody but its holder has.",
 	}, a.getToken)
-	registerBody[v1.TokenChange](a, api, huma.Operation{
+	registerBody[v1.TokenChange](api, huma.Operation{
 		OperationID: "change-token", Method: http.MethodPatch, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
 		Summary: "Rename a token, or change when it expires", Description: "What it allows never changes: make another one for that.",
 	}, true, a.changeToken)
-	register(a, api, huma.Operation{
+	register(api, huma.Operation{
 		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
 		Summary: "Revoke a token", DefaultStatus: http.StatusNoContent,
 		Description: "It stops working within moments, also for requests that follow a log. To stop one later, give it an expires_at.",

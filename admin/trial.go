@@ -22,11 +22,11 @@ type Trial struct {
 }
 
 // triedResponse describes the answer to what would create something.
-func triedResponse(api huma.API) map[string]*huma.Response {
+func triedResponse(api *API) map[string]*huma.Response {
 	return map[string]*huma.Response{"200": {
 		Description: "What dry_run has found out.",
 		Content: map[string]*huma.MediaType{
-			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[v1.Subscription](), true, "")},
+			"application/json": {Schema: api.SchemaOf(reflect.TypeFor[v1.Subscription]())},
 		},
 	}}
 }

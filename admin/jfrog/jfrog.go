@@ -84,10 +84,10 @@ func New(cfg Config, a *admin.Admin, repositories *repository.Registry, log *zap
 	j.repositoryRoutes(mux)
 	// Clients send JSON with whatever content type their library has.
 	face := admin.Face{Refuse: Refuse, AnyContent: true}
-	j.handler = a.Envelope(face, mux)
+	j.handler = a.API().Envelope(face, mux)
 	mux = http.NewServeMux()
 	mux.HandleFunc("POST "+PathLogin, j.noLogin)
-	j.login = a.Envelope(face, mux)
+	j.login = a.API().Envelope(face, mux)
 	a.OnSweep(j.repair)
 	return j, nil
 }

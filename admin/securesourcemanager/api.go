@@ -65,7 +65,7 @@ func New(cfg Config, a *admin.Admin) (*API, error) {
 	route("GET"+operations+"/{operation}", api.getOperation)
 	route("DELETE"+operations+"/{operation}", api.dismissOperation)
 	route("POST"+operations+"/{operation}", api.dismissOperation) // :cancel
-	api.handler = a.Envelope(admin.Face{Refuse: refuse, AnyContent: true}, mux)
+	api.handler = a.API().Envelope(admin.Face{Refuse: refuse, AnyContent: true}, mux)
 	return api, nil
 }
 
