@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -134,7 +135,7 @@ type Admin struct {
 	attempts  *delivery.Log
 	letters   *delivery.DeadLetters
 	log       *zap.Logger
-	api       *API
+	api       *httpapi.API
 	handler   http.Handler
 
 	changing  locks      // one change of a subscription at a time
@@ -155,7 +156,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		return nil, fmt.Errorf("configure admin: %w", err)
 	}
 	own := log.Named("admin")
-	api, err := NewAPI(APIConfig{
+	api, err := httpapi.New(httpapi.Config{
 		Version: cfg.Version, Timeout: cfg.Timeout, BodyTimeout: cfg.BodyTimeout, Heartbeat: cfg.Heartbeat, MaxFollowers: cfg.MaxFollowers,
 		Stopping: cfg.Stopping, Statuses: statuses(),
 	}, js, layout, store.Keyring(), own, reg)
@@ -191,7 +192,7 @@ func (a *Admin) Handler() http.Handler { return a.handler }
 
 // API is the envelope of the native API, for the APIs beside it: see API.Envelope and
 // API.RefusalOf.
-func (a *Admin) API() *API { return a.api }
+func (a *Admin) API() *httpapi.API { return a.api }
 
 // locks let one goroutine of this process at a time change the subscription of an
 // id. Changes are safe without them, by revisions, but creating and deleting take

@@ -9,24 +9,25 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 )
 
 // auditRequest is a request for a list of records.
 type auditRequest struct {
-	Following
-	Action string  `query:"action" maxLength:"255" doc:"Only records of this action, or of all of a kind of thing: subscription.*" example:"subscription.create"`
-	Target string  `query:"target" maxLength:"1024" doc:"Only records about this, or about what begins alike: subscriptions/*" example:"subscriptions/ci"`
-	Actor  string  `query:"actor" maxLength:"255" doc:"Only what was done with the token of this id, or by jetpost." example:"jetpost"`
-	From   Instant `query:"from" doc:"Only records written at this time or later."`
-	To     Instant `query:"to" doc:"Only records written before this time."`
+	httpapi.Following
+	Action string          `query:"action" maxLength:"255" doc:"Only records of this action, or of all of a kind of thing: subscription.*" example:"subscription.create"`
+	Target string          `query:"target" maxLength:"1024" doc:"Only records about this, or about what begins alike: subscriptions/*" example:"subscriptions/ci"`
+	Actor  string          `query:"actor" maxLength:"255" doc:"Only what was done with the token of this id, or by jetpost." example:"jetpost"`
+	From   httpapi.Instant `query:"from" doc:"Only records written at this time or later."`
+	To     httpapi.Instant `query:"to" doc:"Only records written before this time."`
 }
 
 func (in *auditRequest) filter() (*audit.Filter, error) {
 	f := &audit.Filter{Action: in.Action, Target: in.Target, Actor: in.Actor, From: in.From.Time, To: in.To.Time}
 	if err := f.Validate(); err != nil {
-		return nil, invalid("action", err.Error())
+		return nil, httpapi.Invalid("action", err.Error())
 	}
 	return f, checkTimes(in.From.Time, in.To.Time)
 }
@@ -46,14 +47,14 @@ type auditRange struct {
 }
 
 // auditRoutes are those of the audit trail. Nobody can write on it over the API.
-func (a *Admin) auditRoutes(api *API) {
+func (a *Admin) auditRoutes(api *httpapi.API) {
 	tags := []string{"Audit trail"}
-	register(api, followed[v1.AuditEntry](api, huma.Operation{
+	httpapi.Register(api, httpapi.Followed[v1.AuditEntry](api, huma.Operation{
 		OperationID: "list-audit-records", Method: http.MethodGet, Path: "/v1/audit", Tags: tags,
 		Summary:     "List or follow the records of what was changed, and of looks at secrets",
 		Description: "Newest first. They are kept for 400 days. Each is written before what it is about takes effect; when that then fails, one more says so.",
 	}), a.listAudit)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-audit-head", Method: http.MethodGet, Path: "/v1/audit/head", Tags: tags,
 		Summary: "Show where the audit trail ends",
 		Description: "The sequence and the hash of the last record. Published where nobody can change it later, it proves " +
@@ -67,16 +68,16 @@ func (a *Admin) auditRoutes(api *API) {
 	}
 	export.Responses = map[string]*huma.Response{"200": {
 		Description: "A line for each record.",
-		Content:     map[string]*huma.MediaType{ndjson: {Schema: api.SchemaOf(reflect.TypeFor[v1.AuditRecord]())}},
+		Content:     map[string]*huma.MediaType{httpapi.NDJSON: {Schema: api.SchemaOf(reflect.TypeFor[v1.AuditRecord]())}},
 	}}
-	register(api, export, a.exportAudit)
-	register(api, huma.Operation{
+	httpapi.Register(api, export, a.exportAudit)
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-audit-record", Method: http.MethodGet, Path: "/v1/audit/{sequence}", Tags: tags,
 		Summary: "Show a record of the audit trail",
 	}, a.auditRecord)
 }
 
-func (a *Admin) listAudit(ctx context.Context, in *auditRequest) (*streamed, error) {
+func (a *Admin) listAudit(ctx context.Context, in *auditRequest) (*httpapi.Streamed, error) {
 	f, err := in.filter()
 	if err != nil {
 		return nil, err
@@ -84,17 +85,17 @@ func (a *Admin) listAudit(ctx context.Context, in *auditRequest) (*streamed, err
 	if in.Follow {
 		return a.followAudit(ctx, f, in.FromSeq)
 	}
-	found, err := sequencePage(in.Paged, func(before uint64, limit int) ([]audit.Entry, error) {
+	found, err := httpapi.SequencePage(in.Paged, func(before uint64, limit int) ([]audit.Entry, error) {
 		return a.trail.Latest(ctx, f, before, limit)
 	}, func(one audit.Entry) uint64 { return one.Sequence })
 	if err != nil {
 		return nil, err
 	}
-	return jsonAnswer(showPage(found, showEntry)), nil
+	return httpapi.JSON(showPage(found, showEntry)), nil
 }
 
 // followAudit begins with what is recorded after the request came in.
-func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (*streamed, error) {
+func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (*httpapi.Streamed, error) {
 	if from == 0 {
 		head, err := a.trail.Head(ctx)
 		if err != nil {
@@ -102,7 +103,7 @@ func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (
 		}
 		from = head.Sequence + 1
 	}
-	return a.api.follow(func(ctx context.Context, emit func(any) bool) error {
+	return a.api.Follow(func(ctx context.Context, emit func(any) bool) error {
 		for one, err := range a.trail.Follow(ctx, f, from) {
 			if err != nil {
 				return err
@@ -138,9 +139,9 @@ func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) 
 
 // exportAudit answers while it reads. It asks for the head first, so that what cannot
 // be read at all is an error and not an empty file.
-func (a *Admin) exportAudit(ctx context.Context, in *auditRange) (*streamed, error) {
+func (a *Admin) exportAudit(ctx context.Context, in *auditRange) (*httpapi.Streamed, error) {
 	if in.ToSequence > 0 && in.FromSequence > in.ToSequence {
-		return nil, invalid("to_sequence", "is before from_sequence, "+strconv.FormatUint(in.FromSequence, 10))
+		return nil, httpapi.Invalid("to_sequence", "is before from_sequence, "+strconv.FormatUint(in.FromSequence, 10))
 	}
 	head, err := a.trail.Head(ctx)
 	if err != nil {

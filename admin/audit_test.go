@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 )
@@ -368,7 +369,7 @@ func TestAuditAPI(t *testing.T) {
 	if head != (audit.Head{}) || len(f.trail()) != 0 {
 		t.Errorf("at the beginning: got head %+v", head)
 	}
-	fl := f.follow("/v1/audit?follow=true&action=subscription.*")
+	fl := f.Follow("/v1/audit?follow=true&action=subscription.*")
 	f.do("POST", "/v1/subscriptions", ci, access.HeaderRequestID, "r-1").want(http.StatusCreated)
 	f.do("PUT", "/v1/domains/shop", shop(shopSchema)).want(http.StatusCreated)
 	f.do("POST", "/v1/subscriptions/ci/pause", `{"reason":"tea"}`).want(http.StatusOK)
@@ -421,7 +422,7 @@ func TestAuditAPI(t *testing.T) {
 
 	export := f.do("GET", "/v1/audit/export", "").want(http.StatusOK)
 	lines := strings.Split(strings.TrimSuffix(string(export.body), "\n"), "\n")
-	if len(lines) != 3 || export.header.Get("Content-Type") != ndjson || audit.Hash([]byte(lines[2])) != head.Hash {
+	if len(lines) != 3 || export.header.Get("Content-Type") != httpapi.NDJSON || audit.Hash([]byte(lines[2])) != head.Hash {
 		t.Errorf("got %d lines of %s", len(lines), export.header.Get("Content-Type"))
 	}
 	for query, want := range map[string]string{
@@ -441,7 +442,7 @@ func TestExportsAreBounded(t *testing.T) {
 	for range 3 {
 		f.do("GET", "/v1/audit/export", "").want(http.StatusOK)
 	}
-	f.follow("/v1/audit?follow=true")
+	f.Follow("/v1/audit?follow=true")
 	f.do("GET", "/v1/audit/export", "").want(http.StatusServiceUnavailable).mustContain("too many")
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -31,7 +32,7 @@ const (
 type oneBacklog struct{ Body v1.Backlog }
 
 type backlogsRequest struct {
-	Paged
+	httpapi.Paged
 	Sort  string `query:"sort" enum:"id,waiting,oldest" default:"id" doc:"id: pages in the order of the ids; waiting, oldest: one page with the limit subscriptions that have most deliveries waiting, or the oldest one, without a next page, since figures change from moment to moment."`
 	State string `query:"state" enum:"active,paused,disabled" doc:"Only subscriptions in this state."`
 }
@@ -39,12 +40,12 @@ type backlogsRequest struct {
 type backlogPage struct{ Body v1.Page[v1.Backlog] }
 
 // backlogRoutes are those that show what waits.
-func (a *Admin) backlogRoutes(api *API) {
-	register(api, huma.Operation{
+func (a *Admin) backlogRoutes(api *httpapi.API) {
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-backlog", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/backlog", Tags: []string{"Subscriptions"},
 		Summary: "Show what waits to be delivered for a subscription",
 	}, a.backlog)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-backlogs", Method: http.MethodGet, Path: "/v1/backlogs", Tags: []string{"Subscriptions"},
 		Summary: "List what waits to be delivered, by subscription", Description: "A sorted list looks at the queue of every subscription.",
 	}, a.backlogs)
@@ -87,9 +88,9 @@ func (a *Admin) overBudgetAt(ctx context.Context, id string) (time.Time, error) 
 func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage, error) {
 	switch {
 	case in.Cursor != "" && in.Sort != "id":
-		return nil, invalid("cursor", "and sort are given: a sorted list has one page; raise the limit")
+		return nil, httpapi.Invalid("cursor", "and sort are given: a sorted list has one page; raise the limit")
 	case in.Cursor != "" && !subscription.ValidID(in.Cursor):
-		return nil, badCursor()
+		return nil, httpapi.BadCursor()
 	}
 	snapshot, err := a.view.Sync(ctx)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/operational"
@@ -22,12 +23,12 @@ type oneBreaker struct{ Body v1.BreakerState }
 
 // breakerRoutes are those of circuit breakers. Senders open and close them: see
 // package breaker.
-func (a *Admin) breakerRoutes(api *API) {
-	register(api, huma.Operation{
+func (a *Admin) breakerRoutes(api *httpapi.API) {
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-breaker", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/breaker", Tags: []string{"Subscriptions"},
 		Summary: "Show the circuit breaker of a subscription", Description: "Whether its deliveries are held back because the endpoint is down.",
 	}, a.breaker)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "reset-breaker", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/breaker/reset", Tags: []string{"Subscriptions"},
 		Summary: "Close the circuit breaker of a subscription", Description: "Deliveries that wait are made at once. When the endpoint still fails, it opens again.",
 	}, a.resetBreaker)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -55,7 +56,7 @@ type oneDomain struct {
 
 type putDomainRequest struct {
 	NamedDomain
-	RawJSON
+	httpapi.RawJSON
 
 	DryRun bool `query:"dry_run" doc:"Find out what would change, and whether it is compatible. Nothing is changed."`
 	Force  bool `query:"force" doc:"Register it although events that were accepted would be refused."`
@@ -69,16 +70,16 @@ type changedDomain struct {
 }
 
 // domainRoutes are those that keep domains.
-func (a *Admin) domainRoutes(api *API) {
-	register(api, huma.Operation{
+func (a *Admin) domainRoutes(api *httpapi.API) {
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-domains", Method: http.MethodGet, Path: "/v1/domains", Tags: []string{"Domains"},
 		Summary: "List the domains", Description: "Those that ship with jetpost, those from folders, and those that were registered.",
 	}, a.listDomains)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-domain", Method: http.MethodGet, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Get a domain", Description: "With its files.",
 	}, a.getDomain)
-	registerBody[v1.DomainFiles](api, huma.Operation{
+	httpapi.RegisterBody[v1.DomainFiles](api, huma.Operation{
 		OperationID: "put-domain", Method: http.MethodPut, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Register a domain, or a new version of it", MaxBodyBytes: maxDomainBody,
 		Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
@@ -87,7 +88,7 @@ func (a *Admin) domainRoutes(api *API) {
 			"what was accepted, or lacks a field that was described, it is answered with 409 and the places, unless force is given. " +
 			"Domains that ship with jetpost, and those from folders, cannot be replaced.",
 	}, true, a.putDomain)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "delete-domain", Method: http.MethodDelete, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Delete a registered domain", DefaultStatus: http.StatusNoContent,
 		Description: "Only one that has no events in its log and that no subscription names; otherwise 409.",
@@ -139,7 +140,7 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 	}
 	change, err := a.domains.Put(ctx, in.Name, files, options)
 	if err != nil {
-		return nil, domainProblem(overtaken(ctx, err, schemas.ErrConflict))
+		return nil, domainProblem(httpapi.Overtaken(ctx, err, schemas.ErrConflict))
 	}
 	// So that this process answers by it, too, whatever it is asked next.
 	if _, err := a.catalogue.live.Sync(ctx); err != nil {
@@ -176,17 +177,17 @@ func (a *Admin) deleteDomain(ctx context.Context, in *NamedDomain) (*struct{}, e
 			return nil, err
 		}
 		if len(ids) > 0 {
-			return nil, newProblem(http.StatusConflict, "domain "+d.Name+" is named by subscriptions: "+strings.Join(ids, ", ")+"; delete or change them first")
+			return nil, httpapi.NewProblem(http.StatusConflict, "domain "+d.Name+" is named by subscriptions: "+strings.Join(ids, ", ")+"; delete or change them first")
 		}
 		if err := mayChangeDomain(ctx, d.Name, d.Revision); err != nil {
 			return nil, err
 		}
-		if !conditionsOf(ctx).None() {
+		if !httpapi.ConditionsOf(ctx).None() {
 			revision = d.Revision
 		}
 	}
 	if err := a.domains.Delete(ctx, in.Name, revision); err != nil {
-		return nil, overtaken(ctx, err, schemas.ErrConflict)
+		return nil, httpapi.Overtaken(ctx, err, schemas.ErrConflict)
 	}
 	return nil, nil //nolint:nilnil // there is nothing to answer with
 }
@@ -224,19 +225,16 @@ func domainTag(d *schemas.Domain) string {
 	if !d.Registered() {
 		return ""
 	}
-	return revisionTag(d.Revision)
+	return httpapi.RevisionTag(d.Revision)
 }
-
-// revisionTag is a revision in the form of HTTP.
-func revisionTag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }
 
 // mayChangeDomain says why a domain that has a revision, 0 for none, must not be changed.
 func mayChangeDomain(ctx context.Context, name string, revision uint64) error {
 	now := precondition.Current{Exists: revision != 0}
 	if now.Exists {
-		now.ETag = revisionTag(revision)
+		now.ETag = httpapi.RevisionTag(revision)
 	}
-	return mayChange(ctx, "the domain "+name, now)
+	return httpapi.MayChange(ctx, "the domain "+name, now)
 }
 
 func placesOf(found []schemas.Incompatibility) []v1.FieldProblem {
@@ -260,7 +258,7 @@ func domainProblem(err error) error {
 }
 
 // filesProblem names every file that cannot be used.
-func filesProblem(found *schemas.LoadError) *problem {
+func filesProblem(found *schemas.LoadError) *httpapi.Problem {
 	fields := make([]v1.FieldProblem, len(found.Problems))
 	for i, p := range found.Problems {
 		fields[i] = v1.FieldProblem{Field: p.File, Message: p.Message}
@@ -269,11 +267,11 @@ func filesProblem(found *schemas.LoadError) *problem {
 	if len(fields) == 1 {
 		detail = strings.TrimSpace(fields[0].Field + " " + fields[0].Message)
 	}
-	return newProblem(http.StatusUnprocessableEntity, detail, fields...)
+	return httpapi.NewProblem(http.StatusUnprocessableEntity, detail, fields...)
 }
 
 // incompatibleProblem names every place that is too strict.
-func incompatibleProblem(found *schemas.IncompatibleError) *problem {
-	return newProblem(http.StatusConflict, "this version of the domain "+found.Domain+
+func incompatibleProblem(found *schemas.IncompatibleError) *httpapi.Problem {
+	return httpapi.NewProblem(http.StatusConflict, "this version of the domain "+found.Domain+
 		" would refuse events that the registered one accepts: change it, or give force=true", placesOf(found.Problems)...)
 }

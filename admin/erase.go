@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -39,14 +40,14 @@ const eraseDescription = "Its data is overwritten in its event log, in queues, r
 
 type eraseRequest struct {
 	PlacedEvent
-	RawJSON
+	httpapi.RawJSON
 }
 
 type erased struct{ Body v1.Erased }
 
 // eraseRoutes are those that erase events.
-func (a *Admin) eraseRoutes(api *API) {
-	registerBody[v1.EraseReason](api, huma.Operation{
+func (a *Admin) eraseRoutes(api *httpapi.API) {
+	httpapi.RegisterBody[v1.EraseReason](api, huma.Operation{
 		OperationID: "erase-event", Method: http.MethodPost, Path: "/v1/events/{domain}/{sequence}/erase", Tags: []string{"Events"},
 		Summary: "Erase an event and all that carries its data", Description: eraseDescription,
 	}, false, a.eraseEvent)
@@ -64,7 +65,7 @@ type erasedState struct {
 
 func (a *Admin) eraseEvent(ctx context.Context, in *eraseRequest) (*erased, error) {
 	var options v1.EraseReason
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	e := &erasure{Admin: a, domain: in.Domain, what: delivery.Erasable{Event: delivery.EventRef{Stream: a.layout.EventLog(in.Domain), Sequence: in.Sequence}}}
@@ -84,7 +85,7 @@ func (a *Admin) eraseEvent(ctx context.Context, in *eraseRequest) (*erased, erro
 	e.done.SHA256 = state.SHA256
 	a.log.Info("event erased", zap.String("domain", in.Domain), zap.Uint64("seq", in.Sequence), zap.String("event_id", state.ID), zap.String("event_type", state.Type),
 		zap.Int("deliveries", e.done.Deliveries), zap.Int("retries", e.done.Retries), zap.Int("dead_letters", e.done.DeadLetters), zap.Int("answers", e.done.Answers),
-		zap.String("reason", options.Reason), zap.String("request_id", requestID(ctx)))
+		zap.String("reason", options.Reason), zap.String("request_id", httpapi.RequestID(ctx)))
 	return &erased{e.done}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -23,16 +24,16 @@ type PlacedEvent struct {
 type oneEvent struct{ Body v1.StoredEvent }
 
 // oneEventRoutes are those of a single event.
-func (a *Admin) oneEventRoutes(api *API) {
-	register(api, huma.Operation{
-		OperationID: "get-event", Method: http.MethodGet, Path: "/v1/events/{domain}/{sequence}", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
+func (a *Admin) oneEventRoutes(api *httpapi.API) {
+	httpapi.Register(api, huma.Operation{
+		OperationID: "get-event", Method: http.MethodGet, Path: "/v1/events/{domain}/{sequence}", Tags: []string{"Events"}, Metadata: httpapi.Needs(access.NeedEvents),
 		Summary: "Show an event", Description: "Events are kept for 30 days, unless they are erased.",
 	}, a.getEvent)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-story", Method: http.MethodGet, Path: "/v1/events/{domain}/{sequence}/story", Tags: []string{"Events"},
 		Summary: "Tell the whole story of an event", Description: storyDescription,
 	}, a.story)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "find-story", Method: http.MethodGet, Path: "/v1/events/story", Tags: []string{"Events"},
 		Summary: "Tell the story of the event with this source and id",
 		Description: "Of the newest one, where a producer has used an id again. Logs have no index of ids: the newest events are searched, as many as the time for a request " +

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/schemas"
@@ -30,24 +31,24 @@ type eventTypeDetail struct{ Body v1.EventTypeDetail }
 
 type dataRequest struct {
 	NamedType
-	RawJSON
+	httpapi.RawJSON
 }
 
 // dataVerdict is the answer to whether data is valid.
 type dataVerdict struct{ Body v1.DataVerdict }
 
 // typeRoutes are those of the catalogue, read only.
-func (a *Admin) typeRoutes(api *API) {
-	register(api, huma.Operation{
-		OperationID: "list-event-types", Method: http.MethodGet, Path: "/v1/event-types", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
+func (a *Admin) typeRoutes(api *httpapi.API) {
+	httpapi.Register(api, huma.Operation{
+		OperationID: "list-event-types", Method: http.MethodGet, Path: "/v1/event-types", Tags: []string{"Events"}, Metadata: httpapi.Needs(access.NeedEvents),
 		Summary: "List the event types that there are", Description: "With an example of the data of each.",
 	}, a.listEventTypes)
-	register(api, huma.Operation{
-		OperationID: "get-event-type", Method: http.MethodGet, Path: "/v1/event-types/{type}", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
+	httpapi.Register(api, huma.Operation{
+		OperationID: "get-event-type", Method: http.MethodGet, Path: "/v1/event-types/{type}", Tags: []string{"Events"}, Metadata: httpapi.Needs(access.NeedEvents),
 		Summary: "Get an event type", Description: "With its JSON Schema and all examples.",
 	}, a.getEventType)
-	registerBody[json.RawMessage](api, huma.Operation{
-		OperationID: "validate-data", Method: http.MethodPost, Path: "/v1/event-types/{type}/validate", Tags: []string{"Events"}, Metadata: unkeyed(needs(access.NeedEvents)),
+	httpapi.RegisterBody[json.RawMessage](api, huma.Operation{
+		OperationID: "validate-data", Method: http.MethodPost, Path: "/v1/event-types/{type}/validate", Tags: []string{"Events"}, Metadata: httpapi.Unkeyed(httpapi.Needs(access.NeedEvents)),
 		Summary:     "Check data against the schema of an event type",
 		Description: "The body is the data of an event. Nothing is stored. It is checked even where the domain does not enforce its schemas.",
 	}, true, a.validateData)
@@ -59,7 +60,7 @@ func (a *Admin) listEventTypes(ctx context.Context, in *eventTypesRequest) (*eve
 		return nil, err
 	}
 	if _, known := now.Domain(in.Domain); in.Domain != "" && !known {
-		return nil, invalid("domain", a.catalogue.seen(ctx).problem(in.Domain+".*"))
+		return nil, httpapi.Invalid("domain", a.catalogue.seen(ctx).problem(in.Domain+".*"))
 	}
 	out := &eventTypes{}
 	out.Body.Items = []v1.EventType{}
@@ -89,7 +90,7 @@ func (a *Admin) findType(ctx context.Context, name string) (schemas.Type, schema
 	}
 	t, err := now.Resolve(name)
 	if err != nil {
-		return schemas.Type{}, schemas.Domain{}, newProblem(http.StatusNotFound, err.Error(), v1.FieldProblem{Field: "type", Message: err.Error()})
+		return schemas.Type{}, schemas.Domain{}, httpapi.NewProblem(http.StatusNotFound, err.Error(), v1.FieldProblem{Field: "type", Message: err.Error()})
 	}
 	d, _ := now.Domain(t.Domain)
 	return t, d, nil

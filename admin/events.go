@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
@@ -15,21 +16,21 @@ import (
 )
 
 type eventsRequest struct {
-	Paged
-	Domain   string  `query:"domain" maxLength:"63" doc:"Only events of this domain." example:"git"`
-	Type     string  `query:"type" maxLength:"255" doc:"Only events of this type, or of a domain as <domain>.*" example:"git.push"`
-	FromSeq  uint64  `query:"from_seq" doc:"From this sequence on; needs domain or type, since every domain counts by itself."`
-	FromTime Instant `query:"from_time" doc:"From what was stored at this time on."`
-	ToTime   Instant `query:"to_time" doc:"Only what was stored before this time."`
-	Source   string  `query:"source" maxLength:"2048" doc:"Only events with exactly this source. With source or id the logs are searched, a few thousand events for each page: a page can be empty and still have a next_cursor."`
-	ID       string  `query:"id" maxLength:"2048" doc:"Only events with exactly this id."`
-	Follow   bool    `query:"follow" doc:"Answer with events as they are stored, one JSON object per line (application/x-ndjson), without end: from now on, or from from_seq or from_time. Empty lines show that the connection lives."`
+	httpapi.Paged
+	Domain   string          `query:"domain" maxLength:"63" doc:"Only events of this domain." example:"git"`
+	Type     string          `query:"type" maxLength:"255" doc:"Only events of this type, or of a domain as <domain>.*" example:"git.push"`
+	FromSeq  uint64          `query:"from_seq" doc:"From this sequence on; needs domain or type, since every domain counts by itself."`
+	FromTime httpapi.Instant `query:"from_time" doc:"From what was stored at this time on."`
+	ToTime   httpapi.Instant `query:"to_time" doc:"Only what was stored before this time."`
+	Source   string          `query:"source" maxLength:"2048" doc:"Only events with exactly this source. With source or id the logs are searched, a few thousand events for each page: a page can be empty and still have a next_cursor."`
+	ID       string          `query:"id" maxLength:"2048" doc:"Only events with exactly this id."`
+	Follow   bool            `query:"follow" doc:"Answer with events as they are stored, one JSON object per line (application/x-ndjson), without end: from now on, or from from_seq or from_time. Empty lines show that the connection lives."`
 }
 
 // eventRoutes are those of the event logs.
-func (a *Admin) eventRoutes(api *API) {
-	register(api, followed[v1.StoredEvent](api, huma.Operation{
-		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"}, Metadata: needs(access.NeedEvents),
+func (a *Admin) eventRoutes(api *httpapi.API) {
+	httpapi.Register(api, httpapi.Followed[v1.StoredEvent](api, huma.Operation{
+		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"}, Metadata: httpapi.Needs(access.NeedEvents),
 		Summary: "List or follow the events that were published",
 		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing. " +
 			"Pages do not shift while events are stored: give the same parameters with each cursor.",
@@ -49,16 +50,16 @@ func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error
 	domain, event := in.Domain, ">"
 	if wildcard, ok := strings.CutSuffix(in.Type, ".*"); ok {
 		if domain != "" && domain != wildcard {
-			return nil, invalid("type", "is not of the domain "+domain)
+			return nil, httpapi.Invalid("type", "is not of the domain "+domain)
 		}
 		domain = wildcard
 	} else if in.Type != "" {
 		t, err := seen.Resolve(in.Type)
 		if err != nil {
-			return nil, invalid("type", err.Error())
+			return nil, httpapi.Invalid("type", err.Error())
 		}
 		if domain != "" && domain != t.Domain {
-			return nil, invalid("type", "is not of the domain "+domain)
+			return nil, httpapi.Invalid("type", "is not of the domain "+domain)
 		}
 		domain, event = t.Domain, t.Event
 	}
@@ -69,24 +70,24 @@ func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error
 		}
 	}
 	if len(found) == 0 {
-		return nil, invalid("domain", seen.problem(domain+".*"))
+		return nil, httpapi.Invalid("domain", seen.problem(domain+".*"))
 	}
 	if in.FromSeq > 0 && len(found) > 1 {
-		return nil, invalid("from_seq", "needs domain or type: every domain counts by itself")
+		return nil, httpapi.Invalid("from_seq", "needs domain or type: every domain counts by itself")
 	}
 	if !usableTime(in.FromTime.Time) {
-		return nil, invalid("from_time", "is out of range: use a time from 1970 to 2261")
+		return nil, httpapi.Invalid("from_time", "is out of range: use a time from 1970 to 2261")
 	}
 	switch {
 	case !usableTime(in.ToTime.Time):
-		return nil, invalid("to_time", "is out of range: use a time from 1970 to 2261")
+		return nil, httpapi.Invalid("to_time", "is out of range: use a time from 1970 to 2261")
 	case !in.ToTime.IsZero() && in.Follow:
-		return nil, invalid("to_time", "and follow are given: what is followed has no end")
+		return nil, httpapi.Invalid("to_time", "and follow are given: what is followed has no end")
 	case !in.ToTime.IsZero() && !in.FromTime.Before(in.ToTime.Time):
-		return nil, invalid("to_time", "is not after from_time")
+		return nil, httpapi.Invalid("to_time", "is not after from_time")
 	}
 	if in.FromSeq > 0 && !in.FromTime.IsZero() {
-		return nil, invalid("from_seq", "and from_time are given: give one of them")
+		return nil, httpapi.Invalid("from_seq", "and from_time are given: give one of them")
 	}
 	return found, nil
 }
@@ -97,7 +98,7 @@ func usableTime(at time.Time) bool {
 	return at.IsZero() || at.Year() >= 1970 && at.Year() <= 2261
 }
 
-func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*streamed, error) {
+func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*httpapi.Streamed, error) {
 	sources, err := a.sources(ctx, in)
 	if err != nil {
 		return nil, err
@@ -113,13 +114,13 @@ func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*streamed, e
 	if err != nil {
 		return nil, err
 	}
-	return jsonAnswer(found), nil
+	return httpapi.JSON(found), nil
 }
 
 // followEvents begins, unless told otherwise, with what is stored after the
 // request came in.
-func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRequest) (*streamed, error) {
-	feeds := make([]feed, len(sources))
+func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRequest) (*httpapi.Streamed, error) {
+	feeds := make([]httpapi.Feed, len(sources))
 	for i, s := range sources {
 		r := stream.Range{Subject: s.subject, FromSequence: in.FromSeq, FromTime: in.FromTime.Time, Follow: true}
 		if in.FromSeq == 0 && in.FromTime.IsZero() {
@@ -144,7 +145,7 @@ func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRe
 			return nil
 		}
 	}
-	return a.api.follow(feeds...)
+	return a.api.Follow(feeds...)
 }
 
 // show never fails: what cannot be read is shown as that.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
@@ -25,16 +26,16 @@ import (
 const maxExplainBody = 2 * stream.MaxEventSize
 
 type explainRequest struct {
-	Paged
-	RawJSON
+	httpapi.Paged
+	httpapi.RawJSON
 }
 
 type explained struct{ Body v1.Explanation }
 
 // explainRoutes are those that try an event out.
-func (a *Admin) explainRoutes(api *API) {
-	registerBody[v1.ExplainOptions](api, huma.Operation{
-		OperationID: "explain", Method: http.MethodPost, Path: "/v1/explain", Tags: []string{"Events"}, Metadata: unkeyed(needs(access.NeedRead)), MaxBodyBytes: maxExplainBody,
+func (a *Admin) explainRoutes(api *httpapi.API) {
+	httpapi.RegisterBody[v1.ExplainOptions](api, huma.Operation{
+		OperationID: "explain", Method: http.MethodPost, Path: "/v1/explain", Tags: []string{"Events"}, Metadata: httpapi.Unkeyed(httpapi.Needs(access.NeedRead)), MaxBodyBytes: maxExplainBody,
 		Summary: "Explain which subscriptions want an event, and why",
 		Description: "For an event that is stored, or one that is only thought of: nothing is stored or delivered. Each verdict names the clause that decided and the " +
 			"value that was compared with it. Subscriptions are taken as they are now, also for a stored event; what became of that is its story.",
@@ -43,14 +44,14 @@ func (a *Admin) explainRoutes(api *API) {
 
 func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, error) {
 	var options v1.ExplainOptions
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	if in.Cursor != "" && !subscription.ValidID(in.Cursor) {
-		return nil, badCursor()
+		return nil, httpapi.BadCursor()
 	}
 	if options.Only != "" && options.Only != "matched" && options.Only != "unmatched" {
-		return nil, invalid("only", strconv.Quote(options.Only)+" is not a choice: use matched or unmatched, or leave it out for both")
+		return nil, httpapi.Invalid("only", strconv.Quote(options.Only)+" is not a choice: use matched or unmatched, or leave it out for both")
 	}
 	e, err := a.eventToExplain(ctx, &options)
 	if err != nil {
@@ -104,13 +105,13 @@ func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) 
 	given := len(options.Event) > 0 && string(options.Event) != "null"
 	switch {
 	case given && (options.Domain != "" || options.Sequence != 0):
-		return nil, invalid("event", "and domain and sequence: give the event itself, or say where it is stored")
+		return nil, httpapi.Invalid("event", "and domain and sequence: give the event itself, or say where it is stored")
 	case !given && options.Domain == "" && options.Sequence == 0:
-		return nil, invalid("event", "is missing: give an event in CloudEvents' JSON format, or domain and sequence of one that is stored")
+		return nil, httpapi.Invalid("event", "is missing: give an event in CloudEvents' JSON format, or domain and sequence of one that is stored")
 	case !given && options.Domain == "":
-		return nil, invalid("domain", "is missing: every domain counts its events by itself")
+		return nil, httpapi.Invalid("domain", "is missing: every domain counts its events by itself")
 	case !given && options.Sequence == 0:
-		return nil, invalid("sequence", "is missing: say which event of the domain, from 1")
+		return nil, httpapi.Invalid("sequence", "is missing: say which event of the domain, from 1")
 	}
 	if !given {
 		record, err := a.storedRecord(ctx, options.Domain, options.Sequence)
@@ -119,13 +120,13 @@ func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) 
 		}
 		e, err := event.FromEventLog(record.Header, record.Data)
 		if err != nil {
-			return nil, invalid("sequence", "the message there cannot be read, so nothing is matched with it: "+err.Error())
+			return nil, httpapi.Invalid("sequence", "the message there cannot be read, so nothing is matched with it: "+err.Error())
 		}
 		return e, nil
 	}
 	e, err := event.ParseStructured(options.Event)
 	if err != nil {
-		return nil, invalid("event", err.Error())
+		return nil, httpapi.Invalid("event", err.Error())
 	}
 	return e, nil
 }

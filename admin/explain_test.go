@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
@@ -92,9 +93,9 @@ func TestExplainRoute(t *testing.T) {
 	f.do("POST", "/v1/explain?cursor=_", `{"event":`+explainedPush+`}`).want(http.StatusUnprocessableEntity)
 	f.do("POST", "/v1/explain", `{"domain":"git","sequence":9}`).want(http.StatusNotFound)
 	f.do("POST", "/v1/explain", `{"event":`+explainedPush+`,"subscription":"nobody"}`).want(http.StatusNotFound)
-	large := `{"event":{"specversion":"1.0","id":"x","source":"/s","type":"git.push","data":"` + strings.Repeat("x", maxBody) + `"},"subscription":"ci"}`
+	large := `{"event":{"specversion":"1.0","id":"x","source":"/s","type":"git.push","data":"` + strings.Repeat("x", httpapi.MaxBody) + `"},"subscription":"ci"}`
 	f.do("POST", "/v1/explain", large).want(http.StatusOK)
-	f.do("POST", "/v1/explain", large+strings.Repeat(" ", maxBody)).want(http.StatusRequestEntityTooLarge)
+	f.do("POST", "/v1/explain", large+strings.Repeat(" ", httpapi.MaxBody)).want(http.StatusRequestEntityTooLarge)
 }
 
 // Who may not read all events may not have them explained either: values of their data

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -22,8 +23,8 @@ const maxCallbackBody = 4 << 10
 
 // handshakeRoutes are the part of the handshake that people take (CloudEvents Web
 // Hooks 1.0.2, section 4); for that of the receiver see Callback.
-func (a *Admin) handshakeRoutes(api *API) {
-	register(api, huma.Operation{
+func (a *Admin) handshakeRoutes(api *httpapi.API) {
+	httpapi.Register(api, huma.Operation{
 		OperationID: "ask-for-consent", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/handshake", Tags: []string{"Subscriptions"},
 		Summary: "Ask the receiver for its consent again", DefaultStatus: http.StatusAccepted,
 		Description: "What the receiver has answered is forgotten, and a sender asks it by OPTIONS. Where the consent is required, " +
@@ -39,7 +40,7 @@ func (a *Admin) askForConsent(ctx context.Context, in *Named) (*oneSubscription,
 	defer unlock()
 	updated, err := a.changeRecorded(ctx, actionHandshake, in.ID, nil, func(sub *subscription.Subscription) error {
 		if mode := sub.Handshake.Mode; mode == "" || mode == subscription.HandshakeOff {
-			return newProblem(http.StatusConflict, "the handshake of the subscription is off, so its receiver is not asked: set handshake.mode to "+
+			return httpapi.NewProblem(http.StatusConflict, "the handshake of the subscription is off, so its receiver is not asked: set handshake.mode to "+
 				subscription.HandshakePreferred+" or "+subscription.HandshakeRequired)
 		}
 		sub.Handshake.Ask()

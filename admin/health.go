@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -43,7 +44,7 @@ func MountStarting(mux *http.ServeMux, why func() error, metrics prometheus.Gath
 
 func mountLive(mux *http.ServeMux, metrics prometheus.Gatherer) {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, "application/json", health{Status: "ok"})
+		httpapi.WriteJSON(w, http.StatusOK, "application/json", health{Status: "ok"})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 }
@@ -88,7 +89,7 @@ func readyz(checks []Check) http.Handler {
 				answer.Status, status = "not ready", http.StatusServiceUnavailable
 			}
 		}
-		writeJSON(w, status, "application/json", answer)
+		httpapi.WriteJSON(w, status, "application/json", answer)
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
@@ -177,7 +178,7 @@ func (r reply) want(status int) reply {
 		if got := r.header.Get("Content-Type"); got != "application/problem+json" {
 			r.t.Errorf("an error has the content type %q", got)
 		}
-		var p problem
+		var p httpapi.Problem
 		r.into(&p)
 		if p.Status != status || p.Title == "" || p.Detail == "" {
 			r.t.Errorf("not a whole problem document: %s", r.body)
@@ -204,7 +205,7 @@ func (r reply) subscription() v1.Subscription {
 // fields are the fields a problem names, in their order.
 func (r reply) fields() []string {
 	r.t.Helper()
-	var p problem
+	var p httpapi.Problem
 	r.into(&p)
 	var names []string
 	for _, e := range p.Errors {

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/stream"
 )
@@ -48,7 +49,7 @@ func (a *Admin) startOf(ctx context.Context, sources []source, in *eventsRequest
 			err = json.Unmarshal(text, &p)
 		}
 		if err != nil || p.Next == nil || !usableTime(p.From) {
-			return position{}, badCursor()
+			return position{}, httpapi.BadCursor()
 		}
 		return p, nil
 	}

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/keyring"
 )
 
@@ -57,7 +58,7 @@ func TestPanic(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic("swordfish")
 	})
-	server := httptest.NewUnstartedServer(f.admin.api.Envelope(Face{}, mux))
+	server := httptest.NewUnstartedServer(f.admin.api.Envelope(httpapi.Face{}, mux))
 	server.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
 	server.Start()
 	defer server.Close()

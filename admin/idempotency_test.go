@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/jetpost/jetpost/internal/access"
-	"github.com/jetpost/jetpost/internal/stream"
 )
 
 func TestIdempotencyKey(t *testing.T) {
@@ -94,88 +90,6 @@ func TestIdempotencyKeyAtOnce(t *testing.T) {
 	}
 	if got := len(f.subscriptionIDs()); got != 1 || replayed != len(answers)-1 {
 		t.Errorf("there are %d subscriptions, %d answers were replayed", got, replayed)
-	}
-}
-
-// A process that dies in the middle does not block a key for ever, and nobody gets
-// what somebody else was answered.
-func TestIdempotencyKeyOfTheDead(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	bucket, err := f.js.KeyValue(t.Context(), f.layout.IdempotencyBucket())
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := func(started time.Time) {
-		t.Helper()
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/subscriptions", nil)
-		sealed, err := f.admin.api.keyed.seal(recordKey(t.Context(), "k1"), &idempotentRecord{Request: requestHash(r, []byte(ci)), Started: started})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := bucket.Put(t.Context(), recordKey(t.Context(), "k1"), sealed); err != nil {
-			t.Fatal(err)
-		}
-	}
-	begin(time.Now())
-	f.do("POST", "/v1/subscriptions", ci, "Idempotency-Key", "k1").want(http.StatusConflict)
-	begin(time.Now().Add(-f.admin.api.keyed.lease))
-	f.do("POST", "/v1/subscriptions", ci, "Idempotency-Key", "k1").want(http.StatusCreated)
-	f.do("POST", "/v1/subscriptions", ci, "Idempotency-Key", "k1").want(http.StatusCreated)
-
-	r := httptest.NewRequest(http.MethodPost, "/v1/subscriptions", strings.NewReader(ci))
-	r.Header.Set("Idempotency-Key", "k1")
-	w := httptest.NewRecorder()
-	f.admin.Handler().ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: "other", Role: access.Admin})))
-	reply{t, w.Code, w.Header(), w.Body.Bytes()}.want(http.StatusConflict).mustContain("exists")
-
-	// No secret lies there in the open.
-	keys, err := bucket.Keys(t.Context())
-	if err != nil || len(keys) != 1 {
-		t.Fatalf("got keys %v, %v", keys, err)
-	}
-	entry, err := bucket.Get(t.Context(), keys[0])
-	if err != nil || strings.Contains(string(entry.Value()), "whsec_") || strings.Contains(string(entry.Value()), "created_at") {
-		t.Errorf("got %q, %v", entry.Value(), err)
-	}
-	status, err := bucket.Status(t.Context())
-	if err != nil || status.TTL() != stream.IdempotencyTTL {
-		t.Errorf("answers are kept for %v, %v", status.TTL(), err)
-	}
-}
-
-// A request that fails is not kept, also when it ends by a panic.
-func TestIdempotencyKeyOfFailures(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	statuses := []int{http.StatusServiceUnavailable, 0, http.StatusConflict, http.StatusOK}
-	calls := 0
-	route := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		status := statuses[calls]
-		calls++
-		if status == 0 {
-			panic(http.ErrAbortHandler)
-		}
-		w.WriteHeader(status)
-	})
-	for _, want := range append(statuses, http.StatusOK) {
-		r := httptest.NewRequest(http.MethodPost, "/v1/x", strings.NewReader("{}"))
-		r.Header.Set("Idempotency-Key", "k1")
-		w := httptest.NewRecorder()
-		func() {
-			defer func() {
-				if cause, _ := recover().(error); (want == 0) != errors.Is(cause, http.ErrAbortHandler) {
-					t.Errorf("got the panic %v", cause)
-				}
-			}()
-			f.admin.api.idempotent(w, r, route)
-		}()
-		if want != 0 && w.Code != want {
-			t.Errorf("got %d, want %d", w.Code, want)
-		}
-	}
-	if calls != len(statuses) {
-		t.Errorf("the route was called %d times, want %d", calls, len(statuses))
 	}
 }
 

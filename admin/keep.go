@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/profile"
@@ -149,7 +150,7 @@ func (a *Admin) apply(ctx context.Context, manager, id string, sub *subscription
 		return nil, none, err
 	}
 	if changed.ID != "" && changed.ID != id {
-		return nil, none, invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
+		return nil, none, httpapi.Invalid("id", "is "+strconv.Quote(changed.ID)+", but the path names "+id+": an id cannot be changed")
 	}
 	var given map[string]bool // of a manager: it fills in what is stored by itself
 	if manager == "" {
@@ -287,9 +288,9 @@ func mayRemove(ctx context.Context, sub *subscription.Subscription, manager, tag
 	case sub.Managed.By == manager && tag != "" && tag != etag(sub):
 		return fmt.Errorf("subscription %s has revision %d: %w", sub.ID, sub.Revision, errPrecondition)
 	case sub.Managed.By == manager:
-		return mayChange(ctx, "the subscription "+sub.ID, currentOf(sub))
+		return httpapi.MayChange(ctx, "the subscription "+sub.ID, currentOf(sub))
 	case manager == "":
-		return newProblem(http.StatusConflict, "subscription "+sub.ID+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": delete it there")
+		return httpapi.NewProblem(http.StatusConflict, "subscription "+sub.ID+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": delete it there")
 	default:
 		return fmt.Errorf("delete subscription %s: %w", sub.ID, subscription.ErrNotFound)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -23,10 +24,10 @@ import (
 
 // LetterFilter narrows a list of dead letters.
 type LetterFilter struct {
-	Reason []string `query:"reason,explode" enum:"exhausted,rejected,gone,expired,overflow,unreadable,match_budget" doc:"Only those given up for this reason. Can be repeated: for one of them."`
-	Type   []string `query:"type,explode" maxLength:"255" doc:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated: of one of them." example:"git.push"`
-	From   Instant  `query:"from" doc:"Only those given up at this time or later."`
-	To     Instant  `query:"to" doc:"Only those given up before this time."`
+	Reason []string        `query:"reason,explode" enum:"exhausted,rejected,gone,expired,overflow,unreadable,match_budget" doc:"Only those given up for this reason. Can be repeated: for one of them."`
+	Type   []string        `query:"type,explode" maxLength:"255" doc:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated: of one of them." example:"git.push"`
+	From   httpapi.Instant `query:"from" doc:"Only those given up at this time or later."`
+	To     httpapi.Instant `query:"to" doc:"Only those given up before this time."`
 }
 
 func (f *LetterFilter) selection(subscriptionID string) (*delivery.Selection, error) {
@@ -40,11 +41,11 @@ func (f *LetterFilter) selection(subscriptionID string) (*delivery.Selection, er
 func checkTimes(from, to time.Time) error {
 	switch {
 	case !usableTime(from):
-		return invalid("from", "is out of range: use a time from 1970 to 2261")
+		return httpapi.Invalid("from", "is out of range: use a time from 1970 to 2261")
 	case !usableTime(to):
-		return invalid("to", "is out of range: use a time from 1970 to 2261")
+		return httpapi.Invalid("to", "is out of range: use a time from 1970 to 2261")
 	case !from.IsZero() && !to.IsZero() && !from.Before(to):
-		return invalid("to", "is not after from")
+		return httpapi.Invalid("to", "is not after from")
 	}
 	return nil
 }
@@ -52,16 +53,16 @@ func checkTimes(from, to time.Time) error {
 type lettersRequest struct {
 	Named
 	LetterFilter
-	Paged
+	httpapi.Paged
 }
 
 type allLettersRequest struct {
 	Subscription string `query:"subscription" maxLength:"63" doc:"Only those of this subscription, which may be deleted by now; _invalid: those of none, which could not be read."`
 	LetterFilter
-	Paged
+	httpapi.Paged
 }
 
-type invalidLettersRequest struct{ Paged }
+type invalidLettersRequest struct{ httpapi.Paged }
 
 type letterPage struct{ Body v1.Page[v1.DeadLetter] }
 
@@ -71,40 +72,40 @@ type PlacedLetter struct {
 }
 
 // letterRoutes are those of the dead letters, and of making a delivery again.
-func (a *Admin) letterRoutes(api *API) {
+func (a *Admin) letterRoutes(api *httpapi.API) {
 	const letters = "Newest first. They are kept for 90 days."
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/dead-letters", Tags: []string{"Dead letters"},
 		Summary: "List the deliveries of a subscription that were given up", Description: letters,
 	}, a.listLetters)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-all-dead-letters", Method: http.MethodGet, Path: "/v1/dead-letters", Tags: []string{"Dead letters"},
 		Summary: "List the deliveries of all subscriptions that were given up, and what could not be read", Description: letters,
 	}, a.listAllLetters)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-invalid", Method: http.MethodGet, Path: "/v1/dead-letters/" + stream.InvalidLetters, Tags: []string{"Dead letters"},
 		Summary: "List the messages that no router or sender could read", Description: letters,
 	}, a.listInvalid)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-dead-letter", Method: http.MethodGet, Path: "/v1/dead-letters/{sequence}", Tags: []string{"Dead letters"},
 		Summary: "Show a dead letter with its event",
 	}, a.getLetter)
-	registerBody[v1.DiscardReason](api, huma.Operation{
+	httpapi.RegisterBody[v1.DiscardReason](api, huma.Operation{
 		OperationID: "discard-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{sequence}/discard", Tags: []string{"Dead letters"},
 		Summary: "Delete a dead letter", Description: "The audit trail keeps what it was, and the reason given.",
 	}, false, a.discardLetter)
-	registerBody[v1.DiscardOptions](api, huma.Operation{
+	httpapi.RegisterBody[v1.DiscardOptions](api, huma.Operation{
 		OperationID: "discard-dead-letters", Method: http.MethodPost, Path: "/v1/dead-letters/discard", Tags: []string{"Dead letters"},
 		Summary:     "Delete the dead letters of a selection",
 		Description: "A request deletes as many as it can in its time: while the answer says that there are more, repeat it.",
 	}, true, a.discardLetters)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "redrive-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{sequence}/redrive", Tags: []string{"Dead letters"},
 		Summary: "Make the delivery of a dead letter again", DefaultStatus: http.StatusAccepted,
 		Description: "It goes back to its subscription's queue, with the same delivery id and its whole schedule. Its attempts are numbered on. " +
 			"The dead letter is deleted when the delivery is on the queue. For many of them: POST /v1/redrives.",
 	}, a.redriveLetter)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "redeliver", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/deliveries/{delivery_id}/redeliver", Tags: []string{"Dead letters"},
 		Summary: "Make one more attempt of a delivery", DefaultStatus: http.StatusAccepted,
 		Description: "Whatever has become of it: delivered, waiting for its next attempt, or given up. One request is made, with the same delivery id, and marked " +
@@ -153,8 +154,8 @@ func (a *Admin) listInvalid(ctx context.Context, in *invalidLettersRequest) (*le
 	return &letterPage{found}, err
 }
 
-func (a *Admin) lettersOf(ctx context.Context, s *delivery.Selection, in Paged) (v1.Page[v1.DeadLetter], error) {
-	found, err := sequencePage(in, func(before uint64, limit int) ([]delivery.DeadLetter, error) {
+func (a *Admin) lettersOf(ctx context.Context, s *delivery.Selection, in httpapi.Paged) (v1.Page[v1.DeadLetter], error) {
+	found, err := httpapi.SequencePage(in, func(before uint64, limit int) ([]delivery.DeadLetter, error) {
 		return a.letters.Page(ctx, s, before, limit)
 	}, func(one delivery.DeadLetter) uint64 { return one.Sequence })
 	return showPage(found, showLetter), err
@@ -163,7 +164,7 @@ func (a *Admin) lettersOf(ctx context.Context, s *delivery.Selection, in Paged) 
 // checkSelected refuses what cannot be in a subject: a wildcard would select others.
 func checkSelected(id string) error {
 	if id != "" && id != stream.InvalidLetters && !subscription.ValidID(id) {
-		return invalid("subscription", "is not the id of a subscription")
+		return httpapi.Invalid("subscription", "is not the id of a subscription")
 	}
 	return nil
 }
@@ -214,7 +215,7 @@ type discarded struct{ Body v1.Discarded }
 
 type discardRequest struct {
 	PlacedLetter
-	RawJSON
+	httpapi.RawJSON
 }
 
 // discardTime is the part of the time for a request that deleting may take.
@@ -222,7 +223,7 @@ const discardTime = 0.6
 
 func (a *Admin) discardLetter(ctx context.Context, in *discardRequest) (*discarded, error) {
 	var options v1.DiscardReason
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	letter, err := a.letters.Get(ctx, in.Sequence)
@@ -237,9 +238,9 @@ func (a *Admin) discardLetter(ctx context.Context, in *discardRequest) (*discard
 	}, func() error { return a.discard(ctx, &letter.DeadLetter, options.Reason) })
 }
 
-func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, error) {
+func (a *Admin) discardLetters(ctx context.Context, in *httpapi.RawJSON) (*discarded, error) {
 	var options v1.DiscardOptions
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	selected, err := selectionOf(&options.SelectionOptions)
@@ -251,7 +252,7 @@ func (a *Admin) discardLetters(ctx context.Context, in *RawJSON) (*discarded, er
 	}
 	ctx = stream.MakesRoom(ctx)
 	if selected.All() != options.All {
-		return nil, invalid("all", "and a selection: give one of them")
+		return nil, httpapi.Invalid("all", "and a selection: give one of them")
 	}
 	last, err := a.letters.Last(ctx)
 	if err != nil {
@@ -310,7 +311,7 @@ func (a *Admin) discard(ctx context.Context, letter *delivery.DeadLetter, why st
 	}
 	a.log.Info("dead letter discarded", zap.Uint64("seq", letter.Sequence), zap.String("subscription_id", letter.SubscriptionID),
 		zap.String("delivery_id", letter.DeliveryID), zap.String("event_id", letter.Event.ID), zap.String("event_type", letter.Event.Type),
-		zap.String("given_up", string(letter.Reason)), zap.String("reason", why), zap.String("request_id", requestID(ctx)))
+		zap.String("given_up", string(letter.Reason)), zap.String("reason", why), zap.String("request_id", httpapi.RequestID(ctx)))
 	return nil
 }
 
@@ -362,7 +363,7 @@ func (a *Admin) redriveLetter(ctx context.Context, in *PlacedLetter) (*queuedAga
 		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, err)
 	}
 	a.log.Info("dead letter redriven", zap.Uint64("seq", letter.Sequence), zap.String("subscription_id", sub.ID),
-		zap.String("delivery_id", letter.DeliveryID), zap.String("request_id", requestID(ctx)))
+		zap.String("delivery_id", letter.DeliveryID), zap.String("request_id", httpapi.RequestID(ctx)))
 	return answerQueued(letter.DeliveryID, sub), nil
 }
 
@@ -405,7 +406,7 @@ func (a *Admin) redeliver(ctx context.Context, in *RedeliverRequest) (*queuedAga
 	if err != nil {
 		return nil, fmt.Errorf("redeliver %s: %w", in.DeliveryID, err)
 	}
-	a.log.Info("one more attempt was asked for", zap.String("subscription_id", sub.ID), zap.String("delivery_id", d.ID), zap.String("request_id", requestID(ctx)))
+	a.log.Info("one more attempt was asked for", zap.String("subscription_id", sub.ID), zap.String("delivery_id", d.ID), zap.String("request_id", httpapi.RequestID(ctx)))
 	return answerQueued(d.ID, sub), nil
 }
 
@@ -441,7 +442,7 @@ func (a *Admin) deliveryOf(ctx context.Context, subscriptionID, id string) (*del
 func (a *Admin) checkBeginnings(ctx context.Context, types []string) error {
 	for _, eventType := range types {
 		if problem := a.catalogue.seen(ctx).beginningProblem(eventType); problem != "" {
-			return invalid("types", problem)
+			return httpapi.Invalid("types", problem)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -22,7 +23,7 @@ import (
 
 type action struct {
 	Named
-	RawJSON
+	httpapi.RawJSON
 }
 
 // rotateOptions is v1.RotateOptions with the secret behind the type that shows it to
@@ -37,25 +38,25 @@ type rotated struct{ Body v1.Rotated }
 type secrets struct{ Body v1.Secrets }
 
 // lifecycleRoutes are what is done to a subscription beside changing its fields.
-func (a *Admin) lifecycleRoutes(api *API) {
-	registerBody[v1.PauseOptions](api, huma.Operation{
+func (a *Admin) lifecycleRoutes(api *httpapi.API) {
+	httpapi.RegisterBody[v1.PauseOptions](api, huma.Operation{
 		OperationID: "pause-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/pause", Tags: []string{"Subscriptions"},
 		Summary: "Pause a subscription", Description: "Events go on being matched, and their deliveries wait until it is resumed.",
 	}, false, a.pause)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "resume-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/resume", Tags: []string{"Subscriptions"},
 		Summary:     "Resume a subscription",
 		Description: "A paused one, whose waiting deliveries are made now, or a disabled one, which has missed the events in between.",
 	}, a.resume)
-	registerBody[v1.RotateOptions](api, huma.Operation{
+	httpapi.RegisterBody[v1.RotateOptions](api, huma.Operation{
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/rotate-secret", Tags: []string{"Subscriptions"},
 		Summary: "Give a subscription a new signing secret", Description: "The next attempt is signed by the new secret and, during the overlap, by the old ones too: by ten of them at most, so 409 where an eleventh would have to go on.",
 	}, false, a.rotate)
-	register(api, huma.Operation{
-		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"}, Metadata: needs(access.NeedSecrets),
+	httpapi.Register(api, huma.Operation{
+		OperationID: "get-secret", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/secret", Tags: []string{"Subscriptions"}, Metadata: httpapi.Needs(access.NeedSecrets),
 		Summary: "Show the signing secrets of a subscription", Description: "For a receiver to verify signatures with. The audit trail has who has looked.",
 	}, a.secrets)
-	registerBody[v1.TestOptions](api, huma.Operation{
+	httpapi.RegisterBody[v1.TestOptions](api, huma.Operation{
 		OperationID: "test-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/test", Tags: []string{"Subscriptions"},
 		Summary: "Send a test event", DefaultStatus: http.StatusAccepted,
 		Description: "An example of an event goes to this subscription only, whatever its filters say. It is signed, retried and recorded like any " +
@@ -65,7 +66,7 @@ func (a *Admin) lifecycleRoutes(api *API) {
 
 func (a *Admin) pause(ctx context.Context, in *action) (*oneSubscription, error) {
 	var options v1.PauseOptions
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	return a.setState(ctx, actionPause, in.ID, subscription.Paused, options.Reason)
@@ -102,7 +103,7 @@ func (a *Admin) setState(ctx context.Context, action, id string, state subscript
 
 func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	var options rotateOptions
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	overlap := subscription.DefaultOverlap
@@ -114,7 +115,7 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 		return nil, err
 	}
 	if sub.Managed.By != "" {
-		return nil, newProblem(http.StatusConflict, "subscription "+sub.ID+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": give it another secret there")
+		return nil, httpapi.NewProblem(http.StatusConflict, "subscription "+sub.ID+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": give it another secret there")
 	}
 	traits, _ := profile.Traits(sub.Profile)
 	now := time.Now()
@@ -125,7 +126,7 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 	}
 	if traits.Secrets != subscription.SigningKeys {
 		if options.Overlap != nil && overlap != 0 {
-			return nil, invalid("overlap", "is not possible: the profile "+sub.Profile+" sends one secret or signature, so the new one takes effect with the next attempt")
+			return nil, httpapi.Invalid("overlap", "is not possible: the profile "+sub.Profile+" sends one secret or signature, so the new one takes effect with the next attempt")
 		}
 		overlap = 0
 	}
@@ -147,19 +148,19 @@ func (a *Admin) rotate(ctx context.Context, in *action) (*rotated, error) {
 
 func rotateProblem(traits subscription.Traits, overlap time.Duration, secret keyring.Secret) error {
 	if overlap < 0 || overlap > subscription.MaxOverlap {
-		return invalid("overlap", fmt.Sprintf("is %s: use 0s to %s", subscription.Duration(overlap), subscription.Duration(subscription.MaxOverlap)))
+		return httpapi.Invalid("overlap", fmt.Sprintf("is %s: use 0s to %s", subscription.Duration(overlap), subscription.Duration(subscription.MaxOverlap)))
 	}
 	if secret.IsPlaceholder() {
-		return invalid("secret", keyring.Placeholder+" stands for a secret: leave it out to have one made")
+		return httpapi.Invalid("secret", keyring.Placeholder+" stands for a secret: leave it out to have one made")
 	}
 	if err := traits.CheckSecret(secret); err != nil {
-		return invalid("secret", err.Error())
+		return httpapi.Invalid("secret", err.Error())
 	}
 	if problem := subscription.TooShort(secret); problem != "" {
-		return invalid("secret", problem)
+		return httpapi.Invalid("secret", problem)
 	}
 	if problem := subscription.Unfit(secret); problem != "" {
-		return invalid("secret", problem)
+		return httpapi.Invalid("secret", problem)
 	}
 	return nil
 }

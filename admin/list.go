@@ -9,18 +9,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// Paged is a request for a part of a list.
-type Paged struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"The most items to answer with."`
-	Cursor string `query:"cursor" maxLength:"4096" doc:"The next_cursor of the page before this one."`
-}
-
 type listRequest struct {
-	Paged
+	httpapi.Paged
 	State   string   `query:"state" enum:"active,paused,disabled" doc:"Only subscriptions in this state."`
 	Label   []string `query:"label,explode" doc:"Only subscriptions with this label: name, or name=value. Can be repeated; all must match."`
 	Type    string   `query:"type" maxLength:"255" doc:"Only subscriptions whose types have this one, by itself or as <domain>.*; with <domain>.* those that want all of a domain." example:"git.push"`
@@ -37,18 +32,18 @@ type subscriptionList struct{ Body v1.SubscriptionPage }
 // list answers from the view: a page costs the same wherever it begins.
 func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, error) {
 	if in.Cursor != "" && !subscription.ValidID(in.Cursor) {
-		return nil, badCursor()
+		return nil, httpapi.BadCursor()
 	}
 	for _, label := range in.Label {
 		if name, _, _ := strings.Cut(label, "="); name == "" {
-			return nil, invalid("label", strconv.Quote(label)+" has no name: write name or name=value")
+			return nil, httpapi.Invalid("label", strconv.Quote(label)+" has no name: write name or name=value")
 		}
 	}
 	if t, err := a.catalogue.Resolve(in.Type); err == nil {
 		in.domain = t.Domain
 	} else if domain, ok := strings.CutSuffix(in.Type, ".*"); ok {
 		if problem := a.catalogue.prefixProblem(domain); problem != "" { // no subscription has it
-			return nil, invalid("type", problem)
+			return nil, httpapi.Invalid("type", problem)
 		}
 	}
 	snapshot, err := a.view.Sync(ctx)

@@ -1,16 +1,13 @@
 package admin
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
-	"slices"
-	"strings"
-	"unicode"
 
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/strict"
@@ -24,11 +21,11 @@ type mergePatch struct {
 func parsePatch(b []byte) (mergePatch, error) {
 	value, err := strict.Value(b)
 	if err != nil {
-		return mergePatch{}, newProblem(http.StatusBadRequest, "the patch "+err.Error())
+		return mergePatch{}, httpapi.NewProblem(http.StatusBadRequest, "the patch "+err.Error())
 	}
 	members, ok := value.(map[string]any)
 	if !ok {
-		return mergePatch{}, invalid("", "a merge patch is a JSON object with the fields to change")
+		return mergePatch{}, httpapi.Invalid("", "a merge patch is a JSON object with the fields to change")
 	}
 	return mergePatch{members}, nil
 }
@@ -92,51 +89,15 @@ func merge(target, patch any) any {
 	return object
 }
 
-// numberMessage says why a number is none of a type of Go.
-func numberMessage(t reflect.Type, number string) string {
-	switch {
-	case t.Kind() != reflect.Float64 && !isWhole(number):
-		return "must be a whole number, not " + clipID(number)
-	case t.Kind() == reflect.Uint64 && number[0] == '-':
-		return "must not be negative"
-	}
-	return "is out of range"
-}
+// patchSchema stands for a merge patch in the description of the API: nothing in it is
+// required, and everything may be null.
+type patchSchema struct{}
 
-// decodeOptions reads a small body: only fields of v, each of its type and once.
-// No body leaves v as it is.
-func decodeOptions(b []byte, v any) error {
-	if len(bytes.TrimSpace(b)) == 0 {
-		return nil
+// Schema is an object.
+func (patchSchema) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeObject, AdditionalProperties: true,
+		Description: "The fields of a Subscription to change; null removes.",
+		Examples:    []any{map[string]any{"description": "Builds of main.", "labels": map[string]any{"team": "anvil"}}},
 	}
-	if _, err := strict.Value(b); err != nil {
-		return newProblem(http.StatusBadRequest, "the body "+err.Error())
-	}
-	b, err := readTimes(b, reflect.TypeOf(v).Elem())
-	if err != nil {
-		return err
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err = dec.Decode(v); err == nil {
-		return nil
-	}
-	if wrong, ok := errors.AsType[*instantError](err); ok {
-		return invalid(wrong.field(b), wrong.message)
-	}
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // its text shows no value but numbers
-		if number, ok := strings.CutPrefix(wrong.Value, "number "); ok && jsonWord(wrong.Type) == "number" {
-			return invalid(jsonPath(wrong.Field), numberMessage(wrong.Type, number))
-		}
-		return invalid(jsonPath(wrong.Field), "must be a "+jsonWord(wrong.Type)+", not a "+wrong.Value)
-	}
-	return invalid("", strings.TrimPrefix(err.Error(), "json: "))
-}
-
-// jsonPath takes the names of embedded Go types out of the path to a field: a client does
-// not know them.
-func jsonPath(field string) string {
-	return strings.Join(slices.DeleteFunc(strings.Split(field, "."), func(name string) bool {
-		return name != "" && unicode.IsUpper(rune(name[0]))
-	}), ".")
 }

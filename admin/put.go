@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/profile"
@@ -16,7 +17,7 @@ type replaceRequest struct {
 	Named
 	Trial
 	Keeping
-	RawJSON
+	httpapi.RawJSON
 }
 
 // replaceTries is how often a subscription may come and go while it is put.
@@ -26,7 +27,7 @@ const replaceTries = 10
 // declares what there shall be need not ask first.
 func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscription, error) {
 	if in.KeepSecrets {
-		if err := require(ctx, access.NeedMove); err != nil {
+		if err := httpapi.Require(ctx, access.NeedMove); err != nil {
 			return nil, err
 		}
 	}
@@ -36,7 +37,7 @@ func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscr
 	}
 	wanted.Managed = subscription.Managed{}
 	if wanted.ID != "" && wanted.ID != in.ID {
-		return nil, invalid("id", "is "+strconv.Quote(wanted.ID)+", but the path names "+in.ID+": an id cannot be changed")
+		return nil, httpapi.Invalid("id", "is "+strconv.Quote(wanted.ID)+", but the path names "+in.ID+": an id cannot be changed")
 	}
 	for try := 1; ; try++ {
 		out, err := a.put(ctx, in, wanted)
@@ -62,7 +63,7 @@ func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscriptio
 	case !errors.Is(err, subscription.ErrNotFound):
 		return nil, err
 	}
-	if err := mayChange(ctx, "the subscription "+in.ID, precondition.Current{}); err != nil {
+	if err := httpapi.MayChange(ctx, "the subscription "+in.ID, precondition.Current{}); err != nil {
 		return nil, err
 	}
 	next := wanted.Clone()

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -38,8 +39,8 @@ type missingDelivery struct {
 type reconciled struct{ Body v1.Reconciled }
 
 // reconcileRoutes are those of deliveries that were lost.
-func (a *Admin) reconcileRoutes(api *API) {
-	registerBody[v1.ReconcileOptions](api, huma.Operation{
+func (a *Admin) reconcileRoutes(api *httpapi.API) {
+	httpapi.RegisterBody[v1.ReconcileOptions](api, huma.Operation{
 		OperationID: "reconcile-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/reconcile", Tags: []string{"Subscriptions"},
 		Summary: "Find deliveries that were lost, and make them again",
 		Description: "Compares the events that the subscription wants, by the event logs, with its queue, retry timers, attempts and dead letters. What is in none of them " +
@@ -50,7 +51,7 @@ func (a *Admin) reconcileRoutes(api *API) {
 
 func (a *Admin) reconcileRoute(ctx context.Context, in *action) (*reconciled, error) {
 	var options v1.ReconcileOptions
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	sub, err := a.FindSubscription(ctx, in.ID)
@@ -58,7 +59,7 @@ func (a *Admin) reconcileRoute(ctx context.Context, in *action) (*reconciled, er
 		return nil, err
 	}
 	if !sub.State.Matches() {
-		return nil, newProblem(http.StatusConflict, "subscription "+sub.ID+" is disabled: it is owed nothing; resume it first")
+		return nil, httpapi.NewProblem(http.StatusConflict, "subscription "+sub.ID+" is disabled: it is owed nothing; resume it first")
 	}
 	// It may take longer than other requests.
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), reconcileTime)

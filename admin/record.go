@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -58,10 +59,10 @@ func (a *Admin) Record(ctx context.Context, r audit.Record, do func() error) err
 // named is ctx with the name of the request in its principal.
 func named(ctx context.Context) context.Context {
 	p := access.PrincipalOf(ctx)
-	if p.RequestID != "" || requestID(ctx) == "" {
+	if p.RequestID != "" || httpapi.RequestID(ctx) == "" {
 		return ctx
 	}
-	p.RequestID = requestID(ctx)
+	p.RequestID = httpapi.RequestID(ctx)
 	return access.With(ctx, p)
 }
 
@@ -139,13 +140,5 @@ type letterState struct {
 
 // stateOf clips what comes from outside: many of them are in one record.
 func stateOf(l *delivery.DeadLetter) letterState {
-	return letterState{l.Sequence, l.SubscriptionID, l.DeliveryID, clipID(l.Event.ID), clipID(l.Event.Type), l.Reason}
-}
-
-func clipID(s string) string {
-	const most = 128
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "…"
+	return letterState{l.Sequence, l.SubscriptionID, l.DeliveryID, httpapi.Clip(l.Event.ID), httpapi.Clip(l.Event.Type), l.Reason}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -63,17 +64,17 @@ func selectionOf(o *v1.SelectionOptions) (*delivery.Selection, error) {
 	}
 	for i, reason := range s.Reasons {
 		if !slices.Contains(delivery.Reasons(), reason) {
-			return nil, invalid(fmt.Sprintf("reasons[%d]", i), "is not a reason: use exhausted, rejected, gone, expired, overflow, unreadable or match_budget")
+			return nil, httpapi.Invalid(fmt.Sprintf("reasons[%d]", i), "is not a reason: use exhausted, rejected, gone, expired, overflow, unreadable or match_budget")
 		}
 	}
 	if slices.Contains(s.Types, "") {
-		return nil, invalid("types", "has one without a name")
+		return nil, httpapi.Invalid("types", "has one without a name")
 	}
 	if len(s.Sequences) > maxSequences {
-		return nil, invalid("sequences", "has "+strconv.Itoa(len(s.Sequences))+": give up to "+strconv.Itoa(maxSequences)+", or select by something else")
+		return nil, httpapi.Invalid("sequences", "has "+strconv.Itoa(len(s.Sequences))+": give up to "+strconv.Itoa(maxSequences)+", or select by something else")
 	}
 	if text, err := json.Marshal(s); err != nil || len(text) > maxSelection {
-		return nil, invalid("", "the selection is too long: it may have "+strconv.Itoa(maxSelection)+" bytes as JSON")
+		return nil, httpapi.Invalid("", "the selection is too long: it may have "+strconv.Itoa(maxSelection)+" bytes as JSON")
 	}
 	return s, checkTimes(s.From, s.To)
 }
@@ -97,7 +98,7 @@ type redriveAnswer struct {
 
 type redriveList struct{ Body v1.Page[v1.RedriveJob] }
 
-type redrivesRequest struct{ Paged }
+type redrivesRequest struct{ httpapi.Paged }
 
 // NamedRedrive is a request for one job.
 type NamedRedrive struct {
@@ -105,35 +106,35 @@ type NamedRedrive struct {
 }
 
 // redriveRoutes are those of redrive jobs.
-func (a *Admin) redriveRoutes(api *API) {
-	registerBody[v1.RedriveOptions](api, huma.Operation{
-		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"}, Metadata: needs(access.NeedRead), // for a dry run
+func (a *Admin) redriveRoutes(api *httpapi.API) {
+	httpapi.RegisterBody[v1.RedriveOptions](api, huma.Operation{
+		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"}, Metadata: httpapi.Needs(access.NeedRead), // for a dry run
 		Summary: "Redrive the dead letters of a selection, or all", DefaultStatus: http.StatusAccepted,
 		Responses: map[string]*huma.Response{"200": {Description: "It was a dry run."}},
 		Description: "A job puts the deliveries back on their queues, one after the other, at the rate given. It goes on when admins are stopped " +
 			"or killed. It waits while a queue is half full, so that new events find room. A dry run is answered with 200, also to an auditor.",
 	}, false, a.createRedrive)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-redrives", Method: http.MethodGet, Path: "/v1/redrives", Tags: []string{"Dead letters"},
 		Summary: "List redrive jobs", Description: "Newest first. Those that have ended are kept for 7 days, 100 at most.",
 	}, a.listRedrives)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-redrive", Method: http.MethodGet, Path: "/v1/redrives/{id}", Tags: []string{"Dead letters"},
 		Summary: "Show a redrive job",
 	}, a.getRedrive)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "cancel-redrive", Method: http.MethodPost, Path: "/v1/redrives/{id}/cancel", Tags: []string{"Dead letters"},
 		Summary: "Cancel a redrive job", Description: "It ends within a second or two. What is on its queue by then stays there.",
 	}, a.cancelRedrive)
 }
 
-func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer, error) {
+func (a *Admin) createRedrive(ctx context.Context, in *httpapi.RawJSON) (*redriveAnswer, error) {
 	options := v1.RedriveOptions{Rate: usualRedrive}
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	if !options.DryRun {
-		if err := require(ctx, access.NeedOperate); err != nil {
+		if err := httpapi.Require(ctx, access.NeedOperate); err != nil {
 			return nil, err
 		}
 	}
@@ -145,7 +146,7 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 		return nil, err
 	}
 	if options.Rate < minRedrive || options.Rate > maxRedrive {
-		return nil, invalid("rate", "is out of range: use 0.01 to 10000 per second")
+		return nil, httpapi.Invalid("rate", "is out of range: use 0.01 to 10000 per second")
 	}
 	if selected.Subscription == stream.InvalidLetters {
 		return nil, fmt.Errorf("redrive what is not a delivery: %w", errUnreadable)
@@ -176,7 +177,7 @@ func (a *Admin) createRedrive(ctx context.Context, in *RawJSON) (*redriveAnswer,
 	if err != nil {
 		return nil, err
 	}
-	a.log.Info("redrive job made", zap.String("job", record.ID), zap.Int("dead_letters", record.Total), zap.String("request_id", requestID(ctx)))
+	a.log.Info("redrive job made", zap.String("job", record.ID), zap.Int("dead_letters", record.Total), zap.String("request_id", httpapi.RequestID(ctx)))
 	a.redrives.nudge()
 	return &redriveAnswer{http.StatusAccepted, record.RedriveJob}, nil
 }
@@ -208,7 +209,7 @@ func (a *Admin) countLetters(ctx context.Context, s *delivery.Selection, record 
 func (a *Admin) listRedrives(ctx context.Context, in *redrivesRequest) (*redriveList, error) {
 	before, after, isPlace := strings.Cut(in.Cursor, ".")
 	if in.Cursor != "" && !isPlace {
-		return nil, badCursor()
+		return nil, httpapi.BadCursor()
 	}
 	records, err := a.redrives.all(ctx)
 	if err != nil {
@@ -264,7 +265,7 @@ func (a *Admin) cancelRedrive(ctx context.Context, in *NamedRedrive) (*redriveAn
 	if err != nil {
 		return nil, err
 	}
-	a.log.Info("redrive job cancelled", zap.String("job", record.ID), zap.String("request_id", requestID(ctx)))
+	a.log.Info("redrive job cancelled", zap.String("job", record.ID), zap.String("request_id", httpapi.RequestID(ctx)))
 	return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -32,7 +33,7 @@ type NamedRepository struct {
 }
 
 type listRepositoriesRequest struct {
-	Paged
+	httpapi.Paged
 	Class       string `query:"class" enum:"local,remote,virtual,federated" doc:"Only repositories of this class."`
 	PackageType string `query:"package_type" maxLength:"64" doc:"Only repositories that hold this." example:"docker"`
 	Query       string `query:"q" maxLength:"64" doc:"Only repositories with this text in their key, in whatever case."`
@@ -40,7 +41,7 @@ type listRepositoriesRequest struct {
 
 type putRepositoryRequest struct {
 	NamedRepository
-	RawJSON
+	httpapi.RawJSON
 }
 
 type repositoryPage struct{ Body v1.Page[v1.Repository] }
@@ -58,23 +59,23 @@ type storedRepository struct {
 
 // repositoryRoutes are those of the registry of repositories, which the JFrog Platform's
 // API keeps as well.
-func (a *Admin) repositoryRoutes(api *API) {
+func (a *Admin) repositoryRoutes(api *httpapi.API) {
 	tags := []string{"Repositories"}
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-repositories", Method: http.MethodGet, Path: repositoriesPath, Tags: tags,
 		Summary:     "List the repositories that are registered",
 		Description: "By key. Payloads do not say of what class a repository is: filters of JFrog's criteria such as anyRemote, and jetpost watch, ask this registry.",
 	}, a.listRepositories)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-repository", Method: http.MethodGet, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Show a repository",
 	}, a.getRepository)
-	registerBody[v1.RepositoryOptions](api, huma.Operation{
+	httpapi.RegisterBody[v1.RepositoryOptions](api, huma.Operation{
 		OperationID: "put-repository", Method: http.MethodPut, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Register a repository, or say what it holds", Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
 		Description: "Events that are published afterwards are of its class. What the JFrog Platform's API has stored of it beside stays as it is.",
 	}, true, a.putRepository)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "delete-repository", Method: http.MethodDelete, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Take a repository from the registry", DefaultStatus: http.StatusNoContent,
 		Description: "Events of a repository that is not registered count as those of a local one.",
@@ -127,7 +128,7 @@ func (a *Admin) repositories(ctx context.Context) (*repository.Table, error) {
 
 func (a *Admin) listRepositories(ctx context.Context, in *listRepositoriesRequest) (*repositoryPage, error) {
 	if in.Cursor != "" && !repository.ValidKey(in.Cursor) {
-		return nil, badCursor()
+		return nil, httpapi.BadCursor()
 	}
 	table, err := a.repositories(ctx)
 	if err != nil {
@@ -170,19 +171,19 @@ func (a *Admin) getRepository(ctx context.Context, in *NamedRepository) (*oneRep
 
 func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*storedRepository, error) {
 	var options v1.RepositoryOptions
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	class := repository.Class(options.Class)
 	switch {
 	case !repository.ValidKey(in.Key):
-		return nil, invalid("key", "use 1 to 64 letters, digits, dashes, underscores and dots")
+		return nil, httpapi.Invalid("key", "use 1 to 64 letters, digits, dashes, underscores and dots")
 	case options.Class == "":
-		return nil, invalid("class", "is missing: use local, remote, virtual or federated")
+		return nil, httpapi.Invalid("class", "is missing: use local, remote, virtual or federated")
 	case !class.Valid():
-		return nil, invalid("class", strconv.Quote(clipID(string(options.Class)))+" is not a class: use local, remote, virtual or federated")
+		return nil, httpapi.Invalid("class", strconv.Quote(httpapi.Clip(string(options.Class)))+" is not a class: use local, remote, virtual or federated")
 	case options.PackageType != nil && len(*options.PackageType) > 64:
-		return nil, invalid("package_type", "has more than 64 bytes")
+		return nil, httpapi.Invalid("package_type", "has more than 64 bytes")
 	}
 	created := false
 	stored, err := a.ChangeRepository(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
@@ -219,18 +220,18 @@ func (a *Admin) deleteRepository(ctx context.Context, in *NamedRepository) (*str
 }
 
 func noRepository(key string) error {
-	return newProblem(http.StatusNotFound, "repository "+strconv.Quote(key)+" is not registered: GET "+repositoriesPath+" lists those that are")
+	return httpapi.NewProblem(http.StatusNotFound, "repository "+strconv.Quote(key)+" is not registered: GET "+repositoriesPath+" lists those that are")
 }
 
 func repositoryTag(r *repository.Repository) string {
-	return revisionTag(r.Revision())
+	return httpapi.RevisionTag(r.Revision())
 }
 
 // mayChangeRepository says why a repository, nil if it is not registered, must not be
 // changed.
 func mayChangeRepository(ctx context.Context, key string, r *repository.Repository) error {
 	if r == nil {
-		return mayChange(ctx, "the repository "+key+" (it is not registered)", precondition.Current{})
+		return httpapi.MayChange(ctx, "the repository "+key+" (it is not registered)", precondition.Current{})
 	}
-	return mayChange(ctx, "the repository "+key, precondition.Current{Exists: true, ETag: repositoryTag(r)})
+	return httpapi.MayChange(ctx, "the repository "+key, precondition.Current{Exists: true, ETag: repositoryTag(r)})
 }

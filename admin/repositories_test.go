@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/repository"
 )
@@ -74,7 +75,7 @@ func TestRepositories(t *testing.T) {
 			header = []string{"If-Match", wrong.ifMatch}
 		}
 		r := f.do(wrong.method, "/v1/repositories/"+wrong.key, wrong.body, header...)
-		var p problem
+		var p httpapi.Problem
 		r.into(&p)
 		if r.status != wrong.status || !strings.Contains(p.Detail, wrong.detail) {
 			t.Errorf("%s %s %s: got %d %s, want %d %s", wrong.method, wrong.key, wrong.body, r.status, r.body, wrong.status, wrong.detail)

@@ -3,6 +3,8 @@ package admin
 import (
 	"io"
 	"net/http"
+
+	"github.com/jetpost/jetpost/admin/httpapi"
 )
 
 // MountRoot says at / what a process answers, to whoever opens its address, and at paths
@@ -26,9 +28,9 @@ func MountRoot(mux *http.ServeMux, api bool) {
 		switch r.URL.Path {
 		case "/", "/livez", "/readyz", "/metrics": // another method than theirs
 			w.Header().Set("Allow", "GET, HEAD")
-			writeProblem(w, newProblem(http.StatusMethodNotAllowed, "this path takes GET, HEAD"))
+			httpapi.WriteProblem(w, httpapi.NewProblem(http.StatusMethodNotAllowed, "this path takes GET, HEAD"))
 		default:
-			writeProblem(w, newProblem(http.StatusNotFound, "there is nothing at this path: "+hint))
+			httpapi.WriteProblem(w, httpapi.NewProblem(http.StatusNotFound, "there is nothing at this path: "+hint))
 		}
 	})
 }

@@ -1,7 +1,9 @@
 package admin
 
+import "github.com/jetpost/jetpost/admin/httpapi"
+
 // routes registers the operations of the whole API.
-func (a *Admin) routes(api *API) {
+func (a *Admin) routes(api *httpapi.API) {
 	a.subscriptionRoutes(api)
 	a.lifecycleRoutes(api)
 	a.handshakeRoutes(api)

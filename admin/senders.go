@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/members"
@@ -20,8 +21,8 @@ type sendersRequest struct {
 
 // senderRoutes are those of the senders, who say by themselves that they are there: see
 // package members.
-func (a *Admin) senderRoutes(api *API) {
-	register(api, huma.Operation{
+func (a *Admin) senderRoutes(api *httpapi.API) {
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-senders", Method: http.MethodGet, Path: "/v1/senders", Tags: []string{"Senders"},
 		Summary:     "List the senders that are alive",
 		Description: "Each subscription belongs to as many of them as its delivery.senders says. The list is whole, and that of one moment; while senders come and go, they may already do what the next one says.",

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -73,10 +74,10 @@ func shownAs[T any](t *testing.T, show func(*T) any) {
 func sameJSON(t *testing.T, stored, shown any) {
 	t.Helper()
 	var want, got bytes.Buffer
-	if err := encodeAnswer(&want, stored); err != nil {
+	if err := httpapi.Encode(&want, stored); err != nil {
 		t.Fatal(err)
 	}
-	if err := encodeAnswer(&got, shown); err != nil {
+	if err := httpapi.Encode(&got, shown); err != nil {
 		t.Fatal(err)
 	}
 	if got.String() != want.String() {
@@ -135,17 +136,5 @@ func fill(v reflect.Value, n int64, depth int) {
 		v.SetUint(uint64(n))
 	default:
 		panic("no value for a " + v.Kind().String())
-	}
-}
-
-// The path to a field that has the wrong type is that of JSON, also in what is embedded.
-func TestWrongTypeField(t *testing.T) {
-	t.Parallel()
-	for body, field := range map[string]string{`{"subscription":5}`: "subscription", `{"sequences":"x"}`: "sequences", `{"rate":"x"}`: "rate"} {
-		var options v1.RedriveOptions
-		err := decodeOptions([]byte(body), &options)
-		if p, ok := err.(*problem); !ok || len(p.Errors) != 1 || p.Errors[0].Field != field { //nolint:errorlint // it is that itself
-			t.Errorf("%s: got %v", body, err)
-		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -100,7 +101,7 @@ func compareBool(a, b bool) int {
 
 type oneStorage struct{ Body v1.Storage }
 
-type acceptRequest struct{ RawJSON }
+type acceptRequest struct{ httpapi.RawJSON }
 
 func (s *Storage) state() v1.Storage {
 	state := v1.Storage{
@@ -117,15 +118,15 @@ func (s *Storage) state() v1.Storage {
 
 func (s *Storage) accept(ctx context.Context, body []byte) (*oneStorage, error) {
 	var options v1.AcceptOptions
-	if err := decodeOptions(body, &options); err != nil {
+	if err := httpapi.Decode(body, &options); err != nil {
 		return nil, err
 	}
 	if len(options.Streams) == 0 {
-		return nil, invalid("streams", "is empty: name the streams whose losses are accepted, or all")
+		return nil, httpapi.Invalid("streams", "is empty: name the streams whose losses are accepted, or all")
 	}
 	_, err := s.Accept(ctx, options.Reason, options.Streams...)
 	if unknown, ok := errors.AsType[*UnknownLossError](err); ok {
-		return nil, invalid("streams", unknown.Error())
+		return nil, httpapi.Invalid("streams", unknown.Error())
 	}
 	if err != nil {
 		return nil, err
@@ -144,9 +145,9 @@ func (s *Storage) trailSeen() (audit.Head, []inventory.Loss) {
 }
 
 // storageRoutes are those of the storage.
-func (a *Admin) storageRoutes(api *API) {
+func (a *Admin) storageRoutes(api *httpapi.API) {
 	tags := []string{"Storage"}
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-storage", Method: http.MethodGet, Path: PathStorage, Tags: tags,
 		Summary:     "Show what streams have lost, and queues without a subscription",
 		Description: "A stream that should be there and is not, or has less than it had, keeps /readyz red until its loss is accepted.",
@@ -156,14 +157,14 @@ func (a *Admin) storageRoutes(api *API) {
 		}
 		return &oneStorage{a.cfg.Storage.state()}, nil
 	})
-	registerBody[v1.AcceptOptions](api, huma.Operation{
-		OperationID: "accept-loss", Method: http.MethodPost, Path: PathAcceptLoss, Tags: tags, Metadata: needs(access.NeedLosses),
+	httpapi.RegisterBody[v1.AcceptOptions](api, huma.Operation{
+		OperationID: "accept-loss", Method: http.MethodPost, Path: PathAcceptLoss, Tags: tags, Metadata: httpapi.Needs(access.NeedLosses),
 		Summary: "Go on without what streams have lost",
 		Description: "What is missing is made anew, empty. While something is lost that decides where events go, nothing else of the API answers; " +
 			"then this takes the server's own token only. It is on the audit trail.",
 	}, true, func(ctx context.Context, in *acceptRequest) (*oneStorage, error) {
 		if a.cfg.Storage == nil {
-			return nil, newProblem(http.StatusNotFound, "this process has no list of streams")
+			return nil, httpapi.NewProblem(http.StatusNotFound, "this process has no list of streams")
 		}
 		return a.cfg.Storage.accept(ctx, in.RawBody)
 	})
@@ -180,16 +181,16 @@ func (s *Storage) HeldHandler(why func() error) http.Handler {
 		return func(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel := context.WithTimeout(r.Context(), heldTimeout)
 			defer cancel()
-			err := require(ctx, need)
+			err := httpapi.Require(ctx, need)
 			var out *oneStorage
 			if err == nil {
 				out, err = handle(ctx, r)
 			}
 			if err != nil {
-				writeProblem(w, s.heldProblem(err))
+				httpapi.WriteProblem(w, s.heldProblem(err))
 				return
 			}
-			writeJSON(w, http.StatusOK, "application/json", out.Body)
+			httpapi.WriteJSON(w, http.StatusOK, "application/json", out.Body)
 		}
 	}
 	mux.HandleFunc("GET "+PathStorage, answer(access.NeedRead, func(context.Context, *http.Request) (*oneStorage, error) {
@@ -198,7 +199,7 @@ func (s *Storage) HeldHandler(why func() error) http.Handler {
 	mux.HandleFunc("POST "+PathAcceptLoss, answer(access.NeedLosses, func(ctx context.Context, r *http.Request) (*oneStorage, error) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxHeldBody))
 		if err != nil {
-			return nil, newProblem(http.StatusBadRequest, "the body cannot be read")
+			return nil, httpapi.NewProblem(http.StatusBadRequest, "the body cannot be read")
 		}
 		return s.accept(ctx, body)
 	}))
@@ -208,7 +209,7 @@ func (s *Storage) HeldHandler(why func() error) http.Handler {
 			text = err.Error()
 		}
 		w.Header().Set("Retry-After", "30")
-		writeProblem(w, newProblem(http.StatusServiceUnavailable, text))
+		httpapi.WriteProblem(w, httpapi.NewProblem(http.StatusServiceUnavailable, text))
 	})
 	return mux
 }
@@ -217,15 +218,15 @@ func (s *Storage) HeldHandler(why func() error) http.Handler {
 const maxHeldBody = 1 << 20
 
 // heldProblem is the answer to a request that has failed while jetpost is held.
-func (s *Storage) heldProblem(err error) *problem {
-	if p, ok := errors.AsType[*problem](err); ok {
+func (s *Storage) heldProblem(err error) *httpapi.Problem {
+	if p, ok := errors.AsType[*httpapi.Problem](err); ok {
 		return p
 	}
 	s.log.Warn("request failed", zap.Error(err))
 	if fault := stream.FaultOf(err); fault == stream.FaultFiles { // whose files, it says
-		return newProblem(http.StatusServiceUnavailable, err.Error()+": "+fault.String()+": "+fault.Advice())
+		return httpapi.NewProblem(http.StatusServiceUnavailable, err.Error()+": "+fault.String()+": "+fault.Advice())
 	} else if fault != stream.NoFault {
-		return newProblem(http.StatusServiceUnavailable, fault.String()+": "+fault.Advice())
+		return httpapi.NewProblem(http.StatusServiceUnavailable, fault.String()+": "+fault.Advice())
 	}
-	return newProblem(http.StatusServiceUnavailable, "this failed, and can be repeated; the server's log has more")
+	return httpapi.NewProblem(http.StatusServiceUnavailable, "this failed, and can be repeated; the server's log has more")
 }

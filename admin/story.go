@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -142,7 +143,7 @@ func (a *Admin) tell(ctx context.Context, domain string, record *stream.Record, 
 	body.StoredEvent = source{domain: domain}.show(record)
 	body.Subscriptions, body.NotMatched, body.Complete, body.AsOf = []v1.StoryPart{}, []v1.Verdict{}, true, began.UTC()
 	if only != "" && !subscription.ValidID(only) {
-		return nil, invalid("subscription", "is not the id of a subscription")
+		return nil, httpapi.Invalid("subscription", "is not the id of a subscription")
 	}
 	if err := t.readRouting(ctx); err != nil {
 		return nil, err

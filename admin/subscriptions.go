@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
@@ -34,7 +35,7 @@ type createdSubscription struct {
 
 type createRequest struct {
 	Trial
-	RawJSON
+	httpapi.RawJSON
 }
 
 func answerWith(sub *subscription.Subscription) *oneSubscription {
@@ -56,29 +57,29 @@ type putRequest struct {
 	Named
 	Trial
 	Keeping
-	RawJSON
+	httpapi.RawJSON
 }
 
 type deleted struct{ Body v1.Deleted }
 
 // subscriptionRoutes are those that keep subscriptions.
-func (a *Admin) subscriptionRoutes(api *API) {
-	registerBody[v1.Subscription](api, huma.Operation{
+func (a *Admin) subscriptionRoutes(api *httpapi.API) {
+	httpapi.RegisterBody[v1.Subscription](api, huma.Operation{
 		OperationID: "create-subscription", Method: http.MethodPost, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
 		Summary: "Create a subscription", DefaultStatus: http.StatusCreated,
 		Description: "When this is answered, every event published afterwards is matched with the new subscription. " +
 			"The answer has its signing secret, this once.",
 		Responses: triedResponse(api),
 	}, true, a.create)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "list-subscriptions", Method: http.MethodGet, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
 		Summary: "List subscriptions", Description: "In the order of their ids. Pages do not shift when subscriptions come and go.",
 	}, a.list)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "get-subscription", Method: http.MethodGet, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Get a subscription",
 	}, a.get)
-	registerBody[v1.Subscription](api, huma.Operation{
+	httpapi.RegisterBody[v1.Subscription](api, huma.Operation{
 		OperationID: "replace-subscription", Method: http.MethodPut, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary:   "Replace a subscription, or create it",
 		Responses: map[string]*huma.Response{"201": {Description: "There was none, and it was created. The answer has its signing secret, this once."}},
@@ -86,14 +87,14 @@ func (a *Admin) subscriptionRoutes(api *API) {
 			"What is left out gets its default, the state included; secrets stay as they are when they are left out " +
 			"or shown as \"" + keyring.Placeholder + "\", unless they would be sent to another origin: see keep_secrets. Takes effect on the next attempt.",
 	}, true, a.replace)
-	registerBody[patchSchema](api, huma.Operation{
+	httpapi.RegisterBody[patchSchema](api, huma.Operation{
 		OperationID: "change-subscription", Method: http.MethodPatch, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Change a subscription",
 		Description: "A JSON merge patch (RFC 7396): what is left out stays as it is, null removes, and lists are replaced. " +
 			"A new endpoint.url takes the place of the whole URL, its secret query included; another delivery.ordered brings the default of " +
 			"delivery.max_in_flight with it. Stored secrets are not sent to another origin: see keep_secrets. Takes effect on the next attempt.",
 	}, true, a.patch)
-	register(api, huma.Operation{
+	httpapi.Register(api, huma.Operation{
 		OperationID: "delete-subscription", Method: http.MethodDelete, Path: "/v1/subscriptions/{id}", Tags: []string{"Subscriptions"},
 		Summary: "Delete a subscription", Description: "And the deliveries that wait. Its attempts and dead letters stay readable for as long as they are kept.",
 	}, a.remove)
@@ -134,7 +135,7 @@ func (a *Admin) get(ctx context.Context, in *Named) (*oneSubscription, error) {
 
 func (a *Admin) patch(ctx context.Context, in *putRequest) (*oneSubscription, error) {
 	if in.KeepSecrets {
-		if err := require(ctx, access.NeedMove); err != nil {
+		if err := httpapi.Require(ctx, access.NeedMove); err != nil {
 			return nil, err
 		}
 	}
@@ -147,7 +148,7 @@ func (a *Admin) patch(ctx context.Context, in *putRequest) (*oneSubscription, er
 
 func (a *Admin) change(ctx context.Context, in *putRequest, next Change) (*oneSubscription, error) {
 	bound := func(sub *subscription.Subscription) (*subscription.Subscription, error) {
-		if err := mayChange(ctx, "the subscription "+sub.ID, currentOf(sub)); err != nil {
+		if err := httpapi.MayChange(ctx, "the subscription "+sub.ID, currentOf(sub)); err != nil {
 			return nil, err
 		}
 		return next(sub)
@@ -242,7 +243,7 @@ func (a *Admin) endpointProblem(ctx context.Context, endpoint *subscription.Endp
 
 // etag is the revision in the form of HTTP.
 func etag(sub *subscription.Subscription) string {
-	return revisionTag(sub.Revision)
+	return httpapi.RevisionTag(sub.Revision)
 }
 
 // currentOf is a subscription as conditions see it.

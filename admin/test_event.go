@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -34,7 +35,7 @@ type tested struct{ Body v1.Tested }
 
 func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
 	var options v1.TestOptions
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	sub, err := a.FindSubscription(ctx, in.ID)
@@ -102,9 +103,9 @@ func (a *Admin) exampleType(sub *subscription.Subscription, asked string) (schem
 		names = append(names, t.Name)
 	}
 	if len(found) == 0 {
-		return schemas.Type{}, invalid("type", "none of the subscription's types is in the catalogue any more")
+		return schemas.Type{}, httpapi.Invalid("type", "none of the subscription's types is in the catalogue any more")
 	}
-	return schemas.Type{}, invalid("type", strconv.Quote(asked)+" is not a type of this subscription: use "+strings.Join(names, ", "))
+	return schemas.Type{}, httpapi.Invalid("type", strconv.Quote(asked)+" is not a type of this subscription: use "+strings.Join(names, ", "))
 }
 
 func exampleEvent(t schemas.Type, now time.Time) *event.Event {

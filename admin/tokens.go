@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
@@ -48,12 +49,12 @@ type tokenPatch struct {
 // An optionalTime tells null, which is the zero time, from what is not there.
 type optionalTime struct {
 	given bool
-	at    Instant
+	at    httpapi.Instant
 }
 
 // UnmarshalJSON reads a time or null.
 func (o *optionalTime) UnmarshalJSON(b []byte) error {
-	o.given, o.at = true, Instant{}
+	o.given, o.at = true, httpapi.Instant{}
 	return o.at.UnmarshalJSON(b)
 }
 
@@ -70,7 +71,7 @@ type Forced struct {
 type changeTokenRequest struct {
 	NamedToken
 	Forced
-	RawJSON
+	httpapi.RawJSON
 }
 
 type revokeTokenRequest struct {
@@ -84,12 +85,12 @@ type oneToken struct {
 }
 
 func answerToken(t *access.Token, used map[string]time.Time) *oneToken {
-	return &oneToken{revisionTag(t.Revision()), showToken(t, used)}
+	return &oneToken{httpapi.RevisionTag(t.Revision()), showToken(t, used)}
 }
 
 // mayChangeToken says why a token must not be changed.
 func mayChangeToken(ctx context.Context, t *access.Token) error {
-	return mayChange(ctx, "the token "+t.ID, precondition.Current{Exists: true, ETag: revisionTag(t.Revision())})
+	return httpapi.MayChange(ctx, "the token "+t.ID, precondition.Current{Exists: true, ETag: httpapi.RevisionTag(t.Revision())})
 }
 
 type madeToken struct{ Body v1.MadeToken }
@@ -97,30 +98,30 @@ type madeToken struct{ Body v1.MadeToken }
 type tokenPage struct{ Body v1.Page[v1.Token] }
 
 // tokenRoutes are those of the tokens of the API.
-func (a *Admin) tokenRoutes(api *API) {
+func (a *Admin) tokenRoutes(api *httpapi.API) {
 	tags := []string{"Tokens"}
-	registerBody[v1.TokenOptions](api, huma.Operation{
-		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tags, Metadata: unkeyed(needs(access.NeedTokens)),
+	httpapi.RegisterBody[v1.TokenOptions](api, huma.Operation{
+		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tags, Metadata: httpapi.Unkeyed(httpapi.Needs(access.NeedTokens)),
 		Summary: "Make a token", DefaultStatus: http.StatusCreated, Description: "The answer is the only place where it is shown. It works at once, on every process of the server.",
 	}, true, a.createToken)
-	register(api, huma.Operation{
-		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tags, Metadata: needs(access.NeedTokens),
+	httpapi.Register(api, huma.Operation{
+		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
 		Summary: "List the tokens", Description: "The oldest first, also those that have expired. The server's own token is not one of them.",
 	}, a.listTokens)
-	register(api, huma.Operation{
-		OperationID: "get-own-token", Method: http.MethodGet, Path: tokensPath + "/self", Tags: tags, Metadata: needs(access.NeedToken),
+	httpapi.Register(api, huma.Operation{
+		OperationID: "get-own-token", Method: http.MethodGet, Path: tokensPath + "/self", Tags: tags, Metadata: httpapi.Needs(access.NeedToken),
 		Summary: "Show the token that the request is made with",
 	}, a.ownToken)
-	register(api, huma.Operation{
-		OperationID: "get-token", Method: http.MethodGet, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
+	httpapi.Register(api, huma.Operation{
+		OperationID: "get-token", Method: http.MethodGet, Path: tokensPath + "/{id}", Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
 		Summary: "Show a token", Description: "Not the token itself, which nobody but its holder has.",
 	}, a.getToken)
-	registerBody[v1.TokenChange](api, huma.Operation{
-		OperationID: "change-token", Method: http.MethodPatch, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
+	httpapi.RegisterBody[v1.TokenChange](api, huma.Operation{
+		OperationID: "change-token", Method: http.MethodPatch, Path: tokensPath + "/{id}", Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
 		Summary: "Rename a token, or change when it expires", Description: "What it allows never changes: make another one for that.",
 	}, true, a.changeToken)
-	register(api, huma.Operation{
-		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "/{id}", Tags: tags, Metadata: needs(access.NeedTokens),
+	httpapi.Register(api, huma.Operation{
+		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "/{id}", Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
 		Summary: "Revoke a token", DefaultStatus: http.StatusNoContent,
 		Description: "It stops working within moments, also for requests that follow a log. To stop one later, give it an expires_at.",
 	}, a.revokeToken)
@@ -133,9 +134,9 @@ func (a *Admin) tokens() (*access.Store, error) {
 	return a.cfg.Tokens, nil
 }
 
-func (a *Admin) createToken(ctx context.Context, in *RawJSON) (*madeToken, error) {
+func (a *Admin) createToken(ctx context.Context, in *httpapi.RawJSON) (*madeToken, error) {
 	var options v1.TokenOptions
-	if err := decodeOptions(in.RawBody, &options); err != nil {
+	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
 	store, err := a.tokens()
@@ -169,13 +170,13 @@ func (a *Admin) createToken(ctx context.Context, in *RawJSON) (*madeToken, error
 func expiryOf(o *v1.TokenOptions, now time.Time) (time.Time, error) {
 	switch {
 	case o.ExpiresAt != nil && o.TTL != nil:
-		return time.Time{}, invalid("ttl", "and expires_at are given: give one of them")
+		return time.Time{}, httpapi.Invalid("ttl", "and expires_at are given: give one of them")
 	case o.TTL != nil && *o.TTL <= 0:
-		return time.Time{}, invalid("ttl", "must be positive: a token that has expired lets nobody in")
+		return time.Time{}, httpapi.Invalid("ttl", "must be positive: a token that has expired lets nobody in")
 	case o.TTL != nil:
 		return now.Add(time.Duration(*o.TTL)).UTC().Truncate(time.Second), nil
 	case o.ExpiresAt != nil && !o.ExpiresAt.After(now):
-		return time.Time{}, invalid("expires_at", "is in the past: a token that has expired lets nobody in")
+		return time.Time{}, httpapi.Invalid("expires_at", "is in the past: a token that has expired lets nobody in")
 	case o.ExpiresAt != nil:
 		return *o.ExpiresAt, checkExpiry(*o.ExpiresAt)
 	}
@@ -185,7 +186,7 @@ func expiryOf(o *v1.TokenOptions, now time.Time) (time.Time, error) {
 // checkExpiry finds a time that cannot be written in UTC, as it is stored.
 func checkExpiry(at time.Time) error {
 	if at.UTC().Year() > 9999 {
-		return invalid("expires_at", "is after the year 9999, in UTC: leave it out for a token that does not expire")
+		return httpapi.Invalid("expires_at", "is after the year 9999, in UTC: leave it out for a token that does not expire")
 	}
 	return nil
 }
@@ -197,7 +198,7 @@ func (a *Admin) checkDomains(domains []string) error {
 			continue
 		}
 		if problem := a.typeProblem(domain + ".*"); problem != "" {
-			return invalid("domains["+strconv.Itoa(i)+"]", problem)
+			return httpapi.Invalid("domains["+strconv.Itoa(i)+"]", problem)
 		}
 	}
 	return nil
@@ -205,7 +206,7 @@ func (a *Admin) checkDomains(domains []string) error {
 
 // listTokens goes on behind a place in the order, so that pages stay stable while
 // tokens come and go.
-func (a *Admin) listTokens(ctx context.Context, in *Paged) (*tokenPage, error) {
+func (a *Admin) listTokens(ctx context.Context, in *httpapi.Paged) (*tokenPage, error) {
 	store, err := a.tokens()
 	if err != nil {
 		return nil, err
@@ -218,7 +219,7 @@ func (a *Admin) listTokens(ctx context.Context, in *Paged) (*tokenPage, error) {
 		text, id, _ := strings.Cut(in.Cursor, "-")
 		at, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return nil, invalid("cursor", "is not the next_cursor of a page")
+			return nil, httpapi.Invalid("cursor", "is not the next_cursor of a page")
 		}
 		after := func(t access.Token) bool {
 			return t.CreatedAt.UnixMilli() > at || t.CreatedAt.UnixMilli() == at && t.ID > id
@@ -268,7 +269,7 @@ func (a *Admin) ownToken(ctx context.Context, _ *struct{}) (*oneToken, error) {
 
 func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneToken, error) {
 	var change tokenPatch
-	if err := decodeOptions(in.RawBody, &change); err != nil {
+	if err := httpapi.Decode(in.RawBody, &change); err != nil {
 		return nil, err
 	}
 	store, err := a.tokens()
@@ -304,7 +305,7 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 			return err
 		})
 		if err != nil {
-			return nil, overtaken(ctx, err, access.ErrConflict)
+			return nil, httpapi.Overtaken(ctx, err, access.ErrConflict)
 		}
 	}
 	used, err := store.LastUsed(ctx, in.ID)
@@ -333,7 +334,7 @@ func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struc
 	}
 	record := audit.Record{Action: actionRevokeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
 	err = a.Record(ctx, record, func() error { return store.Revoke(ctx, token) })
-	return nil, overtaken(ctx, err, access.ErrConflict)
+	return nil, httpapi.Overtaken(ctx, err, access.ErrConflict)
 }
 
 func tokenTarget(id string) string { return "tokens/" + id }
@@ -347,5 +348,5 @@ func notOwn(ctx context.Context, id, verb string) error {
 	if access.PrincipalOf(ctx).ID != id {
 		return nil
 	}
-	return newProblem(http.StatusConflict, "this would "+verb+" the token that the request is made with, which then stops working at once: give force=true if that is meant")
+	return httpapi.NewProblem(http.StatusConflict, "this would "+verb+" the token that the request is made with, which then stops working at once: give force=true if that is meant")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -22,7 +23,7 @@ type Trial struct {
 }
 
 // triedResponse describes the answer to what would create something.
-func triedResponse(api *API) map[string]*huma.Response {
+func triedResponse(api *httpapi.API) map[string]*huma.Response {
 	return map[string]*huma.Response{"200": {
 		Description: "What dry_run has found out.",
 		Content: map[string]*huma.MediaType{

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -37,7 +37,7 @@ type failure struct {
 
 // Refuse answers in the form of the platform, also for those who stand before Handler:
 // {"errors":[{"code":"","message":"…"}]}.
-func Refuse(w http.ResponseWriter, _ *http.Request, why admin.Refusal) {
+func Refuse(w http.ResponseWriter, _ *http.Request, why httpapi.Refusal) {
 	var body failures
 	for _, f := range why.Fields {
 		body.Errors = append(body.Errors, failure{Message: messageOf(f)})
@@ -78,7 +78,7 @@ func (j *API) fail(ctx context.Context, w http.ResponseWriter, r *http.Request, 
 		return
 	}
 	if errors.Is(err, subscription.ErrNotFound) {
-		Refuse(w, r, admin.Refusal{Status: http.StatusNotFound, Detail: textNoSubscription})
+		Refuse(w, r, httpapi.Refusal{Status: http.StatusNotFound, Detail: textNoSubscription})
 		return
 	}
 	Refuse(w, r, j.admin.API().RefusalOf(ctx, err))

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/repository"
 )
 
@@ -83,7 +84,7 @@ func New(cfg Config, a *admin.Admin, repositories *repository.Registry, log *zap
 	j.systemRoutes(mux)
 	j.repositoryRoutes(mux)
 	// Clients send JSON with whatever content type their library has.
-	face := admin.Face{Refuse: Refuse, AnyContent: true}
+	face := httpapi.Face{Refuse: Refuse, AnyContent: true}
 	j.handler = a.API().Envelope(face, mux)
 	mux = http.NewServeMux()
 	mux.HandleFunc("POST "+PathLogin, j.noLogin)

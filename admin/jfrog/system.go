@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/repository"
 )
@@ -58,7 +58,7 @@ func (j *API) putOrigin(ctx context.Context, r *http.Request) (answer, error) {
 
 // noLogin answers truthfully.
 func (j *API) noLogin(w http.ResponseWriter, r *http.Request) {
-	Refuse(w, r, admin.Refusal{
+	Refuse(w, r, httpapi.Refusal{
 		Status: http.StatusNotImplemented,
 		Detail: "login by OIDC is not supported: give the client an access token of jetpost",
 	})
@@ -73,18 +73,18 @@ type refusal struct {
 func (r *refusal) Error() string { return r.message }
 
 // refusalOf tells how errors of the registry are answered.
-func refusalOf(err error) (admin.Refusal, bool) {
+func refusalOf(err error) (httpapi.Refusal, bool) {
 	if r, ok := errors.AsType[*refusal](err); ok {
-		return admin.Refusal{Status: r.status, Detail: r.message}, true
+		return httpapi.Refusal{Status: r.status, Detail: r.message}, true
 	}
 	switch {
 	case errors.Is(err, repository.ErrInvalid):
-		return admin.Refusal{Status: http.StatusBadRequest, Detail: err.Error()}, true
+		return httpapi.Refusal{Status: http.StatusBadRequest, Detail: err.Error()}, true
 	case errors.Is(err, repository.ErrNotFound):
-		return admin.Refusal{Status: http.StatusNotFound, Detail: textNoRepository}, true
+		return httpapi.Refusal{Status: http.StatusNotFound, Detail: textNoRepository}, true
 	case errors.Is(err, repository.ErrConflict):
-		return admin.Refusal{Status: http.StatusConflict, Detail: err.Error()}, true
+		return httpapi.Refusal{Status: http.StatusConflict, Detail: err.Error()}, true
 	default:
-		return admin.Refusal{}, false
+		return httpapi.Refusal{}, false
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -65,7 +66,7 @@ func New(cfg Config, a *admin.Admin) (*API, error) {
 	route("GET"+operations+"/{operation}", api.getOperation)
 	route("DELETE"+operations+"/{operation}", api.dismissOperation)
 	route("POST"+operations+"/{operation}", api.dismissOperation) // :cancel
-	api.handler = a.API().Envelope(admin.Face{Refuse: refuse, AnyContent: true}, mux)
+	api.handler = a.API().Envelope(httpapi.Face{Refuse: refuse, AnyContent: true}, mux)
 	return api, nil
 }
 

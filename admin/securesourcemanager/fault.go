@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -154,7 +154,7 @@ func Refuse(w http.ResponseWriter, code int, _, text string) {
 }
 
 // refuse answers what the envelope did not let through.
-func refuse(w http.ResponseWriter, r *http.Request, why admin.Refusal) {
+func refuse(w http.ResponseWriter, r *http.Request, why httpapi.Refusal) {
 	f := faultOf(why)
 	if why.Status == http.StatusNotFound || why.Status == http.StatusMethodNotAllowed {
 		f = noMethod(r)
@@ -163,7 +163,7 @@ func refuse(w http.ResponseWriter, r *http.Request, why admin.Refusal) {
 }
 
 // faultOf says in this API's words what the others have refused.
-func faultOf(why admin.Refusal) *fault {
+func faultOf(why httpapi.Refusal) *fault {
 	code := why.Status
 	if code == http.StatusUnprocessableEntity {
 		code = http.StatusBadRequest

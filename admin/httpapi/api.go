@@ -1,4 +1,15 @@
-package admin
+// Package httpapi is the HTTP side of the admin API: what all operations share, whatever
+// they are about.
+//
+// An operation is a function from a request struct to an answer struct. Around it the
+// package authorizes the principal, reads and limits the body, decides If-Match and
+// If-None-Match, keeps answers under idempotency keys, bounds the time, turns errors into
+// problem documents (RFC 9457), counts and logs. It describes all operations at
+// /openapi.json and /docs.
+//
+// It promises that a request which is refused costs no more than its headers, and that no
+// error, log line or metric shows what a client has sent as a secret.
+package httpapi
 
 import (
 	"context"
@@ -21,8 +32,8 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// APIConfig is what an API is made with. All fields are required, but Stopping.
-type APIConfig struct {
+// Config is what an API is made with. All fields are required, but Stopping.
+type Config struct {
 	// Version is shown in the OpenAPI document.
 	Version string
 	// Timeout bounds the work for one request. Following a log is not bounded.
@@ -45,12 +56,12 @@ type APIConfig struct {
 // it: it authorizes, reads bodies, decides conditions, keeps answers under idempotency
 // keys, turns errors into problem documents, counts, logs, and describes itself.
 type API struct {
-	cfg      APIConfig
+	cfg      Config
 	mux      *http.ServeMux
 	library  huma.API
 	statuses []ErrorStatus
 	log      *zap.Logger
-	metrics  *apiMetrics
+	metrics  *metrics
 
 	followers  chan struct{}          // a token for each client that follows
 	keyed      *idempotency           // answers to requests that may be repeated
@@ -59,9 +70,9 @@ type API struct {
 	limits     map[string]int64       // the bytes of a body, of routes that take more than usual, by pattern
 }
 
-// NewAPI returns an API without operations: see Register, and then Handler.
-func NewAPI(cfg APIConfig, js jetstream.JetStream, layout stream.Layout, keyring *keyring.Keyring, log *zap.Logger, reg prometheus.Registerer) (*API, error) {
-	m, err := newAPIMetrics(reg)
+// New returns an API without operations: see Register, and then Handler.
+func New(cfg Config, js jetstream.JetStream, layout stream.Layout, keyring *keyring.Keyring, log *zap.Logger, reg prometheus.Registerer) (*API, error) {
+	m, err := newMetrics(reg)
 	if err != nil {
 		return nil, fmt.Errorf("register admin metrics: %w", err)
 	}
@@ -116,7 +127,7 @@ func libraryConfig(version string) huma.Config {
 	cfg.FieldsOptionalByDefault = true
 	cfg.AllowAdditionalPropertiesByDefault = true
 	cfg.RejectUnknownQueryParameters = true
-	format := huma.Format{Marshal: encodeAnswer, Unmarshal: json.Unmarshal}
+	format := huma.Format{Marshal: Encode, Unmarshal: json.Unmarshal}
 	cfg.Formats = map[string]huma.Format{"application/json": format, "json": format} // the latter is application/…+json
 	cfg.Transformers = []huma.Transformer{conform}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -125,10 +136,10 @@ func libraryConfig(version string) huma.Config {
 	return cfg
 }
 
-// register adds an operation, for principals that may do what it needs: see needs. Errors
-// of handle become problems, and its context ends after APIConfig.Timeout; the context of a
+// Register adds an operation, for principals that may do what it needs: see needs. Errors
+// of handle become problems, and its context ends after Config.Timeout; the context of a
 // huma.Context does not.
-func register[I, O any](a *API, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+func Register[I, O any](a *API, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
 	a.authorize(&op)
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
@@ -164,12 +175,12 @@ type RawJSON struct {
 	RawBody []byte `contentType:"application/json"`
 }
 
-// registerBody is register for an operation that takes a body, described by the type
+// RegisterBody is register for an operation that takes a body, described by the type
 // B. Only then may the body be missing where required is false.
-func registerBody[B, I, O any](a *API, op huma.Operation, required bool, handle func(context.Context, *I) (*O, error)) {
+func RegisterBody[B, I, O any](a *API, op huma.Operation, required bool, handle func(context.Context, *I) (*O, error)) {
 	body := &huma.RequestBody{Content: map[string]*huma.MediaType{}}
 	op.RequestBody = body
-	register(a, op, handle)
+	Register(a, op, handle)
 	body.Required = required
 	media := &huma.MediaType{Schema: a.SchemaOf(reflect.TypeFor[B]())}
 	body.Content["application/json"] = media

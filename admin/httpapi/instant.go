@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"bytes"
@@ -79,7 +79,7 @@ func readTimes(body []byte, t reflect.Type) ([]byte, error) {
 		}
 		var at Instant
 		if err := at.UnmarshalJSON(members[name]); err != nil {
-			return nil, invalid(name, err.Error())
+			return nil, Invalid(name, err.Error())
 		}
 		members[name] = []byte(strconv.Quote(at.Format(time.RFC3339Nano)))
 	}

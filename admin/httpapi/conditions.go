@@ -1,10 +1,11 @@
-package admin
+package httpapi
 
 import (
 	"context"
 	"errors"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,8 +30,8 @@ func withConditions(ctx huma.Context, next func(huma.Context)) {
 	next(huma.WithValue(ctx, conditionsKey{}, precondition.Read(ifMatch, ifNoneMatch)))
 }
 
-// conditionsOf are those of the request. Compatible APIs know none.
-func conditionsOf(ctx context.Context) precondition.Conditions {
+// ConditionsOf are those of the request. Compatible APIs know none.
+func ConditionsOf(ctx context.Context) precondition.Conditions {
 	c, _ := ctx.Value(conditionsKey{}).(precondition.Conditions)
 	return c
 }
@@ -45,7 +46,7 @@ func conditional[I, O any](op *huma.Operation, handle func(context.Context, *I) 
 	op.Middlewares = append(op.Middlewares, withConditions)
 	answer := reflect.TypeFor[O]()
 	describeConditions(op, answer)
-	method, log := op.Method, answer == reflect.TypeFor[streamed]()
+	method, log := op.Method, answer == reflect.TypeFor[Streamed]()
 	return func(ctx context.Context, in *I) (*O, error) {
 		switch {
 		case method == http.MethodPost:
@@ -68,9 +69,9 @@ func conditional[I, O any](op *huma.Operation, handle func(context.Context, *I) 
 // mayPost says why a request must not be done that makes something, or has something
 // done.
 func mayPost(ctx context.Context) error {
-	switch conditionsOf(ctx).Decide(precondition.Current{}) {
+	switch ConditionsOf(ctx).Decide(precondition.Current{}) {
 	case precondition.NotMatched:
-		return newProblem(http.StatusPreconditionFailed, "what is made or done here has no ETag that If-Match could name: leave If-Match out")
+		return NewProblem(http.StatusPreconditionFailed, "what is made or done here has no ETag that If-Match could name: leave If-Match out")
 	case precondition.Unreadable:
 		return unreadable()
 	case precondition.Proceed, precondition.Matched:
@@ -78,13 +79,13 @@ func mayPost(ctx context.Context) error {
 	return nil
 }
 
-// mayChange says why a request must not be done to what there is now.
-func mayChange(ctx context.Context, what string, now precondition.Current) error {
-	switch conditionsOf(ctx).Decide(now) {
+// MayChange says why a request must not be done to what there is now.
+func MayChange(ctx context.Context, what string, now precondition.Current) error {
+	switch ConditionsOf(ctx).Decide(now) {
 	case precondition.NotMatched:
 		return notMatched(what, now)
 	case precondition.Matched:
-		return newProblem(http.StatusPreconditionFailed, what+" exists, and If-None-Match names it: leave If-None-Match out to change it")
+		return NewProblem(http.StatusPreconditionFailed, what+" exists, and If-None-Match names it: leave If-None-Match out to change it")
 	case precondition.Unreadable:
 		return unreadable()
 	case precondition.Proceed:
@@ -102,19 +103,19 @@ func notMatched(what string, now precondition.Current) error {
 	default:
 		detail += "its ETag is " + now.ETag + ", read it again and repeat the change"
 	}
-	return newProblem(http.StatusPreconditionFailed, detail)
+	return NewProblem(http.StatusPreconditionFailed, detail)
 }
 
 func unreadable() error {
 	const message = `is neither * nor a list of ETags in double quotes, such as "7", "8"`
-	return newProblem(http.StatusBadRequest, precondition.IfNoneMatch+": "+message, v1.FieldProblem{Field: precondition.IfNoneMatch, Message: message})
+	return NewProblem(http.StatusBadRequest, precondition.IfNoneMatch+": "+message, v1.FieldProblem{Field: precondition.IfNoneMatch, Message: message})
 }
 
-// overtaken answers a change that somebody else was faster with as HTTP does where it was
+// Overtaken answers a change that somebody else was faster with as HTTP does where it was
 // bound to a revision.
-func overtaken(ctx context.Context, err, conflict error) error {
-	if errors.Is(err, conflict) && conditionsOf(ctx).Bound() {
-		return newProblem(http.StatusPreconditionFailed, err.Error()+", and is not what If-Match names: read it again and repeat the change")
+func Overtaken(ctx context.Context, err, conflict error) error {
+	if errors.Is(err, conflict) && ConditionsOf(ctx).Bound() {
+		return NewProblem(http.StatusPreconditionFailed, err.Error()+", and is not what If-Match names: read it again and repeat the change")
 	}
 	return err
 }
@@ -122,7 +123,7 @@ func overtaken(ctx context.Context, err, conflict error) error {
 // mayShow says why an answer is not shown as it is.
 func mayShow(ctx context.Context, tag string) error {
 	now := precondition.Current{Exists: true, ETag: tag}
-	switch conditionsOf(ctx).Decide(now) {
+	switch ConditionsOf(ctx).Decide(now) {
 	case precondition.NotMatched:
 		return notMatched("what is asked for", now)
 	case precondition.Matched:
@@ -185,3 +186,6 @@ func describeConditions(op *huma.Operation, answer reflect.Type) {
 		})
 	}
 }
+
+// RevisionTag is a revision in the form of HTTP.
+func RevisionTag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }

@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"errors"
@@ -8,14 +8,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-type apiMetrics struct {
+type metrics struct {
 	requests  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
 	followers prometheus.Gauge
 }
 
-func newAPIMetrics(reg prometheus.Registerer) (*apiMetrics, error) {
-	m := &apiMetrics{
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jetpost_admin_requests_total", Help: "Requests to the admin API, by route and class of the status.",
 		}, []string{"route", "status"}),
@@ -32,7 +32,7 @@ func newAPIMetrics(reg prometheus.Registerer) (*apiMetrics, error) {
 
 // request counts an answer. route is the pattern of the route, never a path: paths
 // are chosen by clients.
-func (m *apiMetrics) request(route string, status int, took time.Duration, followed bool) {
+func (m *metrics) request(route string, status int, took time.Duration, followed bool) {
 	if route == "" {
 		route = "none"
 	}

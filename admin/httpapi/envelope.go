@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"bytes"
@@ -18,12 +18,12 @@ import (
 	"github.com/jetpost/jetpost/internal/access"
 )
 
-// maxBody is how many bytes a body may have, unless its operation says otherwise: as many
+// MaxBody is how many bytes a body may have, unless its operation says otherwise: as many
 // as a subscription.
-const maxBody = 256 << 10
+const MaxBody = 256 << 10
 
-// requestID is the name of the request that ctx belongs to.
-func requestID(ctx context.Context) string { return access.PrincipalOf(ctx).RequestID }
+// RequestID is the name of the request that ctx belongs to.
+func RequestID(ctx context.Context) string { return access.PrincipalOf(ctx).RequestID }
 
 // A Face is what an API has of its own in how requests are taken. The zero value is
 // the native API's.
@@ -35,9 +35,9 @@ type Face struct {
 	AnyContent bool
 }
 
-func (f Face) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
+func (f Face) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 	if f.Refuse == nil {
-		writeProblem(w, p)
+		WriteProblem(w, p)
 		return
 	}
 	f.Refuse(w, r, refusalOf(p))
@@ -62,7 +62,7 @@ func (a *API) Envelope(face Face, mux *http.ServeMux) http.Handler {
 				a.log.Error("request failed by a panic", zap.String("request_id", id), zap.String("route", r.Pattern),
 					zap.Any("error", cause), zap.ByteString("stack", debug.Stack()))
 				if answer.status == 0 {
-					p := newProblem(http.StatusInternalServerError, "this should not happen; the server's log has more")
+					p := NewProblem(http.StatusInternalServerError, "this should not happen; the server's log has more")
 					p.RequestID = id
 					face.refuse(answer, r, p)
 					cause = nil
@@ -126,11 +126,11 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // readBody reads the whole body before anything is done, so that a slow client
 // holds nothing but its connection, and a large one no memory.
-func (a *API) readBody(face Face, w http.ResponseWriter, r *http.Request, pattern string) *problem {
+func (a *API) readBody(face Face, w http.ResponseWriter, r *http.Request, pattern string) *Problem {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	limit := cmp.Or(a.limits[pattern], maxBody)
+	limit := cmp.Or(a.limits[pattern], MaxBody)
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // it is not worth reading
 		return bodyTooLarge(limit)
@@ -146,15 +146,15 @@ func (a *API) readBody(face Face, w http.ResponseWriter, r *http.Request, patter
 		case tooLarge:
 			return bodyTooLarge(limit)
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return newProblem(http.StatusRequestTimeout, "the body did not arrive in time")
+			return NewProblem(http.StatusRequestTimeout, "the body did not arrive in time")
 		default:
-			return newProblem(http.StatusBadRequest, "the body ends before its length")
+			return NewProblem(http.StatusBadRequest, "the body ends before its length")
 		}
 	}
 	_ = controller.SetReadDeadline(time.Time{})
 	if len(body) > 0 && !face.AnyContent {
 		if !isJSON(r.Header.Get("Content-Type")) {
-			return newProblem(http.StatusUnsupportedMediaType, "send JSON, with the header Content-Type: application/json")
+			return NewProblem(http.StatusUnsupportedMediaType, "send JSON, with the header Content-Type: application/json")
 		}
 		r.Header.Set("Content-Type", "application/json") // the router of the API knows fewer spellings
 	}
@@ -162,8 +162,8 @@ func (a *API) readBody(face Face, w http.ResponseWriter, r *http.Request, patter
 	return nil
 }
 
-func bodyTooLarge(limit int64) *problem {
-	return newProblem(http.StatusRequestEntityTooLarge, "the body may have at most "+strconv.FormatInt(limit, 10)+" bytes")
+func bodyTooLarge(limit int64) *Problem {
+	return NewProblem(http.StatusRequestEntityTooLarge, "the body may have at most "+strconv.FormatInt(limit, 10)+" bytes")
 }
 
 // isJSON accepts what API clients call JSON. No content type means JSON. A JSON Patch
@@ -175,7 +175,7 @@ func isJSON(contentType string) bool {
 
 // unrouted is the problem of a request that no route takes. The mux would answer
 // it in plain text.
-func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *problem {
+func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *Problem {
 	handler, pattern := mux.Handler(r)
 	if pattern != "" {
 		return nil
@@ -185,9 +185,9 @@ func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *problem {
 	if plain.status == http.StatusMethodNotAllowed {
 		allow := plain.header.Get("Allow")
 		h.Set("Allow", allow)
-		return newProblem(plain.status, "this path takes "+allow)
+		return NewProblem(plain.status, "this path takes "+allow)
 	}
-	return newProblem(http.StatusNotFound, "there is nothing at this path: /docs describes the API for people, /openapi.json for programs")
+	return NewProblem(http.StatusNotFound, "there is nothing at this path: /docs describes the API for people, /openapi.json for programs")
 }
 
 // unsent is what the mux would have answered.

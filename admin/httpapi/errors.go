@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"bytes"
@@ -31,33 +31,33 @@ var (
 	errFollowers    = errors.New("too many clients follow a log or export one already")
 )
 
-// A problem is a v1.Problem that huma can answer with.
-type problem struct{ v1.Problem }
+// A Problem is a v1.Problem that huma can answer with.
+type Problem struct{ v1.Problem }
 
 // Error is the detail.
-func (p *problem) Error() string { return p.Detail }
+func (p *Problem) Error() string { return p.Detail }
 
 // GetStatus makes a problem an answer for huma.
-func (p *problem) GetStatus() int { return p.Status }
+func (p *Problem) GetStatus() int { return p.Status }
 
 // ContentType is the media type of RFC 9457.
-func (p *problem) ContentType(string) string { return "application/problem+json" }
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-func newProblem(status int, detail string, fields ...v1.FieldProblem) *problem {
-	return &problem{v1.Problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}}
+func NewProblem(status int, detail string, fields ...v1.FieldProblem) *Problem {
+	return &Problem{v1.Problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}}
 }
 
-// invalid is a problem with one part of what was sent.
-func invalid(field, message string) *problem {
+// Invalid is a problem with one part of what was sent.
+func Invalid(field, message string) *Problem {
 	detail := message
 	if field != "" {
 		detail = field + ": " + message
 	}
-	return newProblem(http.StatusUnprocessableEntity, detail, v1.FieldProblem{Field: field, Message: message})
+	return NewProblem(http.StatusUnprocessableEntity, detail, v1.FieldProblem{Field: field, Message: message})
 }
 
-func badCursor() *problem {
-	return invalid("cursor", "is not the next_cursor of a page of this list: leave it out for the first page")
+func BadCursor() *Problem {
+	return Invalid("cursor", "is not the next_cursor of a page of this list: leave it out for the first page")
 }
 
 // An ErrorStatus says how an error is answered.
@@ -79,15 +79,15 @@ func ownStatuses() []ErrorStatus {
 // problemOf turns any error into the answer, and logs what is not the client's
 // doing. Errors never hold secrets, so their text is shown, except for those that
 // nobody has thought of.
-func (a *API) problemOf(ctx context.Context, err error) *problem {
-	if p, ok := errors.AsType[*problem](err); ok {
+func (a *API) problemOf(ctx context.Context, err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
 	if found, ok := errors.AsType[*subscription.ValidationError](err); ok {
 		return validationProblem(found)
 	}
 	if found, ok := errors.AsType[*access.FieldError](err); ok {
-		return invalid(found.Field, found.Message)
+		return Invalid(found.Field, found.Message)
 	}
 	status, detail := http.StatusInternalServerError, "this should not happen; the server's log has more"
 	for _, m := range a.statuses {
@@ -108,8 +108,8 @@ func (a *API) problemOf(ctx context.Context, err error) *problem {
 			detail = fault.String() + ": " + fault.Advice()
 		}
 	}
-	p := newProblem(status, detail)
-	id := requestID(ctx)
+	p := NewProblem(status, detail)
+	id := RequestID(ctx)
 	switch {
 	case ctx.Err() != nil: // the client has gone away, and that is all
 		a.log.Debug("request was given up by its client", zap.String("request_id", id), zap.Error(err))
@@ -137,7 +137,7 @@ func (a *API) RefusalOf(ctx context.Context, err error) Refusal {
 	return refusalOf(a.problemOf(ctx, err))
 }
 
-func refusalOf(p *problem) Refusal {
+func refusalOf(p *Problem) Refusal {
 	r := Refusal{Status: p.Status, Detail: p.Detail, RequestID: p.RequestID}
 	for _, f := range p.Errors {
 		r.Fields = append(r.Fields, subscription.Problem{Field: f.Field, Message: f.Message})
@@ -145,7 +145,7 @@ func refusalOf(p *problem) Refusal {
 	return r
 }
 
-func validationProblem(found *subscription.ValidationError) *problem {
+func validationProblem(found *subscription.ValidationError) *Problem {
 	fields := make([]v1.FieldProblem, len(found.Problems))
 	for i, one := range found.Problems {
 		fields[i] = v1.FieldProblem{Field: one.Field, Message: one.Message}
@@ -154,14 +154,14 @@ func validationProblem(found *subscription.ValidationError) *problem {
 	if len(fields) == 1 {
 		detail = found.Error()
 	}
-	return newProblem(http.StatusUnprocessableEntity, detail, fields...)
+	return NewProblem(http.StatusUnprocessableEntity, detail, fields...)
 }
 
 // conform gives every error the same form, those of the HTTP library as well. It
 // drops the values that those would send back: they may be secrets.
 func conform(ctx huma.Context, _ string, v any) (any, error) {
 	if model, ok := v.(*huma.ErrorModel); ok {
-		p := newProblem(model.Status, model.Detail)
+		p := NewProblem(model.Status, model.Detail)
 		if p.Detail == "request body is required" {
 			p.Detail = "a body is required: send JSON; /docs has an example"
 		}
@@ -173,18 +173,18 @@ func conform(ctx huma.Context, _ string, v any) (any, error) {
 		}
 		v = p
 	}
-	if p, ok := v.(*problem); ok && p.Status == http.StatusServiceUnavailable {
+	if p, ok := v.(*Problem); ok && p.Status == http.StatusServiceUnavailable {
 		ctx.SetHeader("Retry-After", strconv.Itoa(retryAfter))
 	}
 	return v, nil
 }
 
-func writeProblem(w http.ResponseWriter, p *problem) {
-	writeJSON(w, p.Status, p.ContentType(""), p)
+func WriteProblem(w http.ResponseWriter, p *Problem) {
+	WriteJSON(w, p.Status, p.ContentType(""), p)
 }
 
-// writeJSON answers outside of huma. A client that has gone away is not our problem.
-func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
+// WriteJSON answers outside of huma. A client that has gone away is not our problem.
+func WriteJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)

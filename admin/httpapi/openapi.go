@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"encoding/json"
@@ -42,19 +42,6 @@ func (filterSchema) Schema(r huma.Registry) *huma.Schema {
 		Examples: []any{map[string]any{"exact": map[string]any{"subject": "main"}}},
 	}
 	return ref
-}
-
-// patchSchema stands for a merge patch in the description of the API: nothing in it is
-// required, and everything may be null.
-type patchSchema struct{}
-
-// Schema is an object.
-func (patchSchema) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{
-		Type: huma.TypeObject, AdditionalProperties: true,
-		Description: "The fields of a Subscription to change; null removes.",
-		Examples:    []any{map[string]any{"description": "Builds of main.", "labels": map[string]any{"team": "anvil"}}},
-	}
 }
 
 // describe completes what huma has made of the Go types and returns the document.

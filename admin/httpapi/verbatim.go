@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"bytes"
@@ -43,12 +43,12 @@ func takeEvent(e *v1.StoredEvent, standIn json.RawMessage) []json.RawMessage {
 	return []json.RawMessage{event}
 }
 
-// encodeAnswer writes an answer as JSON, with the events in it as they are.
-func encodeAnswer(w io.Writer, answer any) error {
+// Encode writes an answer as JSON, with the events in it as they are.
+func Encode(w io.Writer, answer any) error {
 	return encodeEvents(w, answer, func(b []byte) []byte { return b })
 }
 
-// encodeLine is encodeAnswer in one line, the line break at its end included. Line
+// encodeLine is Encode in one line, the line break at its end included. Line
 // breaks inside of an event, which can only be white space, become spaces.
 func encodeLine(w io.Writer, answer any) error { return encodeEvents(w, answer, inOneLine) }
 

@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"bufio"
@@ -20,41 +20,44 @@ import (
 // written: one that has stopped reading is given up.
 const writeTimeout = 30 * time.Second
 
-const ndjson = "application/x-ndjson"
+const NDJSON = "application/x-ndjson"
 
-// A feed emits records as they are stored, until ctx ends or emit reports that
+// Streamed is an answer that writes itself: a list, or a log that is followed.
+type Streamed struct{ Body func(huma.Context) }
+
+// A Feed emits records as they are stored, until ctx ends or emit reports that
 // nobody wants more.
-type feed func(ctx context.Context, emit func(any) bool) error
+type Feed func(ctx context.Context, emit func(any) bool) error
 
-// followed describes the two answers of a route whose list can be followed.
-func followed[T any](api *API, op huma.Operation) huma.Operation {
+// Followed describes the two answers of a route whose list can be followed.
+func Followed[T any](api *API, op huma.Operation) huma.Operation {
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A page or, with follow=true, a line for each record.",
 		Content: map[string]*huma.MediaType{
 			"application/json": {Schema: api.SchemaOf(reflect.TypeFor[v1.Page[T]]())},
-			ndjson:             {Schema: api.SchemaOf(reflect.TypeFor[T]())},
+			NDJSON:             {Schema: api.SchemaOf(reflect.TypeFor[T]())},
 		},
 	}}
 	return op
 }
 
-// jsonAnswer is an answer that is not followed.
-func jsonAnswer(body any) *streamed {
-	return &streamed{Body: func(ctx huma.Context) {
+// JSON is an answer that is not followed.
+func JSON(body any) *Streamed {
+	return &Streamed{Body: func(ctx huma.Context) {
 		ctx.SetHeader("Content-Type", "application/json")
 		ctx.SetStatus(http.StatusOK)
-		_ = encodeAnswer(ctx.BodyWriter(), body) // a client that has gone away is not our problem
+		_ = Encode(ctx.BodyWriter(), body) // a client that has gone away is not our problem
 	}}
 }
 
-// follow answers with the records of feeds as they come.
-func (a *API) follow(feeds ...feed) (*streamed, error) {
+// Follow answers with the records of feeds as they come.
+func (a *API) Follow(feeds ...Feed) (*Streamed, error) {
 	select {
 	case a.followers <- struct{}{}:
 	default:
 		return nil, errFollowers
 	}
-	return &streamed{Body: func(ctx huma.Context) {
+	return &Streamed{Body: func(ctx huma.Context) {
 		a.metrics.followers.Inc()
 		defer func() {
 			a.metrics.followers.Dec()
@@ -64,7 +67,7 @@ func (a *API) follow(feeds ...feed) (*streamed, error) {
 	}}, nil
 }
 
-func (a *API) serveFeeds(hc huma.Context, feeds []feed) {
+func (a *API) serveFeeds(hc huma.Context, feeds []Feed) {
 	_, w := humago.Unwrap(hc)
 	if answered, ok := w.(*answer); ok {
 		answered.followed = true
@@ -85,13 +88,13 @@ func (a *API) serveFeeds(hc huma.Context, feeds []feed) {
 			})
 		})
 	}
-	hc.SetHeader("Content-Type", ndjson)
+	hc.SetHeader("Content-Type", NDJSON)
 	hc.SetHeader("X-Accel-Buffering", "no") // for proxies that would collect lines
 	hc.SetStatus(http.StatusOK)
 	a.writeLines(ctx, w, records)
 	cancel()
 	if err := running.Wait(); err != nil {
-		a.log.Warn("followed log broke off", zap.String("request_id", requestID(hc.Context())), zap.Error(err))
+		a.log.Warn("followed log broke off", zap.String("request_id", RequestID(hc.Context())), zap.Error(err))
 		panic(http.ErrAbortHandler) // so that the client does not take it for the end
 	}
 }

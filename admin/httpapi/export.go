@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"bufio"
@@ -19,13 +19,13 @@ const exportFlush = time.Second
 
 // Export answers with lines while they are read. A client holds the place of one that
 // follows a log: a slow one costs as much.
-func (a *API) Export(lines func(context.Context) iter.Seq2[[]byte, error]) (*streamed, error) {
+func (a *API) Export(lines func(context.Context) iter.Seq2[[]byte, error]) (*Streamed, error) {
 	select {
 	case a.followers <- struct{}{}:
 	default:
 		return nil, errFollowers
 	}
-	return &streamed{Body: func(hc huma.Context) {
+	return &Streamed{Body: func(hc huma.Context) {
 		defer func() { <-a.followers }()
 		a.writeExport(hc, lines)
 	}}, nil
@@ -36,7 +36,7 @@ func (a *API) writeExport(hc huma.Context, lines func(context.Context) iter.Seq2
 	if answered, ok := w.(*answer); ok {
 		answered.followed = true // how long it takes says nothing about the server
 	}
-	hc.SetHeader("Content-Type", ndjson)
+	hc.SetHeader("Content-Type", NDJSON)
 	hc.SetHeader("X-Accel-Buffering", "no") // for proxies that would collect lines
 	hc.SetStatus(http.StatusOK)
 	ctx, cancel := access.WhileValid(hc.Context()) // it may go on for longer than the token
@@ -46,7 +46,7 @@ func (a *API) writeExport(hc huma.Context, lines func(context.Context) iter.Seq2
 	flushed := time.Now()
 	for line, err := range lines(ctx) {
 		if err != nil {
-			a.log.Warn("export failed before its end", zap.String("request_id", requestID(hc.Context())), zap.Error(err))
+			a.log.Warn("export failed before its end", zap.String("request_id", RequestID(hc.Context())), zap.Error(err))
 			panic(http.ErrAbortHandler) // so that the client does not take it for the end
 		}
 		_ = controller.SetWriteDeadline(time.Now().Add(writeTimeout)) // not in a test recorder

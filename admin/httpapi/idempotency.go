@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"bytes"
@@ -73,13 +73,13 @@ type idempotency struct {
 func (a *API) idempotent(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	keys := r.Header.Values(headerIdempotencyKey)
 	if len(keys) != 1 || !usableKey(keys[0]) {
-		writeProblem(w, newProblem(http.StatusBadRequest, "the header "+headerIdempotencyKey+" must be one text of 1 to 255 characters without spaces: a UUID, for example",
+		WriteProblem(w, NewProblem(http.StatusBadRequest, "the header "+headerIdempotencyKey+" must be one text of 1 to 255 characters without spaces: a UUID, for example",
 			v1.FieldProblem{Field: headerIdempotencyKey, Message: "is not a key"}))
 		return
 	}
 	body, err := io.ReadAll(r.Body) // it is in memory already
 	if err != nil {
-		writeProblem(w, newProblem(http.StatusBadRequest, "the body cannot be read"))
+		WriteProblem(w, NewProblem(http.StatusBadRequest, "the body cannot be read"))
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -91,7 +91,7 @@ func (a *API) idempotent(w http.ResponseWriter, r *http.Request, next http.Handl
 		if p.Status == http.StatusConflict || p.Status == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 		}
-		writeProblem(w, p)
+		WriteProblem(w, p)
 		return
 	}
 	if under.known != nil {
@@ -122,9 +122,9 @@ func usableKey(key string) bool {
 
 const unkeyedKey = "unkeyed"
 
-// unkeyed declares beside what an operation needs that its answers are kept under no key:
+// Unkeyed declares beside what an operation needs that its answers are kept under no key:
 // of one that changes nothing, or whose answer may be stored nowhere.
-func unkeyed(needs map[string]any) map[string]any {
+func Unkeyed(needs map[string]any) map[string]any {
 	needs[unkeyedKey] = true
 	return needs
 }
@@ -242,7 +242,7 @@ func (i *idempotency) end(ctx context.Context, u *underway, answer *heldAnswer) 
 		_, err = u.kv.Update(ctx, u.key, sealed, u.revision)
 	}
 	if err != nil { // it was done: the client is told so, and a repeat has to wait
-		i.log.Warn("the answer to a request with a key is not kept", zap.String("request_id", requestID(ctx)), zap.Error(err))
+		i.log.Warn("the answer to a request with a key is not kept", zap.String("request_id", RequestID(ctx)), zap.Error(err))
 	}
 }
 
@@ -251,7 +251,7 @@ func (i *idempotency) release(ctx context.Context, u *underway) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTimeout)
 	defer cancel()
 	if err := u.kv.Delete(ctx, u.key, jetstream.LastRevision(u.revision)); err != nil {
-		i.log.Warn("the key of a request is not free again before its time", zap.String("request_id", requestID(ctx)), zap.Error(err))
+		i.log.Warn("the key of a request is not free again before its time", zap.String("request_id", RequestID(ctx)), zap.Error(err))
 	}
 }
 

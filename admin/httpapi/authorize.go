@@ -1,4 +1,4 @@
-package admin
+package httpapi
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 
 const needKey = "need"
 
-// needs declares what an operation needs, where its method does not tell: GET is to
+// Needs declares what an operation needs, where its method does not tell: GET is to
 // read, everything else to change something.
-func needs(need access.Need) map[string]any { return map[string]any{needKey: need} }
+func Needs(need access.Need) map[string]any { return map[string]any{needKey: need} }
 
 // authorize lets those in who may do what the operation needs, and names their roles
 // in its description.
@@ -29,7 +29,7 @@ func (a *API) authorize(op *huma.Operation) {
 	op.Middlewares = append(huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 		if p := access.PrincipalOf(ctx.Context()); !p.May(need) {
 			_, w := humago.Unwrap(ctx)
-			writeProblem(w, denied(p, need))
+			WriteProblem(w, denied(p, need))
 			return
 		}
 		next(ctx)
@@ -39,7 +39,7 @@ func (a *API) authorize(op *huma.Operation) {
 // mayRoute is the problem of a request whose route the caller may not use. It is found
 // before anything of the body is read or kept for it: the role that may do least must
 // not fill the memory of the process.
-func (a *API) mayRoute(r *http.Request, pattern string) *problem {
+func (a *API) mayRoute(r *http.Request, pattern string) *Problem {
 	need, declared := a.needed[pattern]
 	if p := access.PrincipalOf(r.Context()); declared && !p.May(need) {
 		return denied(p, need)
@@ -52,18 +52,18 @@ func security(need access.Need) []map[string][]string {
 	return []map[string][]string{{"token": access.RolesThatMay(need)}}
 }
 
-// require is for handlers in which the request tells what it needs, beside what its
+// Require is for handlers in which the request tells what it needs, beside what its
 // operation does.
-func require(ctx context.Context, need access.Need) error {
+func Require(ctx context.Context, need access.Need) error {
 	if p := access.PrincipalOf(ctx); !p.May(need) {
 		return denied(p, need)
 	}
 	return nil
 }
 
-func denied(p access.Principal, need access.Need) *problem {
+func denied(p access.Principal, need access.Need) *Problem {
 	if p.Role == "" {
-		return newProblem(http.StatusUnauthorized, "the request has no token")
+		return NewProblem(http.StatusUnauthorized, "the request has no token")
 	}
-	return newProblem(http.StatusForbidden, access.Denial(p, need))
+	return NewProblem(http.StatusForbidden, access.Denial(p, need))
 }
