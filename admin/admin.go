@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/catalogue"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -129,7 +130,8 @@ type Admin struct {
 	store     *subscription.Store
 	view      *subscription.View
 	egress    *egress.Guard
-	catalogue catalogue
+	catalogue catalogue.Catalogue
+	live      *schemas.Live
 	domains   *schemas.Store
 	trail     *audit.Trail
 	attempts  *delivery.Log
@@ -169,7 +171,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	}
 	a := &Admin{
 		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress,
-		catalogue: catalogue{live: live}, domains: schemas.NewStore(js, live, log),
+		catalogue: catalogue.New(live), live: live, domains: schemas.NewStore(js, live, log),
 		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: own, api: api,

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 )
@@ -91,7 +92,7 @@ func (a *Admin) listAudit(ctx context.Context, in *auditRequest) (*httpapi.Strea
 	if err != nil {
 		return nil, err
 	}
-	return httpapi.JSON(showPage(found, showEntry)), nil
+	return httpapi.JSON(show.Page(found, show.AuditEntry)), nil
 }
 
 // followAudit begins with what is recorded after the request came in.
@@ -108,7 +109,7 @@ func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (
 			if err != nil {
 				return err
 			}
-			if !emit(showEntry(&one)) {
+			if !emit(show.AuditEntry(&one)) {
 				return nil
 			}
 		}
@@ -121,7 +122,7 @@ func (a *Admin) auditRecord(ctx context.Context, in *PlacedRecord) (*oneAuditRec
 	if err != nil {
 		return nil, err
 	}
-	return &oneAuditRecord{showEntry(&one)}, nil
+	return &oneAuditRecord{show.AuditEntry(&one)}, nil
 }
 
 func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) {
@@ -132,7 +133,7 @@ func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) 
 	end := v1.AuditHead{AuditPlace: v1.AuditPlace(head)}
 	if a.cfg.Storage != nil {
 		seen, lost := a.cfg.Storage.trailSeen()
-		end.Seen, end.Lost = v1.AuditPlace(seen), showAll(lost, showLoss)
+		end.Seen, end.Lost = v1.AuditPlace(seen), show.All(lost, show.Loss)
 	}
 	return &auditHead{end}, nil
 }

@@ -96,7 +96,7 @@ func (a *Admin) domainRoutes(api *httpapi.API) {
 }
 
 func (a *Admin) listDomains(ctx context.Context, _ *struct{}) (*domainList, error) {
-	now, err := a.catalogue.live.Sync(ctx)
+	now, err := a.live.Sync(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 		return nil, domainProblem(httpapi.Overtaken(ctx, err, schemas.ErrConflict))
 	}
 	// So that this process answers by it, too, whatever it is asked next.
-	if _, err := a.catalogue.live.Sync(ctx); err != nil {
+	if _, err := a.live.Sync(ctx); err != nil {
 		return nil, err
 	}
 	out := &changedDomain{Status: http.StatusOK, ETag: domainTag(&change.Domain), Body: v1.DomainChange{
@@ -205,7 +205,7 @@ func (a *Admin) subscribersOf(ctx context.Context, d *schemas.Domain) ([]string,
 			if wanted == d.Name+".*" {
 				return true
 			}
-			if t, err := a.catalogue.live.Current().Resolve(wanted); err == nil && t.Domain == d.Name {
+			if t, err := a.live.Current().Resolve(wanted); err == nil && t.Domain == d.Name {
 				return true
 			}
 		}

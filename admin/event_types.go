@@ -55,12 +55,12 @@ func (a *Admin) typeRoutes(api *httpapi.API) {
 }
 
 func (a *Admin) listEventTypes(ctx context.Context, in *eventTypesRequest) (*eventTypes, error) {
-	now, err := a.catalogue.seen(ctx).sync(ctx)
+	now, err := a.catalogue.Seen(ctx).Sync(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if _, known := now.Domain(in.Domain); in.Domain != "" && !known {
-		return nil, httpapi.Invalid("domain", a.catalogue.seen(ctx).problem(in.Domain+".*"))
+		return nil, httpapi.Invalid("domain", a.catalogue.Seen(ctx).Problem(in.Domain+".*"))
 	}
 	out := &eventTypes{}
 	out.Body.Items = []v1.EventType{}
@@ -84,7 +84,7 @@ func (a *Admin) listEventTypes(ctx context.Context, in *eventTypesRequest) (*eve
 
 // findType returns a type and its domain, or a problem that says which there are.
 func (a *Admin) findType(ctx context.Context, name string) (schemas.Type, schemas.Domain, error) {
-	now, err := a.catalogue.seen(ctx).sync(ctx)
+	now, err := a.catalogue.Seen(ctx).Sync(ctx)
 	if err != nil {
 		return schemas.Type{}, schemas.Domain{}, err
 	}

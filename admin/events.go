@@ -46,7 +46,7 @@ type source struct {
 
 // sources are what a request is about.
 func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error) {
-	seen := a.catalogue.seen(ctx)
+	seen := a.catalogue.Seen(ctx)
 	domain, event := in.Domain, ">"
 	if wildcard, ok := strings.CutSuffix(in.Type, ".*"); ok {
 		if domain != "" && domain != wildcard {
@@ -70,7 +70,7 @@ func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error
 		}
 	}
 	if len(found) == 0 {
-		return nil, httpapi.Invalid("domain", seen.problem(domain+".*"))
+		return nil, httpapi.Invalid("domain", seen.Problem(domain+".*"))
 	}
 	if in.FromSeq > 0 && len(found) > 1 {
 		return nil, httpapi.Invalid("from_seq", "needs domain or type: every domain counts by itself")

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
@@ -140,7 +141,7 @@ func (a *Admin) judgeEvent(e *event.Event) v1.ExplainedEvent {
 		return out
 	}
 	out.Domain = t.Domain
-	found, err := a.catalogue.newest().Check(e)
+	found, err := a.catalogue.Newest().Check(e)
 	invalid := found.Warning
 	if err != nil {
 		invalid, _ = errors.AsType[*schemas.ValidationError](err)
@@ -212,11 +213,11 @@ func (s *showing) verdict(sub *subscription.Subscription) (v1.Verdict, error) {
 	if decided != nil {
 		alone := *decided
 		alone.Clauses = nil
-		shown := showClause(&alone)
+		shown := show.Clause(&alone)
 		out.Decided = &shown
 	}
 	if s.tree {
-		out.Filters = showAll(found.Filters, showClause)
+		out.Filters = show.All(found.Filters, show.Clause)
 	}
 	if !s.data {
 		hideData(out.Decided)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -158,7 +159,7 @@ func (a *Admin) lettersOf(ctx context.Context, s *delivery.Selection, in httpapi
 	found, err := httpapi.SequencePage(in, func(before uint64, limit int) ([]delivery.DeadLetter, error) {
 		return a.letters.Page(ctx, s, before, limit)
 	}, func(one delivery.DeadLetter) uint64 { return one.Sequence })
-	return showPage(found, showLetter), err
+	return show.Page(found, show.DeadLetter), err
 }
 
 // checkSelected refuses what cannot be in a subject: a wildcard would select others.
@@ -176,7 +177,7 @@ func (a *Admin) getLetter(ctx context.Context, in *PlacedLetter) (*oneLetter, er
 	if err != nil {
 		return nil, err
 	}
-	out := &oneLetter{v1.ShownLetter{DeadLetter: showLetter(&letter.DeadLetter)}}
+	out := &oneLetter{v1.ShownLetter{DeadLetter: show.DeadLetter(&letter.DeadLetter)}}
 	if letter.Delivery != nil {
 		out.Body.Attributes = attributes(letter.Delivery.Event)
 	} else {
@@ -441,7 +442,7 @@ func (a *Admin) deliveryOf(ctx context.Context, subscriptionID, id string) (*del
 // checkBeginnings is about types that select dead letters.
 func (a *Admin) checkBeginnings(ctx context.Context, types []string) error {
 	for _, eventType := range types {
-		if problem := a.catalogue.seen(ctx).beginningProblem(eventType); problem != "" {
+		if problem := a.catalogue.Seen(ctx).BeginningProblem(eventType); problem != "" {
 			return httpapi.Invalid("types", problem)
 		}
 	}

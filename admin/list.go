@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -42,7 +43,7 @@ func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, e
 	if t, err := a.catalogue.Resolve(in.Type); err == nil {
 		in.domain = t.Domain
 	} else if domain, ok := strings.CutSuffix(in.Type, ".*"); ok {
-		if problem := a.catalogue.prefixProblem(domain); problem != "" { // no subscription has it
+		if problem := a.catalogue.PrefixProblem(domain); problem != "" { // no subscription has it
 			return nil, httpapi.Invalid("type", problem)
 		}
 	}
@@ -61,7 +62,7 @@ func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, e
 			page.NextCursor = page.Items[in.Limit-1].ID
 			break
 		}
-		page.Items = append(page.Items, showSubscription(sub))
+		page.Items = append(page.Items, show.Subscription(sub))
 	}
 	for _, broken := range snapshot.Broken() {
 		if broken.ID > in.Cursor && (page.NextCursor == "" || broken.ID <= page.NextCursor) {

@@ -69,7 +69,7 @@ type logMemory struct {
 
 func newPositions(a *Admin, resets prometheus.Counter) *positions {
 	return &positions{
-		js: a.js, layout: a.layout, domains: func() []string { return a.catalogue.live.Current().Names() }, attempts: a.attempts, letters: a.letters,
+		js: a.js, layout: a.layout, domains: func() []string { return a.live.Current().Names() }, attempts: a.attempts, letters: a.letters,
 		damage: a.cfg.Inventory.FindDamage, wentBack: a.cfg.Inventory.WentBack, events: a.cfg.Events, log: a.log, resets: resets, logs: make(map[string]*logMemory),
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
+	"github.com/jetpost/jetpost/admin/show"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -81,7 +82,7 @@ func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscriptio
 // answerCreated shows the secret that was made, this once.
 func answerCreated(created *subscription.Subscription) *createdSubscription {
 	out := &createdSubscription{
-		Status: http.StatusCreated, ETag: etag(created), Location: "/v1/subscriptions/" + created.ID, Body: showSubscription(created),
+		Status: http.StatusCreated, ETag: etag(created), Location: "/v1/subscriptions/" + created.ID, Body: show.Subscription(created),
 	}
 	if len(created.Secrets) > 0 {
 		out.Body.Secret = created.Secrets[0].Secret.Reveal()

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -43,7 +44,7 @@ func (a *Admin) listAllAttempts(ctx context.Context, in *httpapi.Following) (*ht
 	if err != nil {
 		return nil, err
 	}
-	return httpapi.JSON(showPage(found, showAttempt)), nil
+	return httpapi.JSON(show.Page(found, show.Attempt)), nil
 }
 
 func (a *Admin) listAttempts(ctx context.Context, in *attemptsRequest) (*httpapi.Streamed, error) {
@@ -65,7 +66,7 @@ func (a *Admin) listAttempts(ctx context.Context, in *attemptsRequest) (*httpapi
 	if err := a.explainEmpty(ctx, in.ID, len(found.Items)); err != nil {
 		return nil, err
 	}
-	return httpapi.JSON(showPage(found, showAttempt)), nil
+	return httpapi.JSON(show.Page(found, show.Attempt)), nil
 }
 
 // explainEmpty tells a subscription without records from one that never was. The
@@ -94,7 +95,7 @@ func (a *Admin) followAttempts(ctx context.Context, id string, from uint64) (*ht
 			if err != nil {
 				return err
 			}
-			if !emit(showAttempt(&one)) {
+			if !emit(show.Attempt(&one)) {
 				return nil
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -51,7 +52,7 @@ const (
 // selected is a selection that was checked when it was made.
 func selected(o *v1.SelectionOptions) *delivery.Selection {
 	return &delivery.Selection{
-		Subscription: o.Subscription, Reasons: showAll(o.Reasons, func(r *v1.Reason) delivery.Reason { return delivery.Reason(*r) }),
+		Subscription: o.Subscription, Reasons: show.All(o.Reasons, func(r *v1.Reason) delivery.Reason { return delivery.Reason(*r) }),
 		Types: o.Types, From: o.From, To: o.To, Sequences: o.Sequences,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -105,7 +106,7 @@ type acceptRequest struct{ httpapi.RawJSON }
 
 func (s *Storage) state() v1.Storage {
 	state := v1.Storage{
-		Installation: s.streams.ID(), Losses: showAll(s.streams.Losses(), showLoss), Unowned: showAll(s.streams.UnownedQueues(), showUnowned),
+		Installation: s.streams.ID(), Losses: show.All(s.streams.Losses(), show.Loss), Unowned: show.All(s.streams.UnownedQueues(), show.Unowned),
 	}
 	if state.Losses == nil {
 		state.Losses = []v1.Loss{}

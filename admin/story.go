@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -191,7 +192,7 @@ func (t *telling) findUnreadable(ctx context.Context) error {
 	}
 	for i := range letters {
 		if t.isOfEvent(&letters[i].Event) {
-			unreadable := showLetter(&letters[i])
+			unreadable := show.DeadLetter(&letters[i])
 			t.story.Body.Unreadable = &unreadable
 			return nil
 		}
@@ -407,7 +408,7 @@ func (t *telling) finish(only string) {
 // show is the part as the story shows it.
 func (p *told) show() v1.StoryPart {
 	shown := p.StoryPart
-	shown.Attempts, shown.DeadLetters = showAll(p.attempts, showAttempt), showAll(p.letters, showLetter)
+	shown.Attempts, shown.DeadLetters = show.All(p.attempts, show.Attempt), show.All(p.letters, show.DeadLetter)
 	return shown
 }
 

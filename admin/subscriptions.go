@@ -12,6 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/keyring"
@@ -39,7 +40,7 @@ type createRequest struct {
 }
 
 func answerWith(sub *subscription.Subscription) *oneSubscription {
-	return &oneSubscription{ETag: etag(sub), Body: showSubscription(sub)}
+	return &oneSubscription{ETag: etag(sub), Body: show.Subscription(sub)}
 }
 
 // A Named is a request about one subscription. Like the other parts of requests it
@@ -224,7 +225,7 @@ func (a *Admin) check(ctx context.Context, sub, old *subscription.Subscription) 
 }
 
 // typeProblem says why no event can have a type.
-func (a *Admin) typeProblem(eventType string) string { return a.catalogue.problem(eventType) }
+func (a *Admin) typeProblem(eventType string) string { return a.catalogue.Problem(eventType) }
 
 func (a *Admin) endpointProblem(ctx context.Context, endpoint *subscription.Endpoint) string {
 	u, err := url.Parse(endpoint.URL)

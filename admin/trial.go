@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/show"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -58,7 +59,7 @@ func (a *Admin) tryCreate(ctx context.Context, sub *subscription.Subscription) (
 	} else if !errors.Is(err, subscription.ErrNotFound) {
 		return nil, err
 	}
-	out := &createdSubscription{Status: http.StatusOK, Body: showSubscription(sub)}
+	out := &createdSubscription{Status: http.StatusOK, Body: show.Subscription(sub)}
 	out.Body.DryRun = &v1.TrialResult{Changes: []string{}}
 	return out, nil
 }

@@ -1,4 +1,6 @@
-package admin
+// Package catalogue answers what event types and domains there are, as the API sees them:
+// always by the newest catalogue, and for a principal without what its token hides.
+package catalogue
 
 import (
 	"context"
@@ -12,40 +14,44 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// catalogueTimeout bounds the wait for a newer catalogue. After it the one that is
-// known here has to do.
-const catalogueTimeout = 2 * time.Second
+// timeout bounds the wait for a newer catalogue. After it the copy of this
+// process is used.
+const timeout = 2 * time.Second
 
-// A catalogue answers by what is registered now: where it knows nothing of what it
-// is asked for, another process may have registered it a moment ago.
-type catalogue struct {
+// A Catalogue is the event catalogue as it is now: what is not found in this process's
+// copy may have been registered by another process a moment ago, so the copy is brought
+// up to date first.
+type Catalogue struct {
 	live *schemas.Live
 	sees func(domain string) bool // nil: all domains
 }
 
+// New returns the whole catalogue. live is kept running by the caller.
+func New(live *schemas.Live) Catalogue { return Catalogue{live: live} }
+
 // Resolve is that of schemas.Catalogue.
-func (c catalogue) Resolve(eventType string) (schemas.Type, error) {
+func (c Catalogue) Resolve(eventType string) (schemas.Type, error) {
 	t, err := c.only(c.live.Current()).Resolve(eventType)
 	if err != nil {
-		t, err = c.newest().Resolve(eventType)
+		t, err = c.Newest().Resolve(eventType)
 	}
 	return t, err
 }
 
 // Domain is that of schemas.Catalogue.
-func (c catalogue) Domain(name string) (schemas.Domain, bool) {
+func (c Catalogue) Domain(name string) (schemas.Domain, bool) {
 	d, known := c.only(c.live.Current()).Domain(name)
 	if !known {
-		d, known = c.newest().Domain(name)
+		d, known = c.Newest().Domain(name)
 	}
 	return d, known
 }
 
 // Domains is that of schemas.Catalogue.
-func (c catalogue) Domains() []schemas.Domain { return c.newest().Domains() }
+func (c Catalogue) Domains() []schemas.Domain { return c.Newest().Domains() }
 
-func (c catalogue) newest() *schemas.Catalogue {
-	ctx, cancel := context.WithTimeout(context.Background(), catalogueTimeout)
+func (c Catalogue) Newest() *schemas.Catalogue {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	newest, err := c.live.Sync(ctx)
 	if err != nil {
@@ -54,14 +60,14 @@ func (c catalogue) newest() *schemas.Catalogue {
 	return c.only(newest)
 }
 
-// problem says why no event can have a type.
-func (c catalogue) problem(eventType string) string {
+// Problem says why no event can have a type.
+func (c Catalogue) Problem(eventType string) string {
 	const seeTypes = "; GET /v1/event-types lists them"
 	if domain, ok := strings.CutSuffix(eventType, ".*"); ok {
 		if _, known := c.Domain(domain); known {
 			return ""
 		}
-		if meant := c.prefixProblem(domain); meant != "" {
+		if meant := c.PrefixProblem(domain); meant != "" {
 			return meant
 		}
 		var names []string
@@ -76,10 +82,10 @@ func (c catalogue) problem(eventType string) string {
 	return ""
 }
 
-// prefixProblem is for a name that no domain has. If types begin with it, it says which
+// PrefixProblem is for a name that no domain has. If types begin with it, it says which
 // domain is meant. It is not taken for the domain: where types are stored, what was
 // written has to be what is read back, and a domain of that name may be registered later.
-func (c catalogue) prefixProblem(name string) string {
+func (c Catalogue) PrefixProblem(name string) string {
 	for _, d := range c.Domains() {
 		if d.Name == name {
 			return ""
@@ -92,9 +98,9 @@ func (c catalogue) prefixProblem(name string) string {
 	return ""
 }
 
-// beginningProblem is for types that are selected by how they begin, as in artifact.*. If
+// BeginningProblem is for types that are selected by how they begin, as in artifact.*. If
 // no type begins so, but a domain is called so, it says how that one's types begin.
-func (c catalogue) beginningProblem(eventType string) string {
+func (c Catalogue) BeginningProblem(eventType string) string {
 	name, ok := strings.CutSuffix(eventType, ".*")
 	if !ok {
 		return ""
@@ -106,17 +112,17 @@ func (c catalogue) beginningProblem(eventType string) string {
 	return fmt.Sprintf("no type begins with %s.: those of the domain %s begin with %s, write %s*", name, name, d.TypePrefix, d.TypePrefix)
 }
 
-// seen is the catalogue as the principal of a request sees it: what a token may not see
+// Seen is the catalogue as the principal of a request sees it: what a token may not see
 // is not in it.
-func (c catalogue) seen(ctx context.Context) catalogue {
+func (c Catalogue) Seen(ctx context.Context) Catalogue {
 	if p := access.PrincipalOf(ctx); p.Limited() {
 		c.sees = p.Sees
 	}
 	return c
 }
 
-// sync is that of schemas.Live.
-func (c catalogue) sync(ctx context.Context) (*schemas.Catalogue, error) {
+// Sync is that of schemas.Live.
+func (c Catalogue) Sync(ctx context.Context) (*schemas.Catalogue, error) {
 	now, err := c.live.Sync(ctx)
 	if err != nil {
 		return nil, err
@@ -125,7 +131,7 @@ func (c catalogue) sync(ctx context.Context) (*schemas.Catalogue, error) {
 }
 
 // only leaves out what is not seen.
-func (c catalogue) only(all *schemas.Catalogue) *schemas.Catalogue {
+func (c Catalogue) only(all *schemas.Catalogue) *schemas.Catalogue {
 	if c.sees == nil {
 		return all
 	}

@@ -1,4 +1,4 @@
-package admin
+package show
 
 import (
 	"bytes"
@@ -21,17 +21,17 @@ import (
 // none.
 func TestShownAsStored(t *testing.T) {
 	t.Parallel()
-	shownAs(t, func(s *subscription.Subscription) any { return showSubscription(s) })
-	shownAs(t, func(a *delivery.Attempt) any { return showAttempt(a) })
-	shownAs(t, func(l *delivery.DeadLetter) any { return showLetter(l) })
-	shownAs(t, func(e *audit.Entry) any { return showEntry(e) })
+	shownAs(t, func(s *subscription.Subscription) any { return Subscription(s) })
+	shownAs(t, func(a *delivery.Attempt) any { return Attempt(a) })
+	shownAs(t, func(l *delivery.DeadLetter) any { return DeadLetter(l) })
+	shownAs(t, func(e *audit.Entry) any { return AuditEntry(e) })
 	shownAs(t, func(h *audit.Head) any { return v1.AuditPlace(*h) })
-	shownAs(t, func(l *inventory.Loss) any { return showLoss(l) })
-	shownAs(t, func(u *inventory.Unowned) any { return showUnowned(u) })
-	shownAs(t, func(c *filter.Clause) any { return showClause(c) })
+	shownAs(t, func(l *inventory.Loss) any { return Loss(l) })
+	shownAs(t, func(u *inventory.Unowned) any { return Unowned(u) })
+	shownAs(t, func(c *filter.Clause) any { return Clause(c) })
 	shownAs(t, func(s *delivery.Selection) any {
 		return v1.SelectionOptions{
-			Subscription: s.Subscription, Reasons: showAll(s.Reasons, func(r *delivery.Reason) v1.Reason { return v1.Reason(*r) }),
+			Subscription: s.Subscription, Reasons: All(s.Reasons, func(r *delivery.Reason) v1.Reason { return v1.Reason(*r) }),
 			Types: s.Types, From: s.From, To: s.To, Sequences: s.Sequences,
 		}
 	})
@@ -45,16 +45,16 @@ func TestShownAsStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		sub := subscription.Subscription{Filters: []filter.Filter{f}}
-		sameJSON(t, &sub, showSubscription(&sub))
+		sameJSON(t, &sub, Subscription(&sub))
 	}
 	for _, took := range []time.Duration{0, 1, time.Microsecond, 1234567 * time.Nanosecond, time.Second, 90 * time.Minute, 30*time.Second + 7*time.Microsecond} {
 		a := delivery.Attempt{Duration: delivery.Millis(took), Outcome: delivery.Gone}
-		sameJSON(t, &a, showAttempt(&a))
+		sameJSON(t, &a, Attempt(&a))
 	}
 	for outcome, want := range map[delivery.Outcome]v1.Outcome{
 		delivery.Delivered: v1.Delivered, delivery.Retry: v1.Retry, delivery.Gone: v1.Gone, delivery.Rejected: v1.Rejected, delivery.Exhausted: v1.Exhausted,
 	} {
-		if got := showAttempt(&delivery.Attempt{Outcome: outcome}).Outcome; got != want {
+		if got := Attempt(&delivery.Attempt{Outcome: outcome}).Outcome; got != want {
 			t.Errorf("%s is shown as %s", outcome, got)
 		}
 	}
