@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net/http"
 	"time"
 
@@ -129,7 +128,6 @@ type Admin struct {
 	layout    stream.Layout
 	store     *subscription.Store
 	view      *subscription.View
-	egress    *egress.Guard
 	catalogue catalogue.Catalogue
 	live      *schemas.Live
 	domains   *schemas.Store
@@ -140,12 +138,13 @@ type Admin struct {
 	api       *httpapi.API
 	handler   http.Handler
 
-	changing  locks      // one change of a subscription at a time
-	redrives  *redrives  // the jobs, and which of them this process works on
-	positions *positions // of the consumers in their streams
+	redrives   *redrives // the jobs, and which of them this process works on
+	keep       *Keeper
+	tester     *Tester
+	handshakes *Handshakes
+	sweeper    *Sweeper
+	positions  *positions // of the consumers in their streams
 
-	menders []func(context.Context) // see OnSweep
-	damaged chan struct{}           // asks for a sweep: see Damaged
 }
 
 // New returns the API. view and live must be kept running by the caller; view must
@@ -170,16 +169,23 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		return nil, fmt.Errorf("register admin metrics: %w", err)
 	}
 	a := &Admin{
-		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress,
+		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view,
 		catalogue: catalogue.New(live), live: live, domains: schemas.NewStore(js, live, log),
 		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
 		log: own, api: api,
-		damaged:  make(chan struct{}, 1),
-		changing: newLocks(),
 	}
 	a.domains.Within(a.recordDomain)
+	a.keep = NewKeeper(KeeperConfig{Proxies: cfg.Proxies, Events: cfg.Events, Inventory: cfg.Inventory, Reserve: cfg.Reserve}, js, layout, store, view, egress, a.catalogue, a.trail, own)
+	a.tester = NewTester(a.keep, a.attempts)
+	a.handshakes = NewHandshakes(a.keep, cfg.Timeout, cfg.BodyTimeout)
 	a.redrives, a.positions = newRedrives(js, layout), newPositions(a, resets)
+	a.sweeper = NewSweeper(SweeperConfig{
+		Every: cfg.SweepEvery, Inventory: cfg.Inventory, Reserve: cfg.Reserve, Reconcile: a.reconcileLosses,
+		CheckQueue: func(ctx context.Context, sub *subscription.Subscription) error {
+			return a.positions.checkWork(ctx, queueOf(sub))
+		},
+	}, a.keep, a.tester)
 	a.routes(api)
 	if a.handler, err = api.Handler(); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
@@ -192,33 +198,24 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 // without one it lets nobody in, but to /openapi.json.
 func (a *Admin) Handler() http.Handler { return a.handler }
 
+// Subscriptions keeps the subscriptions, for the APIs beside the native one.
+func (a *Admin) Subscriptions() *Keeper { return a.keep }
+
+// Tester sends examples of events, for the APIs beside the native one.
+func (a *Admin) Tester() *Tester { return a.tester }
+
+// Sweeper looks after the queues while Run runs.
+func (a *Admin) Sweeper() *Sweeper { return a.sweeper }
+
+// Callback is where receivers consent to deliveries: see Handshakes.Callback.
+func (a *Admin) Callback() http.Handler { return a.handshakes.Callback() }
+
+// Attempts is the attempt log.
+func (a *Admin) Attempts() *delivery.Log { return a.attempts }
+
+// Trail is the audit trail.
+func (a *Admin) Trail() *audit.Trail { return a.trail }
+
 // API is the envelope of the native API, for the APIs beside it: see API.Envelope and
 // API.RefusalOf.
 func (a *Admin) API() *httpapi.API { return a.api }
-
-// locks let one goroutine of this process at a time change the subscription of an
-// id. Changes are safe without them, by revisions, but creating and deleting take
-// several steps.
-type locks struct {
-	seed  maphash.Seed
-	slots []chan struct{}
-}
-
-func newLocks() locks {
-	l := locks{seed: maphash.MakeSeed(), slots: make([]chan struct{}, 64)}
-	for i := range l.slots {
-		l.slots[i] = make(chan struct{}, 1)
-	}
-	return l
-}
-
-// lock waits for its turn, or until ctx ends.
-func (l locks) lock(ctx context.Context, id string) (unlock func(), err error) {
-	slot := l.slots[maphash.String(l.seed, id)%uint64(len(l.slots))]
-	select {
-	case slot <- struct{}{}:
-		return func() { <-slot }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for another change of subscription %s: %w", id, ctx.Err())
-	}
-}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -369,7 +370,7 @@ func TestAuditAPI(t *testing.T) {
 	if head != (audit.Head{}) || len(f.trail()) != 0 {
 		t.Errorf("at the beginning: got head %+v", head)
 	}
-	fl := f.Follow("/v1/audit?follow=true&action=subscription.*")
+	fl := f.follow("/v1/audit?follow=true&action=subscription.*")
 	f.do("POST", "/v1/subscriptions", ci, access.HeaderRequestID, "r-1").want(http.StatusCreated)
 	f.do("PUT", "/v1/domains/shop", shop(shopSchema)).want(http.StatusCreated)
 	f.do("POST", "/v1/subscriptions/ci/pause", `{"reason":"tea"}`).want(http.StatusOK)
@@ -442,7 +443,7 @@ func TestExportsAreBounded(t *testing.T) {
 	for range 3 {
 		f.do("GET", "/v1/audit/export", "").want(http.StatusOK)
 	}
-	f.Follow("/v1/audit?follow=true")
+	f.follow("/v1/audit?follow=true")
 	f.do("GET", "/v1/audit/export", "").want(http.StatusServiceUnavailable).mustContain("too many")
 }
 
@@ -450,9 +451,13 @@ func TestExportsAreBounded(t *testing.T) {
 func TestActor(t *testing.T) {
 	t.Parallel()
 	f := newSpeakingFixture(t)
-	ctx := access.With(t.Context(), access.Principal{ID: "tok_1", Name: "Ann", Role: access.Operator, Address: "192.0.2.1", RequestID: "r-1"})
-	if _, err := f.admin.setState(ctx, actionPause, f.do("POST", "/v1/subscriptions", ci).subscription().ID, "paused", "tea"); err != nil {
-		t.Fatal(err)
+	f.do("POST", "/v1/subscriptions", ci).want(http.StatusCreated)
+	pause := httptest.NewRequest(http.MethodPost, "/v1/subscriptions/ci/pause", strings.NewReader(`{"reason":"tea"}`))
+	pause.Header.Set(access.HeaderRequestID, "r-1")
+	w := httptest.NewRecorder()
+	f.admin.Handler().ServeHTTP(w, pause.WithContext(access.With(t.Context(), access.Principal{ID: "tok_1", Name: "Ann", Role: access.Operator, Address: "192.0.2.1"})))
+	if w.Code != http.StatusOK {
+		t.Fatalf("got status %d: %s", w.Code, w.Body)
 	}
 	r := f.trail()[1]
 	if got := fmt.Sprint(r.Actor, r.ActorName, r.Role, r.Address, r.RequestID, r.Reason, r.Changed); got != "tok_1Annoperator192.0.2.1r-1tea[state]" {

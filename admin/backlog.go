@@ -39,41 +39,46 @@ type backlogsRequest struct {
 
 type backlogPage struct{ Body v1.Page[v1.Backlog] }
 
-// backlogRoutes are those that show what waits.
-func (a *Admin) backlogRoutes(api *httpapi.API) {
+// backlogs are the operations that show what waits.
+type backlogs struct {
+	keep    *Keeper
+	letters *delivery.DeadLetters
+}
+
+func (b *backlogs) register(api *httpapi.API) {
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-backlog", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/backlog", Tags: []string{"Subscriptions"},
 		Summary: "Show what waits to be delivered for a subscription",
-	}, a.backlog)
+	}, b.one)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-backlogs", Method: http.MethodGet, Path: "/v1/backlogs", Tags: []string{"Subscriptions"},
 		Summary: "List what waits to be delivered, by subscription", Description: "A sorted list looks at the queue of every subscription.",
-	}, a.backlogs)
+	}, b.all)
 }
 
-func (a *Admin) backlog(ctx context.Context, in *Named) (*oneBacklog, error) {
-	sub, err := a.FindSubscription(ctx, in.ID)
+func (b *backlogs) one(ctx context.Context, in *Named) (*oneBacklog, error) {
+	sub, err := b.keep.Find(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	shown, err := a.measureQueue(ctx, sub)
+	shown, err := b.measureQueue(ctx, sub)
 	if err == nil {
-		err = a.measureRest(ctx, sub, &shown)
+		err = b.measureRest(ctx, sub, &shown)
 	}
 	if err == nil && shown.Retries > 0 && shown.Retries <= maxNextRetry {
-		shown.NextRetryAt, err = a.layout.NextRetry(ctx, a.js, sub.Queue, sub.ID)
+		shown.NextRetryAt, err = b.keep.layout.NextRetry(ctx, b.keep.js, sub.Queue, sub.ID)
 	}
 	if err == nil {
-		shown.OverBudgetAt, err = a.overBudgetAt(ctx, sub.ID)
+		shown.OverBudgetAt, err = b.overBudgetAt(ctx, sub.ID)
 	}
 	return &oneBacklog{shown}, err
 }
 
 // overBudgetAt is when the newest of a few dead letters was kept because filters took too
 // many steps; zero when none was.
-func (a *Admin) overBudgetAt(ctx context.Context, id string) (time.Time, error) {
+func (b *backlogs) overBudgetAt(ctx context.Context, id string) (time.Time, error) {
 	const newest = 20
-	letters, err := a.letters.Latest(ctx, id, 0, newest)
+	letters, err := b.letters.Latest(ctx, id, 0, newest)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look at the dead letters of subscription %s: %w", id, err)
 	}
@@ -85,14 +90,14 @@ func (a *Admin) overBudgetAt(ctx context.Context, id string) (time.Time, error) 
 	return time.Time{}, nil
 }
 
-func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage, error) {
+func (b *backlogs) all(ctx context.Context, in *backlogsRequest) (*backlogPage, error) {
 	switch {
 	case in.Cursor != "" && in.Sort != "id":
 		return nil, httpapi.Invalid("cursor", "and sort are given: a sorted list has one page; raise the limit")
 	case in.Cursor != "" && !subscription.ValidID(in.Cursor):
 		return nil, httpapi.BadCursor()
 	}
-	snapshot, err := a.view.Sync(ctx)
+	snapshot, err := b.keep.view.Sync(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +111,7 @@ func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage
 		subs = subs[:in.Limit]
 		out.Body.NextCursor = subs[in.Limit-1].ID
 	}
-	measured, err := each(ctx, subs, a.measureQueue)
+	measured, err := each(ctx, subs, b.measureQueue)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +129,7 @@ func (a *Admin) backlogs(ctx context.Context, in *backlogsRequest) (*backlogPage
 	measured = measured[:min(in.Limit, len(measured))]
 	out.Body.Items, err = each(ctx, measured, func(ctx context.Context, one v1.Backlog) (v1.Backlog, error) {
 		sub, _ := snapshot.Get(one.SubscriptionID)
-		err := a.measureRest(ctx, sub, &one)
+		err := b.measureRest(ctx, sub, &one)
 		return one, err
 	})
 	return out, err
@@ -150,9 +155,9 @@ func each[I, O any](ctx context.Context, items []I, f func(context.Context, I) (
 }
 
 // measureQueue looks at the queue and its consumer.
-func (a *Admin) measureQueue(ctx context.Context, sub *subscription.Subscription) (v1.Backlog, error) {
+func (b *backlogs) measureQueue(ctx context.Context, sub *subscription.Subscription) (v1.Backlog, error) {
 	shown := v1.Backlog{SubscriptionID: sub.ID, State: v1.State(sub.State), Ordered: sub.Delivery.Ordered}
-	level, err := stream.ReadLevel(ctx, a.js, sub.Queue)
+	level, err := stream.ReadLevel(ctx, b.keep.js, sub.Queue)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		shown.NoQueue = true
 		return shown, nil
@@ -170,13 +175,13 @@ func (a *Admin) measureQueue(ctx context.Context, sub *subscription.Subscription
 }
 
 // measureRest looks at the retry timers and the breaker.
-func (a *Admin) measureRest(ctx context.Context, sub *subscription.Subscription, shown *v1.Backlog) error {
-	timers, err := stream.SubjectCounts(ctx, a.js, a.layout.RetryStream(sub.Queue.RetryShard), a.layout.RetryAt(sub.Queue.RetryShard, sub.ID, "*"))
+func (b *backlogs) measureRest(ctx context.Context, sub *subscription.Subscription, shown *v1.Backlog) error {
+	timers, err := stream.SubjectCounts(ctx, b.keep.js, b.keep.layout.RetryStream(sub.Queue.RetryShard), b.keep.layout.RetryAt(sub.Queue.RetryShard, sub.ID, "*"))
 	if err != nil {
 		return fmt.Errorf("count retry timers of subscription %s: %w", sub.ID, err)
 	}
 	shown.Retries = uint64(len(timers)) // one message of each subject
-	kv, err := a.stateBucket(ctx)
+	kv, err := b.keep.stateBucket(ctx)
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,10 @@ package admin
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
@@ -21,25 +18,27 @@ import (
 
 type oneBreaker struct{ Body v1.BreakerState }
 
-// breakerRoutes are those of circuit breakers. Senders open and close them: see
+// breakers are the operations of circuit breakers. Senders open and close them: see
 // package breaker.
-func (a *Admin) breakerRoutes(api *httpapi.API) {
+type breakers struct{ keep *Keeper }
+
+func (b *breakers) register(api *httpapi.API) {
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-breaker", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/breaker", Tags: []string{"Subscriptions"},
 		Summary: "Show the circuit breaker of a subscription", Description: "Whether its deliveries are held back because the endpoint is down.",
-	}, a.breaker)
+	}, b.get)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "reset-breaker", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/breaker/reset", Tags: []string{"Subscriptions"},
 		Summary: "Close the circuit breaker of a subscription", Description: "Deliveries that wait are made at once. When the endpoint still fails, it opens again.",
-	}, a.resetBreaker)
+	}, b.reset)
 }
 
-func (a *Admin) breaker(ctx context.Context, in *Named) (*oneBreaker, error) {
-	sub, err := a.FindSubscription(ctx, in.ID)
+func (b *breakers) get(ctx context.Context, in *Named) (*oneBreaker, error) {
+	sub, err := b.keep.Find(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	kv, err := a.stateBucket(ctx)
+	kv, err := b.keep.stateBucket(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,12 +49,12 @@ func (a *Admin) breaker(ctx context.Context, in *Named) (*oneBreaker, error) {
 	return &oneBreaker{showBreaker(sub, r)}, nil
 }
 
-func (a *Admin) resetBreaker(ctx context.Context, in *Named) (*oneBreaker, error) {
-	sub, err := a.FindSubscription(ctx, in.ID)
+func (b *breakers) reset(ctx context.Context, in *Named) (*oneBreaker, error) {
+	sub, err := b.keep.Find(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	kv, err := a.stateBucket(ctx)
+	kv, err := b.keep.stateBucket(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +64,7 @@ func (a *Admin) resetBreaker(ctx context.Context, in *Named) (*oneBreaker, error
 	}
 	wasClosed := true
 	was := r
-	err = a.Record(ctx, audit.Record{
+	err = b.keep.trail.Around(ctx, audit.Record{
 		Action: actionBreaker, Target: audit.SubscriptionTarget(sub.ID) + "/breaker", Before: audit.State(showBreaker(sub, r)),
 	}, func() error {
 		var err error
@@ -80,19 +79,11 @@ func (a *Admin) resetBreaker(ctx context.Context, in *Named) (*oneBreaker, error
 	}
 	if !wasClosed {
 		if was.Target == breaker.TargetOf(sub) { // not of another endpoint
-			a.cfg.Events.Publish(operational.Closed(sub, &was, &r, actorOf(ctx)))
+			b.keep.cfg.Events.Publish(operational.Closed(sub, &was, &r, actorOf(ctx)))
 		}
-		a.log.Info("breaker closed by hand", zap.String("subscription_id", sub.ID))
+		b.keep.log.Info("breaker closed by hand", zap.String("subscription_id", sub.ID))
 	}
 	return &oneBreaker{showBreaker(sub, r)}, nil
-}
-
-func (a *Admin) stateBucket(ctx context.Context) (jetstream.KeyValue, error) {
-	kv, err := a.js.KeyValue(ctx, a.layout.StateBucket())
-	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", a.layout.StateBucket(), err)
-	}
-	return kv, nil
 }
 
 func showBreaker(sub *subscription.Subscription, r breaker.Record) v1.BreakerState {
@@ -112,25 +103,4 @@ func showBreaker(sub *subscription.Subscription, r breaker.Record) v1.BreakerSta
 		out.Probing = r.Lease.By != "" && r.Lease.Until.After(time.Now())
 	}
 	return out
-}
-
-// forgetState deletes what senders have agreed on about a subscription: it would
-// hold up a later one with the same id.
-func (a *Admin) forgetState(ctx context.Context, id string) error {
-	state, err := a.js.Stream(ctx, a.layout.StateStream())
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
-	}
-	for _, subject := range [...]string{
-		a.layout.StateRateSubject(id), a.layout.StateBreakerSubject(id), a.layout.StateLaggingSubject(id), a.layout.StateOrderSubject(id),
-		a.layout.StateMadeSubject(id),
-	} {
-		if err == nil {
-			err = state.Purge(ctx, jetstream.WithPurgeSubject(subject))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("delete the state of subscription %s: %w", id, err)
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -13,9 +14,16 @@ import (
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
+)
+
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionPutDomain = "domain.put"
+	actionDelDomain = "domain.delete"
 )
 
 // maxDomainBody is how many bytes the files of a domain may have as a client writes
@@ -275,3 +283,35 @@ func incompatibleProblem(found *schemas.IncompatibleError) *httpapi.Problem {
 	return httpapi.NewProblem(http.StatusConflict, "this version of the domain "+found.Domain+
 		" would refuse events that the registered one accepts: change it, or give force=true", placesOf(found.Problems)...)
 }
+
+// domainState is a domain as a record shows it: of its files there are the hashes.
+func domainState(d *schemas.Domain) json.RawMessage {
+	if d == nil {
+		return nil
+	}
+	if len(d.Files()) == 0 {
+		return audit.State(map[string]string{"name": d.Name, "problem": "it could not be read"})
+	}
+	state := struct {
+		v1.DomainSummary
+
+		Files map[string]string `json:"files"`
+	}{summaryOf(d), make(map[string]string)}
+	for name, data := range d.Files() {
+		state.Files[name] = audit.Hash(data)
+	}
+	return audit.State(state)
+}
+
+// recordDomain is around every write of a domain.
+func (a *Admin) recordDomain(ctx context.Context, before, after *schemas.Domain, write func() error) error {
+	r := audit.Record{Action: actionPutDomain, Before: domainState(before), After: domainState(after)}
+	if after == nil {
+		r.Action, r.Target = actionDelDomain, domainTarget(before.Name)
+	} else {
+		r.Target = domainTarget(after.Name)
+	}
+	return a.trail.Around(ctx, r, write)
+}
+
+func domainTarget(name string) string { return "domains/" + name }

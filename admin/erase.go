@@ -23,6 +23,11 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionErase = "event.erase"
+)
+
 const (
 	// eraseTimeout bounds an erasure, which goes on when its client has left. The answer
 	// has to come within the time that the server gives to an answer.
@@ -76,7 +81,7 @@ func (a *Admin) eraseEvent(ctx context.Context, in *eraseRequest) (*erased, erro
 	// It goes on when the client has left: what is half erased has to be begun again.
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), eraseTimeout)
 	defer cancel()
-	err = a.Record(work, audit.Record{
+	err = a.trail.Around(work, audit.Record{
 		Action: actionErase, Target: "events/" + in.Domain + "/" + strconv.FormatUint(in.Sequence, 10), Reason: options.Reason, Before: audit.State(state),
 	}, func() error { return e.run(work) })
 	if err != nil {

@@ -141,8 +141,8 @@ func TestFollowEvents(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.publish(newEvent("git.push", "before"))
-	all, pushes := f.Follow("/v1/events?follow=true"), f.Follow("/v1/events?follow=true&type=git.push")
-	again := f.Follow("/v1/events?follow=true&domain=git&from_seq=1")
+	all, pushes := f.follow("/v1/events?follow=true"), f.follow("/v1/events?follow=true&type=git.push")
+	again := f.follow("/v1/events?follow=true&domain=git&from_seq=1")
 	f.publish(newEvent("artifact.deployed", "a"))
 	f.publish(newEvent("git.push", "b"))
 	next := func(fl *follower) string {

@@ -63,7 +63,7 @@ func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, er
 	out.Body.Items = []v1.Verdict{}
 	show := showing{event: e, domain: out.Body.Event.Domain, data: readsEvents(ctx)}
 	if options.Subscription != "" {
-		sub, err := a.FindSubscription(ctx, options.Subscription)
+		sub, err := a.keep.Find(ctx, options.Subscription)
 		if err != nil {
 			return nil, err
 		}

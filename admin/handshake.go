@@ -21,24 +21,36 @@ import (
 // maxCallbackBody is how much of a callback's body is read.
 const maxCallbackBody = 4 << 10
 
-// handshakeRoutes are the part of the handshake that people take (CloudEvents Web
-// Hooks 1.0.2, section 4); for that of the receiver see Callback.
-func (a *Admin) handshakeRoutes(api *httpapi.API) {
+// Handshakes ask receivers for their consent to deliveries.
+type Handshakes struct {
+	keep                 *Keeper
+	timeout, bodyTimeout time.Duration
+}
+
+// NewHandshakes returns the handshakes of the subscriptions of keep. timeout bounds the work
+// for a request, and bodyTimeout how long a client may take to send its body.
+func NewHandshakes(keep *Keeper, timeout, bodyTimeout time.Duration) *Handshakes {
+	return &Handshakes{keep, timeout, bodyTimeout}
+}
+
+// register adds the operation for people (CloudEvents Web Hooks 1.0.2, section 4); for that
+// of the receiver see Callback.
+func (h *Handshakes) register(api *httpapi.API) {
 	httpapi.Register(api, huma.Operation{
 		OperationID: "ask-for-consent", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/handshake", Tags: []string{"Subscriptions"},
 		Summary: "Ask the receiver for its consent again", DefaultStatus: http.StatusAccepted,
 		Description: "What the receiver has answered is forgotten, and a sender asks it by OPTIONS. Where the consent is required, " +
 			"deliveries wait until it has answered: handshake.consent and handshake.reason of the subscription tell.",
-	}, a.askForConsent)
+	}, h.ask)
 }
 
-func (a *Admin) askForConsent(ctx context.Context, in *Named) (*oneSubscription, error) {
-	unlock, err := a.changing.lock(ctx, in.ID)
+func (h *Handshakes) ask(ctx context.Context, in *Named) (*oneSubscription, error) {
+	unlock, err := h.keep.changing.lock(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	updated, err := a.changeRecorded(ctx, actionHandshake, in.ID, nil, func(sub *subscription.Subscription) error {
+	updated, err := h.keep.changeRecorded(ctx, actionHandshake, in.ID, nil, func(sub *subscription.Subscription) error {
 		if mode := sub.Handshake.Mode; mode == "" || mode == subscription.HandshakeOff {
 			return httpapi.NewProblem(http.StatusConflict, "the handshake of the subscription is off, so its receiver is not asked: set handshake.mode to "+
 				subscription.HandshakePreferred+" or "+subscription.HandshakeRequired)
@@ -59,14 +71,14 @@ func (a *Admin) askForConsent(ctx context.Context, in *Named) (*oneSubscription,
 //
 // Whatever is wrong with a URL, the answer is the same 404. A URL that is called
 // again changes nothing more.
-func (a *Admin) Callback() http.Handler {
+func (h *Handshakes) Callback() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/v1/handshakes/{id}/{token}", a.callback)
+	mux.HandleFunc("/v1/handshakes/{id}/{token}", h.callback)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer") // the URL is a secret
+		header := w.Header()
+		header.Set("Cache-Control", "no-store")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer") // the URL is a secret
 		if _, pattern := mux.Handler(r); pattern == "" {
 			sayPlainly(w, http.StatusNotFound, noSuchCallback)
 			return
@@ -77,17 +89,17 @@ func (a *Admin) Callback() http.Handler {
 
 const noSuchCallback = "There is nothing to confirm here: the link is wrong, or too old."
 
-func (a *Admin) callback(w http.ResponseWriter, r *http.Request) {
+func (h *Handshakes) callback(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost { // not HEAD: who only looks has not consented
 		w.Header().Set("Allow", "GET, POST")
 		sayPlainly(w, http.StatusMethodNotAllowed, "Use GET or POST.")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), h.timeout)
 	defer cancel()
-	snapshot, err := a.view.Sync(ctx)
+	snapshot, err := h.keep.view.Sync(ctx)
 	if err != nil {
-		a.callbackFailed(w, err)
+		h.failed(w, err)
 		return
 	}
 	// Known or not, the same is done: hashed, and compared in constant time.
@@ -100,21 +112,21 @@ func (a *Admin) callback(w http.ResponseWriter, r *http.Request) {
 		sayPlainly(w, http.StatusNotFound, noSuchCallback)
 		return
 	}
-	rate, err := a.callbackRate(w, r)
+	rate, err := h.rate(w, r)
 	if err != nil {
 		sayPlainly(w, http.StatusBadRequest, "The callback cannot be read: "+err.Error()+".")
 		return
 	}
 	ctx = access.With(ctx, access.Principal{Address: addressOf(r)}) // nobody's token: jetpost does it
 	reason := "the receiver has called back"
-	changed, err := a.changeRecorded(ctx, actionConsent, id, &reason, func(sub *subscription.Subscription) error {
-		switch h := &sub.Handshake; {
-		case !h.AnswersTo(token, time.Now()):
+	changed, err := h.keep.changeRecorded(ctx, actionConsent, id, &reason, func(sub *subscription.Subscription) error {
+		switch stored := &sub.Handshake; {
+		case !stored.AnswersTo(token, time.Now()):
 			return errNoCallback
-		case h.Consent == subscription.Allowed:
+		case stored.Consent == subscription.Allowed:
 			return errConsented
 		default:
-			h.Allow(rate, "the receiver has called back", time.Now().UTC().Truncate(time.Millisecond))
+			stored.Allow(rate, "the receiver has called back", time.Now().UTC().Truncate(time.Millisecond))
 			return nil
 		}
 	})
@@ -124,9 +136,9 @@ func (a *Admin) callback(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errConsented):
 		sayPlainly(w, http.StatusOK, consented(id))
 	case err != nil:
-		a.callbackFailed(w, err)
+		h.failed(w, err)
 	default:
-		a.log.Info("receiver has called back", zap.String("subscription_id", id), zap.String("consent", string(changed.Handshake.Consent)),
+		h.keep.log.Info("receiver has called back", zap.String("subscription_id", id), zap.String("consent", string(changed.Handshake.Consent)),
 			zap.Int("allowed_rate", changed.Handshake.AllowedRate))
 		sayPlainly(w, http.StatusOK, consented(id))
 	}
@@ -141,15 +153,15 @@ func consented(id string) string {
 	return "Thank you. This endpoint has agreed to get the deliveries of the subscription " + id + "."
 }
 
-// callbackRate is the WebHook-Allowed-Rate of a callback, empty if it has none: the
+// rate is the WebHook-Allowed-Rate of a callback, empty if it has none: the
 // header, or, since a person may call by hand, the query or a form.
-func (a *Admin) callbackRate(w http.ResponseWriter, r *http.Request) (string, error) {
+func (h *Handshakes) rate(w http.ResponseWriter, r *http.Request) (string, error) {
 	rate := strings.TrimSpace(r.Header.Get(subscription.HeaderAllowedRate))
 	if rate == "" {
 		rate = fieldNamed(r.URL.Query(), subscription.HeaderAllowedRate)
 	}
 	if rate == "" && r.Method == http.MethodPost {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.cfg.BodyTimeout)) // see readBody
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.bodyTimeout)) // see readBody
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallbackBody))
 		if err != nil {
 			return "", errors.New("its body is too long, or broke off")
@@ -184,8 +196,8 @@ func fieldNamed(values url.Values, name string) string {
 	return ""
 }
 
-func (a *Admin) callbackFailed(w http.ResponseWriter, err error) {
-	a.log.Warn("cannot take a receiver's callback", zap.Error(err))
+func (h *Handshakes) failed(w http.ResponseWriter, err error) {
+	h.keep.log.Warn("cannot take a receiver's callback", zap.Error(err))
 	w.Header().Set("Retry-After", "10")
 	sayPlainly(w, http.StatusServiceUnavailable, "This cannot be confirmed just now. Try again in a minute.")
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,10 +48,15 @@ type fixture struct {
 	store  *subscription.Store
 	view   *subscription.View
 	live   *schemas.Live
+	egress *egress.Guard
+	log    *zap.Logger
+	cfg    Config
 	admin  *Admin
 	reg    *prometheus.Registry
 	logs   *observer.ObservedLogs
 	url    string
+
+	handler atomic.Pointer[http.Handler] // of admin
 }
 
 func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
@@ -74,7 +80,8 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 	}
 	core, logs := observer.New(zapcore.InfoLevel)
 	f.logs = logs
-	log := zap.New(core)
+	f.log = zap.New(core)
+	log := f.log
 	f.store = subscription.NewStore(f.js, f.layout, keyring, log)
 	f.view = subscription.NewView(subscription.ViewConfig{}, f.js, f.layout, keyring, log)
 	ctx, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
@@ -88,7 +95,7 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 			<-ended
 		}
 	})
-	egress, err := egress.New(egress.Config{
+	f.egress, err = egress.New(egress.Config{
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("93.184.216.34")}, nil
@@ -97,24 +104,34 @@ func newFixture(tb testing.TB, change ...func(*Config)) *fixture {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cfg := Config{Version: "test", Repositories: repositories}
+	f.cfg = Config{Version: "test", Repositories: repositories}
 	for _, c := range change {
-		c(&cfg)
+		c(&f.cfg)
 	}
-	f.reg = prometheus.NewPedanticRegistry()
 	f.live, err = schemas.NewLive(catalogue, f.js, f.layout.Prefix(), log)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	go func() { ended <- f.live.Run(ctx) }()
-	f.admin, err = New(cfg, f.js, f.layout, f.store, f.view, egress, f.live, log, f.reg)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	server := httptest.NewServer(asAdmin(f.admin.Handler()))
+	f.restart(func(*Config) {})
+	server := httptest.NewServer(asAdmin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*f.handler.Load()).ServeHTTP(w, r) })))
 	tb.Cleanup(server.Close)
 	f.url = server.URL
 	return f
+}
+
+// restart makes the API anew with changed settings, as a process that is started again
+// does.
+func (f *fixture) restart(change func(*Config)) {
+	f.t.Helper()
+	change(&f.cfg)
+	f.reg = prometheus.NewPedanticRegistry()
+	var err error
+	if f.admin, err = New(f.cfg, f.js, f.layout, f.store, f.view, f.egress, f.live, f.log, f.reg); err != nil {
+		f.t.Fatal(err)
+	}
+	handler := f.admin.Handler()
+	f.handler.Store(&handler)
 }
 
 // asAdmin lets everybody in as an admin.

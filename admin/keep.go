@@ -4,34 +4,90 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/admin/catalogue"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// What follows is how an API keeps subscriptions, the native one and the compatible
-// ones alike: checked against catalogue and egress rules, with a queue before the
-// first delivery, and so that all that is published after the answer is matched with
-// the change. Errors are for RefusalOf.
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionCreate    = "subscription.create"
+	actionChange    = "subscription.change"
+	actionDelete    = "subscription.delete"
+	actionPause     = "subscription.pause"
+	actionResume    = "subscription.resume"
+	actionRotate    = "subscription.rotate_secret"
+	actionSecret    = "subscription.show_secret"
+	actionTest      = "subscription.test"
+	actionHandshake = "subscription.handshake"
+	actionConsent   = "subscription.consent"
+	actionBreaker   = "breaker.reset"
+)
 
-// Subscriptions returns all subscriptions with every change that was answered before,
-// by whatever process. They are shared and must not be changed.
-func (a *Admin) Subscriptions(ctx context.Context) (*subscription.Snapshot, error) {
-	return a.view.Sync(ctx)
+// KeeperConfig is what a Keeper is made with. The zero value is usable.
+type KeeperConfig struct {
+	// Proxies are those that endpoints may name. Default: none.
+	Proxies *subscription.Proxies
+	// Events is where operational events go. Default: they are not published.
+	Events *operational.Publisher
+	// Inventory is notified of queues that are made and deleted. Default: none.
+	Inventory *inventory.Inventory
+	// Reserve is storage kept for what frees storage. Default: none.
+	Reserve *stream.Reserve
 }
 
-// FindSubscription returns one with every change that was answered before. It is
+// A Keeper keeps subscriptions, for the native API and the compatible ones alike: checked
+// against the catalogue and the egress rules, with a queue before the first delivery, and so
+// that every event published after the answer is matched with the change. Every change is
+// on the audit trail first. Errors are for httpapi.API.RefusalOf.
+type Keeper struct {
+	cfg       KeeperConfig
+	js        jetstream.JetStream
+	layout    stream.Layout
+	store     *subscription.Store
+	view      *subscription.View
+	egress    *egress.Guard
+	catalogue catalogue.Catalogue
+	trail     *audit.Trail
+	log       *zap.Logger
+
+	changing locks // one change of a subscription at a time
+}
+
+// NewKeeper returns a Keeper. view is kept running by the caller, and must open its
+// secrets: they are what GET …/secret answers.
+func NewKeeper(cfg KeeperConfig, js jetstream.JetStream, layout stream.Layout, store *subscription.Store, view *subscription.View,
+	egress *egress.Guard, types catalogue.Catalogue, trail *audit.Trail, log *zap.Logger,
+) *Keeper {
+	return &Keeper{
+		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress, catalogue: types, trail: trail, log: log,
+		changing: newLocks(),
+	}
+}
+
+// Snapshot returns all subscriptions with every change that was answered before,
+// by whatever process. They are shared and must not be changed.
+func (k *Keeper) Snapshot(ctx context.Context) (*subscription.Snapshot, error) {
+	return k.view.Sync(ctx)
+}
+
+// Find returns one with every change that was answered before. It is
 // shared and must not be changed. subscription.ErrNotFound; an error that says why
 // when its record cannot be read.
-func (a *Admin) FindSubscription(ctx context.Context, id string) (*subscription.Subscription, error) {
-	snapshot, err := a.view.Sync(ctx)
+func (k *Keeper) Find(ctx context.Context, id string) (*subscription.Subscription, error) {
+	snapshot, err := k.view.Sync(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -39,58 +95,58 @@ func (a *Admin) FindSubscription(ctx context.Context, id string) (*subscription.
 		return sub, nil
 	}
 	// Not there, or there and unreadable: the store says which.
-	return a.store.Get(ctx, id)
+	return k.store.Get(ctx, id)
 }
 
-// CreateSubscription fills the defaults into sub, which is the caller's no more,
+// Create fills the defaults into sub, which is the caller's no more,
 // and stores it. subscription.ErrExists; a *subscription.ValidationError with all
 // that is wrong. It makes the queue before the subscription is known, so that its
 // first delivery has a home (jetstream.md, section 2).
-func (a *Admin) CreateSubscription(ctx context.Context, sub *subscription.Subscription) (*subscription.Subscription, error) {
-	if err := a.prepare(ctx, sub); err != nil {
+func (k *Keeper) Create(ctx context.Context, sub *subscription.Subscription) (*subscription.Subscription, error) {
+	if err := k.prepare(ctx, sub); err != nil {
 		return nil, err
 	}
-	unlock, err := a.changing.lock(ctx, sub.ID)
+	unlock, err := k.changing.lock(ctx, sub.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	// Of a subscription that exists not even the queue may be touched.
-	if _, err := a.store.Get(ctx, sub.ID); err == nil {
+	if _, err := k.store.Get(ctx, sub.ID); err == nil {
 		return nil, fmt.Errorf("create subscription %s: %w", sub.ID, subscription.ErrExists)
 	} else if !errors.Is(err, subscription.ErrNotFound) {
 		return nil, err
 	}
-	if err := a.ensureQueue(ctx, sub); err != nil {
+	if err := k.EnsureQueue(ctx, sub); err != nil {
 		return nil, err
 	}
 	var created *subscription.Subscription
-	err = a.Record(ctx, audit.OfSubscription(actionCreate, nil, sub), func() error {
+	err = k.trail.Around(ctx, audit.OfSubscription(actionCreate, nil, sub), func() error {
 		var err error
-		created, err = a.store.Create(ctx, sub)
+		created, err = k.store.Create(ctx, sub)
 		return err
 	})
 	if errors.Is(err, subscription.ErrExists) { // another process was faster, and the queue is its own
-		if winner, getErr := a.store.Get(ctx, sub.ID); getErr == nil {
-			err = errors.Join(err, a.ensureQueue(ctx, winner))
+		if winner, getErr := k.store.Get(ctx, sub.ID); getErr == nil {
+			err = errors.Join(err, k.EnsureQueue(ctx, winner))
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	a.cfg.Events.Publish(operational.Created(created, actorOf(ctx)))
+	k.cfg.Events.Publish(operational.Created(created, actorOf(ctx)))
 	// Another process may have been deleting a subscription of this id, and its
 	// queue, in between.
-	return created, a.ensureQueue(ctx, created)
+	return created, k.EnsureQueue(ctx, created)
 }
 
 // prepare makes of what a user has sent a subscription that can be stored.
-func (a *Admin) prepare(ctx context.Context, sub *subscription.Subscription) error {
+func (k *Keeper) prepare(ctx context.Context, sub *subscription.Subscription) error {
 	traits, _ := profile.Traits(sub.Profile)
 	sub.SetDefaultsOf(traits, time.Now())
-	sub.Queue, sub.StateReason = a.layout.QueueFor(sub.ID), ""
+	sub.Queue, sub.StateReason = k.layout.QueueFor(sub.ID), ""
 	sub.Handshake.Ask() // the answer is not the user's to give
-	return a.check(ctx, sub, nil)
+	return k.check(ctx, sub, nil)
 }
 
 // A Change makes of a subscription what it shall be. It gets one that is the
@@ -98,7 +154,7 @@ func (a *Admin) prepare(ctx context.Context, sub *subscription.Subscription) err
 // else was faster. Its errors are returned as they are.
 type Change func(*subscription.Subscription) (*subscription.Subscription, error)
 
-// ChangeSubscription stores what change makes of a subscription that the API named
+// Change stores what change makes of a subscription that the API named
 // manager keeps; empty: the native one, which may change those of others in a few
 // things only. What change returns inherits what cannot be changed, and the secrets
 // that it leaves out or has as placeholders (subscription.Inherit); a manager removes
@@ -108,21 +164,21 @@ type Change func(*subscription.Subscription) (*subscription.Subscription, error)
 // may, as its clients know it, and the audit trail says so.
 // subscription.ErrNotFound, also for one of another manager;
 // a *subscription.ValidationError with all that is wrong.
-func (a *Admin) ChangeSubscription(ctx context.Context, manager, id string, change Change) (*subscription.Subscription, error) {
-	return a.changeSubscription(ctx, manager, id, manager != "", change)
+func (k *Keeper) Change(ctx context.Context, manager, id string, change Change) (*subscription.Subscription, error) {
+	return k.changeSubscription(ctx, manager, id, manager != "", change)
 }
 
-// changeSubscription is ChangeSubscription. keepSecrets lets stored secrets go where they
+// changeSubscription is Change. keepSecrets lets stored secrets go where they
 // did not go before.
-func (a *Admin) changeSubscription(ctx context.Context, manager, id string, keepSecrets bool, change Change) (*subscription.Subscription, error) {
-	unlock, err := a.changing.lock(ctx, id)
+func (k *Keeper) changeSubscription(ctx context.Context, manager, id string, keepSecrets bool, change Change) (*subscription.Subscription, error) {
+	unlock, err := k.changing.lock(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	var reason string
-	updated, err := a.changeRecorded(ctx, actionChange, id, &reason, func(sub *subscription.Subscription) error {
-		_, exposed, err := a.apply(ctx, manager, id, sub, keepSecrets, change)
+	updated, err := k.changeRecorded(ctx, actionChange, id, &reason, func(sub *subscription.Subscription) error {
+		_, exposed, err := k.apply(ctx, manager, id, sub, keepSecrets, change)
 		reason = exposed.Reason()
 		return err
 	})
@@ -131,7 +187,7 @@ func (a *Admin) changeSubscription(ctx context.Context, manager, id string, keep
 	}
 	// Always, and not only for another max_in_flight: when this step fails, the
 	// client's next try has to do it.
-	if err := a.ensureQueue(ctx, updated); err != nil {
+	if err := k.EnsureQueue(ctx, updated); err != nil {
 		return nil, fmt.Errorf("subscription %s is changed, but not its queue: %w", id, err)
 	}
 	return updated, nil
@@ -139,7 +195,7 @@ func (a *Admin) changeSubscription(ctx context.Context, manager, id string, keep
 
 // apply makes of sub, as it is stored, what change says, and returns what it was and
 // which secrets go where they did not go before.
-func (a *Admin) apply(ctx context.Context, manager, id string, sub *subscription.Subscription, keepSecrets bool, change Change) (*subscription.Subscription, subscription.Exposure, error) {
+func (k *Keeper) apply(ctx context.Context, manager, id string, sub *subscription.Subscription, keepSecrets bool, change Change) (*subscription.Subscription, subscription.Exposure, error) {
 	none := subscription.Exposure{}
 	if manager != "" && sub.Managed.By != manager {
 		return nil, none, fmt.Errorf("change subscription %s: %w", id, subscription.ErrNotFound)
@@ -177,7 +233,7 @@ func (a *Admin) apply(ctx context.Context, manager, id string, sub *subscription
 	if keepSecrets {
 		refused = nil
 	}
-	if err := join(a.check(ctx, changed, old), refused); err != nil {
+	if err := join(k.check(ctx, changed, old), refused); err != nil {
 		return nil, none, err
 	}
 	*sub = *changed
@@ -197,112 +253,4 @@ func join(err error, more []subscription.Problem) error {
 		more = append(more, invalid.Problems...)
 	}
 	return &subscription.ValidationError{Problems: more}
-}
-
-// Removed says what went with a subscription.
-type Removed struct {
-	Queued  uint64 // deliveries in its queue, in flight or not attempted yet or due again
-	Retries uint64 // those that waited for the time of their next attempt
-}
-
-// RemoveSubscription deletes a subscription that the API named manager keeps (empty:
-// the native one), and the deliveries that wait. tag, if it is not empty, is the ETag that
-// it must have. subscription.ErrNotFound, also for one of another manager.
-//
-// It stops the matching first, so that nothing is put on the queue any more,
-// and takes the record away last: what fails in between can be repeated, and a
-// queue without a subscription, which a later one of the same id would inherit
-// with all that is in it, is never left over.
-func (a *Admin) RemoveSubscription(ctx context.Context, manager, id, tag string) (Removed, error) {
-	ctx = stream.MakesRoom(ctx)
-	unlock, err := a.changing.lock(ctx, id)
-	if err != nil {
-		return Removed{}, err
-	}
-	defer unlock()
-	retired, broken, err := a.removable(ctx, manager, id, tag)
-	if err != nil {
-		return Removed{}, err
-	}
-	var gone Removed
-	err = a.Record(ctx, removal(retired, broken), func() error {
-		if !broken {
-			err := a.cfg.Reserve.Do(ctx, func() error {
-				var err error
-				retired, err = a.retire(ctx, manager, id, tag)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		}
-		if gone.Queued, gone.Retries, err = a.drop(ctx, id, retired.Queue); err != nil {
-			return err
-		}
-		err := a.cfg.Reserve.Do(ctx, func() error { return a.store.Delete(ctx, id, 0) })
-		if err != nil && !errors.Is(err, subscription.ErrNotFound) {
-			return err
-		}
-		return nil
-	})
-	if err != nil {
-		return Removed{}, err
-	}
-	a.cfg.Events.Publish(operational.Deleted(retired, gone.Queued+gone.Retries, actorOf(ctx)))
-	return gone, nil
-}
-
-func removal(sub *subscription.Subscription, broken bool) audit.Record {
-	if broken {
-		return audit.Record{
-			Action: actionDelete, Target: audit.SubscriptionTarget(sub.ID),
-			Before: audit.State(map[string]string{"id": sub.ID, "problem": "it could not be read"}),
-		}
-	}
-	return audit.OfSubscription(actionDelete, sub, nil)
-}
-
-// removable returns a subscription that may be deleted. A record that cannot be read,
-// because its keyring is lost, must still be deletable: then (broken) only its id and
-// its queue are known.
-func (a *Admin) removable(ctx context.Context, manager, id, tag string) (sub *subscription.Subscription, broken bool, err error) {
-	snapshot, err := a.view.Sync(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, b := range snapshot.Broken() {
-		if b.ID == id && manager == "" {
-			sub = &subscription.Subscription{ID: id, Revision: b.Revision, Queue: a.layout.QueueFor(id)}
-			return sub, true, mayRemove(ctx, sub, manager, tag)
-		}
-	}
-	if sub, err = a.store.Get(ctx, id); err != nil {
-		return nil, false, err
-	}
-	return sub, false, mayRemove(ctx, sub, manager, tag)
-}
-
-// mayRemove says why the API named manager may not delete a subscription.
-func mayRemove(ctx context.Context, sub *subscription.Subscription, manager, tag string) error {
-	switch {
-	case sub.Managed.By == manager && tag != "" && tag != etag(sub):
-		return fmt.Errorf("subscription %s has revision %d: %w", sub.ID, sub.Revision, errPrecondition)
-	case sub.Managed.By == manager:
-		return httpapi.MayChange(ctx, "the subscription "+sub.ID, currentOf(sub))
-	case manager == "":
-		return httpapi.NewProblem(http.StatusConflict, "subscription "+sub.ID+" is kept through the "+sub.Managed.By+" API, under "+sub.Managed.Name+": delete it there")
-	default:
-		return fmt.Errorf("delete subscription %s: %w", sub.ID, subscription.ErrNotFound)
-	}
-}
-
-// retire disables a subscription and returns it.
-func (a *Admin) retire(ctx context.Context, manager, id, tag string) (*subscription.Subscription, error) {
-	return a.store.Change(ctx, id, func(sub *subscription.Subscription) error {
-		if err := mayRemove(ctx, sub, manager, tag); err != nil {
-			return err
-		}
-		sub.State, sub.StateReason = subscription.Disabled, "is being deleted"
-		return nil
-	})
 }

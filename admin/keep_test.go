@@ -19,7 +19,7 @@ func TestManagedSubscription(t *testing.T) {
 		ID: "theirs", Types: []string{"git.push"}, Endpoint: subscription.Endpoint{URL: "http://127.0.0.1:9000/"},
 		Managed: subscription.Managed{By: subscription.ManagedByJFrog, Name: "Their_Key", Document: keyring.NewSecret("swordfish")},
 	}
-	if _, err := f.admin.CreateSubscription(t.Context(), sub); err != nil {
+	if _, err := f.admin.keep.Create(t.Context(), sub); err != nil {
 		t.Fatal(err)
 	}
 	const path = "/v1/subscriptions/theirs"
@@ -33,7 +33,7 @@ func TestManagedSubscription(t *testing.T) {
 	f.do("POST", path+"/pause", "").want(http.StatusOK)
 	f.do("DELETE", path, "").want(http.StatusConflict)
 
-	found, err := f.admin.FindSubscription(t.Context(), "theirs")
+	found, err := f.admin.keep.Find(t.Context(), "theirs")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,16 +49,16 @@ func TestManagedSubscription(t *testing.T) {
 		sub.Managed.Name = "Other_Key"
 		return sub, nil
 	}
-	if _, err := f.admin.ChangeSubscription(t.Context(), subscription.ManagedBySecureSourceManager, "theirs", rename); !errors.Is(err, subscription.ErrNotFound) {
+	if _, err := f.admin.keep.Change(t.Context(), subscription.ManagedBySecureSourceManager, "theirs", rename); !errors.Is(err, subscription.ErrNotFound) {
 		t.Errorf("another API changes it: %v", err)
 	}
-	if _, err := f.admin.RemoveSubscription(t.Context(), subscription.ManagedBySecureSourceManager, "theirs", ""); !errors.Is(err, subscription.ErrNotFound) {
+	if _, err := f.admin.keep.Remove(t.Context(), subscription.ManagedBySecureSourceManager, "theirs", ""); !errors.Is(err, subscription.ErrNotFound) {
 		t.Errorf("another API deletes it: %v", err)
 	}
-	if changed, err := f.admin.ChangeSubscription(t.Context(), subscription.ManagedByJFrog, "theirs", rename); err != nil || changed.Managed.Name != "Other_Key" {
+	if changed, err := f.admin.keep.Change(t.Context(), subscription.ManagedByJFrog, "theirs", rename); err != nil || changed.Managed.Name != "Other_Key" {
 		t.Errorf("its own API gets %+v, %v", changed, err)
 	}
-	if _, err := f.admin.RemoveSubscription(t.Context(), subscription.ManagedByJFrog, "theirs", ""); err != nil {
+	if _, err := f.admin.keep.Remove(t.Context(), subscription.ManagedByJFrog, "theirs", ""); err != nil {
 		t.Error(err)
 	}
 	f.do("GET", path, "").want(http.StatusNotFound)

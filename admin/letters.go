@@ -23,6 +23,13 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionDiscard   = "dead_letter.discard"
+	actionRedrive   = "dead_letter.redrive"
+	actionRedeliver = "delivery.redeliver"
+)
+
 // LetterFilter narrows a list of dead letters.
 type LetterFilter struct {
 	Reason []string        `query:"reason,explode" enum:"exhausted,rejected,gone,expired,overflow,unreadable,match_budget" doc:"Only those given up for this reason. Can be repeated: for one of them."`
@@ -129,7 +136,7 @@ func (a *Admin) listLetters(ctx context.Context, in *lettersRequest) (*letterPag
 	if err != nil {
 		return nil, err
 	}
-	if err := a.explainEmpty(ctx, in.ID, len(found.Items)); err != nil {
+	if err := a.keep.CheckKnown(ctx, in.ID, len(found.Items)); err != nil {
 		return nil, err
 	}
 	return &letterPage{found}, nil
@@ -234,7 +241,7 @@ func (a *Admin) discardLetter(ctx context.Context, in *discardRequest) (*discard
 	out := &discarded{}
 	out.Body.Discarded = 1
 	ctx = stream.MakesRoom(ctx)
-	return out, a.Record(ctx, audit.Record{
+	return out, a.trail.Around(ctx, audit.Record{
 		Action: actionDiscard, Target: letterTarget(letter.Sequence), Reason: options.Reason, Before: audit.State(stateOf(&letter.DeadLetter)),
 	}, func() error { return a.discard(ctx, &letter.DeadLetter, options.Reason) })
 }
@@ -269,7 +276,7 @@ func (a *Admin) discardLetters(ctx context.Context, in *httpapi.RawJSON) (*disca
 		if len(batch) == 0 {
 			break
 		}
-		err = a.Record(ctx, discardOf(batch, &options), func() error {
+		err = a.trail.Around(ctx, discardOf(batch, &options), func() error {
 			for i := range batch {
 				if err := a.discard(ctx, &batch[i], options.Reason); err != nil {
 					return err
@@ -351,12 +358,12 @@ func (a *Admin) redriveLetter(ctx context.Context, in *PlacedLetter) (*queuedAga
 	if letter.Delivery == nil {
 		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, errUnreadable)
 	}
-	sub, err := a.FindSubscription(ctx, letter.SubscriptionID)
+	sub, err := a.keep.Find(ctx, letter.SubscriptionID)
 	if err == nil && sub.State == subscription.Disabled {
-		err = fmt.Errorf("subscription %s: %w", sub.ID, errDisabled)
+		err = fmt.Errorf("subscription %s: %w", sub.ID, ErrDisabled)
 	}
 	if err == nil {
-		err = a.Record(ctx, audit.Record{
+		err = a.trail.Around(ctx, audit.Record{
 			Action: actionRedrive, Target: letterTarget(letter.Sequence), Before: audit.State(stateOf(&letter.DeadLetter)),
 		}, func() error { return a.redrive(ctx, letter, sub) })
 	}
@@ -376,9 +383,9 @@ func (a *Admin) redrive(ctx context.Context, letter *delivery.Letter, sub *subsc
 		return errUnreadable
 	}
 	if sub.State == subscription.Disabled {
-		return fmt.Errorf("subscription %s: %w", sub.ID, errDisabled)
+		return fmt.Errorf("subscription %s: %w", sub.ID, ErrDisabled)
 	}
-	if err := a.enqueue(ctx, letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now())); err != nil {
+	if err := Enqueue(ctx, a.js, letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now())); err != nil {
 		return fmt.Errorf("subscription %s: %w", sub.ID, err)
 	}
 	return a.letters.Remove(ctx, letter.Sequence)
@@ -391,17 +398,17 @@ type RedeliverRequest struct {
 }
 
 func (a *Admin) redeliver(ctx context.Context, in *RedeliverRequest) (*queuedAgain, error) {
-	sub, err := a.FindSubscription(ctx, in.ID)
+	sub, err := a.keep.Find(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	if sub.State == subscription.Disabled {
-		return nil, fmt.Errorf("redeliver %s: subscription %s: %w", in.DeliveryID, sub.ID, errDisabled)
+		return nil, fmt.Errorf("redeliver %s: subscription %s: %w", in.DeliveryID, sub.ID, ErrDisabled)
 	}
 	d, err := a.deliveryOf(ctx, sub.ID, in.DeliveryID)
 	if err == nil {
-		err = a.Record(ctx, audit.Record{Action: actionRedeliver, Target: audit.SubscriptionTarget(sub.ID) + "/deliveries/" + d.ID}, func() error {
-			return a.enqueue(ctx, d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, newID()))
+		err = a.trail.Around(ctx, audit.Record{Action: actionRedeliver, Target: audit.SubscriptionTarget(sub.ID) + "/deliveries/" + d.ID}, func() error {
+			return Enqueue(ctx, a.js, d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, NewID()))
 		})
 	}
 	if err != nil {
@@ -420,8 +427,8 @@ func (a *Admin) deliveryOf(ctx context.Context, subscriptionID, id string) (*del
 	}
 	gone := errNotAttempted
 	if last != nil {
-		d, err := a.fromEventLog(ctx, last)
-		if !errors.Is(err, errEventGone) {
+		d, err := delivery.FromEventLog(ctx, a.js, last)
+		if !errors.Is(err, delivery.ErrEventGone) {
 			return d, err
 		}
 		gone = err
@@ -447,4 +454,19 @@ func (a *Admin) checkBeginnings(ctx context.Context, types []string) error {
 		}
 	}
 	return nil
+}
+
+// A letterState is a dead letter as a record shows it.
+type letterState struct {
+	Sequence       uint64          `json:"sequence"`
+	SubscriptionID string          `json:"subscription_id,omitempty"`
+	DeliveryID     string          `json:"delivery_id,omitempty"`
+	EventID        string          `json:"event_id,omitempty"`
+	EventType      string          `json:"event_type,omitempty"`
+	Reason         delivery.Reason `json:"reason"`
+}
+
+// stateOf clips what comes from outside: many of them are in one record.
+func stateOf(l *delivery.DeadLetter) letterState {
+	return letterState{l.Sequence, l.SubscriptionID, l.DeliveryID, httpapi.Clip(l.Event.ID), httpapi.Clip(l.Event.Type), l.Reason}
 }

@@ -150,7 +150,7 @@ func TestTestEvent(t *testing.T) {
 	if err := catalogue.Validate(d.Event); err != nil {
 		t.Errorf("a test event breaks its schema: %v", err)
 	}
-	if ref := delivery.RefOf(d); ref.Stream != testLog || ref.Sequence == 0 {
+	if ref := delivery.RefOf(d); ref.Stream != delivery.TestLog || ref.Sequence == 0 {
 		t.Errorf("its attempts will refer to %+v", ref)
 	}
 	if len(f.queued("all")) != 0 {

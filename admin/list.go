@@ -31,7 +31,7 @@ type listRequest struct {
 type subscriptionList struct{ Body v1.SubscriptionPage }
 
 // list answers from the view: a page costs the same wherever it begins.
-func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, error) {
+func (o *operations) list(ctx context.Context, in *listRequest) (*subscriptionList, error) {
 	if in.Cursor != "" && !subscription.ValidID(in.Cursor) {
 		return nil, httpapi.BadCursor()
 	}
@@ -40,14 +40,14 @@ func (a *Admin) list(ctx context.Context, in *listRequest) (*subscriptionList, e
 			return nil, httpapi.Invalid("label", strconv.Quote(label)+" has no name: write name or name=value")
 		}
 	}
-	if t, err := a.catalogue.Resolve(in.Type); err == nil {
+	if t, err := o.keep.catalogue.Resolve(in.Type); err == nil {
 		in.domain = t.Domain
 	} else if domain, ok := strings.CutSuffix(in.Type, ".*"); ok {
-		if problem := a.catalogue.PrefixProblem(domain); problem != "" { // no subscription has it
+		if problem := o.keep.catalogue.PrefixProblem(domain); problem != "" { // no subscription has it
 			return nil, httpapi.Invalid("type", problem)
 		}
 	}
-	snapshot, err := a.view.Sync(ctx)
+	snapshot, err := o.keep.view.Sync(ctx)
 	if err != nil {
 		return nil, err
 	}

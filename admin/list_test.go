@@ -30,7 +30,7 @@ func TestListFilters(t *testing.T) {
 	managed := *deployed
 	managed.ID, managed.Secrets = "managed", nil
 	managed.Managed = subscription.Managed{By: subscription.ManagedByJFrog, Name: "hook"}
-	if _, err := f.admin.CreateSubscription(t.Context(), &managed); err != nil {
+	if _, err := f.admin.keep.Create(t.Context(), &managed); err != nil {
 		t.Fatal(err)
 	}
 	for query, want := range map[string][]string{

@@ -27,7 +27,7 @@ func newSpeakingFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.admin.cfg.Events = p
+	f.restart(func(c *Config) { c.Events = p })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

@@ -32,7 +32,7 @@ func TestProxyIsKnown(t *testing.T) {
 	// A target that only the proxy would reach is none.
 	f.do("POST", "/v1/subscriptions", strings.Replace(body("bad", "eu"), "example.com", "10.0.0.1", 1)).want(http.StatusUnprocessableEntity)
 
-	f.admin.cfg.Proxies = nil // as after a start without the flag; nothing is under way
+	f.restart(func(c *Config) { c.Proxies = nil }) // without the flag
 	f.do("PATCH", "/v1/subscriptions/ci", `{"labels":{"team":"anvil"}}`).want(http.StatusOK)
 	f.do("PATCH", "/v1/subscriptions/ci", `{"endpoint":{"proxy":"us"}}`).want(http.StatusUnprocessableEntity)
 	f.do("PATCH", "/v1/subscriptions/ci", `{"endpoint":{"proxy":null}}`).want(http.StatusOK)

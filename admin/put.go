@@ -26,7 +26,7 @@ const replaceTries = 10
 
 // replace makes the subscription what the body says, whether there is one or not: who
 // declares what there shall be need not ask first.
-func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscription, error) {
+func (o *operations) replace(ctx context.Context, in *replaceRequest) (*createdSubscription, error) {
 	if in.KeepSecrets {
 		if err := httpapi.Require(ctx, access.NeedMove); err != nil {
 			return nil, err
@@ -41,7 +41,7 @@ func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscr
 		return nil, httpapi.Invalid("id", "is "+strconv.Quote(wanted.ID)+", but the path names "+in.ID+": an id cannot be changed")
 	}
 	for try := 1; ; try++ {
-		out, err := a.put(ctx, in, wanted)
+		out, err := o.put(ctx, in, wanted)
 		again := errors.Is(err, subscription.ErrExists) || errors.Is(err, subscription.ErrNotFound)
 		if !again || try == replaceTries {
 			return out, err
@@ -50,11 +50,11 @@ func (a *Admin) replace(ctx context.Context, in *replaceRequest) (*createdSubscr
 }
 
 // put replaces the subscription if there is one, and creates it otherwise.
-func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscription.Subscription) (*createdSubscription, error) {
-	_, err := a.store.Get(ctx, in.ID)
+func (o *operations) put(ctx context.Context, in *replaceRequest, wanted *subscription.Subscription) (*createdSubscription, error) {
+	_, err := o.keep.store.Get(ctx, in.ID)
 	switch {
 	case err == nil:
-		changed, err := a.change(ctx, &putRequest{in.Named, in.Trial, in.Keeping, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
+		changed, err := o.change(ctx, &putRequest{in.Named, in.Trial, in.Keeping, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
 			return wanted.Clone(), nil
 		})
 		if err != nil {
@@ -70,9 +70,9 @@ func (a *Admin) put(ctx context.Context, in *replaceRequest, wanted *subscriptio
 	next := wanted.Clone()
 	next.ID = in.ID
 	if in.DryRun {
-		return a.tryCreate(ctx, next)
+		return o.tryCreate(ctx, next)
 	}
-	created, err := a.CreateSubscription(ctx, next)
+	created, err := o.keep.Create(ctx, next)
 	if err != nil {
 		return nil, err
 	}

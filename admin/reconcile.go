@@ -18,6 +18,11 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionReconcile = "subscription.reconcile"
+)
+
 const (
 	// reconcileTime bounds the work for one request; what is left is for the next one.
 	reconcileTime = 2 * time.Minute
@@ -54,7 +59,7 @@ func (a *Admin) reconcileRoute(ctx context.Context, in *action) (*reconciled, er
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
-	sub, err := a.FindSubscription(ctx, in.ID)
+	sub, err := a.keep.Find(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +78,7 @@ func (a *Admin) reconcileRoute(ctx context.Context, in *action) (*reconciled, er
 	if options.DryRun || len(r.missing) == 0 {
 		return &reconciled{r.body()}, nil
 	}
-	err = a.Record(work, audit.Record{
+	err = a.trail.Around(work, audit.Record{
 		Action: actionReconcile, Target: audit.SubscriptionTarget(sub.ID), After: audit.State(map[string]any{"since": r.since, "missing": len(r.missing)}),
 	}, func() error { return r.make(work) })
 	if err != nil {
@@ -153,7 +158,7 @@ func (a *Admin) reconcileWhole(ctx context.Context, sub *subscription.Subscripti
 			return made, err
 		}
 		if len(r.missing) > 0 {
-			err := a.Record(ctx, audit.Record{
+			err := a.trail.Around(ctx, audit.Record{
 				Action: actionReconcile, Target: audit.SubscriptionTarget(sub.ID), After: audit.State(map[string]any{"since": r.since, "missing": len(r.missing)}),
 			}, func() error { return r.make(ctx) })
 			if made += r.made; err != nil {
@@ -172,9 +177,9 @@ func (a *Admin) reconcileWhole(ctx context.Context, sub *subscription.Subscripti
 func (r *reconciling) make(ctx context.Context) error {
 	for n := range r.missing {
 		d := r.missing[n].delivery
-		if err := r.enqueue(ctx, d.Remade(r.sub.Queue.Subject, r.sub.Queue.Stream, r.occasion)); err != nil {
+		if err := Enqueue(ctx, r.js, d.Remade(r.sub.Queue.Subject, r.sub.Queue.Stream, r.occasion)); err != nil {
 			r.log.Warn("stopped to make lost deliveries again", zap.String("subscription_id", r.sub.ID), zap.Uint64("made", r.made), zap.Error(err))
-			if r.made > 0 && errors.Is(err, errQueueFull) { // what is made is made; the rest is found again
+			if r.made > 0 && errors.Is(err, ErrQueueFull) { // what is made is made; the rest is found again
 				r.next = r.since
 				return nil
 			}

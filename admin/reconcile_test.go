@@ -171,7 +171,7 @@ func TestLossesAreReconciled(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, sub := range snapshot.All() {
-				f.admin.sweep(t.Context(), sub)
+				f.admin.sweeper.Sweep(t.Context(), sub)
 			}
 			f.admin.reconcileLosses(t.Context())
 			f.admin.reconcileLosses(t.Context())

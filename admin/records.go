@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -49,7 +48,7 @@ func (a *Admin) listAllAttempts(ctx context.Context, in *httpapi.Following) (*ht
 
 func (a *Admin) listAttempts(ctx context.Context, in *attemptsRequest) (*httpapi.Streamed, error) {
 	if in.Follow {
-		if _, err := a.FindSubscription(ctx, in.ID); err != nil {
+		if _, err := a.keep.Find(ctx, in.ID); err != nil {
 			return nil, err
 		}
 		return a.followAttempts(ctx, in.ID, in.FromSeq)
@@ -63,22 +62,10 @@ func (a *Admin) listAttempts(ctx context.Context, in *attemptsRequest) (*httpapi
 	if err != nil {
 		return nil, err
 	}
-	if err := a.explainEmpty(ctx, in.ID, len(found.Items)); err != nil {
+	if err := a.keep.CheckKnown(ctx, in.ID, len(found.Items)); err != nil {
 		return nil, err
 	}
 	return httpapi.JSON(show.Page(found, show.Attempt)), nil
-}
-
-// explainEmpty tells a subscription without records from one that never was. The
-// records of one that was deleted stay readable.
-func (a *Admin) explainEmpty(ctx context.Context, id string, found int) error {
-	if found > 0 {
-		return nil
-	}
-	if _, err := a.FindSubscription(ctx, id); errors.Is(err, subscription.ErrNotFound) {
-		return err
-	}
-	return nil // also when it is unreadable: that is not what was asked
 }
 
 // followAttempts begins with what is recorded after the request came in.

@@ -119,7 +119,7 @@ type follower struct {
 	blank int
 }
 
-func (f *fixture) Follow(path string) *follower {
+func (f *fixture) follow(path string) *follower {
 	f.t.Helper()
 	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodGet, f.url+path, nil)
 	if err != nil {
@@ -165,7 +165,7 @@ func TestFollowAttempts(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Heartbeat = 10 * time.Millisecond })
 	f.do("POST", "/v1/subscriptions", ci).want(http.StatusCreated)
 	f.record("ci", "dlv_before", 1)
-	one, all := f.Follow("/v1/subscriptions/ci/attempts?follow=true"), f.Follow("/v1/attempts?follow=true")
+	one, all := f.follow("/v1/subscriptions/ci/attempts?follow=true"), f.follow("/v1/attempts?follow=true")
 	f.record("b", "dlv_b", 1)
 	f.record("ci", "dlv_ci", 1)
 	if got := one.attempt(); got.DeliveryID != "dlv_ci" || got.Sequence == 0 {
@@ -180,7 +180,7 @@ func TestFollowAttempts(t *testing.T) {
 	}
 	// Somebody who was cut off goes on where that happened.
 	f.record("ci", "dlv_next", 1)
-	again := f.Follow("/v1/attempts?follow=true&from_seq=" + strconv.FormatUint(last.Sequence+1, 10))
+	again := f.follow("/v1/attempts?follow=true&from_seq=" + strconv.FormatUint(last.Sequence+1, 10))
 	if got := again.attempt(); got.DeliveryID != "dlv_next" {
 		t.Errorf("got %+v", got)
 	}
@@ -198,7 +198,7 @@ func TestFollowEnds(t *testing.T) {
 	t.Parallel()
 	stopping, stop := context.WithCancel(t.Context())
 	f := newFixture(t, func(c *Config) { c.Stopping, c.MaxFollowers = stopping.Done(), 1 })
-	fl := f.Follow("/v1/attempts?follow=true")
+	fl := f.follow("/v1/attempts?follow=true")
 	f.do("GET", "/v1/attempts?follow=true", "").want(http.StatusServiceUnavailable).mustContain("too many")
 	stop()
 	var a delivery.Attempt
@@ -231,7 +231,7 @@ func TestFollowBreaksOff(t *testing.T) {
 func TestFollowerLeaves(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *Config) { c.MaxFollowers, c.Heartbeat = 1, 5*time.Millisecond })
-	fl := f.Follow("/v1/attempts?follow=true")
+	fl := f.follow("/v1/attempts?follow=true")
 	_ = fl.body.Close()
 	for deadline := time.Now().Add(patience); ; {
 		if r := f.do("GET", "/v1/attempts?follow=true&from_seq=1&limit=0", ""); r.status != http.StatusUnprocessableEntity {

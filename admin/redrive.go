@@ -26,6 +26,12 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionJob       = "redrive.create"
+	actionCancelJob = "redrive.cancel"
+)
+
 // Limits of redrive jobs. A job is one value of the state bucket.
 const (
 	maxSequences  = 200
@@ -153,9 +159,9 @@ func (a *Admin) createRedrive(ctx context.Context, in *httpapi.RawJSON) (*redriv
 		return nil, fmt.Errorf("redrive what is not a delivery: %w", errUnreadable)
 	}
 	if selected.Subscription != "" {
-		sub, err := a.FindSubscription(ctx, selected.Subscription)
+		sub, err := a.keep.Find(ctx, selected.Subscription)
 		if err == nil && sub.State == subscription.Disabled {
-			err = fmt.Errorf("subscription %s: %w", sub.ID, errDisabled)
+			err = fmt.Errorf("subscription %s: %w", sub.ID, ErrDisabled)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("redrive dead letters: %w", err)
@@ -171,8 +177,8 @@ func (a *Admin) createRedrive(ctx context.Context, in *httpapi.RawJSON) (*redriv
 		return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 	}
 	record.Reasons, record.Subscriptions = nil, nil
-	record.ID, record.State = "rd-"+newID(), jobRunning
-	err = a.Record(ctx, audit.Record{Action: actionJob, Target: jobTarget(record.ID), After: audit.State(record.RedriveJob)}, func() error {
+	record.ID, record.State = "rd-"+NewID(), jobRunning
+	err = a.trail.Around(ctx, audit.Record{Action: actionJob, Target: jobTarget(record.ID), After: audit.State(record.RedriveJob)}, func() error {
 		return a.redrives.create(ctx, record)
 	})
 	if err != nil {
@@ -250,7 +256,7 @@ func (a *Admin) cancelRedrive(ctx context.Context, in *NamedRedrive) (*redriveAn
 	if err != nil {
 		return nil, err
 	}
-	err = a.Record(ctx, audit.Record{Action: actionCancelJob, Target: jobTarget(record.ID), Before: audit.State(record.RedriveJob)}, func() error {
+	err = a.trail.Around(ctx, audit.Record{Action: actionCancelJob, Target: jobTarget(record.ID), Before: audit.State(record.RedriveJob)}, func() error {
 		for try := 1; ; try++ {
 			record.end(jobCancelled)
 			err := a.redrives.update(ctx, record)

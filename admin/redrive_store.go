@@ -24,7 +24,7 @@ type redrives struct {
 }
 
 func newRedrives(js jetstream.JetStream, layout stream.Layout) *redrives {
-	return &redrives{js: js, layout: layout, holder: newID(), woken: make(chan struct{}, 1), state: stream.NewBucket(js, layout.StateBucket())}
+	return &redrives{js: js, layout: layout, holder: NewID(), woken: make(chan struct{}, 1), state: stream.NewBucket(js, layout.StateBucket())}
 }
 
 func (r *redrives) nudge() {

@@ -298,7 +298,7 @@ func TestRedriveJob(t *testing.T) {
 // A second admin on the same streams.
 func (f *fixture) another(lease time.Duration) *Admin {
 	f.t.Helper()
-	a, err := New(Config{RedriveLease: lease}, f.js, f.layout, f.store, f.view, f.admin.egress, f.live, f.admin.log, prometheus.NewRegistry())
+	a, err := New(Config{RedriveLease: lease}, f.js, f.layout, f.store, f.view, f.egress, f.live, f.log, prometheus.NewRegistry())
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -526,7 +526,7 @@ func TestRedeliver(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.do("POST", path(id), "").want(http.StatusGone).mustContain("EVENTS_git", "30 days")
-	attempted(delivery.ID("ci", "/test", "e3"), "e3", testLog, 1)
+	attempted(delivery.ID("ci", "/test", "e3"), "e3", delivery.TestLog, 1)
 	f.do("POST", path(delivery.ID("ci", "/test", "e3")), "").want(http.StatusGone).mustContain("test event")
 	// In a log that was made anew the place has another event.
 	other := f.publish(newEvent("git.push", "e5"))

@@ -43,7 +43,7 @@ const (
 func (a *Admin) Run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
-	working.Go(func() { a.sweepQueues(ctx) })
+	working.Go(func() { a.sweeper.Run(ctx) })
 	working.Go(func() { a.positions.run(ctx) })
 	w := &redriveWatch{seen: make(map[string]sighting), active: make(map[string]bool)}
 	tick := time.NewTicker(max(a.cfg.RedriveLease/5, 10*time.Millisecond))
@@ -221,7 +221,7 @@ func (w *redriveWork) run(ctx context.Context) error {
 				return err
 			}
 			w.count(&batch[i], err)
-			if w.selected.Subscription != "" && (errors.Is(err, subscription.ErrNotFound) || errors.Is(err, errDisabled) || errors.Is(err, errNoQueue)) {
+			if w.selected.Subscription != "" && (errors.Is(err, subscription.ErrNotFound) || errors.Is(err, ErrDisabled) || errors.Is(err, ErrNoQueue)) {
 				return fmt.Errorf("%w: %w", errHopeless, err)
 			}
 		}
@@ -283,9 +283,9 @@ func (w *redriveWork) redriveOne(ctx context.Context, letter *delivery.DeadLette
 		err := w.tryRedrive(ctx, letter.Sequence)
 		switch {
 		case err == nil, errors.Is(err, delivery.ErrNoLetter), errors.Is(err, subscription.ErrNotFound),
-			errors.Is(err, errDisabled), errors.Is(err, errUnreadable), errors.Is(err, errNoQueue):
+			errors.Is(err, ErrDisabled), errors.Is(err, errUnreadable), errors.Is(err, ErrNoQueue):
 			return err
-		case errors.Is(err, errQueueFull):
+		case errors.Is(err, ErrQueueFull):
 			if r := w.room(letter.SubscriptionID); r.hopeless || time.Now().After(patience) {
 				r.hopeless = true
 				return err
@@ -335,7 +335,7 @@ func (w *redriveWork) checkRoom(ctx context.Context, sub *subscription.Subscript
 	if time.Since(r.looked) > time.Second {
 		s, err := w.js.Stream(ctx, sub.Queue.Stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("subscription %s: %w", sub.ID, errNoQueue)
+			return fmt.Errorf("subscription %s: %w", sub.ID, ErrNoQueue)
 		}
 		if err != nil {
 			return fmt.Errorf("look up stream %s: %w", sub.Queue.Stream, err)
@@ -352,7 +352,7 @@ func (w *redriveWork) checkRoom(ctx context.Context, sub *subscription.Subscript
 		r.hopeless = r.hopeless && r.full
 	}
 	if r.full {
-		return fmt.Errorf("subscription %s: %w", sub.ID, errQueueFull)
+		return fmt.Errorf("subscription %s: %w", sub.ID, ErrQueueFull)
 	}
 	return nil
 }

@@ -18,6 +18,12 @@ import (
 	"github.com/jetpost/jetpost/internal/repository"
 )
 
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionPutRepository = "repository.put"
+	actionDelRepository = "repository.delete"
+)
+
 // repositoriesPath is where the repositories are that events can be about.
 const repositoriesPath = "/v1/repositories"
 
@@ -97,7 +103,7 @@ func (a *Admin) ChangeRepository(ctx context.Context, key string, change reposit
 		case before != nil && before.PackageType != after.PackageType:
 			record.Changed = []string{"package_type"} // and that of the document is seen by its hash
 		}
-		return a.Record(ctx, record, write)
+		return a.trail.Around(ctx, record, write)
 	})
 }
 

@@ -97,7 +97,7 @@ func TestRepositoryDocumentStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.do("PUT", "/v1/repositories/npm", `{"class":"remote","package_type":"npm"}`).want(http.StatusOK)
-	got, _ := f.admin.cfg.Repositories.Current().Get("npm")
+	got, _ := f.cfg.Repositories.Current().Get("npm")
 	if string(got.Document) != string(document) || got.PackageType != "npm" {
 		t.Errorf("got %+v", got)
 	}

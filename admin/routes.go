@@ -4,11 +4,7 @@ import "github.com/jetpost/jetpost/admin/httpapi"
 
 // routes registers the operations of the whole API.
 func (a *Admin) routes(api *httpapi.API) {
-	a.subscriptionRoutes(api)
-	a.lifecycleRoutes(api)
-	a.handshakeRoutes(api)
-	a.breakerRoutes(api)
-	a.backlogRoutes(api)
+	Register(api, a.keep, a.tester, a.handshakes, a.letters)
 	a.senderRoutes(api)
 	a.recordRoutes(api)
 	a.letterRoutes(api)

@@ -58,7 +58,7 @@ func (a *Admin) senders(ctx context.Context, in *sendersRequest) (*senderList, e
 	if in.Subscription == "" {
 		return list, nil
 	}
-	sub, err := a.FindSubscription(ctx, in.Subscription)
+	sub, err := a.keep.Find(ctx, in.Subscription)
 	if err != nil {
 		return nil, err
 	}

@@ -20,12 +20,7 @@ import (
 )
 
 var (
-	errPrecondition = errors.New("the subscription has another revision than was read")
-	errDisabled     = errors.New("the subscription is disabled, so nothing is delivered")
-	errQueueFull    = errors.New("the subscription's queue is full")
-	errNoQueue      = errors.New("the subscription has no queue")
 	errUnreadable   = errors.New("it could not be read, so there is no delivery to make")
-	errEventGone    = errors.New("the event is gone")
 	errNoEvent      = errors.New("no such event is stored")
 	errNotAttempted = errors.New("no attempt and no dead letter of this delivery is on record")
 	errNoJob        = errors.New("redrive job not found")
@@ -58,12 +53,12 @@ func statuses() []httpapi.ErrorStatus {
 		answer(repository.ErrInvalid, http.StatusUnprocessableEntity, ""),
 		answer(errNoRepositories, http.StatusServiceUnavailable, ""),
 		answer(stream.ErrStopped, http.StatusServiceUnavailable, ""),
-		answer(errPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"),
-		answer(errDisabled, http.StatusConflict, "resume it first"),
-		answer(errQueueFull, http.StatusConflict, "wait until deliveries have been made"),
-		answer(errNoQueue, http.StatusConflict, "resume the subscription, which makes it"),
+		answer(ErrPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"),
+		answer(ErrDisabled, http.StatusConflict, "resume it first"),
+		answer(ErrQueueFull, http.StatusConflict, "wait until deliveries have been made"),
+		answer(ErrNoQueue, http.StatusConflict, "resume the subscription, which makes it"),
 		answer(errUnreadable, http.StatusConflict, "look at it, and discard it"),
-		answer(errEventGone, http.StatusGone, ""),
+		answer(delivery.ErrEventGone, http.StatusGone, ""),
 		answer(errNoEvent, http.StatusNotFound, "it never was, it was erased, or it is older than the 30 days for which events are kept"),
 		answer(errNotAttempted, http.StatusNotFound, ""),
 		answer(errNoJob, http.StatusNotFound, ""),

@@ -21,6 +21,11 @@ import (
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
 
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionAcceptLoss = "storage.accept_loss"
+)
+
 // Where the storage is looked at, and its losses are accepted.
 const (
 	PathStorage    = "/v1/storage"
@@ -82,7 +87,7 @@ func (s *Storage) Accept(ctx context.Context, reason string, names ...string) ([
 			accept = func() error { return nil }
 		}
 		record := audit.Record{Action: actionAcceptLoss, Target: "streams/" + loss.Stream, Reason: reason, Before: audit.State(loss)}
-		if err := s.trail.Around(named(ctx), record, accept); err != nil {
+		if err := s.trail.Around(ctx, record, accept); err != nil {
 			return losses[:n], err
 		}
 		s.log.Warn("goes on without what a stream has lost", zap.String("stream", loss.Stream), zap.String("reason", loss.Detail), zap.String("actor", by))

@@ -24,9 +24,10 @@ func (f *fixture) withInventory() *inventory.Inventory {
 		}
 		return streams.Note(ctx)
 	}
-	f.admin.cfg.Inventory = streams
-	f.admin.positions.damage, f.admin.positions.wentBack = streams.FindDamage, streams.WentBack
-	f.admin.cfg.Storage = NewStorage(streams, audit.New(f.js, f.layout, "admin", zap.NewNop()), f.layout, restore, zap.NewNop())
+	f.restart(func(c *Config) {
+		c.Inventory = streams
+		c.Storage = NewStorage(streams, audit.New(f.js, f.layout, "admin", zap.NewNop()), f.layout, restore, zap.NewNop())
+	})
 	return streams
 }
 
@@ -80,9 +81,9 @@ func TestSweepReportsQueues(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sub := range snapshot.All() {
-		f.admin.sweep(t.Context(), sub)
+		f.admin.sweeper.Sweep(t.Context(), sub)
 	}
-	f.admin.findUnowned(t.Context(), snapshot)
+	f.admin.sweeper.FindUnowned(t.Context(), snapshot)
 	if losses := streams.Losses(); len(losses) != 1 || losses[0].Stream != "DELIVERIES_ci" || losses[0].Kind != inventory.Replaced {
 		t.Errorf("losses: %+v", losses)
 	}

@@ -589,7 +589,7 @@ func TestBrokenRecord(t *testing.T) {
 func TestReadYourWrites(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	routers := subscription.NewView(subscription.ViewConfig{}, f.js, f.layout, nil, f.admin.log)
+	routers := subscription.NewView(subscription.ViewConfig{}, f.js, f.layout, nil, f.log)
 	go func() { _ = routers.Run(t.Context()) }()
 	for i := range 20 {
 		id := fmt.Sprintf("s%d", i)

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -24,52 +23,85 @@ const (
 	queueCost   = 60 * time.Millisecond
 )
 
-// sweepQueues looks at all queues, now and then and after each reconnect, until ctx ends. It is what mends
-// them after accidents that neither routers nor senders can see:
+// SweeperConfig is what a Sweeper is made with. All fields but Inventory and Reserve are
+// required.
+type SweeperConfig struct {
+	// Every is how often all queues are looked at, at least.
+	Every time.Duration
+	// CheckQueue repairs the queue of a subscription, and says whether it is missing.
+	CheckQueue func(context.Context, *subscription.Subscription) error
+	// Reconcile is called after the queues were looked at.
+	Reconcile func(context.Context)
+	// Inventory is the list of the queues that there are. Default: none.
+	Inventory *inventory.Inventory
+	// Reserve is storage that is kept. Default: none.
+	Reserve *stream.Reserve
+}
+
+// A Sweeper looks after the queues of all subscriptions: see Run.
+type Sweeper struct {
+	cfg     SweeperConfig
+	keep    *Keeper
+	tester  *Tester
+	repairs []func(context.Context) // see OnSweep
+	damaged chan struct{}           // see Soon
+}
+
+// NewSweeper returns a Sweeper for the subscriptions of keep.
+func NewSweeper(cfg SweeperConfig, keep *Keeper, tester *Tester) *Sweeper {
+	return &Sweeper{cfg: cfg, keep: keep, tester: tester, damaged: make(chan struct{}, 1)}
+}
+
+// OnSweep has repair called when Run begins and whenever the queues are looked at, for
+// what an API that was killed has left incomplete. It is to be called before Run.
+func (s *Sweeper) OnSweep(repair func(ctx context.Context)) { s.repairs = append(s.repairs, repair) }
+
+// Run looks at all queues, periodically and after each reconnect, until ctx ends. It repairs
+// them after faults that neither routers nor senders can see:
 //
 //   - A NATS server that was killed, or whose disk has failed, may have lost messages
 //     of a queue, or that they were taken off it, and not where its consumer stands:
-//     see checkWork.
+//     see SweeperConfig.CheckQueue.
 //   - A queue that was deleted by hand holds up the routers of all domains whose
 //     events the subscription wants.
 //
-// Compatible APIs mend what is theirs at the same times: see OnSweep.
+// Compatible APIs repair what is theirs at the same times: see OnSweep.
 //
 // Any number of admins may do so at a time.
-func (a *Admin) sweepQueues(ctx context.Context) {
-	nc := a.js.Conn()
+func (s *Sweeper) Run(ctx context.Context) {
+	nc := s.keep.js.Conn()
 	var repaired time.Time
 	for {
 		reconnects, queues := nc.Stats().Reconnects, 0
-		if time.Since(repaired) >= a.cfg.SweepEvery {
-			for _, mend := range a.menders {
-				mend(ctx)
+		if time.Since(repaired) >= s.cfg.Every {
+			for _, repair := range s.repairs {
+				repair(ctx)
 			}
 			repaired = time.Now()
 		}
-		if snapshot, err := a.view.Sync(ctx); err == nil {
+		if snapshot, err := s.keep.view.Sync(ctx); err == nil {
 			for _, sub := range snapshot.All() {
 				queues++
-				if ctx.Err() == nil && !a.sweepTrial(ctx, sub) {
-					a.sweep(ctx, sub)
+				if ctx.Err() == nil && !s.tester.sweep(ctx, sub) {
+					s.Sweep(ctx, sub)
 				}
 			}
-			a.findUnowned(ctx, snapshot)
+			s.FindUnowned(ctx, snapshot)
 		}
-		a.reconcileLosses(ctx)
-		if err := a.cfg.Reserve.Fill(ctx); err != nil && ctx.Err() == nil {
-			a.log.Warn("cannot keep room for the audit trail, will try again", zap.Error(err))
+		s.cfg.Reconcile(ctx)
+		if err := s.cfg.Reserve.Fill(ctx); err != nil && ctx.Err() == nil {
+			s.keep.log.Warn("cannot keep room for the audit trail, will try again", zap.Error(err))
 		}
-		if !a.restUntilSweep(ctx, nc, reconnects, queues) {
+		if !s.rest(ctx, nc, reconnects, queues) {
 			return
 		}
 	}
 }
 
-// restUntilSweep waits until the queues are to be looked at again: soon, when the
+// rest waits until the queues are to be looked at again: soon, when the
 // connection was made anew or streams have lost something. It reports whether to go on.
-func (a *Admin) restUntilSweep(ctx context.Context, nc *nats.Conn, reconnects uint64, queues int) bool {
-	rest := time.NewTimer(min(a.cfg.SweepEvery, max(queuesEvery, time.Duration(queues)*queueCost)))
+func (s *Sweeper) rest(ctx context.Context, nc *nats.Conn, reconnects uint64, queues int) bool {
+	rest := time.NewTimer(min(s.cfg.Every, max(queuesEvery, time.Duration(queues)*queueCost)))
 	defer rest.Stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -79,7 +111,7 @@ func (a *Admin) restUntilSweep(ctx context.Context, nc *nats.Conn, reconnects ui
 			return false
 		case <-rest.C:
 			return true
-		case <-a.damaged:
+		case <-s.damaged:
 			return true
 		case <-look.C:
 		}
@@ -87,71 +119,48 @@ func (a *Admin) restUntilSweep(ctx context.Context, nc *nats.Conn, reconnects ui
 	return true
 }
 
-// Damaged has the queues looked at soon, because streams have lost something.
-func (a *Admin) Damaged() {
+// Soon has the queues looked at within a second, because streams have lost something.
+func (s *Sweeper) Soon() {
 	select {
-	case a.damaged <- struct{}{}:
+	case s.damaged <- struct{}{}:
 	default: // it is asked for already
 	}
 }
 
-// findUnowned finds the queues of subscriptions that are not there, which is what is
+// FindUnowned finds the queues of subscriptions that are not there, which is what is
 // left when the subscriptions are lost. They are kept, and reported.
-func (a *Admin) findUnowned(ctx context.Context, snapshot *subscription.Snapshot) {
+func (s *Sweeper) FindUnowned(ctx context.Context, snapshot *subscription.Snapshot) {
 	owned := make(map[string]bool)
 	for _, sub := range snapshot.All() {
 		owned[sub.Queue.Stream] = true
 	}
 	for _, broken := range snapshot.Broken() {
-		owned[a.layout.QueueFor(broken.ID).Stream] = true
+		owned[s.keep.layout.QueueFor(broken.ID).Stream] = true
 	}
 	var unowned []inventory.Unowned
-	for name, id := range a.cfg.Inventory.Queues() {
+	for name, id := range s.cfg.Inventory.Queues() {
 		if owned[name] {
 			continue
 		}
-		shape, err := stream.ReadShape(ctx, a.js, name)
+		shape, err := stream.ReadShape(ctx, s.keep.js, name)
 		if err != nil || shape.Last == 0 { // of a subscription that was never created
 			continue
 		}
 		unowned = append(unowned, inventory.Unowned{Stream: name, Subscription: id, Messages: shape.Messages})
 	}
 	slices.SortFunc(unowned, func(a, b inventory.Unowned) int { return strings.Compare(a.Stream, b.Stream) })
-	a.cfg.Inventory.SetUnowned(unowned)
+	s.cfg.Inventory.SetUnowned(unowned)
 }
 
-// sweep mends one queue. What fails is tried again the next time.
-func (a *Admin) sweep(ctx context.Context, sub *subscription.Subscription) {
+// Sweep repairs one queue. What fails is tried again the next time.
+func (s *Sweeper) Sweep(ctx context.Context, sub *subscription.Subscription) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	err := a.positions.checkWork(ctx, queueOf(sub))
+	err := s.cfg.CheckQueue(ctx, sub)
 	if isMissing(err) {
-		err = a.restoreQueue(ctx, sub.ID)
+		err = s.keep.restoreQueue(ctx, sub.ID)
 	}
 	if err != nil && ctx.Err() == nil {
-		a.log.Warn("cannot look after a queue, will try again", zap.String("subscription_id", sub.ID), zap.Error(err))
+		s.keep.log.Warn("cannot look after a queue, will try again", zap.String("subscription_id", sub.ID), zap.Error(err))
 	}
-}
-
-// restoreQueue makes a queue that is missing, unless its subscription is being
-// deleted, for which it is disabled first. What was in it is gone.
-func (a *Admin) restoreQueue(ctx context.Context, id string) error {
-	unlock, err := a.changing.lock(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	sub, err := a.FindSubscription(ctx, id) // as it is after the queue was seen to be missing
-	if errors.Is(err, subscription.ErrNotFound) {
-		return nil
-	}
-	if err != nil || sub.State == subscription.Disabled {
-		return err
-	}
-	if err := a.ensureQueue(ctx, sub); err != nil {
-		return err
-	}
-	a.log.Error("the queue of a subscription was missing and has been made again, what was in it is lost",
-		zap.String("subscription_id", id), zap.String("stream", sub.Queue.Stream))
-	return nil
 }

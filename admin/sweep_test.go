@@ -19,11 +19,11 @@ import (
 // sweep sweeps the queue of a subscription once.
 func (f *fixture) sweep(id string) {
 	f.t.Helper()
-	sub, err := f.admin.FindSubscription(f.t.Context(), id)
+	sub, err := f.admin.keep.Find(f.t.Context(), id)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.admin.sweep(f.t.Context(), sub)
+	f.admin.sweeper.Sweep(f.t.Context(), sub)
 }
 
 // waiting is how many messages a queue has, -1 when there is none.

@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
-	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -24,55 +23,31 @@ import (
 const (
 	// testSource is the source of test events, so that receivers can tell them.
 	testSource = "/jetpost/test"
-	// testLog stands in the origin of their deliveries where others have the
-	// event log: there is no such stream, as names of streams are not in lower case.
-	testLog = "test"
 	// testExample is the name of the example that is sent, where a type has it.
 	testExample = "test"
 )
 
-type tested struct{ Body v1.Tested }
-
-func (a *Admin) test(ctx context.Context, in *action) (*tested, error) {
-	var options v1.TestOptions
-	if err := httpapi.Decode(in.RawBody, &options); err != nil {
-		return nil, err
-	}
-	sub, err := a.FindSubscription(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	e, err := a.sendTest(ctx, sub, options.Type)
-	if err != nil {
-		return nil, err
-	}
-	out := &tested{}
-	out.Body.DeliveryID, out.Body.EventID = delivery.ID(sub.ID, e.Source, e.ID), e.ID
-	out.Body.EventType, out.Body.State = e.Type, string(sub.State)
-	return out, nil
-}
-
-// sendTest puts an example event on the subscription's queue, past router and event
+// Send puts an example event on the subscription's queue, past router and event
 // log, so that no other subscription gets it, and returns the event. eventType is one
 // of the subscription's; empty: the first.
-func (a *Admin) sendTest(ctx context.Context, sub *subscription.Subscription, eventType string) (*event.Event, error) {
+func (te *Tester) Send(ctx context.Context, sub *subscription.Subscription, eventType string) (*event.Event, error) {
 	if sub.State == subscription.Disabled {
-		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, errDisabled)
+		return nil, fmt.Errorf("test subscription %s: %w", sub.ID, ErrDisabled)
 	}
-	t, err := a.exampleType(sub, eventType)
+	t, err := te.exampleType(sub, eventType)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now().UTC()
 	e := exampleEvent(t, now)
-	origin := delivery.Origin(testLog, uint64(now.UnixNano()), now, sub.ID) //nolint:gosec // the clock is after 1970
+	origin := delivery.Origin(delivery.TestLog, uint64(now.UnixNano()), now, sub.ID) //nolint:gosec // the clock is after 1970
 	msg := delivery.Queued(e, sub.Queue.Subject, sub.Queue.Stream, origin, now)
-	err = a.Record(ctx, audit.Record{
+	err = te.keep.trail.Around(ctx, audit.Record{
 		Action: actionTest, Target: audit.SubscriptionTarget(sub.ID), After: audit.State(map[string]string{"event_id": e.ID, "event_type": e.Type}),
 	}, func() error {
-		_, err := a.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+		_, err := te.keep.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 		if stream.ClassifyPublish(err) == stream.Full {
-			err = errors.Join(errQueueFull, err)
+			err = errors.Join(ErrQueueFull, err)
 		}
 		return err
 	})
@@ -84,14 +59,14 @@ func (a *Admin) sendTest(ctx context.Context, sub *subscription.Subscription, ev
 
 // exampleType is the type to send an example of: the one asked for, which must be
 // one of the subscription's, or the first that there is.
-func (a *Admin) exampleType(sub *subscription.Subscription, asked string) (schemas.Type, error) {
+func (te *Tester) exampleType(sub *subscription.Subscription, asked string) (schemas.Type, error) {
 	var found []schemas.Type
 	for _, wanted := range sub.Types {
 		if domain, ok := strings.CutSuffix(wanted, ".*"); ok {
-			if d, known := a.catalogue.Domain(domain); known {
+			if d, known := te.keep.catalogue.Domain(domain); known {
 				found = append(found, d.Types...)
 			}
-		} else if t, err := a.catalogue.Resolve(wanted); err == nil {
+		} else if t, err := te.keep.catalogue.Resolve(wanted); err == nil {
 			found = append(found, t)
 		}
 	}

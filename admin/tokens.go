@@ -20,6 +20,13 @@ import (
 	"github.com/jetpost/jetpost/internal/audit"
 )
 
+// The actions of the audit trail: docs/audit.md lists them.
+const (
+	actionMakeToken   = "token.create"
+	actionChangeToken = "token.change"
+	actionRevokeToken = "token.revoke"
+)
+
 // tokensPath is where tokens are. An answer with a token is kept under no
 // Idempotency-Key: it would be the only place with one.
 const tokensPath = "/v1/tokens"
@@ -158,7 +165,7 @@ func (a *Admin) createToken(ctx context.Context, in *httpapi.RawJSON) (*madeToke
 		return nil, err
 	}
 	record := audit.Record{Action: actionMakeToken, Target: tokenTarget(token.ID), After: tokenState(&token)}
-	if err := a.Record(ctx, record, func() error { return store.Create(ctx, token) }); err != nil {
+	if err := a.trail.Around(ctx, record, func() error { return store.Create(ctx, token) }); err != nil {
 		return nil, err
 	}
 	out := &madeToken{}
@@ -197,7 +204,7 @@ func (a *Admin) checkDomains(domains []string) error {
 		if domain == access.AllDomains {
 			continue
 		}
-		if problem := a.typeProblem(domain + ".*"); problem != "" {
+		if problem := a.catalogue.Problem(domain + ".*"); problem != "" {
 			return httpapi.Invalid("domains["+strconv.Itoa(i)+"]", problem)
 		}
 	}
@@ -300,7 +307,7 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 	}
 	record.After = tokenState(&token)
 	if !bytes.Equal(record.Before, record.After) { // what changes nothing is no change
-		err := a.Record(ctx, record, func() error {
+		err := a.trail.Around(ctx, record, func() error {
 			token, err = store.Replace(ctx, token)
 			return err
 		})
@@ -333,7 +340,7 @@ func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struc
 		return nil, err
 	}
 	record := audit.Record{Action: actionRevokeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
-	err = a.Record(ctx, record, func() error { return store.Revoke(ctx, token) })
+	err = a.trail.Around(ctx, record, func() error { return store.Revoke(ctx, token) })
 	return nil, httpapi.Overtaken(ctx, err, access.ErrConflict)
 }
 

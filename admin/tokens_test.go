@@ -26,7 +26,7 @@ func newKeeping(t *testing.T) (*fixture, *access.Live) {
 	t.Helper()
 	f := newFixture(t)
 	live := access.NewLive(f.js, f.layout, zap.NewNop())
-	f.admin.cfg.Tokens = access.NewStore(f.js, f.layout, live, zap.NewNop())
+	f.restart(func(c *Config) { c.Tokens = access.NewStore(f.js, f.layout, live, zap.NewNop()) })
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- live.Run(ctx) }()
@@ -243,7 +243,7 @@ func TestRevokedWhileExporting(t *testing.T) {
 	large := audit.State(strings.Repeat("x", audit.MaxState-2))
 	for range 100 { // more than connections hold
 		r := audit.Record{Action: "domain.put", Target: "domains/large", Before: large, After: large}
-		if err := f.admin.Record(t.Context(), r, func() error { return nil }); err != nil {
+		if err := f.admin.trail.Around(t.Context(), r, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -50,11 +50,11 @@ func otherSecrets(field string, before, after map[string]keyring.Secret) []strin
 }
 
 // tryCreate is CreateSubscription, except that nothing is made.
-func (a *Admin) tryCreate(ctx context.Context, sub *subscription.Subscription) (*createdSubscription, error) {
-	if err := a.prepare(ctx, sub); err != nil {
+func (o *operations) tryCreate(ctx context.Context, sub *subscription.Subscription) (*createdSubscription, error) {
+	if err := o.keep.prepare(ctx, sub); err != nil {
 		return nil, err
 	}
-	if _, err := a.store.Get(ctx, sub.ID); err == nil {
+	if _, err := o.keep.store.Get(ctx, sub.ID); err == nil {
 		return nil, fmt.Errorf("create subscription %s: %w", sub.ID, subscription.ErrExists)
 	} else if !errors.Is(err, subscription.ErrNotFound) {
 		return nil, err
@@ -65,12 +65,12 @@ func (a *Admin) tryCreate(ctx context.Context, sub *subscription.Subscription) (
 }
 
 // tryChange is ChangeSubscription of the native API, except that nothing is stored.
-func (a *Admin) tryChange(ctx context.Context, id string, keepSecrets bool, change Change) (*oneSubscription, error) {
-	sub, err := a.store.Get(ctx, id)
+func (o *operations) tryChange(ctx context.Context, id string, keepSecrets bool, change Change) (*oneSubscription, error) {
+	sub, err := o.keep.store.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	old, _, err := a.apply(ctx, "", id, sub, keepSecrets, change)
+	old, _, err := o.keep.apply(ctx, "", id, sub, keepSecrets, change)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func TestEventDataIsAnsweredAsPublished(t *testing.T) {
 		e.Data = []byte(oddData)
 		f.publish(e)
 	}
-	following := f.Follow("/v1/events?follow=true&domain=git&from_seq=1")
+	following := f.follow("/v1/events?follow=true&domain=git&from_seq=1")
 	publish("e1")
 	publish("e2")
 	want := `"data":` + oddData + "}"

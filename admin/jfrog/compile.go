@@ -29,13 +29,13 @@ type wish struct {
 }
 
 // wishOf looks the types of a document up in the catalogue and compiles its criteria.
-func wishOf(a *admin.Admin, d *document, found *problems) wish {
+func wishOf(subscriptions *admin.Keeper, d *document, found *problems) wish {
 	var w wish
 	if d.domain == "" {
 		return w
 	}
 	for i, name := range append([]string{d.domain}, aliases(d.domain)...) {
-		domain, known := a.Domain(name)
+		domain, known := subscriptions.Domain(name)
 		if !known {
 			if i == 0 {
 				found.add("", textNoDomain(clip(d.domain)))
@@ -43,7 +43,7 @@ func wishOf(a *admin.Admin, d *document, found *problems) wish {
 			continue
 		}
 		for _, event := range d.events {
-			t, err := a.EventType(domain.TypePrefix + event)
+			t, err := subscriptions.EventType(domain.TypePrefix + event)
 			if err == nil && t.Domain == name {
 				w.types = append(w.types, t.Name)
 				continue

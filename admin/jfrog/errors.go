@@ -81,7 +81,7 @@ func (j *API) fail(ctx context.Context, w http.ResponseWriter, r *http.Request, 
 		Refuse(w, r, httpapi.Refusal{Status: http.StatusNotFound, Detail: textNoSubscription})
 		return
 	}
-	Refuse(w, r, j.admin.API().RefusalOf(ctx, err))
+	Refuse(w, r, j.services.API.RefusalOf(ctx, err))
 }
 
 // writeJSON answers. A client that has gone away is not our problem.

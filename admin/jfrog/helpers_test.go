@@ -58,7 +58,7 @@ func (in *installation) site(change ...func(*jfrog.Config)) *site {
 	for _, c := range change {
 		c(&cfg)
 	}
-	api, err := jfrog.New(cfg, s.admin, registry, in.Log)
+	api, err := jfrog.New(cfg, s.services(registry), in.Log)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -80,6 +80,14 @@ func newSite(tb testing.TB, change ...func(*jfrog.Config)) *site {
 }
 
 // run lets the admin mend what is left half done, as at its start, until the test ends.
+// services are those of the admin.
+func (s *site) services(registry *repository.Registry) jfrog.Services {
+	return jfrog.Services{
+		API: s.admin.API(), Subscriptions: s.admin.Subscriptions(), Tester: s.admin.Tester(), Sweeper: s.admin.Sweeper(), Trail: s.admin.Trail(),
+		Attempts: s.admin.Attempts(), JS: s.JS, Repositories: registry, ChangeRepository: s.admin.ChangeRepository,
+	}
+}
+
 func (s *site) run() { s.Run(s.admin.Run) }
 
 // A reply is the answer to a request.
@@ -152,7 +160,7 @@ func (r reply) says(messages ...string) {
 // stored are the subscriptions of the API, by id.
 func (s *site) stored() map[string]*subscription.Subscription {
 	s.T.Helper()
-	snapshot, err := s.admin.Subscriptions(s.T.Context())
+	snapshot, err := s.admin.Subscriptions().Snapshot(s.T.Context())
 	if err != nil {
 		s.T.Fatal(err)
 	}

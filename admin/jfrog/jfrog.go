@@ -16,6 +16,7 @@
 package jfrog
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -23,8 +24,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/repository"
 )
 
@@ -61,35 +66,55 @@ func (c Config) validate() error {
 
 // An API answers the requests of the platform's clients.
 type API struct {
-	cfg     Config
-	admin   *admin.Admin
+	cfg      Config
+	services Services
+
 	log     *zap.Logger
 	handler http.Handler
 	login   http.Handler
-
-	repositories *repository.Registry
 }
 
-// New returns the API. It has a mend what a process that was killed has left half done;
-// a and the registry are kept running by the caller.
-func New(cfg Config, a *admin.Admin, repositories *repository.Registry, log *zap.Logger) (*API, error) {
+// Services are what the API works with. All are required.
+type Services struct {
+	// API is the envelope of requests.
+	API *httpapi.API
+	// Subscriptions keeps what clients configure.
+	Subscriptions *admin.Keeper
+	// Tester makes the requests of the platform's test button.
+	Tester *admin.Tester
+	// Sweeper has the API repair what an interrupted process has left incomplete.
+	Sweeper *admin.Sweeper
+	// Trail records what is changed beside subscriptions and repositories.
+	Trail *audit.Trail
+	// Attempts is the attempt log.
+	Attempts *delivery.Log
+	// JS reads the events that attempts are about.
+	JS jetstream.JetStream
+	// Repositories is the registry, which the caller keeps running.
+	Repositories *repository.Registry
+	// ChangeRepository changes a repository of the registry, with a record on the audit trail.
+	ChangeRepository func(ctx context.Context, key string, change repository.Change) (*repository.Repository, error)
+}
+
+// New returns the API.
+func New(cfg Config, services Services, log *zap.Logger) (*API, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	cfg.Proxies = slices.Clone(cfg.Proxies)
-	j := &API{cfg: cfg, admin: a, repositories: repositories, log: log.Named("jfrog")}
+	j := &API{cfg: cfg, services: services, log: log.Named("jfrog")}
 	mux := http.NewServeMux()
 	j.subscriptionRoutes(mux)
 	j.systemRoutes(mux)
 	j.repositoryRoutes(mux)
 	// Clients send JSON with whatever content type their library has.
 	face := httpapi.Face{Refuse: Refuse, AnyContent: true}
-	j.handler = a.API().Envelope(face, mux)
+	j.handler = services.API.Envelope(face, mux)
 	mux = http.NewServeMux()
 	mux.HandleFunc("POST "+PathLogin, j.noLogin)
-	j.login = a.API().Envelope(face, mux)
-	a.OnSweep(j.repair)
+	j.login = services.API.Envelope(face, mux)
+	services.Sweeper.OnSweep(j.repair)
 	return j, nil
 }
 

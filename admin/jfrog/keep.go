@@ -20,7 +20,7 @@ const takeBackTimeout = 10 * time.Second
 // exists returns subscription.ErrNotFound when there is no document of a key, with
 // every change that was answered before.
 func (j *API) exists(ctx context.Context, key string) error {
-	sub, err := j.admin.FindSubscription(ctx, idOf(key, 0))
+	sub, err := j.services.Subscriptions.Find(ctx, idOf(key, 0))
 	if err == nil && !isPart(sub, key, 0) {
 		err = subscription.ErrNotFound
 	}
@@ -36,7 +36,7 @@ func (j *API) plan(ctx context.Context, d *document, before *state) (*state, wis
 			found.add("", textNoProxy(clip(proxy)))
 		}
 	}
-	w := wishOf(j.admin, d, &found)
+	w := wishOf(j.services.Subscriptions, d, &found)
 	next := &state{generation: strings.ToLower(rand.Text()), document: d, secrets: d.resolve(before, &found)}
 	if err := found.err(); err != nil {
 		return nil, w, err
@@ -46,11 +46,11 @@ func (j *API) plan(ctx context.Context, d *document, before *state) (*state, wis
 	var checking sync.WaitGroup
 	for n := 1; n < len(d.handlers); n++ {
 		checking.Go(func() {
-			old, err := j.admin.FindSubscription(ctx, idOf(d.key, n))
+			old, err := j.services.Subscriptions.Find(ctx, idOf(d.key, n))
 			if err != nil {
 				old = nil // it is looked up as any new one
 			}
-			faults[n] = j.admin.CheckSubscription(ctx, d.subscriptionOf(n, w, next.secrets[n], j.origin()), old)
+			faults[n] = j.services.Subscriptions.Check(ctx, d.subscriptionOf(n, w, next.secrets[n], j.origin()), old)
 		})
 	}
 	checking.Wait()
@@ -93,7 +93,7 @@ func (j *API) create(ctx context.Context, d *document) error {
 	if err != nil {
 		return err
 	}
-	switch _, err := j.admin.CreateSubscription(ctx, next.first(w, j.origin())); {
+	switch _, err := j.services.Subscriptions.Create(ctx, next.first(w, j.origin())); {
 	case errors.Is(err, subscription.ErrExists):
 		return &subscription.ValidationError{Problems: []subscription.Problem{{Message: "Subscription with key '" + clip(d.key) + "' already exists"}}}
 	case err != nil:
@@ -122,7 +122,7 @@ func (j *API) replace(ctx context.Context, key string, body []byte) error {
 	if err := found.err(); err != nil {
 		return err
 	}
-	_, err := j.admin.ChangeSubscription(ctx, subscription.ManagedByJFrog, idOf(key, 0), func(old *subscription.Subscription) (*subscription.Subscription, error) {
+	_, err := j.services.Subscriptions.Change(ctx, subscription.ManagedByJFrog, idOf(key, 0), func(old *subscription.Subscription) (*subscription.Subscription, error) {
 		if !isPart(old, key, 0) {
 			return nil, subscription.ErrNotFound
 		}
@@ -175,7 +175,7 @@ func (j *API) remove(ctx context.Context, key string) error {
 	err := j.exists(ctx, key)
 	switch {
 	case err == nil:
-		_, err = j.admin.RemoveSubscription(ctx, subscription.ManagedByJFrog, idOf(key, 0), "")
+		_, err = j.services.Subscriptions.Remove(ctx, subscription.ManagedByJFrog, idOf(key, 0), "")
 	case errors.Is(err, subscription.ErrNotFound):
 		parts, partsErr := j.parts(ctx, key)
 		if partsErr == nil && len(parts.others) > 0 {

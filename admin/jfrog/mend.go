@@ -21,7 +21,7 @@ const mendTries = 20
 // removes those that have no document any more. Any number of processes may do so at
 // the same time: each looks again until nothing had to be done.
 func (j *API) mend(ctx context.Context, key string) error {
-	if _, err := j.repositories.Sync(ctx); err != nil { // for the base URL
+	if _, err := j.services.Repositories.Sync(ctx); err != nil { // for the base URL
 		return err
 	}
 	for range mendTries {
@@ -86,7 +86,7 @@ func (j *API) followers(now *state, p parts) ([]step, error) {
 			continue
 		}
 		var found problems
-		w := wishOf(j.admin, now.document, &found)
+		w := wishOf(j.services.Subscriptions, now.document, &found)
 		if err := found.err(); err != nil { // its domain is gone: what is there stays
 			return nil, err
 		}
@@ -107,7 +107,7 @@ func (j *API) followers(now *state, p parts) ([]step, error) {
 
 func (j *API) createStep(sub *subscription.Subscription) step {
 	return func(ctx context.Context) error {
-		_, err := j.admin.CreateSubscription(ctx, sub.Clone())
+		_, err := j.services.Subscriptions.Create(ctx, sub.Clone())
 		if errors.Is(err, subscription.ErrExists) {
 			return nil
 		}
@@ -117,7 +117,7 @@ func (j *API) createStep(sub *subscription.Subscription) step {
 
 func (j *API) changeStep(id string, change func(old *subscription.Subscription) *subscription.Subscription) step {
 	return func(ctx context.Context) error {
-		_, err := j.admin.ChangeSubscription(ctx, subscription.ManagedByJFrog, id, func(old *subscription.Subscription) (*subscription.Subscription, error) {
+		_, err := j.services.Subscriptions.Change(ctx, subscription.ManagedByJFrog, id, func(old *subscription.Subscription) (*subscription.Subscription, error) {
 			return change(old), nil
 		})
 		if errors.Is(err, subscription.ErrNotFound) {
@@ -131,7 +131,7 @@ func (j *API) changeStep(id string, change func(old *subscription.Subscription) 
 // document of this key meanwhile.
 func (j *API) removeStep(sub *subscription.Subscription) step {
 	return func(ctx context.Context) error {
-		err := j.admin.RemoveSubscriptionAt(ctx, sub)
+		err := j.services.Subscriptions.RemoveAt(ctx, sub)
 		if errors.Is(err, subscription.ErrNotFound) || errors.Is(err, subscription.ErrConflict) {
 			return nil
 		}
@@ -156,12 +156,12 @@ func outdated(sub *subscription.Subscription, origin string) bool {
 
 // origin is the platform's base URL as far as it is known here, empty where nobody has
 // set one. Who sets it has all subscriptions brought in line.
-func (j *API) origin() string { return j.repositories.Current().Origin }
+func (j *API) origin() string { return j.services.Repositories.Current().Origin }
 
 // repair mends all keys that are not in line, after a process was killed between two
 // writes. What fails is tried again the next time.
 func (j *API) repair(ctx context.Context) {
-	if _, err := j.repositories.Sync(ctx); err != nil {
+	if _, err := j.services.Repositories.Sync(ctx); err != nil {
 		return
 	}
 	all, err := j.all(ctx)

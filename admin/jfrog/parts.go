@@ -16,7 +16,7 @@ type parts struct {
 
 func (j *API) parts(ctx context.Context, key string) (parts, error) {
 	p := parts{others: map[int]*subscription.Subscription{}}
-	snapshot, err := j.admin.Subscriptions(ctx)
+	snapshot, err := j.services.Subscriptions.Snapshot(ctx)
 	if err != nil {
 		return p, err
 	}
@@ -51,7 +51,7 @@ func (p parts) isEnabled() bool {
 
 // all are the parts of all keys, in the order of the keys.
 func (j *API) all(ctx context.Context) ([]parts, error) {
-	snapshot, err := j.admin.Subscriptions(ctx)
+	snapshot, err := j.services.Subscriptions.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}

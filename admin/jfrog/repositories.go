@@ -36,7 +36,7 @@ type listedRepository struct {
 }
 
 func (j *API) listRepositories(ctx context.Context, _ *http.Request) (answer, error) {
-	table, err := j.repositories.Sync(ctx)
+	table, err := j.services.Repositories.Sync(ctx)
 	if err != nil {
 		return answer{}, err
 	}
@@ -49,7 +49,7 @@ func (j *API) listRepositories(ctx context.Context, _ *http.Request) (answer, er
 }
 
 func (j *API) getRepository(ctx context.Context, r *http.Request) (answer, error) {
-	table, err := j.repositories.Sync(ctx)
+	table, err := j.services.Repositories.Sync(ctx)
 	if err != nil {
 		return answer{}, err
 	}
@@ -144,7 +144,7 @@ func (j *API) writeRepository(ctx context.Context, key string, body []byte, crea
 	if err := found.err(); err != nil {
 		return false, err
 	}
-	_, err = j.admin.ChangeRepository(ctx, key, func(old *repository.Repository) (*repository.Repository, error) {
+	_, err = j.services.ChangeRepository(ctx, key, func(old *repository.Repository) (*repository.Repository, error) {
 		created = old == nil
 		if old == nil {
 			if !create {
@@ -190,7 +190,7 @@ func merge(document, changes json.RawMessage) json.RawMessage {
 
 func (j *API) deleteRepository(ctx context.Context, r *http.Request) (answer, error) {
 	key := r.PathValue("key")
-	_, err := j.admin.ChangeRepository(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
+	_, err := j.services.ChangeRepository(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
 	if err != nil {
 		return answer{}, err
 	}

@@ -159,7 +159,7 @@ func TestForeignSubscriptions(t *testing.T) {
 	s := newSite(t)
 	s.do("GET", subscriptions, "").want(http.StatusOK).is("[]")
 	s.do("POST", "/v1/subscriptions", `{"id":"native","types":["artifact.deployed"],"endpoint":{"url":"https://example.com/"},"profile":"jfrog"}`).want(http.StatusCreated)
-	if _, err := s.admin.CreateSubscription(t.Context(), &subscription.Subscription{
+	if _, err := s.admin.Subscriptions().Create(t.Context(), &subscription.Subscription{
 		ID: "hook", Types: []string{"git.push"}, Endpoint: subscription.Endpoint{URL: "https://example.com/"},
 		Managed: subscription.Managed{By: subscription.ManagedBySecureSourceManager, Name: "hook"},
 	}); err != nil {
@@ -488,7 +488,7 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for _, cfg := range []jfrog.Config{{TestTimeout: 1}, {Timeout: -1}} {
-		if _, err := jfrog.New(cfg, s.admin, nil, s.Log); err == nil {
+		if _, err := jfrog.New(cfg, s.services(nil), s.Log); err == nil {
 			t.Errorf("%+v is accepted", cfg)
 		}
 	}

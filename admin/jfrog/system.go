@@ -32,7 +32,7 @@ func (j *API) systemRoutes(mux *http.ServeMux) {
 }
 
 func (j *API) getOrigin(ctx context.Context, _ *http.Request) (answer, error) {
-	table, err := j.repositories.Sync(ctx)
+	table, err := j.services.Repositories.Sync(ctx)
 	if err != nil {
 		return answer{}, err
 	}
@@ -49,7 +49,7 @@ func (j *API) putOrigin(ctx context.Context, r *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	entry := audit.Record{Action: actionPutOrigin, Target: "base_url", Before: audit.State(j.origin()), After: audit.State(origin)}
-	if err := j.admin.Record(ctx, entry, func() error { return j.repositories.SetOrigin(ctx, origin) }); err != nil {
+	if err := j.services.Trail.Around(ctx, entry, func() error { return j.services.Repositories.SetOrigin(ctx, origin) }); err != nil {
 		return answer{}, err
 	}
 	j.repair(ctx)

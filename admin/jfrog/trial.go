@@ -100,7 +100,7 @@ func (j *API) tryHandler(ctx context.Context, sub, stored *subscription.Subscrip
 	defer cancel()
 	// The receiver's time ends before that of the test, so that there is a record of it.
 	sub.Endpoint.Timeout = subscription.Duration(max(time.Second, j.cfg.TestTimeout-2*time.Second))
-	attempt, err := j.admin.TryDelivery(ctx, sub, stored, sub.Types[0])
+	attempt, err := j.services.Tester.Try(ctx, sub, stored, sub.Types[0])
 	switch {
 	case err != nil:
 		return err

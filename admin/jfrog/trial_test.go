@@ -41,7 +41,7 @@ func TestTrialsAreSwept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for _, id := range []string{"test-old", "test-new"} {
-		if _, err := s.admin.CreateSubscription(t.Context(), &subscription.Subscription{
+		if _, err := s.admin.Subscriptions().Create(t.Context(), &subscription.Subscription{
 			ID: id, Types: []string{"git.push"}, Endpoint: subscription.Endpoint{URL: "https://example.com/"},
 			Managed: subscription.Managed{By: subscription.ManagedByTrial, Name: id},
 		}); err != nil {

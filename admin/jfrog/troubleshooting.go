@@ -160,7 +160,7 @@ func (j *API) records(ctx context.Context, q query, wanted map[string]shownHandl
 	records := []record{}
 	before := uint64(0)
 	for scanned := 0; scanned < maxScanned; {
-		attempts, err := j.admin.Attempts().Latest(ctx, subject, before, scanChunk)
+		attempts, err := j.services.Attempts.Latest(ctx, subject, before, scanChunk)
 		if err != nil {
 			return nil, err
 		}
@@ -207,12 +207,12 @@ func (j *API) record(ctx context.Context, a *delivery.Attempt, handler shownHand
 	default:
 		r.Errors = append(r.Errors, "error executing webhook: "+a.Error)
 	}
-	if e, err := j.admin.EventOf(ctx, a); err == nil && event.IsJSON(e.DataContentType) {
-		switch {
-		case len(e.Data) == 0:
+	if d, err := delivery.FromEventLog(ctx, j.services.JS, a); err == nil && event.IsJSON(d.Event.DataContentType) {
+		switch data := d.Event.Data; {
+		case len(data) == 0:
 			r.Event.Data = json.RawMessage("{}") // as in the body
-		case json.Valid(e.Data):
-			r.Event.Data = compact(e.Data)
+		case json.Valid(data):
+			r.Event.Data = compact(data)
 		}
 	}
 	return r

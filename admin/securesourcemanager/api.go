@@ -34,20 +34,21 @@ type Config struct {
 
 // API answers the requests. Use New.
 type API struct {
-	cfg     Config
-	admin   *admin.Admin
-	handler http.Handler
+	cfg           Config
+	envelope      *httpapi.API
+	subscriptions *admin.Keeper
+	handler       http.Handler
 }
 
-// New returns the API on the subscriptions of a.
-func New(cfg Config, a *admin.Admin) (*API, error) {
+// New returns the API. envelope is that of its requests, and keeper keeps the subscriptions.
+func New(cfg Config, envelope *httpapi.API, keeper *admin.Keeper) (*API, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
 	}
 	if cfg.Timeout < 0 {
 		return nil, fmt.Errorf("configure the Secure Source Manager API: the timeout %s is negative", cfg.Timeout)
 	}
-	api := &API{cfg: cfg, admin: a}
+	api := &API{cfg: cfg, envelope: envelope, subscriptions: keeper}
 	mux := http.NewServeMux()
 	const (
 		location   = " /v1/projects/{project}/locations/{location}"
@@ -66,7 +67,7 @@ func New(cfg Config, a *admin.Admin) (*API, error) {
 	route("GET"+operations+"/{operation}", api.getOperation)
 	route("DELETE"+operations+"/{operation}", api.dismissOperation)
 	route("POST"+operations+"/{operation}", api.dismissOperation) // :cancel
-	api.handler = a.API().Envelope(httpapi.Face{Refuse: refuse, AnyContent: true}, mux)
+	api.handler = envelope.Envelope(httpapi.Face{Refuse: refuse, AnyContent: true}, mux)
 	return api, nil
 }
 

@@ -143,7 +143,7 @@ func TestOtherSubscriptions(t *testing.T) {
 	name := parent + "/hooks/native"
 	for _, managed := range []subscription.Managed{{}, {By: subscription.ManagedByJFrog, Name: name}, {By: manager, Name: parent + "/hooks/other"}} {
 		sub := &subscription.Subscription{ID: subscriptionID(name), Types: []string{"git.push"}, Endpoint: subscription.Endpoint{URL: target}, Managed: managed}
-		if _, err := f.admin.CreateSubscription(t.Context(), sub); err != nil {
+		if _, err := f.admin.Subscriptions().Create(t.Context(), sub); err != nil {
 			t.Fatal(err)
 		}
 		f.do("GET", "/v1/"+name, "").refuses(404, "NOT_FOUND", "NOT_FOUND")
@@ -155,7 +155,7 @@ func TestOtherSubscriptions(t *testing.T) {
 				t.Errorf("it is listed: %s", list)
 			}
 		}
-		if _, err := f.admin.RemoveSubscription(t.Context(), managed.By, sub.ID, ""); err != nil {
+		if _, err := f.admin.Subscriptions().Remove(t.Context(), managed.By, sub.ID, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

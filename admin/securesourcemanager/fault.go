@@ -206,6 +206,6 @@ func (a *API) explain(ctx context.Context, name string, err error) (f *fault, re
 	case errors.Is(err, subscription.ErrExists):
 		return newFault(http.StatusConflict, reasonExists, "{resource} exists already.", "resource", name), ""
 	}
-	why := a.admin.API().RefusalOf(ctx, err)
+	why := a.envelope.RefusalOf(ctx, err)
 	return faultOf(why), why.RequestID
 }

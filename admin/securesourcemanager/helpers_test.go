@@ -52,7 +52,7 @@ func (f *fixture) serve() {
 			return []netip.Addr{netip.MustParseAddr("93.184.216.34")}, nil
 		},
 	})
-	api, err := New(Config{}, f.admin)
+	api, err := New(Config{}, f.admin.API(), f.admin.Subscriptions())
 	if err != nil {
 		f.T.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (a *API) listHooks(ctx context.Context, r *request) (any, error) {
 
 // kept returns the subscriptions that are hooks with names that fit, by their names.
 func (a *API) kept(ctx context.Context, fits func(name string) bool) ([]item[*subscription.Subscription], error) {
-	snapshot, err := a.admin.Subscriptions(ctx)
+	snapshot, err := a.subscriptions.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (a *API) getHook(ctx context.Context, r *request) (any, error) {
 // find returns the subscription that is a hook. One of the same id that is not, is not
 // found.
 func (a *API) find(ctx context.Context, name string) (*subscription.Subscription, error) {
-	sub, err := a.admin.FindSubscription(ctx, subscriptionID(name))
+	sub, err := a.subscriptions.Find(ctx, subscriptionID(name))
 	if err == nil && !keeps(sub, name) {
 		err = subscription.ErrNotFound
 	}
@@ -103,7 +103,7 @@ func (a *API) createHook(ctx context.Context, r *request) (*subscription.Subscri
 	if err := d.apply(sub, name); err != nil {
 		return nil, err
 	}
-	created, err := a.admin.CreateSubscription(ctx, sub)
+	created, err := a.subscriptions.Create(ctx, sub)
 	if errors.Is(err, subscription.ErrExists) {
 		return nil, newFault(http.StatusConflict, reasonExists, "{resource} exists already.", "resource", name)
 	}
@@ -123,7 +123,7 @@ func (a *API) patchHook(ctx context.Context, r *request) (*subscription.Subscrip
 	if err != nil {
 		return nil, err
 	}
-	updated, err := a.admin.ChangeSubscription(ctx, manager, subscriptionID(name), func(sub *subscription.Subscription) (*subscription.Subscription, error) {
+	updated, err := a.subscriptions.Change(ctx, manager, subscriptionID(name), func(sub *subscription.Subscription) (*subscription.Subscription, error) {
 		if !keeps(sub, name) {
 			return nil, notFound(name)
 		}

@@ -167,7 +167,7 @@ func (a *API) deleteHook(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.admin.RemoveSubscription(ctx, manager, sub.ID, ""); err != nil {
+	if _, err := a.subscriptions.Remove(ctx, manager, sub.ID, ""); err != nil {
 		return nil, err
 	}
 	return change{deleted, after(time.Now(), sub.CreatedAt), d.UID, name}.operation(nil), nil
@@ -251,7 +251,7 @@ func (a *API) getOperation(ctx context.Context, r *request) (any, error) {
 	if !ok || c.at.After(time.Now().Add(time.Minute)) { // clocks of admins differ
 		return nil, missing
 	}
-	sub, err := a.admin.FindSubscription(ctx, subscriptionID(c.hook))
+	sub, err := a.subscriptions.Find(ctx, subscriptionID(c.hook))
 	switch {
 	case isMissing(err) || err == nil && !keeps(sub, c.hook):
 		if c.verb == deleted {

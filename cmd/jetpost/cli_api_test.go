@@ -101,7 +101,7 @@ func newAPIServer(tb testing.TB) *apiServer {
 	}
 	mux := http.NewServeMux()
 	mountIngest(mux, guard, ingest, true)
-	if err := mountAdmin(mux, guard, api, repositories, nil, zap.NewNop()); err != nil {
+	if err := mountAdmin(mux, guard, api, s.js, repositories, nil, zap.NewNop()); err != nil {
 		tb.Fatal(err)
 	}
 	s.pass = mux.ServeHTTP

@@ -291,7 +291,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 				events.Publish(operational.StorageLost(operational.Loss{
 					Stream: l.Stream, Kind: l.Kind, Detail: l.Detail, Was: l.Was, Now: l.Now, Count: l.Count, Found: l.Found,
 				}))
-				a.Damaged()
+				a.Sweeper().Soon()
 			})
 			services.Go(func() error { return a.Run(ctx) })
 		}

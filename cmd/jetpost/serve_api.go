@@ -115,7 +115,7 @@ func (p *process) mountAPI(mux *http.ServeMux, guard *access.Guard) (*admin.Admi
 	if err != nil {
 		return nil, err
 	}
-	return a, mountAdmin(mux, guard, a, p.repositories, p.proxies, p.log)
+	return a, mountAdmin(mux, guard, a, p.js, p.repositories, p.proxies, p.log)
 }
 
 // mountIngest serves where events are published. An admin answers the other methods
@@ -132,16 +132,19 @@ func mountIngest(mux *http.ServeMux, guard *access.Guard, p *producer.Producer, 
 
 // mountAdmin serves the API of an admin. What is not behind the guard is in the table
 // of TestAuthorization.
-func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin, repositories *registry.Registry, proxies *subscription.Proxies, log *zap.Logger) error {
+func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin, js jetstream.JetStream, repositories *registry.Registry, proxies *subscription.Proxies, log *zap.Logger) error {
 	byMethod := func(r *http.Request) access.Need { return access.NeedOf(r.Method) }
-	hooks, err := securesourcemanager.New(securesourcemanager.Config{}, a)
+	hooks, err := securesourcemanager.New(securesourcemanager.Config{}, a.API(), a.Subscriptions())
 	if err != nil {
 		return err
 	}
 	mux.Handle("/v1/projects/", guard.Protect(hooks.Handler(), access.Routes{
 		Need: byMethod, Refuse: securesourcemanager.Refuse,
 	}))
-	platform, err := jfrog.New(jfrog.Config{Proxies: proxies.Keys()}, a, repositories, log)
+	platform, err := jfrog.New(jfrog.Config{Proxies: proxies.Keys()}, jfrog.Services{
+		API: a.API(), Subscriptions: a.Subscriptions(), Tester: a.Tester(), Sweeper: a.Sweeper(), Trail: a.Trail(), Attempts: a.Attempts(), JS: js,
+		Repositories: repositories, ChangeRepository: a.ChangeRepository,
+	}, log)
 	if err != nil {
 		return err
 	}
