@@ -1,20 +1,13 @@
-// Package admin is the API with which people and programs look after jetpost:
-// subscriptions, the attempts and dead letters of their deliveries, the events
-// that were stored, and whether a process is healthy.
+// Package admin is the API with which people and programs manage jetpost. It assembles the
+// packages below it, and has the small resources itself: tokens, domains, event types,
+// repositories, senders, the audit trail, the erasure of events, and health.
 //
-// It reads and writes the subscriptions bucket, makes and deletes queues, and
-// reads the event logs, the attempt log and the dead letters, which it puts back on
-// queues or deletes. Whatever it changes is on the audit trail first. It makes no requests to endpoints: a test event is put on the
-// subscription's queue, and travels like every other delivery.
-//
-// It promises that after a change was answered every event published later is
-// matched with it, wherever the router runs; that a subscription which is known
-// has a queue; and that no answer shows a secret, but for the ones whose purpose
-// it is (creating, rotating, and GET …/secret).
+// What it does with each resource is said there. Whatever changes is on the audit trail
+// first. It makes no requests to endpoints: a test event is put on the subscription's queue
+// and is delivered like every other event.
 package admin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,6 +19,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin/catalogue"
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -139,10 +133,10 @@ type Admin struct {
 	handler   http.Handler
 
 	redrives   *redrives // the jobs, and which of them this process works on
-	keep       *Keeper
-	tester     *Tester
-	handshakes *Handshakes
-	sweeper    *Sweeper
+	keep       *subscriptions.Keeper
+	tester     *subscriptions.Tester
+	handshakes *subscriptions.Handshakes
+	sweeper    *subscriptions.Sweeper
 	positions  *positions // of the consumers in their streams
 
 }
@@ -176,15 +170,13 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		log: own, api: api,
 	}
 	a.domains.Within(a.recordDomain)
-	a.keep = NewKeeper(KeeperConfig{Proxies: cfg.Proxies, Events: cfg.Events, Inventory: cfg.Inventory, Reserve: cfg.Reserve}, js, layout, store, view, egress, a.catalogue, a.trail, own)
-	a.tester = NewTester(a.keep, a.attempts)
-	a.handshakes = NewHandshakes(a.keep, cfg.Timeout, cfg.BodyTimeout)
+	a.keep = subscriptions.NewKeeper(subscriptions.KeeperConfig{Proxies: cfg.Proxies, Events: cfg.Events, Inventory: cfg.Inventory, Reserve: cfg.Reserve}, js, layout, store, view, egress, a.catalogue, a.trail, own)
+	a.tester = subscriptions.NewTester(a.keep, a.attempts)
+	a.handshakes = subscriptions.NewHandshakes(a.keep, cfg.Timeout, cfg.BodyTimeout)
 	a.redrives, a.positions = newRedrives(js, layout), newPositions(a, resets)
-	a.sweeper = NewSweeper(SweeperConfig{
+	a.sweeper = subscriptions.NewSweeper(subscriptions.SweeperConfig{
 		Every: cfg.SweepEvery, Inventory: cfg.Inventory, Reserve: cfg.Reserve, Reconcile: a.reconcileLosses,
-		CheckQueue: func(ctx context.Context, sub *subscription.Subscription) error {
-			return a.positions.checkWork(ctx, queueOf(sub))
-		},
+		CheckQueue: a.positions.checkQueue,
 	}, a.keep, a.tester)
 	a.routes(api)
 	if a.handler, err = api.Handler(); err != nil {
@@ -199,13 +191,13 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 func (a *Admin) Handler() http.Handler { return a.handler }
 
 // Subscriptions keeps the subscriptions, for the APIs beside the native one.
-func (a *Admin) Subscriptions() *Keeper { return a.keep }
+func (a *Admin) Subscriptions() *subscriptions.Keeper { return a.keep }
 
 // Tester sends examples of events, for the APIs beside the native one.
-func (a *Admin) Tester() *Tester { return a.tester }
+func (a *Admin) Tester() *subscriptions.Tester { return a.tester }
 
 // Sweeper looks after the queues while Run runs.
-func (a *Admin) Sweeper() *Sweeper { return a.sweeper }
+func (a *Admin) Sweeper() *subscriptions.Sweeper { return a.sweeper }
 
 // Callback is where receivers consent to deliveries: see Handshakes.Callback.
 func (a *Admin) Callback() http.Handler { return a.handshakes.Callback() }

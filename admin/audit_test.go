@@ -374,7 +374,7 @@ func TestAuditAPI(t *testing.T) {
 	f.do("POST", "/v1/subscriptions", ci, access.HeaderRequestID, "r-1").want(http.StatusCreated)
 	f.do("PUT", "/v1/domains/shop", shop(shopSchema)).want(http.StatusCreated)
 	f.do("POST", "/v1/subscriptions/ci/pause", `{"reason":"tea"}`).want(http.StatusOK)
-	for _, want := range []string{actionCreate, actionPause} {
+	for _, want := range []string{"subscription.create", "subscription.pause"} {
 		var one audit.Entry
 		if err := fl.next(&one); err != nil || one.Action != want || one.Hash == "" {
 			t.Errorf("followed: got %+v and error %v, want %s", one, err, want)

@@ -102,7 +102,7 @@ func TestKeepSecrets(t *testing.T) {
 	f.do("PATCH", path, move).want(http.StatusOK)
 	all := f.trail()
 	const want = "stored secrets are kept for https://two.example.com: endpoint.secret_headers.x-key"
-	if got := all[len(all)-1]; !strings.HasPrefix(got.Reason, want) || got.Action != actionChange {
+	if got := all[len(all)-1]; !strings.HasPrefix(got.Reason, want) || got.Action != "subscription.change" {
 		t.Errorf("got %s with reason %q, want %q", got.Action, got.Reason, want)
 	}
 }

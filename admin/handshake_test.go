@@ -179,7 +179,7 @@ func TestCallbackRefused(t *testing.T) {
 	for _, rate := range []string{"0", "-1", "many", "1.5"} {
 		f.call("GET", url, "", "WebHook-Allowed-Rate", rate).is(http.StatusBadRequest)
 	}
-	f.call("POST", url, strings.Repeat("x", maxCallbackBody+1)).is(http.StatusBadRequest)
+	f.call("POST", url, strings.Repeat("x", 4<<10+1)).is(http.StatusBadRequest)
 	for _, id := range []string{"hook", "late", "other"} {
 		if h := f.handshake(id); h.Consent != v1.Pending {
 			t.Errorf("%s: got %+v", id, h)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/show"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -59,7 +60,7 @@ func checkTimes(from, to time.Time) error {
 }
 
 type lettersRequest struct {
-	Named
+	subscriptions.Named
 	LetterFilter
 	httpapi.Paged
 }
@@ -360,7 +361,7 @@ func (a *Admin) redriveLetter(ctx context.Context, in *PlacedLetter) (*queuedAga
 	}
 	sub, err := a.keep.Find(ctx, letter.SubscriptionID)
 	if err == nil && sub.State == subscription.Disabled {
-		err = fmt.Errorf("subscription %s: %w", sub.ID, ErrDisabled)
+		err = fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrDisabled)
 	}
 	if err == nil {
 		err = a.trail.Around(ctx, audit.Record{
@@ -383,9 +384,9 @@ func (a *Admin) redrive(ctx context.Context, letter *delivery.Letter, sub *subsc
 		return errUnreadable
 	}
 	if sub.State == subscription.Disabled {
-		return fmt.Errorf("subscription %s: %w", sub.ID, ErrDisabled)
+		return fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrDisabled)
 	}
-	if err := Enqueue(ctx, a.js, letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now())); err != nil {
+	if err := subscriptions.Enqueue(ctx, a.js, letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now())); err != nil {
 		return fmt.Errorf("subscription %s: %w", sub.ID, err)
 	}
 	return a.letters.Remove(ctx, letter.Sequence)
@@ -393,7 +394,7 @@ func (a *Admin) redrive(ctx context.Context, letter *delivery.Letter, sub *subsc
 
 // RedeliverRequest names a delivery.
 type RedeliverRequest struct {
-	Named
+	subscriptions.Named
 	DeliveryID string `path:"delivery_id" maxLength:"64" doc:"The webhook-id, which attempts and dead letters show." example:"dlv_0k3v9u5c8s1qkbmv2t0q7l4m8a"`
 }
 
@@ -403,12 +404,12 @@ func (a *Admin) redeliver(ctx context.Context, in *RedeliverRequest) (*queuedAga
 		return nil, err
 	}
 	if sub.State == subscription.Disabled {
-		return nil, fmt.Errorf("redeliver %s: subscription %s: %w", in.DeliveryID, sub.ID, ErrDisabled)
+		return nil, fmt.Errorf("redeliver %s: subscription %s: %w", in.DeliveryID, sub.ID, subscriptions.ErrDisabled)
 	}
 	d, err := a.deliveryOf(ctx, sub.ID, in.DeliveryID)
 	if err == nil {
 		err = a.trail.Around(ctx, audit.Record{Action: actionRedeliver, Target: audit.SubscriptionTarget(sub.ID) + "/deliveries/" + d.ID}, func() error {
-			return Enqueue(ctx, a.js, d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, NewID()))
+			return subscriptions.Enqueue(ctx, a.js, d.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, subscriptions.NewID()))
 		})
 	}
 	if err != nil {

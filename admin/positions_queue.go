@@ -36,6 +36,15 @@ func queueOf(sub *subscription.Subscription) workQueue {
 	}
 }
 
+// checkQueue looks at the queue of a subscription and the senders' consumer on it, and
+// reports whether one of them is missing.
+func (p *positions) checkQueue(ctx context.Context, sub *subscription.Subscription) (missing bool, err error) {
+	if err = p.checkWork(ctx, queueOf(sub)); isMissing(err) {
+		return true, nil
+	}
+	return false, err
+}
+
 // checkRetries looks at a retry stream and the pump's consumer on it.
 func (p *positions) checkRetries(ctx context.Context, shard string) error {
 	return p.checkWork(ctx, workQueue{

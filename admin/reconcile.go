@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -41,6 +42,11 @@ type missingDelivery struct {
 	delivery *delivery.Delivery
 }
 
+type reconcileRequest struct {
+	subscriptions.Named
+	httpapi.RawJSON
+}
+
 type reconciled struct{ Body v1.Reconciled }
 
 // reconcileRoutes are those of deliveries that were lost.
@@ -54,7 +60,7 @@ func (a *Admin) reconcileRoutes(api *httpapi.API) {
 	}, false, a.reconcileRoute)
 }
 
-func (a *Admin) reconcileRoute(ctx context.Context, in *action) (*reconciled, error) {
+func (a *Admin) reconcileRoute(ctx context.Context, in *reconcileRequest) (*reconciled, error) {
 	var options v1.ReconcileOptions
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
@@ -177,9 +183,9 @@ func (a *Admin) reconcileWhole(ctx context.Context, sub *subscription.Subscripti
 func (r *reconciling) make(ctx context.Context) error {
 	for n := range r.missing {
 		d := r.missing[n].delivery
-		if err := Enqueue(ctx, r.js, d.Remade(r.sub.Queue.Subject, r.sub.Queue.Stream, r.occasion)); err != nil {
+		if err := subscriptions.Enqueue(ctx, r.js, d.Remade(r.sub.Queue.Subject, r.sub.Queue.Stream, r.occasion)); err != nil {
 			r.log.Warn("stopped to make lost deliveries again", zap.String("subscription_id", r.sub.ID), zap.Uint64("made", r.made), zap.Error(err))
-			if r.made > 0 && errors.Is(err, ErrQueueFull) { // what is made is made; the rest is found again
+			if r.made > 0 && errors.Is(err, subscriptions.ErrQueueFull) { // what is made is made; the rest is found again
 				r.next = r.since
 				return nil
 			}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/show"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 type attemptsRequest struct {
-	Named
+	subscriptions.Named
 	httpapi.Following
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/show"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -161,7 +162,7 @@ func (a *Admin) createRedrive(ctx context.Context, in *httpapi.RawJSON) (*redriv
 	if selected.Subscription != "" {
 		sub, err := a.keep.Find(ctx, selected.Subscription)
 		if err == nil && sub.State == subscription.Disabled {
-			err = fmt.Errorf("subscription %s: %w", sub.ID, ErrDisabled)
+			err = fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrDisabled)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("redrive dead letters: %w", err)
@@ -177,7 +178,7 @@ func (a *Admin) createRedrive(ctx context.Context, in *httpapi.RawJSON) (*redriv
 		return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 	}
 	record.Reasons, record.Subscriptions = nil, nil
-	record.ID, record.State = "rd-"+NewID(), jobRunning
+	record.ID, record.State = "rd-"+subscriptions.NewID(), jobRunning
 	err = a.trail.Around(ctx, audit.Record{Action: actionJob, Target: jobTarget(record.ID), After: audit.State(record.RedriveJob)}, func() error {
 		return a.redrives.create(ctx, record)
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -24,7 +25,7 @@ type redrives struct {
 }
 
 func newRedrives(js jetstream.JetStream, layout stream.Layout) *redrives {
-	return &redrives{js: js, layout: layout, holder: NewID(), woken: make(chan struct{}, 1), state: stream.NewBucket(js, layout.StateBucket())}
+	return &redrives{js: js, layout: layout, holder: subscriptions.NewID(), woken: make(chan struct{}, 1), state: stream.NewBucket(js, layout.StateBucket())}
 }
 
 func (r *redrives) nudge() {

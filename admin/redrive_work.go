@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -221,7 +222,7 @@ func (w *redriveWork) run(ctx context.Context) error {
 				return err
 			}
 			w.count(&batch[i], err)
-			if w.selected.Subscription != "" && (errors.Is(err, subscription.ErrNotFound) || errors.Is(err, ErrDisabled) || errors.Is(err, ErrNoQueue)) {
+			if w.selected.Subscription != "" && (errors.Is(err, subscription.ErrNotFound) || errors.Is(err, subscriptions.ErrDisabled) || errors.Is(err, subscriptions.ErrNoQueue)) {
 				return fmt.Errorf("%w: %w", errHopeless, err)
 			}
 		}
@@ -283,9 +284,9 @@ func (w *redriveWork) redriveOne(ctx context.Context, letter *delivery.DeadLette
 		err := w.tryRedrive(ctx, letter.Sequence)
 		switch {
 		case err == nil, errors.Is(err, delivery.ErrNoLetter), errors.Is(err, subscription.ErrNotFound),
-			errors.Is(err, ErrDisabled), errors.Is(err, errUnreadable), errors.Is(err, ErrNoQueue):
+			errors.Is(err, subscriptions.ErrDisabled), errors.Is(err, errUnreadable), errors.Is(err, subscriptions.ErrNoQueue):
 			return err
-		case errors.Is(err, ErrQueueFull):
+		case errors.Is(err, subscriptions.ErrQueueFull):
 			if r := w.room(letter.SubscriptionID); r.hopeless || time.Now().After(patience) {
 				r.hopeless = true
 				return err
@@ -335,7 +336,7 @@ func (w *redriveWork) checkRoom(ctx context.Context, sub *subscription.Subscript
 	if time.Since(r.looked) > time.Second {
 		s, err := w.js.Stream(ctx, sub.Queue.Stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("subscription %s: %w", sub.ID, ErrNoQueue)
+			return fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrNoQueue)
 		}
 		if err != nil {
 			return fmt.Errorf("look up stream %s: %w", sub.Queue.Stream, err)
@@ -352,7 +353,7 @@ func (w *redriveWork) checkRoom(ctx context.Context, sub *subscription.Subscript
 		r.hopeless = r.hopeless && r.full
 	}
 	if r.full {
-		return fmt.Errorf("subscription %s: %w", sub.ID, ErrQueueFull)
+		return fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrQueueFull)
 	}
 	return nil
 }

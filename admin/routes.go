@@ -1,10 +1,13 @@
 package admin
 
-import "github.com/jetpost/jetpost/admin/httpapi"
+import (
+	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/subscriptions"
+)
 
 // routes registers the operations of the whole API.
 func (a *Admin) routes(api *httpapi.API) {
-	Register(api, a.keep, a.tester, a.handshakes, a.letters)
+	subscriptions.Register(api, a.keep, a.tester, a.handshakes, a.letters)
 	a.senderRoutes(api)
 	a.recordRoutes(api)
 	a.letterRoutes(api)

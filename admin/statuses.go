@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -53,10 +54,10 @@ func statuses() []httpapi.ErrorStatus {
 		answer(repository.ErrInvalid, http.StatusUnprocessableEntity, ""),
 		answer(errNoRepositories, http.StatusServiceUnavailable, ""),
 		answer(stream.ErrStopped, http.StatusServiceUnavailable, ""),
-		answer(ErrPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"),
-		answer(ErrDisabled, http.StatusConflict, "resume it first"),
-		answer(ErrQueueFull, http.StatusConflict, "wait until deliveries have been made"),
-		answer(ErrNoQueue, http.StatusConflict, "resume the subscription, which makes it"),
+		answer(subscriptions.ErrPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"),
+		answer(subscriptions.ErrDisabled, http.StatusConflict, "resume it first"),
+		answer(subscriptions.ErrQueueFull, http.StatusConflict, "wait until deliveries have been made"),
+		answer(subscriptions.ErrNoQueue, http.StatusConflict, "resume the subscription, which makes it"),
 		answer(errUnreadable, http.StatusConflict, "look at it, and discard it"),
 		answer(delivery.ErrEventGone, http.StatusGone, ""),
 		answer(errNoEvent, http.StatusNotFound, "it never was, it was erased, or it is older than the 30 days for which events are kept"),

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/keyring"
 	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/subscription"
@@ -29,7 +29,7 @@ type wish struct {
 }
 
 // wishOf looks the types of a document up in the catalogue and compiles its criteria.
-func wishOf(subscriptions *admin.Keeper, d *document, found *problems) wish {
+func wishOf(subscriptions *subscriptions.Keeper, d *document, found *problems) wish {
 	var w wish
 	if d.domain == "" {
 		return w

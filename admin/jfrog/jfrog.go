@@ -26,8 +26,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/repository"
@@ -79,11 +79,11 @@ type Services struct {
 	// API is the envelope of requests.
 	API *httpapi.API
 	// Subscriptions keeps what clients configure.
-	Subscriptions *admin.Keeper
+	Subscriptions *subscriptions.Keeper
 	// Tester makes the requests of the platform's test button.
-	Tester *admin.Tester
+	Tester *subscriptions.Tester
 	// Sweeper has the API repair what an interrupted process has left incomplete.
-	Sweeper *admin.Sweeper
+	Sweeper *subscriptions.Sweeper
 	// Trail records what is changed beside subscriptions and repositories.
 	Trail *audit.Trail
 	// Attempts is the attempt log.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -80,7 +80,7 @@ func (j *API) try(ctx context.Context, body []byte) (trialResult, error) {
 		_, refused := errors.AsType[*refusedError](err)
 		switch {
 		case err == nil:
-		case !refused && !errors.Is(err, admin.ErrNoAttempt):
+		case !refused && !errors.Is(err, subscriptions.ErrNoAttempt):
 			return trialResult{}, err
 		case result.Result == trialSuccess:
 			result = trialResult{trialFailure, "handlers[" + strconv.Itoa(n) + "]: " + err.Error()}

@@ -20,8 +20,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -36,12 +36,12 @@ type Config struct {
 type API struct {
 	cfg           Config
 	envelope      *httpapi.API
-	subscriptions *admin.Keeper
+	subscriptions *subscriptions.Keeper
 	handler       http.Handler
 }
 
 // New returns the API. envelope is that of its requests, and keeper keeps the subscriptions.
-func New(cfg Config, envelope *httpapi.API, keeper *admin.Keeper) (*API, error) {
+func New(cfg Config, envelope *httpapi.API, keeper *subscriptions.Keeper) (*API, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
 	}

@@ -1,4 +1,4 @@
-package admin
+package subscriptions
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 
 type replaceRequest struct {
 	Named
-	Trial
+	Preview
 	Keeping
 	httpapi.RawJSON
 }
@@ -54,7 +54,7 @@ func (o *operations) put(ctx context.Context, in *replaceRequest, wanted *subscr
 	_, err := o.keep.store.Get(ctx, in.ID)
 	switch {
 	case err == nil:
-		changed, err := o.change(ctx, &putRequest{in.Named, in.Trial, in.Keeping, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
+		changed, err := o.change(ctx, &putRequest{in.Named, in.Preview, in.Keeping, in.RawJSON}, func(*subscription.Subscription) (*subscription.Subscription, error) {
 			return wanted.Clone(), nil
 		})
 		if err != nil {
@@ -70,7 +70,7 @@ func (o *operations) put(ctx context.Context, in *replaceRequest, wanted *subscr
 	next := wanted.Clone()
 	next.ID = in.ID
 	if in.DryRun {
-		return o.tryCreate(ctx, next)
+		return o.previewCreate(ctx, next)
 	}
 	created, err := o.keep.Create(ctx, next)
 	if err != nil {

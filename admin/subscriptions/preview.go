@@ -1,4 +1,4 @@
-package admin
+package subscriptions
 
 import (
 	"context"
@@ -18,13 +18,13 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// Trial is a request that may be made only to see what would come of it.
-type Trial struct {
+// A Preview is a request that may be made only to see what it would do.
+type Preview struct {
 	DryRun bool `query:"dry_run" doc:"Only find out what would be refused, or else what the subscription would be and in which fields it would differ (dry_run.changes). Nothing is changed."`
 }
 
-// triedResponse describes the answer to what would create something.
-func triedResponse(api *httpapi.API) map[string]*huma.Response {
+// previewResponse describes the answer to what would create something.
+func previewResponse(api *httpapi.API) map[string]*huma.Response {
 	return map[string]*huma.Response{"200": {
 		Description: "What dry_run has found out.",
 		Content: map[string]*huma.MediaType{
@@ -49,8 +49,8 @@ func otherSecrets(field string, before, after map[string]keyring.Secret) []strin
 	return other
 }
 
-// tryCreate is CreateSubscription, except that nothing is made.
-func (o *operations) tryCreate(ctx context.Context, sub *subscription.Subscription) (*createdSubscription, error) {
+// previewCreate is Keeper.Create, except that nothing is made.
+func (o *operations) previewCreate(ctx context.Context, sub *subscription.Subscription) (*createdSubscription, error) {
 	if err := o.keep.prepare(ctx, sub); err != nil {
 		return nil, err
 	}
@@ -64,8 +64,8 @@ func (o *operations) tryCreate(ctx context.Context, sub *subscription.Subscripti
 	return out, nil
 }
 
-// tryChange is ChangeSubscription of the native API, except that nothing is stored.
-func (o *operations) tryChange(ctx context.Context, id string, keepSecrets bool, change Change) (*oneSubscription, error) {
+// previewChange is Keeper.Change of the native API, except that nothing is stored.
+func (o *operations) previewChange(ctx context.Context, id string, keepSecrets bool, change Change) (*oneSubscription, error) {
 	sub, err := o.keep.store.Get(ctx, id)
 	if err != nil {
 		return nil, err

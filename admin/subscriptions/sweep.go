@@ -1,4 +1,4 @@
-package admin
+package subscriptions
 
 import (
 	"context"
@@ -28,8 +28,8 @@ const (
 type SweeperConfig struct {
 	// Every is how often all queues are looked at, at least.
 	Every time.Duration
-	// CheckQueue repairs the queue of a subscription, and says whether it is missing.
-	CheckQueue func(context.Context, *subscription.Subscription) error
+	// CheckQueue repairs the queue of a subscription, and reports whether it is missing.
+	CheckQueue func(context.Context, *subscription.Subscription) (missing bool, err error)
 	// Reconcile is called after the queues were looked at.
 	Reconcile func(context.Context)
 	// Inventory is the list of the queues that there are. Default: none.
@@ -156,8 +156,8 @@ func (s *Sweeper) FindUnowned(ctx context.Context, snapshot *subscription.Snapsh
 func (s *Sweeper) Sweep(ctx context.Context, sub *subscription.Subscription) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	err := s.cfg.CheckQueue(ctx, sub)
-	if isMissing(err) {
+	missing, err := s.cfg.CheckQueue(ctx, sub)
+	if missing {
 		err = s.keep.restoreQueue(ctx, sub.ID)
 	}
 	if err != nil && ctx.Err() == nil {

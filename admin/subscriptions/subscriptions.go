@@ -1,4 +1,15 @@
-package admin
+// Package subscriptions keeps subscriptions: it creates, changes, lists and deletes them,
+// pauses and resumes them, rotates their secrets, asks receivers for consent, shows what
+// waits for them, and repairs their queues.
+//
+// It reads and writes the subscriptions bucket, and makes and deletes queues. It serves the
+// native API; the compatible APIs use its Keeper, Tester and Sweeper.
+//
+// It promises that after a change was answered every event published later is matched with
+// it, wherever the router runs; that a subscription which is known has a queue; that no
+// answer shows a secret, except those whose purpose it is; and that a change is on the audit
+// trail before it takes effect.
+package subscriptions
 
 import (
 	"context"
@@ -32,7 +43,7 @@ type createdSubscription struct {
 }
 
 type createRequest struct {
-	Trial
+	Preview
 	httpapi.RawJSON
 }
 
@@ -53,7 +64,7 @@ type Keeping struct {
 
 type putRequest struct {
 	Named
-	Trial
+	Preview
 	Keeping
 	httpapi.RawJSON
 }
@@ -78,7 +89,7 @@ func (o *operations) register(api *httpapi.API) {
 		Summary: "Create a subscription", DefaultStatus: http.StatusCreated,
 		Description: "When this is answered, every event published afterwards is matched with the new subscription. " +
 			"The answer has its signing secret, this once.",
-		Responses: triedResponse(api),
+		Responses: previewResponse(api),
 	}, true, o.create)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-subscriptions", Method: http.MethodGet, Path: "/v1/subscriptions", Tags: []string{"Subscriptions"},
@@ -116,7 +127,7 @@ func (o *operations) create(ctx context.Context, in *createRequest) (*createdSub
 	}
 	sub.Managed = subscription.Managed{}
 	if in.DryRun {
-		return o.tryCreate(ctx, sub)
+		return o.previewCreate(ctx, sub)
 	}
 	created, err := o.keep.Create(ctx, sub)
 	if err != nil {
@@ -154,7 +165,7 @@ func (o *operations) change(ctx context.Context, in *putRequest, next Change) (*
 		return next(sub)
 	}
 	if in.DryRun {
-		return o.tryChange(ctx, in.ID, in.KeepSecrets, bound)
+		return o.previewChange(ctx, in.ID, in.KeepSecrets, bound)
 	}
 	updated, err := o.keep.changeSubscription(ctx, "", in.ID, in.KeepSecrets, bound)
 	if err != nil {

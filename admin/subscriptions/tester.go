@@ -1,4 +1,4 @@
-package admin
+package subscriptions
 
 import (
 	"context"
@@ -18,12 +18,12 @@ import (
 var ErrNoAttempt = errors.New("no sender has made the request in time")
 
 const (
-	// trialAge is how old the subscription of a trial must be to be what a process that
-	// was killed has left over: the clocks of admins differ, and a trial takes a minute at
+	// leftoverAge is the age at which the subscription of a test is taken for one that an
+	// interrupted process has left: the clocks of admins differ, and a test takes a minute at
 	// most.
-	trialAge = 10 * time.Minute
-	// trialCleanup bounds the removal of what a trial has made.
-	trialCleanup = 10 * time.Second
+	leftoverAge = 10 * time.Minute
+	// cleanupTimeout bounds the removal of what a test has made.
+	cleanupTimeout = 10 * time.Second
 )
 
 // A Tester sends examples of events: on the queue of a subscription, or through one that
@@ -36,20 +36,19 @@ type Tester struct {
 // NewTester returns a Tester for the subscriptions of keep.
 func NewTester(keep *Keeper, attempts *delivery.Log) *Tester { return &Tester{keep, attempts} }
 
-// Try has one request made to the endpoint of sub, which need not exist, with
-// an example of the event type, the way every delivery goes: through a queue and a
-// sender. It returns the record of the attempt, whatever its outcome is, and
+// Try has one request made to the endpoint of sub, which need not be stored, with an
+// example of the event type, as every delivery is made: through a queue and a sender. It returns the record of the attempt, whatever its outcome is, and
 // ErrNoAttempt when ctx ends before there is one. A *subscription.ValidationError has
-// all that is wrong with sub, which is the caller's no more. old is the stored
+// all that is wrong with sub, which the caller must not use afterwards. old is the stored
 // subscription whose secrets sub may have, or nil: the audit trail says so where they go
 // where old does not send them.
 //
-// For that a subscription exists for a moment that no event matches. Nothing else is
-// left of it than the record: no retry, no dead letter and no operational event.
+// For that a subscription which matches no event exists for a moment. It leaves only the
+// record of the attempt: no retry, no dead letter and no operational event.
 func (te *Tester) Try(ctx context.Context, sub, old *subscription.Subscription, eventType string) (*delivery.Attempt, error) {
 	id := "test-" + NewID()
 	sub.ID, sub.State, sub.Managed = id, subscription.Active, subscription.Managed{By: subscription.ManagedByTrial, Name: id}
-	sub.Filters = []filter.Filter{filter.Exact(map[string]string{"id": NewID()})} // which nothing has
+	sub.Filters = []filter.Filter{filter.Exact(map[string]string{"id": NewID()})} // which no event has
 	sub.Handshake = subscription.Handshake{}
 	traits, _ := profile.Traits(sub.Profile)
 	sub.SetDefaultsOf(traits, time.Now())
@@ -66,7 +65,7 @@ func (te *Tester) Try(ctx context.Context, sub, old *subscription.Subscription, 
 		return nil, err
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trialCleanup)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 		defer cancel()
 		if err := te.remove(ctx, sub); err != nil {
 			te.keep.log.Warn("cannot remove what a test has left, will try again", zap.String("subscription_id", id), zap.Error(err))
@@ -110,7 +109,7 @@ func (te *Tester) Try(ctx context.Context, sub, old *subscription.Subscription, 
 
 // remove removes a subscription that Try has made.
 func (te *Tester) remove(ctx context.Context, sub *subscription.Subscription) error {
-	_, err := te.keep.store.Change(ctx, sub.ID, func(sub *subscription.Subscription) error { // so that its sender lets go of the queue
+	_, err := te.keep.store.Change(ctx, sub.ID, func(sub *subscription.Subscription) error { // so that its sender stops to pull from the queue
 		sub.State, sub.StateReason = subscription.Disabled, "is being deleted"
 		return nil
 	})
@@ -126,9 +125,9 @@ func (te *Tester) remove(ctx context.Context, sub *subscription.Subscription) er
 	return nil
 }
 
-// sweep removes sub if it is what a trial has left over.
+// sweep removes sub if an interrupted test has left it.
 func (te *Tester) sweep(ctx context.Context, sub *subscription.Subscription) (removed bool) {
-	if sub.Managed.By != subscription.ManagedByTrial || time.Since(sub.CreatedAt) < trialAge {
+	if sub.Managed.By != subscription.ManagedByTrial || time.Since(sub.CreatedAt) < leftoverAge {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
