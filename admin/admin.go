@@ -8,9 +8,11 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,7 +20,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin/catalogue"
+	"github.com/jetpost/jetpost/admin/deadletters"
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/jobs"
 	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -132,7 +136,8 @@ type Admin struct {
 	api       *httpapi.API
 	handler   http.Handler
 
-	redrives   *redrives // the jobs, and which of them this process works on
+	dead       *deadletters.DeadLetters
+	redrives   *jobs.Redrives
 	keep       *subscriptions.Keeper
 	tester     *subscriptions.Tester
 	handshakes *subscriptions.Handshakes
@@ -173,7 +178,9 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	a.keep = subscriptions.NewKeeper(subscriptions.KeeperConfig{Proxies: cfg.Proxies, Events: cfg.Events, Inventory: cfg.Inventory, Reserve: cfg.Reserve}, js, layout, store, view, egress, a.catalogue, a.trail, own)
 	a.tester = subscriptions.NewTester(a.keep, a.attempts)
 	a.handshakes = subscriptions.NewHandshakes(a.keep, cfg.Timeout, cfg.BodyTimeout)
-	a.redrives, a.positions = newRedrives(js, layout), newPositions(a, resets)
+	a.positions = newPositions(a, resets)
+	a.dead = deadletters.New(js, a.letters, a.attempts, a.keep, a.catalogue, a.trail, cfg.Timeout, own)
+	a.redrives = jobs.NewRedrives(cfg.RedriveLease, cfg.Timeout, js, layout, a.dead, a.letters, a.keep, a.trail, own)
 	a.sweeper = subscriptions.NewSweeper(subscriptions.SweeperConfig{
 		Every: cfg.SweepEvery, Inventory: cfg.Inventory, Reserve: cfg.Reserve, Reconcile: a.reconcileLosses,
 		CheckQueue: a.positions.checkQueue,
@@ -207,6 +214,17 @@ func (a *Admin) Attempts() *delivery.Log { return a.attempts }
 
 // Trail is the audit trail.
 func (a *Admin) Trail() *audit.Trail { return a.trail }
+
+// Run looks after queues and consumers, and works on jobs, until ctx ends. It is for one
+// goroutine.
+func (a *Admin) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() { a.sweeper.Run(ctx) })
+	running.Go(func() { a.positions.run(ctx) })
+	running.Go(func() { a.redrives.Run(ctx) })
+	running.Wait()
+	return nil
+}
 
 // API is the envelope of the native API, for the APIs beside it: see API.Envelope and
 // API.RefusalOf.

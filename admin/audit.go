@@ -30,7 +30,7 @@ func (in *auditRequest) filter() (*audit.Filter, error) {
 	if err := f.Validate(); err != nil {
 		return nil, httpapi.Invalid("action", err.Error())
 	}
-	return f, checkTimes(in.From.Time, in.To.Time)
+	return f, httpapi.CheckTimes(in.From.Time, in.To.Time)
 }
 
 // PlacedRecord is a request for one record.

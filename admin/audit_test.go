@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/admin/deadletters"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -473,7 +474,7 @@ func TestDiscardManyIsRecorded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.do("POST", "/v1/subscriptions", ci).want(http.StatusCreated)
-	const many = letterBatch + 4
+	const many = deadletters.BatchSize + 4
 	for n := range many {
 		f.giveUp("ci", "e"+strconv.Itoa(n))
 	}
@@ -481,9 +482,9 @@ func TestDiscardManyIsRecorded(t *testing.T) {
 	seen := map[uint64]bool{}
 	for _, r := range f.trail()[1:] {
 		var state struct {
-			Letters []letterState `json:"dead_letters"`
+			Letters []struct{ Sequence uint64 } `json:"dead_letters"`
 		}
-		if err := json.Unmarshal(r.Before, &state); err != nil || r.Reason != "too old" || r.Action != actionDiscard {
+		if err := json.Unmarshal(r.Before, &state); err != nil || r.Reason != "too old" || r.Action != "dead_letter.discard" {
 			t.Errorf("got error %v of %+v", err, r)
 		}
 		for _, letter := range state.Letters {

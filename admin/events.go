@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -75,11 +74,11 @@ func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error
 	if in.FromSeq > 0 && len(found) > 1 {
 		return nil, httpapi.Invalid("from_seq", "needs domain or type: every domain counts by itself")
 	}
-	if !usableTime(in.FromTime.Time) {
+	if !httpapi.UsableTime(in.FromTime.Time) {
 		return nil, httpapi.Invalid("from_time", "is out of range: use a time from 1970 to 2261")
 	}
 	switch {
-	case !usableTime(in.ToTime.Time):
+	case !httpapi.UsableTime(in.ToTime.Time):
 		return nil, httpapi.Invalid("to_time", "is out of range: use a time from 1970 to 2261")
 	case !in.ToTime.IsZero() && in.Follow:
 		return nil, httpapi.Invalid("to_time", "and follow are given: what is followed has no end")
@@ -90,12 +89,6 @@ func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error
 		return nil, httpapi.Invalid("from_seq", "and from_time are given: give one of them")
 	}
 	return found, nil
-}
-
-// usableTime reports whether at is not given or can be counted in nanoseconds, as
-// the NATS server does: it would take a later one for one long ago.
-func usableTime(at time.Time) bool {
-	return at.IsZero() || at.Year() >= 1970 && at.Year() <= 2261
 }
 
 func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*httpapi.Streamed, error) {

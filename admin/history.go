@@ -48,7 +48,7 @@ func (a *Admin) startOf(ctx context.Context, sources []source, in *eventsRequest
 		if err == nil {
 			err = json.Unmarshal(text, &p)
 		}
-		if err != nil || p.Next == nil || !usableTime(p.From) {
+		if err != nil || p.Next == nil || !httpapi.UsableTime(p.From) {
 			return position{}, httpapi.BadCursor()
 		}
 		return p, nil

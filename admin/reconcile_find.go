@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
-	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
@@ -260,26 +258,11 @@ const maxDiscards = 10_000
 
 // readDiscarded reads the audit trail: what was discarded is owed no more.
 func (r *reconciling) readDiscarded(ctx context.Context, known *traces) error {
-	records, err := r.trail.Latest(ctx, &audit.Filter{Action: actionDiscard, From: r.since}, 0, maxDiscards)
-	if err != nil {
-		return err
+	ids, err := r.dead.DiscardedOf(ctx, r.sub.ID, r.since, maxDiscards)
+	for _, id := range ids {
+		known.discarded[id] = true
 	}
-	for n := range records {
-		var state struct {
-			letterState
-
-			Letters []letterState `json:"dead_letters"`
-		}
-		if json.Unmarshal(records[n].Before, &state) != nil {
-			continue // too large for a record: it says how large it was
-		}
-		for _, letter := range append(state.Letters, state.letterState) {
-			if letter.SubscriptionID == r.sub.ID {
-				known.discarded[letter.DeliveryID] = true
-			}
-		}
-	}
-	return nil
+	return err
 }
 
 // eventLogs are the event logs that have what a subscription wants.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/admin/jobs"
 	v1 "github.com/jetpost/jetpost/client/api"
 )
 
@@ -16,8 +17,8 @@ func TestRedrivesInPages(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	job := func(id string, started time.Time) {
 		t.Helper()
-		record := &redriveRecord{RedriveJob: v1.RedriveJob{ID: id, State: jobDone, StartedAt: started}}
-		if err := f.admin.redrives.create(t.Context(), record); err != nil {
+		record := &jobs.Record{RedriveJob: v1.RedriveJob{ID: id, State: jobs.Done, StartedAt: started}}
+		if err := f.jobs().Create(t.Context(), record); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/jetpost/jetpost/admin/jobs"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -87,7 +88,7 @@ func (f *fixture) awaitJob(id string) v1.RedriveJob {
 	var job v1.RedriveJob
 	f.eventually("job "+id+" ends", func() bool {
 		job = f.job(id)
-		return job.State != jobRunning
+		return job.State != jobs.Running
 	})
 	return job
 }
@@ -254,11 +255,11 @@ func TestRedriveJob(t *testing.T) {
 		t.Error("a dry run did something")
 	}
 	job := f.redriveJob(`{"rate":10000}`)
-	if job.State != jobRunning || job.Total != many+2 || job.ID == "" {
+	if job.State != jobs.Running || job.Total != many+2 || job.ID == "" {
 		t.Errorf("a new job: %+v", job)
 	}
 	job = f.awaitJob(job.ID)
-	if job.State != jobDone || job.Done != many || job.Failed != 2 || job.Gone != 0 || len(job.Failures) != 2 || job.EndedAt == nil {
+	if job.State != jobs.Done || job.Done != many || job.Failed != 2 || job.Gone != 0 || len(job.Failures) != 2 || job.EndedAt == nil {
 		t.Errorf("the job that has ended: %+v", job)
 	}
 	if job.Failures[0].Sequence != many+1 || !strings.Contains(job.Failures[0].Error, "subscription gone") || !strings.Contains(job.Failures[1].Error, "could not be read") {
@@ -295,6 +296,9 @@ func TestRedriveJob(t *testing.T) {
 	f.do("POST", "/v1/redrives", `{"subscription":"nobody"}`).want(http.StatusNotFound)
 }
 
+// jobs are those of the installation.
+func (f *fixture) jobs() *jobs.Store { return jobs.NewStore(f.js, f.layout) }
+
 // A second admin on the same streams.
 func (f *fixture) another(lease time.Duration) *Admin {
 	f.t.Helper()
@@ -326,7 +330,7 @@ func TestRedriveTwoAdmins(t *testing.T) {
 	if job.Done != many || job.Failed != 0 || job.Gone != 0 {
 		t.Errorf("the job: %+v", job)
 	}
-	record, err := f.admin.redrives.get(t.Context(), job.ID)
+	record, err := f.jobs().Get(t.Context(), job.ID)
 	if err != nil || record.Claims != 2 {
 		t.Errorf("it was begun %d times, want twice; error %v", record.Claims, err)
 	}
@@ -348,7 +352,7 @@ func TestRedriveTakenOver(t *testing.T) {
 		f.giveUp("ci", "e"+strconv.Itoa(n))
 	}
 	job := f.redriveJob(`{"subscription":"ci"}`)
-	record, err := f.admin.redrives.get(t.Context(), job.ID)
+	record, err := f.jobs().Get(t.Context(), job.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,13 +370,13 @@ func TestRedriveTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	record.Holder, record.Claims, record.Done, record.Next = "dead", 1, 2, 3
-	if err := f.admin.redrives.update(t.Context(), record); err != nil {
+	if err := f.jobs().Update(t.Context(), record); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
 	run(t, f.admin)
 	job = f.awaitJob(job.ID)
-	if job.Done != 10 || job.Failed != 0 || job.Gone != 0 || job.State != jobDone {
+	if job.Done != 10 || job.Failed != 0 || job.Gone != 0 || job.State != jobs.Done {
 		t.Errorf("the job: %+v", job)
 	}
 	if took := time.Since(began); took < 300*time.Millisecond {
@@ -383,7 +387,7 @@ func TestRedriveTakenOver(t *testing.T) {
 	}
 	// An admin that was only slow cannot write any more, and notices.
 	record.Done = 3
-	if err := f.admin.redrives.update(t.Context(), record); !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+	if err := f.jobs().Update(t.Context(), record); !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		t.Errorf("a late write: %v", err)
 	}
 }
@@ -404,7 +408,7 @@ func TestRedriveCancelled(t *testing.T) {
 	f.eventually("the work has ended, and says how far it came", func() bool {
 		job = f.job(job.ID)
 		done = len(f.queued("ci"))
-		return job.Done == done && job.State == jobCancelled && len(f.logs.FilterMessage("redrive job left").All()) == 1
+		return job.Done == done && job.State == jobs.Cancelled && len(f.logs.FilterMessage("redrive job left").All()) == 1
 	})
 	if left := len(f.lettersLeft()); left+done != many || done == many {
 		t.Errorf("%d are done, %d left, of %d", done, left, many)
@@ -425,53 +429,16 @@ func TestRedriveWaitsForRoom(t *testing.T) {
 	f.fillQueue("ci")
 	job := f.redriveJob(`{"subscription":"ci"}`)
 	f.eventually("the job is worked on", func() bool { return len(f.logs.FilterMessage("redrive job begun").All()) == 1 })
-	if job = f.job(job.ID); job.State != jobRunning || job.Done+job.Failed > 0 {
+	if job = f.job(job.ID); job.State != jobs.Running || job.Done+job.Failed > 0 {
 		t.Errorf("while the queue is full: %+v", job)
 	}
 	f.do("DELETE", "/v1/subscriptions/ci", "").want(http.StatusOK)
 	job = f.awaitJob(job.ID)
-	if job.State != jobFailed || !strings.Contains(job.Error, "subscription ci") || job.Failed != 1 {
+	if job.State != jobs.Failed || !strings.Contains(job.Error, "subscription ci") || job.Failed != 1 {
 		t.Errorf("after the subscription was deleted: %+v", job)
 	}
 	if left := len(f.lettersLeft()); left != 3 {
 		t.Errorf("%d letters are left, want 3", left)
-	}
-}
-
-func TestRedrivesForgotten(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	now := time.Now()
-	for n := range keptJobs + 3 {
-		ended := now.Add(-time.Duration(n) * time.Minute)
-		if n == 5 {
-			ended = now.Add(-8 * 24 * time.Hour)
-		}
-		record := &redriveRecord{RedriveJob: v1.RedriveJob{ID: "rd-" + strconv.Itoa(n), State: jobDone, StartedAt: now.Add(-time.Duration(n) * time.Minute), EndedAt: &ended}}
-		if n == 7 {
-			record.EndedAt, record.State = nil, jobRunning
-		}
-		for len(record.Failures) < 40 { // more than fit
-			record.Failures = append(record.Failures, v1.RedriveFailure{Sequence: 1, Error: strings.Repeat("ö", 100)})
-		}
-		if err := f.admin.redrives.create(t.Context(), record); err != nil {
-			t.Fatal(err)
-		}
-	}
-	records, err := f.admin.redrives.all(t.Context())
-	if err == nil {
-		err = f.admin.redrives.forget(t.Context(), records)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if records, err = f.admin.redrives.all(t.Context()); err != nil || len(records) != keptJobs {
-		t.Fatalf("%d jobs are kept, want %d, error %v", len(records), keptJobs, err)
-	}
-	for _, record := range records {
-		if record.ID == "rd-5" || record.ID == "rd-"+strconv.Itoa(keptJobs+2) {
-			t.Errorf("%s is kept", record.ID)
-		}
 	}
 }
 

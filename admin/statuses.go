@@ -8,7 +8,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/admin/deadletters"
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/jobs"
 	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -20,13 +22,7 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-var (
-	errUnreadable   = errors.New("it could not be read, so there is no delivery to make")
-	errNoEvent      = errors.New("no such event is stored")
-	errNotAttempted = errors.New("no attempt and no dead letter of this delivery is on record")
-	errNoJob        = errors.New("redrive job not found")
-	errJobEnded     = errors.New("the redrive job has ended")
-)
+var errNoEvent = errors.New("no such event is stored")
 
 // statuses is the only place where errors become statuses, beside those of package
 // httpapi itself. The first that fits counts.
@@ -58,12 +54,12 @@ func statuses() []httpapi.ErrorStatus {
 		answer(subscriptions.ErrDisabled, http.StatusConflict, "resume it first"),
 		answer(subscriptions.ErrQueueFull, http.StatusConflict, "wait until deliveries have been made"),
 		answer(subscriptions.ErrNoQueue, http.StatusConflict, "resume the subscription, which makes it"),
-		answer(errUnreadable, http.StatusConflict, "look at it, and discard it"),
+		answer(deadletters.ErrUnreadable, http.StatusConflict, "look at it, and discard it"),
 		answer(delivery.ErrEventGone, http.StatusGone, ""),
 		answer(errNoEvent, http.StatusNotFound, "it never was, it was erased, or it is older than the 30 days for which events are kept"),
-		answer(errNotAttempted, http.StatusNotFound, ""),
-		answer(errNoJob, http.StatusNotFound, ""),
-		answer(errJobEnded, http.StatusConflict, ""),
+		answer(deadletters.ErrNotAttempted, http.StatusNotFound, ""),
+		answer(jobs.ErrNotFound, http.StatusNotFound, ""),
+		answer(jobs.ErrEnded, http.StatusConflict, ""),
 		answer(delivery.ErrNoLetter, http.StatusNotFound, "it was redriven, discarded, or is older than 90 days"),
 		answer(jetstream.ErrConsumerNotFound, http.StatusServiceUnavailable, ""),
 		answer(jetstream.ErrStreamNotFound, http.StatusServiceUnavailable, ""),

@@ -138,3 +138,22 @@ func instantMessage(found string) (message string, ok bool) {
 	}
 	return "must be a time such as " + message + "; in a URL write %2B for +", true
 }
+
+// CheckTimes reports a span of time that the NATS server cannot count, or that is empty.
+func CheckTimes(from, to time.Time) error {
+	switch {
+	case !UsableTime(from):
+		return Invalid("from", "is out of range: use a time from 1970 to 2261")
+	case !UsableTime(to):
+		return Invalid("to", "is out of range: use a time from 1970 to 2261")
+	case !from.IsZero() && !to.IsZero() && !from.Before(to):
+		return Invalid("to", "is not after from")
+	}
+	return nil
+}
+
+// UsableTime reports whether at is not given or can be counted in nanoseconds, as
+// the NATS server does: it would take a later one for one long ago.
+func UsableTime(at time.Time) bool {
+	return at.IsZero() || at.Year() >= 1970 && at.Year() <= 2261
+}

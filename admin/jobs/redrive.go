@@ -1,14 +1,11 @@
-package admin
+package jobs
 
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/deadletters"
 	"github.com/jetpost/jetpost/admin/httpapi"
-	"github.com/jetpost/jetpost/admin/show"
 	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
@@ -33,71 +30,13 @@ const (
 	actionCancelJob = "redrive.cancel"
 )
 
-// Limits of redrive jobs. A job is one value of the state bucket.
+// Limits of redrive jobs.
 const (
-	maxSequences  = 200
-	maxSelection  = 2 << 10 // bytes
-	maxFailures   = 5       // that are kept
-	maxFailure    = 200     // bytes of one
-	maxRedrive    = 10_000  // per second
+	maxRedrive    = 10_000 // per second
 	minRedrive    = 0.01
 	usualRedrive  = 100
-	keptJobs      = 100 // that have ended
-	keptJobsFor   = 7 * 24 * time.Hour
 	cancelRetries = 20
 )
-
-// The states of a job.
-const (
-	jobDryRun    = "dry_run"
-	jobRunning   = "running"
-	jobDone      = "done"
-	jobCancelled = "cancelled"
-	jobFailed    = "failed"
-)
-
-// selected is a selection that was checked when it was made.
-func selected(o *v1.SelectionOptions) *delivery.Selection {
-	return &delivery.Selection{
-		Subscription: o.Subscription, Reasons: show.All(o.Reasons, func(r *v1.Reason) delivery.Reason { return delivery.Reason(*r) }),
-		Types: o.Types, From: o.From, To: o.To, Sequences: o.Sequences,
-	}
-}
-
-// selectionOf checks what a client wrote.
-func selectionOf(o *v1.SelectionOptions) (*delivery.Selection, error) {
-	s := selected(o)
-	if err := checkSelected(s.Subscription); err != nil {
-		return nil, err
-	}
-	for i, reason := range s.Reasons {
-		if !slices.Contains(delivery.Reasons(), reason) {
-			return nil, httpapi.Invalid(fmt.Sprintf("reasons[%d]", i), "is not a reason: use exhausted, rejected, gone, expired, overflow, unreadable or match_budget")
-		}
-	}
-	if slices.Contains(s.Types, "") {
-		return nil, httpapi.Invalid("types", "has one without a name")
-	}
-	if len(s.Sequences) > maxSequences {
-		return nil, httpapi.Invalid("sequences", "has "+strconv.Itoa(len(s.Sequences))+": give up to "+strconv.Itoa(maxSequences)+", or select by something else")
-	}
-	if text, err := json.Marshal(s); err != nil || len(text) > maxSelection {
-		return nil, httpapi.Invalid("", "the selection is too long: it may have "+strconv.Itoa(maxSelection)+" bytes as JSON")
-	}
-	return s, checkTimes(s.From, s.To)
-}
-
-// redriveRecord is a job as it is stored.
-type redriveRecord struct {
-	v1.RedriveJob
-
-	Next   uint64 `json:"next"`             // letters before this one are done with
-	Last   uint64 `json:"last"`             // letters behind this one are not part of it
-	Holder string `json:"holder,omitempty"` // who works on it
-	Claims int    `json:"claims,omitempty"` // how often somebody has begun to
-
-	revision uint64 // of the key
-}
 
 type redriveAnswer struct {
 	Status int
@@ -113,30 +52,56 @@ type NamedRedrive struct {
 	ID string `path:"id" maxLength:"64" pattern:"^[a-z0-9-]+$" doc:"Of the job."`
 }
 
-// redriveRoutes are those of redrive jobs.
-func (a *Admin) redriveRoutes(api *httpapi.API) {
+// Redrives are the jobs that redrive dead letters. Use NewRedrives.
+type Redrives struct {
+	js      jetstream.JetStream
+	dead    *deadletters.DeadLetters
+	letters *delivery.DeadLetters
+	keep    *subscriptions.Keeper
+	trail   *audit.Trail
+	store   *Store
+	runner  *Runner
+	log     *zap.Logger
+}
+
+// NewRedrives returns the redrive jobs of an installation. lease is for how long a process
+// may write nothing to a job before another one takes it over; timeout bounds looking for
+// jobs.
+func NewRedrives(lease, timeout time.Duration, js jetstream.JetStream, layout stream.Layout, dead *deadletters.DeadLetters, letters *delivery.DeadLetters,
+	keep *subscriptions.Keeper, trail *audit.Trail, log *zap.Logger,
+) *Redrives {
+	r := &Redrives{js: js, dead: dead, letters: letters, keep: keep, trail: trail, store: NewStore(js, layout), log: log}
+	r.runner = NewRunner(RunnerConfig{Lease: lease, Timeout: timeout, Work: r.work}, r.store, log)
+	return r
+}
+
+// Run works on the jobs until ctx ends, and then hands them over. It is for one goroutine.
+func (r *Redrives) Run(ctx context.Context) { r.runner.Run(ctx) }
+
+// Register adds the operations to an API.
+func (r *Redrives) Register(api *httpapi.API) {
 	httpapi.RegisterBody[v1.RedriveOptions](api, huma.Operation{
 		OperationID: "create-redrive", Method: http.MethodPost, Path: "/v1/redrives", Tags: []string{"Dead letters"}, Metadata: httpapi.Needs(access.NeedRead), // for a dry run
 		Summary: "Redrive the dead letters of a selection, or all", DefaultStatus: http.StatusAccepted,
 		Responses: map[string]*huma.Response{"200": {Description: "It was a dry run."}},
 		Description: "A job puts the deliveries back on their queues, one after the other, at the rate given. It goes on when admins are stopped " +
 			"or killed. It waits while a queue is half full, so that new events find room. A dry run is answered with 200, also to an auditor.",
-	}, false, a.createRedrive)
+	}, false, r.create)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-redrives", Method: http.MethodGet, Path: "/v1/redrives", Tags: []string{"Dead letters"},
 		Summary: "List redrive jobs", Description: "Newest first. Those that have ended are kept for 7 days, 100 at most.",
-	}, a.listRedrives)
+	}, r.list)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-redrive", Method: http.MethodGet, Path: "/v1/redrives/{id}", Tags: []string{"Dead letters"},
 		Summary: "Show a redrive job",
-	}, a.getRedrive)
+	}, r.get)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "cancel-redrive", Method: http.MethodPost, Path: "/v1/redrives/{id}/cancel", Tags: []string{"Dead letters"},
 		Summary: "Cancel a redrive job", Description: "It ends within a second or two. What is on its queue by then stays there.",
-	}, a.cancelRedrive)
+	}, r.cancel)
 }
 
-func (a *Admin) createRedrive(ctx context.Context, in *httpapi.RawJSON) (*redriveAnswer, error) {
+func (r *Redrives) create(ctx context.Context, in *httpapi.RawJSON) (*redriveAnswer, error) {
 	options := v1.RedriveOptions{Rate: usualRedrive}
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
@@ -146,21 +111,18 @@ func (a *Admin) createRedrive(ctx context.Context, in *httpapi.RawJSON) (*redriv
 			return nil, err
 		}
 	}
-	selected, err := selectionOf(&options.SelectionOptions)
+	selected, err := r.dead.Selection(ctx, &options.SelectionOptions)
 	if err != nil {
-		return nil, err
-	}
-	if err := a.checkBeginnings(ctx, selected.Types); err != nil {
 		return nil, err
 	}
 	if options.Rate < minRedrive || options.Rate > maxRedrive {
 		return nil, httpapi.Invalid("rate", "is out of range: use 0.01 to 10000 per second")
 	}
 	if selected.Subscription == stream.InvalidLetters {
-		return nil, fmt.Errorf("redrive what is not a delivery: %w", errUnreadable)
+		return nil, fmt.Errorf("redrive what is not a delivery: %w", deadletters.ErrUnreadable)
 	}
 	if selected.Subscription != "" {
-		sub, err := a.keep.Find(ctx, selected.Subscription)
+		sub, err := r.keep.Find(ctx, selected.Subscription)
 		if err == nil && sub.State == subscription.Disabled {
 			err = fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrDisabled)
 		}
@@ -168,37 +130,37 @@ func (a *Admin) createRedrive(ctx context.Context, in *httpapi.RawJSON) (*redriv
 			return nil, fmt.Errorf("redrive dead letters: %w", err)
 		}
 	}
-	record := &redriveRecord{RedriveJob: v1.RedriveJob{
-		State: jobDryRun, Selection: options.SelectionOptions, Rate: options.Rate, StartedAt: time.Now().UTC(),
+	record := &Record{RedriveJob: v1.RedriveJob{
+		State: DryRun, Selection: options.SelectionOptions, Rate: options.Rate, StartedAt: time.Now().UTC(),
 	}}
-	if err := a.countLetters(ctx, selected, record); err != nil {
+	if err := r.count(ctx, selected, record); err != nil {
 		return nil, err
 	}
 	if options.DryRun {
 		return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 	}
 	record.Reasons, record.Subscriptions = nil, nil
-	record.ID, record.State = "rd-"+subscriptions.NewID(), jobRunning
-	err = a.trail.Around(ctx, audit.Record{Action: actionJob, Target: jobTarget(record.ID), After: audit.State(record.RedriveJob)}, func() error {
-		return a.redrives.create(ctx, record)
+	record.ID, record.State = "rd-"+subscriptions.NewID(), Running
+	err = r.trail.Around(ctx, audit.Record{Action: actionJob, Target: jobTarget(record.ID), After: audit.State(record.RedriveJob)}, func() error {
+		return r.store.Create(ctx, record)
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.log.Info("redrive job made", zap.String("job", record.ID), zap.Int("dead_letters", record.Total), zap.String("request_id", httpapi.RequestID(ctx)))
-	a.redrives.nudge()
+	r.log.Info("redrive job made", zap.String("job", record.ID), zap.Int("dead_letters", record.Total), zap.String("request_id", httpapi.RequestID(ctx)))
+	r.runner.Wake()
 	return &redriveAnswer{http.StatusAccepted, record.RedriveJob}, nil
 }
 
-// countLetters sets what a job is about.
-func (a *Admin) countLetters(ctx context.Context, s *delivery.Selection, record *redriveRecord) error {
+// count sets what a job is about.
+func (r *Redrives) count(ctx context.Context, s *delivery.Selection, record *Record) error {
 	var err error
-	if record.Last, err = a.letters.Last(ctx); err != nil {
+	if record.Last, err = r.letters.Last(ctx); err != nil {
 		return err
 	}
 	record.Next = 1
 	record.Reasons, record.Subscriptions = map[string]int{}, map[string]int{}
-	for letter, err := range a.letters.Select(ctx, s, record.Next, record.Last) {
+	for letter, err := range r.letters.Select(ctx, s, record.Next, record.Last) {
 		if err != nil {
 			return err
 		}
@@ -212,14 +174,14 @@ func (a *Admin) countLetters(ctx context.Context, s *delivery.Selection, record 
 	return nil
 }
 
-// listRedrives pages by the time when jobs were made: those made meanwhile come before
+// list pages by the time when jobs were made: those made meanwhile come before
 // the first page, and those forgotten after the last.
-func (a *Admin) listRedrives(ctx context.Context, in *redrivesRequest) (*redriveList, error) {
+func (r *Redrives) list(ctx context.Context, in *redrivesRequest) (*redriveList, error) {
 	before, after, isPlace := strings.Cut(in.Cursor, ".")
 	if in.Cursor != "" && !isPlace {
 		return nil, httpapi.BadCursor()
 	}
-	records, err := a.redrives.all(ctx)
+	records, err := r.store.All(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -242,30 +204,30 @@ func (a *Admin) listRedrives(ctx context.Context, in *redrivesRequest) (*redrive
 // redriveCursor has times sort as texts, without a dot.
 const redriveCursor = "20060102T150405,000000000"
 
-func (a *Admin) getRedrive(ctx context.Context, in *NamedRedrive) (*redriveAnswer, error) {
-	record, err := a.redrives.get(ctx, in.ID)
+func (r *Redrives) get(ctx context.Context, in *NamedRedrive) (*redriveAnswer, error) {
+	record, err := r.store.Get(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 }
 
-// cancelRedrive writes that the job is cancelled: who works on it cannot write its
+// cancel writes that the job is cancelled: who works on it cannot write its
 // progress then, and so finds out.
-func (a *Admin) cancelRedrive(ctx context.Context, in *NamedRedrive) (*redriveAnswer, error) {
-	record, err := a.runningJob(ctx, in.ID)
+func (r *Redrives) cancel(ctx context.Context, in *NamedRedrive) (*redriveAnswer, error) {
+	record, err := r.running(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	err = a.trail.Around(ctx, audit.Record{Action: actionCancelJob, Target: jobTarget(record.ID), Before: audit.State(record.RedriveJob)}, func() error {
+	err = r.trail.Around(ctx, audit.Record{Action: actionCancelJob, Target: jobTarget(record.ID), Before: audit.State(record.RedriveJob)}, func() error {
 		for try := 1; ; try++ {
-			record.end(jobCancelled)
-			err := a.redrives.update(ctx, record)
+			record.end(Cancelled)
+			err := r.store.Update(ctx, record)
 			if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) || try == cancelRetries {
 				return err
 			}
 			// Progress was written in between.
-			if record, err = a.runningJob(ctx, in.ID); err != nil {
+			if record, err = r.running(ctx, in.ID); err != nil {
 				return err
 			}
 		}
@@ -273,22 +235,17 @@ func (a *Admin) cancelRedrive(ctx context.Context, in *NamedRedrive) (*redriveAn
 	if err != nil {
 		return nil, err
 	}
-	a.log.Info("redrive job cancelled", zap.String("job", record.ID), zap.String("request_id", httpapi.RequestID(ctx)))
+	r.log.Info("redrive job cancelled", zap.String("job", record.ID), zap.String("request_id", httpapi.RequestID(ctx)))
 	return &redriveAnswer{http.StatusOK, record.RedriveJob}, nil
 }
 
-// runningJob returns a job that has not ended.
-func (a *Admin) runningJob(ctx context.Context, id string) (*redriveRecord, error) {
-	record, err := a.redrives.get(ctx, id)
-	if err == nil && record.State != jobRunning {
-		err = fmt.Errorf("cancel redrive job %s: %w: it is %s", record.ID, errJobEnded, record.State)
+// running returns a job that has not ended.
+func (r *Redrives) running(ctx context.Context, id string) (*Record, error) {
+	record, err := r.store.Get(ctx, id)
+	if err == nil && record.State != Running {
+		err = fmt.Errorf("cancel redrive job %s: %w: it is %s", record.ID, ErrEnded, record.State)
 	}
 	return record, err
 }
 
 func jobTarget(id string) string { return "redrives/" + id }
-
-func (r *redriveRecord) end(state string) {
-	now := time.Now().UTC()
-	r.State, r.EndedAt = state, &now
-}

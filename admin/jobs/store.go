@@ -1,4 +1,4 @@
-package admin
+package jobs
 
 import (
 	"cmp"
@@ -15,28 +15,22 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// redrives are the jobs in the state bucket, and what this process knows of them.
-type redrives struct {
+// A Store has the jobs in the state bucket.
+type Store struct {
 	js     jetstream.JetStream
 	layout stream.Layout
-	holder string        // this process
-	woken  chan struct{} // there is a new job
+	holder string // this process
 	state  *stream.Bucket
 }
 
-func newRedrives(js jetstream.JetStream, layout stream.Layout) *redrives {
-	return &redrives{js: js, layout: layout, holder: subscriptions.NewID(), woken: make(chan struct{}, 1), state: stream.NewBucket(js, layout.StateBucket())}
+// NewStore returns the jobs of an installation, for one process.
+func NewStore(js jetstream.JetStream, layout stream.Layout) *Store {
+	return &Store{js: js, layout: layout, holder: subscriptions.NewID(), state: stream.NewBucket(js, layout.StateBucket())}
 }
 
-func (r *redrives) nudge() {
-	select {
-	case r.woken <- struct{}{}:
-	default:
-	}
-}
-
-func (r *redrives) create(ctx context.Context, record *redriveRecord) error {
-	kv, err := r.state.Open(ctx)
+// Create stores a new job.
+func (s *Store) Create(ctx context.Context, record *Record) error {
+	kv, err := s.state.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -50,22 +44,22 @@ func (r *redrives) create(ctx context.Context, record *redriveRecord) error {
 	return nil
 }
 
-// get returns a job, or errNoJob.
-func (r *redrives) get(ctx context.Context, id string) (*redriveRecord, error) {
-	entry, err := stream.ReadKey(ctx, r.js, r.layout.StateStream(), r.layout.StateRedriveSubject(id))
+// Get returns a job, or ErrNotFound.
+func (s *Store) Get(ctx context.Context, id string) (*Record, error) {
+	entry, err := stream.ReadKey(ctx, s.js, s.layout.StateStream(), s.layout.StateRedriveSubject(id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, fmt.Errorf("redrive job %s: %w", id, errNoJob)
+		return nil, fmt.Errorf("redrive job %s: %w", id, ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read redrive job %s: %w", id, err)
 	}
-	return decodeRedrive(entry.Value, entry.Revision)
+	return decode(entry.Value, entry.Revision)
 }
 
-// update stores a job over the revision that was read. The error wraps
+// Update stores a job over the revision that was read. The error wraps
 // jetstream.ErrKeyRevisionMismatch when it has another one by now.
-func (r *redrives) update(ctx context.Context, record *redriveRecord) error {
-	kv, err := r.state.Open(ctx)
+func (s *Store) Update(ctx context.Context, record *Record) error {
+	kv, err := s.state.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,7 +76,7 @@ func (r *redrives) update(ctx context.Context, record *redriveRecord) error {
 }
 
 // encode drops failures where they would not fit.
-func (record *redriveRecord) encode() ([]byte, error) {
+func (record *Record) encode() ([]byte, error) {
 	for {
 		value, err := json.Marshal(record)
 		if err != nil {
@@ -96,34 +90,34 @@ func (record *redriveRecord) encode() ([]byte, error) {
 	}
 }
 
-func decodeRedrive(value []byte, revision uint64) (*redriveRecord, error) {
-	record := &redriveRecord{revision: revision}
+func decode(value []byte, revision uint64) (*Record, error) {
+	record := &Record{revision: revision}
 	if err := json.Unmarshal(value, record); err != nil {
 		return nil, fmt.Errorf("decode redrive job: %w", err)
 	}
 	return record, nil
 }
 
-// all returns the jobs, newest first. One that cannot be read is left out.
-func (r *redrives) all(ctx context.Context) ([]*redriveRecord, error) {
-	subject := r.layout.StateRedriveSubject("*")
-	var records []*redriveRecord
-	for entry, err := range stream.Read(ctx, r.js, r.layout.StateStream(), stream.Range{Subject: subject}) {
+// All returns the jobs, newest first. One that cannot be read is left out.
+func (s *Store) All(ctx context.Context) ([]*Record, error) {
+	subject := s.layout.StateRedriveSubject("*")
+	var records []*Record
+	for entry, err := range stream.Read(ctx, s.js, s.layout.StateStream(), stream.Range{Subject: subject}) {
 		if err != nil {
 			return nil, err
 		}
-		if record, err := decodeRedrive(entry.Data, entry.Sequence); err == nil && record.ID != "" {
+		if record, err := decode(entry.Data, entry.Sequence); err == nil && record.ID != "" {
 			records = append(records, record)
 		}
 	}
-	slices.SortFunc(records, func(a, b *redriveRecord) int {
+	slices.SortFunc(records, func(a, b *Record) int {
 		return cmp.Or(b.StartedAt.Compare(a.StartedAt), cmp.Compare(a.ID, b.ID))
 	})
 	return records, ctx.Err()
 }
 
 // forget deletes the jobs that ended long ago, or before many others.
-func (r *redrives) forget(ctx context.Context, newestFirst []*redriveRecord) error {
+func (s *Store) forget(ctx context.Context, newestFirst []*Record) error {
 	ended := 0
 	for _, record := range newestFirst {
 		if record.EndedAt == nil {
@@ -132,9 +126,9 @@ func (r *redrives) forget(ctx context.Context, newestFirst []*redriveRecord) err
 		if ended++; ended <= keptJobs && time.Since(*record.EndedAt) < keptJobsFor {
 			continue
 		}
-		state, err := r.js.Stream(ctx, r.layout.StateStream())
+		state, err := s.js.Stream(ctx, s.layout.StateStream())
 		if err == nil {
-			err = state.Purge(ctx, jetstream.WithPurgeSubject(r.layout.StateRedriveSubject(record.ID)))
+			err = state.Purge(ctx, jetstream.WithPurgeSubject(s.layout.StateRedriveSubject(record.ID)))
 		}
 		if err != nil {
 			return fmt.Errorf("delete redrive job %s: %w", record.ID, err)
