@@ -23,6 +23,7 @@ import (
 	"github.com/jetpost/jetpost/admin/deadletters"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/jobs"
+	"github.com/jetpost/jetpost/admin/story"
 	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -137,6 +138,8 @@ type Admin struct {
 	handler   http.Handler
 
 	dead       *deadletters.DeadLetters
+	logs       *story.Logs
+	stories    *story.Stories
 	redrives   *jobs.Redrives
 	keep       *subscriptions.Keeper
 	tester     *subscriptions.Tester
@@ -180,6 +183,8 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	a.handshakes = subscriptions.NewHandshakes(a.keep, cfg.Timeout, cfg.BodyTimeout)
 	a.positions = newPositions(a, resets)
 	a.dead = deadletters.New(js, a.letters, a.attempts, a.keep, a.catalogue, a.trail, cfg.Timeout, own)
+	a.logs = story.NewLogs(api, js, layout, a.catalogue)
+	a.stories = story.NewStories(a.logs, a.keep, a.attempts, a.letters, cfg.Timeout)
 	a.redrives = jobs.NewRedrives(cfg.RedriveLease, cfg.Timeout, js, layout, a.dead, a.letters, a.keep, a.trail, own)
 	a.sweeper = subscriptions.NewSweeper(subscriptions.SweeperConfig{
 		Every: cfg.SweepEvery, Inventory: cfg.Inventory, Reserve: cfg.Reserve, Reconcile: a.reconcileLosses,

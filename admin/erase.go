@@ -12,9 +12,12 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/story"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -44,18 +47,29 @@ const eraseDescription = "Its data is overwritten in its event log, in queues, r
 	"What receivers have got stays with them."
 
 type eraseRequest struct {
-	PlacedEvent
+	story.PlacedEvent
 	httpapi.RawJSON
 }
 
 type erased struct{ Body v1.Erased }
 
-// eraseRoutes are those that erase events.
-func (a *Admin) eraseRoutes(api *httpapi.API) {
+// An eraser erases events.
+type eraser struct {
+	js       jetstream.JetStream
+	layout   stream.Layout
+	logs     *story.Logs
+	keep     *subscriptions.Keeper
+	attempts *delivery.Log
+	letters  *delivery.DeadLetters
+	trail    *audit.Trail
+	log      *zap.Logger
+}
+
+func (r *eraser) register(api *httpapi.API) {
 	httpapi.RegisterBody[v1.EraseReason](api, huma.Operation{
 		OperationID: "erase-event", Method: http.MethodPost, Path: "/v1/events/{domain}/{sequence}/erase", Tags: []string{"Events"},
 		Summary: "Erase an event and all that carries its data", Description: eraseDescription,
-	}, false, a.eraseEvent)
+	}, false, r.erase)
 }
 
 // erasedState is what the audit trail keeps of an event that is erased.
@@ -68,12 +82,12 @@ type erasedState struct {
 	SHA256   string    `json:"sha256,omitempty"`
 }
 
-func (a *Admin) eraseEvent(ctx context.Context, in *eraseRequest) (*erased, error) {
+func (r *eraser) erase(ctx context.Context, in *eraseRequest) (*erased, error) {
 	var options v1.EraseReason
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
-	e := &erasure{Admin: a, domain: in.Domain, what: delivery.Erasable{Event: delivery.EventRef{Stream: a.layout.EventLog(in.Domain), Sequence: in.Sequence}}}
+	e := &erasure{with: r, domain: in.Domain, what: delivery.Erasable{Event: delivery.EventRef{Stream: r.layout.EventLog(in.Domain), Sequence: in.Sequence}}}
 	state, err := e.look(ctx)
 	if err != nil {
 		return nil, err
@@ -81,14 +95,14 @@ func (a *Admin) eraseEvent(ctx context.Context, in *eraseRequest) (*erased, erro
 	// It goes on when the client has left: what is half erased has to be begun again.
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), eraseTimeout)
 	defer cancel()
-	err = a.trail.Around(work, audit.Record{
+	err = r.trail.Around(work, audit.Record{
 		Action: actionErase, Target: "events/" + in.Domain + "/" + strconv.FormatUint(in.Sequence, 10), Reason: options.Reason, Before: audit.State(state),
 	}, func() error { return e.run(work) })
 	if err != nil {
 		return nil, fmt.Errorf("erase event %d of %s: %w", in.Sequence, in.Domain, err)
 	}
 	e.done.SHA256 = state.SHA256
-	a.log.Info("event erased", zap.String("domain", in.Domain), zap.Uint64("seq", in.Sequence), zap.String("event_id", state.ID), zap.String("event_type", state.Type),
+	r.log.Info("event erased", zap.String("domain", in.Domain), zap.Uint64("seq", in.Sequence), zap.String("event_id", state.ID), zap.String("event_type", state.Type),
 		zap.Int("deliveries", e.done.Deliveries), zap.Int("retries", e.done.Retries), zap.Int("dead_letters", e.done.DeadLetters), zap.Int("answers", e.done.Answers),
 		zap.String("reason", options.Reason), zap.String("request_id", httpapi.RequestID(ctx)))
 	return &erased{e.done}, nil
@@ -99,7 +113,7 @@ func (a *Admin) eraseEvent(ctx context.Context, in *eraseRequest) (*erased, erro
 //
 //	event log ─► routers that have it ─► queues ◄─► retry timers ─► dead letters ─► attempts
 type erasure struct {
-	*Admin
+	with   *eraser
 	domain string
 	what   delivery.Erasable
 	done   v1.Erased
@@ -107,9 +121,9 @@ type erasure struct {
 
 // look finds out what is to be erased. An event that is gone has been in its log at least.
 func (e *erasure) look(ctx context.Context) (erasedState, error) {
-	record, err := e.storedRecord(ctx, e.domain, e.what.Event.Sequence)
-	if errors.Is(err, errNoEvent) {
-		head, headErr := stream.ReadHead(ctx, e.js, e.what.Event.Stream)
+	record, err := e.with.logs.Stored(ctx, e.domain, e.what.Event.Sequence)
+	if errors.Is(err, story.ErrNoEvent) {
+		head, headErr := stream.ReadHead(ctx, e.with.js, e.what.Event.Stream)
 		if headErr == nil && e.what.Event.Sequence > 0 && e.what.Event.Sequence <= head.Last {
 			return erasedState{}, nil
 		}
@@ -128,13 +142,13 @@ func (e *erasure) look(ctx context.Context) (erasedState, error) {
 }
 
 func (e *erasure) run(ctx context.Context) (err error) {
-	if e.done.Event, err = stream.Erase(ctx, e.js, e.what.Event.Stream, e.what.Event.Sequence); err != nil {
+	if e.done.Event, err = stream.Erase(ctx, e.with.js, e.what.Event.Stream, e.what.Event.Sequence); err != nil {
 		return err
 	}
 	if err := e.awaitRouters(ctx); err != nil {
 		return err
 	}
-	snapshot, err := e.view.Sync(ctx)
+	snapshot, err := e.with.keep.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,15 +174,15 @@ func (e *erasure) run(ctx context.Context) (err error) {
 			}
 		}
 	}
-	for _, shard := range e.layout.RetryShards() { // timers of it may have fired
-		if err := e.layout.ScrubRetries(ctx, e.js, shard); err != nil {
+	for _, shard := range e.with.layout.RetryShards() { // timers of it may have fired
+		if err := e.with.layout.ScrubRetries(ctx, e.with.js, shard); err != nil {
 			return err
 		}
 	}
-	if e.done.DeadLetters, err = e.letters.Erase(ctx, &e.what); err != nil {
+	if e.done.DeadLetters, err = e.with.letters.Erase(ctx, &e.what); err != nil {
 		return err
 	}
-	e.done.Answers, err = e.attempts.Erase(ctx, &e.what)
+	e.done.Answers, err = e.with.attempts.Erase(ctx, &e.what)
 	return err
 }
 
@@ -178,7 +192,7 @@ func (e *erasure) awaitRouters(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, routerPatience)
 	defer cancel()
 	for {
-		routing, err := e.layout.ReadRouting(ctx, e.js, e.domain)
+		routing, err := e.with.layout.ReadRouting(ctx, e.with.js, e.domain)
 		if err != nil {
 			return err
 		}
@@ -198,12 +212,12 @@ func (e *erasure) awaitRouters(ctx context.Context) error {
 func (e *erasure) eraseDeliveries(ctx context.Context, sub *subscription.Subscription) (handedOut bool, err error) {
 	carries := func(_ string, h nats.Header) bool { return e.what.IsQueued(sub.ID, h) }
 	erase := func(name, subject string, count *int) ([]uint64, error) {
-		found, err := stream.FindAll(ctx, e.js, name, subject, e.what.Stored.Add(-time.Second), carries)
+		found, err := stream.FindAll(ctx, e.with.js, name, subject, e.what.Stored.Add(-time.Second), carries)
 		if err != nil {
 			return nil, err
 		}
 		for _, sequence := range found {
-			was, err := stream.Erase(ctx, e.js, name, sequence)
+			was, err := stream.Erase(ctx, e.with.js, name, sequence)
 			if err != nil {
 				return nil, err
 			}
@@ -218,12 +232,12 @@ func (e *erasure) eraseDeliveries(ctx context.Context, sub *subscription.Subscri
 		return false, err
 	}
 	for _, sequence := range queued {
-		if out, err := stream.HandedOut(ctx, e.js, sub.Queue, sequence); err == nil && out {
+		if out, err := stream.HandedOut(ctx, e.with.js, sub.Queue, sequence); err == nil && out {
 			handedOut = true
 		}
 	}
-	retries := e.layout.RetryStream(sub.Queue.RetryShard)
-	for _, subject := range [...]string{e.layout.RetryAt(sub.Queue.RetryShard, sub.ID, "*"), e.layout.RetryDue(sub.Queue.RetryShard, sub.ID)} {
+	retries := e.with.layout.RetryStream(sub.Queue.RetryShard)
+	for _, subject := range [...]string{e.with.layout.RetryAt(sub.Queue.RetryShard, sub.ID, "*"), e.with.layout.RetryDue(sub.Queue.RetryShard, sub.ID)} {
 		if _, err := erase(retries, subject, &e.done.Retries); err != nil {
 			return false, err
 		}

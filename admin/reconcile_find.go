@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -85,17 +86,17 @@ func (r *reconciling) find(ctx context.Context, since time.Time) error {
 	if err := r.begin(ctx, since); err != nil {
 		return err
 	}
-	logs := r.eventLogs(r.sub)
-	settled := make(map[string]uint64, len(logs)) // before anything else is read: what is behind is on its way
-	for _, log := range logs {
-		routing, err := r.layout.ReadRouting(ctx, r.js, log.domain)
+	domains := r.eventLogs(r.sub)
+	settled := make(map[string]uint64, len(domains)) // before anything else is read: what is behind is on its way
+	for _, domain := range domains {
+		routing, err := r.layout.ReadRouting(ctx, r.js, domain)
 		if api, ok := errors.AsType[*jetstream.APIError](err); ok && stream.FaultOf(api) == stream.FaultMissing {
 			continue // the log is lost, and with it what is owed
 		}
 		if err != nil {
 			return err
 		}
-		settled[log.log] = routing.Settled
+		settled[domain] = routing.Settled
 	}
 	known, err := r.traces(ctx)
 	if err != nil {
@@ -105,8 +106,8 @@ func (r *reconciling) find(ctx context.Context, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, log := range logs {
-		if err := r.compare(ctx, log, settled[log.log], table, known); err != nil {
+	for _, domain := range domains {
+		if err := r.compare(ctx, domain, settled[domain], table, known); err != nil {
 			return err
 		}
 	}
@@ -147,11 +148,12 @@ func (r *reconciling) begin(ctx context.Context, since time.Time) error {
 }
 
 // compare looks at the events of a log.
-func (r *reconciling) compare(ctx context.Context, log source, settled uint64, table *filter.Table[*subscription.Subscription], known *traces) error {
+func (r *reconciling) compare(ctx context.Context, domain string, settled uint64, table *filter.Table[*subscription.Subscription], known *traces) error {
 	if settled == 0 {
 		return nil
 	}
-	for record, err := range stream.Read(ctx, r.js, log.log, stream.Range{FromTime: r.since}) {
+	log := r.layout.EventLog(domain)
+	for record, err := range stream.Read(ctx, r.js, log, stream.Range{FromTime: r.since}) {
 		if err != nil {
 			return err
 		}
@@ -159,11 +161,11 @@ func (r *reconciling) compare(ctx context.Context, log source, settled uint64, t
 			break
 		}
 		e, err := event.FromEventLog(record.Header, record.Data)
-		if err != nil || len(table.Match(log.domain, e, nil)) == 0 {
+		if err != nil || len(table.Match(domain, e, nil)) == 0 {
 			continue // what is no event is a dead letter
 		}
 		r.owed++
-		place := placedAt(log.log, record.Sequence, record.Time, delivery.ID(r.sub.ID, e.Source, e.ID))
+		place := placedAt(log, record.Sequence, record.Time, delivery.ID(r.sub.ID, e.Source, e.ID))
 		if known.has(place) {
 			continue
 		}
@@ -173,7 +175,7 @@ func (r *reconciling) compare(ctx context.Context, log source, settled uint64, t
 		}
 		d := &delivery.Delivery{
 			ID: place.delivery, SubscriptionID: r.sub.ID, Event: e, Attempt: 1,
-			Origin: delivery.Origin(log.log, record.Sequence, record.Time, r.sub.ID), Accepted: record.Time,
+			Origin: delivery.Origin(log, record.Sequence, record.Time, r.sub.ID), Accepted: record.Time,
 		}
 		last, tried := known.failed[place]
 		if !tried {
@@ -183,7 +185,7 @@ func (r *reconciling) compare(ctx context.Context, log source, settled uint64, t
 			d.Attempt, d.FirstAttempt = last.attempt+1, last.first
 		}
 		r.missing = append(r.missing, missingDelivery{delivery: d, MissingDelivery: v1.MissingDelivery{
-			Domain: log.domain, Sequence: record.Sequence, Stored: record.Time.UTC(), EventID: e.ID, EventType: e.Type, DeliveryID: d.ID,
+			Domain: domain, Sequence: record.Sequence, Stored: record.Time.UTC(), EventID: e.ID, EventType: e.Type, DeliveryID: d.ID,
 			Attempt: d.Attempt,
 		}})
 	}
@@ -265,18 +267,24 @@ func (r *reconciling) readDiscarded(ctx context.Context, known *traces) error {
 	return err
 }
 
-// eventLogs are the event logs that have what a subscription wants.
-func (a *Admin) eventLogs(sub *subscription.Subscription) []source {
-	var found []source
+// eventLogs are the domains whose event logs have what a subscription wants.
+func (a *Admin) eventLogs(sub *subscription.Subscription) []string {
+	var found []string
 	for _, wanted := range sub.Types {
-		logs, err := a.sources(context.Background(), &eventsRequest{Type: wanted}) // of all domains, whoever asks
-		if err != nil {                                                            // there is no such type any more
-			continue
-		}
-		for _, log := range logs {
-			if !slices.ContainsFunc(found, func(s source) bool { return s.domain == log.domain }) {
-				found = append(found, log)
+		domain, all := strings.CutSuffix(wanted, ".*")
+		if all {
+			if _, known := a.catalogue.Domain(domain); !known {
+				continue // there is no such domain any more
 			}
+		} else {
+			t, err := a.catalogue.Resolve(wanted)
+			if err != nil { // there is no such type any more
+				continue
+			}
+			domain = t.Domain
+		}
+		if !slices.Contains(found, domain) {
+			found = append(found, domain)
 		}
 	}
 	return found

@@ -90,12 +90,3 @@ func (a *Admin) followAttempts(ctx context.Context, id string, from uint64) (*ht
 		return nil
 	})
 }
-
-// nextSequence is the number that the next record of a stream will have.
-func (a *Admin) nextSequence(ctx context.Context, name string) (uint64, error) {
-	s, err := a.js.Stream(ctx, name)
-	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", name, err)
-	}
-	return s.CachedInfo().State.LastSeq + 1, nil
-}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/story"
 	"github.com/jetpost/jetpost/admin/subscriptions"
 )
 
@@ -12,10 +13,8 @@ func (a *Admin) routes(api *httpapi.API) {
 	a.recordRoutes(api)
 	a.dead.Register(api)
 	a.redrives.Register(api)
-	a.eventRoutes(api)
-	a.oneEventRoutes(api)
-	a.eraseRoutes(api)
-	a.explainRoutes(api)
+	story.Register(api, a.logs, a.stories)
+	(&eraser{js: a.js, layout: a.layout, logs: a.logs, keep: a.keep, attempts: a.attempts, letters: a.letters, trail: a.trail, log: a.log}).register(api)
 	a.typeRoutes(api)
 	a.domainRoutes(api)
 	a.repositoryRoutes(api)

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/nats-io/nats.go"
@@ -11,6 +10,7 @@ import (
 	"github.com/jetpost/jetpost/admin/deadletters"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/jobs"
+	"github.com/jetpost/jetpost/admin/story"
 	"github.com/jetpost/jetpost/admin/subscriptions"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
@@ -21,8 +21,6 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
 )
-
-var errNoEvent = errors.New("no such event is stored")
 
 // statuses is the only place where errors become statuses, beside those of package
 // httpapi itself. The first that fits counts.
@@ -56,7 +54,7 @@ func statuses() []httpapi.ErrorStatus {
 		answer(subscriptions.ErrNoQueue, http.StatusConflict, "resume the subscription, which makes it"),
 		answer(deadletters.ErrUnreadable, http.StatusConflict, "look at it, and discard it"),
 		answer(delivery.ErrEventGone, http.StatusGone, ""),
-		answer(errNoEvent, http.StatusNotFound, "it never was, it was erased, or it is older than the 30 days for which events are kept"),
+		answer(story.ErrNoEvent, http.StatusNotFound, "it never was, it was erased, or it is older than the 30 days for which events are kept"),
 		answer(deadletters.ErrNotAttempted, http.StatusNotFound, ""),
 		answer(jobs.ErrNotFound, http.StatusNotFound, ""),
 		answer(jobs.ErrEnded, http.StatusConflict, ""),

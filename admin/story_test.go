@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/admin/story"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -212,10 +213,10 @@ func TestStory(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"dead": outcomeDeadLetter, "delivered": outcomeDelivered, "flying": outcomeInFlight, "given-up": outcomeGivenUp, "manual": outcomeDeadLetter,
-		"nak": outcomeRetry, "never": outcomeUnknown, "ordered": outcomeDue, "paused": outcomeQueued, "queued": outcomeQueued, "redriven": outcomeQueued,
-		"timer": outcomeRetry, "twice": outcomeQueued, "deleted": outcomeDelivered, "deleted-waiting": outcomeDropped,
-		"disabled-later": outcomeQueued, "afterwards": outcomeNotMatched,
+		"dead": "dead_letter", "delivered": "delivered", "flying": "in_flight", "given-up": "given_up", "manual": "dead_letter",
+		"nak": "retry_scheduled", "never": "unknown", "ordered": "retry_due", "paused": "queued", "queued": "queued", "redriven": "queued",
+		"timer": "retry_scheduled", "twice": "queued", "deleted": "delivered", "deleted-waiting": "dropped",
+		"disabled-later": "queued", "afterwards": "not_matched",
 	}
 	if diff := cmp.Diff(want, outcomes); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
@@ -277,10 +278,10 @@ func TestStoryOfOneOfTwo(t *testing.T) {
 	f.routed("git")
 	first.attempt("ci", 1, delivery.Delivered, time.Time{})
 	second.queue("ci")
-	if _, parts := f.story(first.path() + "/story"); parts["ci"].Outcome != outcomeDelivered || len(parts["ci"].Attempts) != 1 {
+	if _, parts := f.story(first.path() + "/story"); parts["ci"].Outcome != "delivered" || len(parts["ci"].Attempts) != 1 {
 		t.Errorf("got %+v", parts["ci"])
 	}
-	if whole, parts := f.story("/v1/events/story?source=%2Ftest&id=e1&domain=git"); parts["ci"].Outcome != outcomeQueued || whole.Sequence != second.seq {
+	if whole, parts := f.story("/v1/events/story?source=%2Ftest&id=e1&domain=git"); parts["ci"].Outcome != "queued" || whole.Sequence != second.seq {
 		t.Errorf("got %+v", parts["ci"])
 	}
 }
@@ -301,7 +302,7 @@ func TestStoryOfLongQueue(t *testing.T) {
 	f.routed("git")
 	f.routed("git")
 	for _, j := range []*journey{journeys[0], journeys[75], journeys[149]} {
-		if whole, parts := f.story(j.path() + "/story"); parts["ci"].Outcome != outcomeQueued || !whole.Complete {
+		if whole, parts := f.story(j.path() + "/story"); parts["ci"].Outcome != "queued" || !whole.Complete {
 			t.Errorf("%s: got %+v", j.path(), parts["ci"])
 		}
 	}
@@ -324,13 +325,12 @@ func TestStoryWithoutTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hurried := *f.admin
-	hurried.cfg.Timeout = time.Nanosecond
-	told, err := hurried.tell(t.Context(), "git", &record, "")
+	stories := story.NewStories(f.admin.logs, f.admin.keep, f.admin.attempts, f.admin.letters, time.Nanosecond)
+	got, err := stories.Assemble(t.Context(), "git", &record, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := told.Body; got.Complete || len(got.NotLookedAt) != 2 || len(got.Subscriptions) != 1 || got.Subscriptions[0].Outcome != outcomeUnknown {
+	if got.Complete || len(got.NotLookedAt) != 2 || len(got.Subscriptions) != 1 || got.Subscriptions[0].Outcome != "unknown" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -423,37 +423,5 @@ func TestSearchEvents(t *testing.T) {
 	}
 	for _, query := range []string{"to_time=0044-03-15T00:00:00Z", "follow=true&to_time=2026-01-01T00:00:00Z", "from_time=2026-01-02T00:00:00Z&to_time=2026-01-01T00:00:00Z"} {
 		f.do("GET", "/v1/events?"+query, "").want(http.StatusUnprocessableEntity)
-	}
-}
-
-// A page of a search that has not come to the end of one log holds back what older
-// events the others have.
-func TestSearchedInOrder(t *testing.T) {
-	t.Parallel()
-	at := func(minute int) time.Time { return time.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC) }
-	found := func(minutes ...int) (records []stream.Record) {
-		for _, minute := range minutes {
-			records = append(records, stream.Record{Time: at(minute)})
-		}
-		return records
-	}
-	tests := []struct {
-		name   string
-		parts  []searched
-		oldest bool
-		want   int
-	}{
-		{"nothing", []searched{{end: true}, {}}, false, -1},
-		{"the newer one", []searched{{records: found(5)}, {records: found(7)}}, false, 1},
-		{"the older one", []searched{{records: found(5)}, {records: found(7)}}, true, 0},
-		{"the other has more that is newer", []searched{{records: found(5)}, {back: at(6)}}, false, -1},
-		{"the other is searched further back", []searched{{records: found(5)}, {back: at(4)}}, false, 0},
-		{"the other has come to its end", []searched{{records: found(5)}, {back: at(6), end: true}}, false, 0},
-		{"the other has more that is older", []searched{{records: found(5)}, {back: at(4)}}, true, -1},
-	}
-	for _, tt := range tests {
-		if got := pickSearched(tt.parts, tt.oldest); got != tt.want {
-			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
-		}
 	}
 }

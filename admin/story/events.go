@@ -1,12 +1,15 @@
-package admin
+package story
 
 import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/admin/catalogue"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
@@ -26,14 +29,31 @@ type eventsRequest struct {
 	Follow   bool            `query:"follow" doc:"Answer with events as they are stored, one JSON object per line (application/x-ndjson), without end: from now on, or from from_seq or from_time. Empty lines show that the connection lives."`
 }
 
-// eventRoutes are those of the event logs.
-func (a *Admin) eventRoutes(api *httpapi.API) {
+// Logs reads the event logs. Use NewLogs.
+type Logs struct {
+	js        jetstream.JetStream
+	layout    stream.Layout
+	catalogue catalogue.Catalogue
+	api       *httpapi.API
+	timeout   time.Duration // for one request
+}
+
+// NewLogs returns the event logs of an installation, whose operations are those of api.
+func NewLogs(api *httpapi.API, js jetstream.JetStream, layout stream.Layout, types catalogue.Catalogue) *Logs {
+	return &Logs{js: js, layout: layout, catalogue: types, api: api, timeout: api.Timeout()}
+}
+
+func (l *Logs) register(api *httpapi.API) {
 	httpapi.Register(api, httpapi.Followed[v1.StoredEvent](api, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"Events"}, Metadata: httpapi.Needs(access.NeedEvents),
 		Summary: "List or follow the events that were published",
 		Description: "Newest first; with from_seq or from_time oldest first, from there on. Several domains are put in order by the time of storing. " +
 			"Pages do not shift while events are stored: give the same parameters with each cursor.",
-	}), a.listEvents)
+	}), l.list)
+	httpapi.Register(api, huma.Operation{
+		OperationID: "get-event", Method: http.MethodGet, Path: "/v1/events/{domain}/{sequence}", Tags: []string{"Events"}, Metadata: httpapi.Needs(access.NeedEvents),
+		Summary: "Show an event", Description: "Events are kept for 30 days, unless they are erased.",
+	}, l.get)
 }
 
 // A source is one event log, or one type in it.
@@ -44,8 +64,8 @@ type source struct {
 }
 
 // sources are what a request is about.
-func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error) {
-	seen := a.catalogue.Seen(ctx)
+func (l *Logs) sources(ctx context.Context, in *eventsRequest) ([]source, error) {
+	seen := l.catalogue.Seen(ctx)
 	domain, event := in.Domain, ">"
 	if wildcard, ok := strings.CutSuffix(in.Type, ".*"); ok {
 		if domain != "" && domain != wildcard {
@@ -65,7 +85,7 @@ func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error
 	var found []source
 	for _, d := range seen.Domains() {
 		if domain == "" || domain == d.Name {
-			found = append(found, source{d.Name, a.layout.EventLog(d.Name), a.layout.EventSubject(d.Name, event)})
+			found = append(found, source{d.Name, l.layout.EventLog(d.Name), l.layout.EventSubject(d.Name, event)})
 		}
 	}
 	if len(found) == 0 {
@@ -91,17 +111,17 @@ func (a *Admin) sources(ctx context.Context, in *eventsRequest) ([]source, error
 	return found, nil
 }
 
-func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*httpapi.Streamed, error) {
-	sources, err := a.sources(ctx, in)
+func (l *Logs) list(ctx context.Context, in *eventsRequest) (*httpapi.Streamed, error) {
+	sources, err := l.sources(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	if in.Follow {
-		return a.followEvents(ctx, sources, in)
+		return l.follow(ctx, sources, in)
 	}
-	read := a.history
+	read := l.history
 	if in.searches() {
-		read = a.searchHistory
+		read = l.searchHistory
 	}
 	found, err := read(ctx, sources, in)
 	if err != nil {
@@ -110,21 +130,21 @@ func (a *Admin) listEvents(ctx context.Context, in *eventsRequest) (*httpapi.Str
 	return httpapi.JSON(found), nil
 }
 
-// followEvents begins, unless told otherwise, with what is stored after the
+// follow begins, by default, with what is stored after the
 // request came in.
-func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRequest) (*httpapi.Streamed, error) {
+func (l *Logs) follow(ctx context.Context, sources []source, in *eventsRequest) (*httpapi.Streamed, error) {
 	feeds := make([]httpapi.Feed, len(sources))
 	for i, s := range sources {
 		r := stream.Range{Subject: s.subject, FromSequence: in.FromSeq, FromTime: in.FromTime.Time, Follow: true}
 		if in.FromSeq == 0 && in.FromTime.IsZero() {
-			next, err := a.nextSequence(ctx, s.log)
+			next, err := l.nextSequence(ctx, s.log)
 			if err != nil {
 				return nil, err
 			}
 			r.FromSequence = next
 		}
 		feeds[i] = func(ctx context.Context, emit func(any) bool) error {
-			for record, err := range stream.Read(ctx, a.js, s.log, r) {
+			for record, err := range stream.Read(ctx, l.js, s.log, r) {
 				if err != nil {
 					return err
 				}
@@ -138,7 +158,7 @@ func (a *Admin) followEvents(ctx context.Context, sources []source, in *eventsRe
 			return nil
 		}
 	}
-	return a.api.Follow(feeds...)
+	return l.api.Follow(feeds...)
 }
 
 // show never fails: what cannot be read is shown as that.

@@ -1,10 +1,11 @@
-package admin
+package story
 
 import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -41,7 +42,7 @@ func (p position) cursor() string {
 // startOf is the position of a request: that of its cursor, or the beginning. Newest
 // first it says for every log from where, so that pages do not shift when events are
 // added.
-func (a *Admin) startOf(ctx context.Context, sources []source, in *eventsRequest) (position, error) {
+func (l *Logs) startOf(ctx context.Context, sources []source, in *eventsRequest) (position, error) {
 	if in.Cursor != "" {
 		var p position
 		text, err := base64.RawURLEncoding.DecodeString(in.Cursor)
@@ -66,8 +67,8 @@ func (a *Admin) startOf(ctx context.Context, sources []source, in *eventsRequest
 	for i, s := range sources {
 		reading.Go(func() error {
 			var err error
-			if starts[i], err = a.nextSequence(readCtx, s.log); err == nil && !in.ToTime.IsZero() {
-				starts[i], err = a.sequenceAt(readCtx, s.log, in.ToTime.Time, starts[i])
+			if starts[i], err = l.nextSequence(readCtx, s.log); err == nil && !in.ToTime.IsZero() {
+				starts[i], err = l.sequenceAt(readCtx, s.log, in.ToTime.Time, starts[i])
 			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				return nil // a domain without a log has no events
@@ -84,8 +85,8 @@ func (a *Admin) startOf(ctx context.Context, sources []source, in *eventsRequest
 
 // sequenceAt is that of the first event that a log has stored at a time or later;
 // otherwise where there is none.
-func (a *Admin) sequenceAt(ctx context.Context, log string, at time.Time, otherwise uint64) (uint64, error) {
-	for record, err := range stream.Read(ctx, a.js, log, stream.Range{FromTime: at, HeadersOnly: true}) {
+func (l *Logs) sequenceAt(ctx context.Context, log string, at time.Time, otherwise uint64) (uint64, error) {
+	for record, err := range stream.Read(ctx, l.js, log, stream.Range{FromTime: at, HeadersOnly: true}) {
 		if err != nil || !record.Time.Before(at) {
 			return record.Sequence, err
 		}
@@ -96,8 +97,8 @@ func (a *Admin) sequenceAt(ctx context.Context, log string, at time.Time, otherw
 // history reads one page. Each log gives up to a page of its own, and these are
 // merged by the time of storing; within a log its own order counts. Where a log had
 // more, and what it gave is used up, the page ends: that may come next.
-func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest) (v1.Page[v1.StoredEvent], error) {
-	at, err := a.startOf(ctx, sources, in)
+func (l *Logs) history(ctx context.Context, sources []source, in *eventsRequest) (v1.Page[v1.StoredEvent], error) {
+	at, err := l.startOf(ctx, sources, in)
 	if err != nil {
 		return v1.Page[v1.StoredEvent]{}, err
 	}
@@ -108,9 +109,9 @@ func (a *Admin) history(ctx context.Context, sources []source, in *eventsRequest
 		reading.Go(func() error {
 			var err error
 			if at.Oldest {
-				parts[i], cut[i], err = a.oldest(readCtx, s, at.Next[s.domain], in, at.From)
+				parts[i], cut[i], err = l.oldest(readCtx, s, at.Next[s.domain], in, at.From)
 			} else if before := at.Next[s.domain]; before > 1 { // nothing is before the first
-				parts[i], cut[i], err = stream.LatestWithin(readCtx, a.js, s.log, s.subject, before, in.Limit+1, partBytes)
+				parts[i], cut[i], err = stream.LatestWithin(readCtx, l.js, s.log, s.subject, before, in.Limit+1, partBytes)
 			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				return nil // a domain without a log has no events
@@ -161,13 +162,13 @@ func pick(parts [][]stream.Record, oldest bool) int {
 // oldest returns the records of a page, and one more, from a sequence on or, when that
 // is 0, from a time on. cut reports that there may be more, and the data of these is
 // enough.
-func (a *Admin) oldest(ctx context.Context, s source, from uint64, in *eventsRequest, at time.Time) (records []stream.Record, cut bool, err error) {
+func (l *Logs) oldest(ctx context.Context, s source, from uint64, in *eventsRequest, at time.Time) (records []stream.Record, cut bool, err error) {
 	r := stream.Range{Subject: s.subject, FromSequence: from}
 	if from == 0 {
 		r.FromTime = at
 	}
 	bytes := 0
-	for record, err := range stream.Read(ctx, a.js, s.log, r) {
+	for record, err := range stream.Read(ctx, l.js, s.log, r) {
 		if err != nil {
 			return nil, false, err
 		}
@@ -183,4 +184,13 @@ func (a *Admin) oldest(ctx context.Context, s source, from uint64, in *eventsReq
 		}
 	}
 	return records, cut, ctx.Err()
+}
+
+// nextSequence is the number that the next record of a stream will have.
+func (l *Logs) nextSequence(ctx context.Context, name string) (uint64, error) {
+	s, err := l.js.Stream(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("look up stream %s: %w", name, err)
+	}
+	return s.CachedInfo().State.LastSeq + 1, nil
 }

@@ -1,4 +1,4 @@
-package admin
+package story
 
 import (
 	"context"
@@ -43,15 +43,15 @@ type searched struct {
 
 // search looks at up to searchDepth events of a log before a sequence, newest first,
 // until it has found limit of them.
-func (a *Admin) search(ctx context.Context, s source, in *eventsRequest, before uint64, limit int) (searched, error) {
+func (l *Logs) search(ctx context.Context, s source, in *eventsRequest, before uint64, limit int) (searched, error) {
 	found := searched{next: before}
-	headers, err := stream.LatestHeaders(ctx, a.js, s.log, s.subject, before, searchDepth)
+	headers, err := stream.LatestHeaders(ctx, l.js, s.log, s.subject, before, searchDepth)
 	if err != nil {
 		return found, err
 	}
 	found.end = len(headers) < searchDepth
 	for i := range headers {
-		if err := a.look(ctx, in, &headers[i], &found); err != nil {
+		if err := l.look(ctx, in, &headers[i], &found); err != nil {
 			return found, err
 		}
 		if found.next = headers[i].Sequence; len(found.records) == limit || found.bytes >= partBytes {
@@ -63,21 +63,21 @@ func (a *Admin) search(ctx context.Context, s source, in *eventsRequest, before 
 }
 
 // searchForward is search in the other direction, from a sequence or a time on.
-func (a *Admin) searchForward(ctx context.Context, s source, in *eventsRequest, from uint64, at time.Time, limit int) (searched, error) {
+func (l *Logs) searchForward(ctx context.Context, s source, in *eventsRequest, from uint64, at time.Time, limit int) (searched, error) {
 	found := searched{next: from, end: true}
 	r := stream.Range{Subject: s.subject, FromSequence: from, HeadersOnly: true}
 	if from == 0 {
 		r.FromTime = at
 	}
 	looked := 0
-	for record, err := range stream.Read(ctx, a.js, s.log, r) {
+	for record, err := range stream.Read(ctx, l.js, s.log, r) {
 		if err != nil {
 			return found, err
 		}
 		if !in.ToTime.IsZero() && !record.Time.Before(in.ToTime.Time) {
 			break
 		}
-		if err := a.look(ctx, in, &record, &found); err != nil {
+		if err := l.look(ctx, in, &record, &found); err != nil {
 			return found, err
 		}
 		found.next = record.Sequence + 1
@@ -91,12 +91,12 @@ func (a *Admin) searchForward(ctx context.Context, s source, in *eventsRequest, 
 
 // look keeps a message that is wanted, with its data. The attributes of an event in
 // structured mode are in the data, too.
-func (a *Admin) look(ctx context.Context, in *eventsRequest, header *stream.Record, found *searched) error {
+func (l *Logs) look(ctx context.Context, in *eventsRequest, header *stream.Record, found *searched) error {
 	found.back = header.Time
 	if e, err := event.FromCheckedMessage(header.Header, nil); err == nil && !in.wantsEvent(e) {
 		return nil
 	}
-	record, err := stream.Get(ctx, a.js, header.Stream, header.Sequence)
+	record, err := stream.Get(ctx, l.js, header.Stream, header.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil // erased meanwhile
 	}
@@ -112,8 +112,8 @@ func (a *Admin) look(ctx context.Context, in *eventsRequest, header *stream.Reco
 
 // searchHistory reads one page of a search. A log whose part was not searched to its
 // end may hold what comes before that which others have found: the page ends there.
-func (a *Admin) searchHistory(ctx context.Context, sources []source, in *eventsRequest) (v1.Page[v1.StoredEvent], error) {
-	at, err := a.startOf(ctx, sources, in)
+func (l *Logs) searchHistory(ctx context.Context, sources []source, in *eventsRequest) (v1.Page[v1.StoredEvent], error) {
+	at, err := l.startOf(ctx, sources, in)
 	if err != nil {
 		return v1.Page[v1.StoredEvent]{}, err
 	}
@@ -124,9 +124,9 @@ func (a *Admin) searchHistory(ctx context.Context, sources []source, in *eventsR
 		searching.Go(func() error {
 			var err error
 			if at.Oldest {
-				parts[i], err = a.searchForward(searchCtx, s, in, at.Next[s.domain], at.From, in.Limit+1)
+				parts[i], err = l.searchForward(searchCtx, s, in, at.Next[s.domain], at.From, in.Limit+1)
 			} else {
-				parts[i], err = a.search(searchCtx, s, in, max(at.Next[s.domain], 1), in.Limit+1)
+				parts[i], err = l.search(searchCtx, s, in, max(at.Next[s.domain], 1), in.Limit+1)
 			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				parts[i], err = searched{end: true, next: 1}, nil // a domain without a log has no events
@@ -189,4 +189,45 @@ func pickSearched(parts []searched, oldest bool) int {
 		}
 	}
 	return next
+}
+
+// A foundEvent is one that was looked for by its source and id.
+type foundEvent struct {
+	domain string
+	record stream.Record
+}
+
+// findEvent returns the newest event of some logs with a source and an id; nil when it
+// is not among those that were searched, which are all, or those since a time.
+func (l *Logs) findEvent(ctx context.Context, sources []source, from, id string) (found *foundEvent, since time.Time, err error) {
+	wanted := &eventsRequest{Source: from, ID: id}
+	deadline := time.Now().Add(time.Duration(traceTime * float64(l.timeout)))
+	for _, s := range sources {
+		before := uint64(0)
+		for {
+			part, err := l.search(ctx, s, wanted, before, 1)
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				break
+			}
+			if err != nil {
+				return nil, time.Time{}, err
+			}
+			if len(part.records) > 0 {
+				if found == nil || part.records[0].Time.After(found.record.Time) {
+					found = &foundEvent{s.domain, part.records[0]}
+				}
+				break
+			}
+			if part.end {
+				break
+			}
+			if before = part.next; time.Now().After(deadline) {
+				if part.back.After(since) {
+					since = part.back
+				}
+				break
+			}
+		}
+	}
+	return found, since, nil
 }

@@ -1,4 +1,4 @@
-package admin
+package story
 
 import (
 	"context"
@@ -23,16 +23,16 @@ import (
 //	                                                         └ no ─► the record again, once
 //
 // A delivery that moves on meanwhile leaves a record, which is why that is read last.
-func (t *telling) settle(ctx context.Context, _ string) error {
-	ctx, cancel := context.WithDeadline(ctx, t.deadline.all)
+func (b *builder) settle(ctx context.Context, _ string) error {
+	ctx, cancel := context.WithDeadline(ctx, b.deadline.all)
 	defer cancel()
 	unlooked := 0
-	for _, part := range t.order {
+	for _, part := range b.order {
 		if part.sub != nil && !part.Matched && !part.traced() && !part.unread && !part.ChangedSince {
 			part.conclude(outcomeNotMatched, part.Reason)
 			continue // it did not match then either
 		}
-		err := t.settleOne(ctx, part)
+		err := b.settleOne(ctx, part)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -42,15 +42,15 @@ func (t *telling) settle(ctx context.Context, _ string) error {
 		}
 	}
 	if unlooked > 0 {
-		t.missed("where the deliveries of " + strconv.Itoa(unlooked) + " subscriptions are: ask for one subscription at a time")
+		b.missed("where the deliveries of " + strconv.Itoa(unlooked) + " subscriptions are: ask for one subscription at a time")
 	}
 	return nil
 }
 
-func (p *told) conclude(outcome, detail string) { p.Outcome, p.Detail = outcome, detail }
+func (p *storyPart) conclude(outcome, detail string) { p.Outcome, p.Detail = outcome, detail }
 
 // last is the latest attempt by the schedule.
-func (p *told) last() *delivery.Attempt {
+func (p *storyPart) last() *delivery.Attempt {
 	for i := len(p.attempts) - 1; i >= 0; i-- {
 		if !p.attempts[i].Manual {
 			return &p.attempts[i]
@@ -59,7 +59,7 @@ func (p *told) last() *delivery.Attempt {
 	return nil
 }
 
-func (p *told) delivered() *delivery.Attempt {
+func (p *storyPart) delivered() *delivery.Attempt {
 	for i := range p.attempts {
 		if p.attempts[i].Outcome == delivery.Delivered {
 			return &p.attempts[i]
@@ -68,26 +68,26 @@ func (p *told) delivered() *delivery.Attempt {
 	return nil
 }
 
-func (t *telling) settleOne(ctx context.Context, part *told) error {
+func (b *builder) settleOne(ctx context.Context, part *storyPart) error {
 	if part.sub == nil {
 		part.concludeGone()
 		return nil
 	}
-	if err := t.findPending(ctx, part); err != nil {
+	if err := b.findPending(ctx, part); err != nil {
 		return err
 	}
 	if part.Pending == nil && part.delivered() == nil && len(part.letters) == 0 && (part.Matched || part.recorded > 0) {
-		if err := t.traceAgain(ctx, part); err != nil {
+		if err := b.traceAgain(ctx, part); err != nil {
 			return err
 		}
 	}
-	t.concludeWhole(part)
+	b.concludeWhole(part)
 	return nil
 }
 
 // concludeGone is about the delivery of a subscription that is deleted: what waited
 // went with it.
-func (p *told) concludeGone() {
+func (p *storyPart) concludeGone() {
 	switch last := p.last(); {
 	case p.delivered() != nil:
 		p.concludeDelivered()
@@ -104,18 +104,18 @@ func (p *told) concludeGone() {
 	}
 }
 
-func (p *told) concludeDelivered() {
+func (p *storyPart) concludeDelivered() {
 	one := p.delivered()
 	p.conclude(outcomeDelivered, fmt.Sprintf("the receiver accepted attempt %d with status %d at %s", one.Attempt, one.Status, one.At.UTC().Format(time.RFC3339)))
 }
 
-func (p *told) concludeDead() {
+func (p *storyPart) concludeDead() {
 	letter := p.letters[len(p.letters)-1]
 	p.conclude(outcomeDeadLetter, fmt.Sprintf("given up after %d attempts (%s); dead letter %d can be redriven", letter.Attempts, letter.Reason, letter.Sequence))
 }
 
 // concludeWhole is about a delivery whose places were all looked at.
-func (t *telling) concludeWhole(p *told) {
+func (b *builder) concludeWhole(p *storyPart) {
 	last := p.last()
 	switch {
 	case p.delivered() != nil:
@@ -124,7 +124,7 @@ func (t *telling) concludeWhole(p *told) {
 		p.concludePending(last)
 	case len(p.letters) > 0:
 		p.concludeDead()
-	case p.Pending != nil: // another attempt that somebody wants, of what was given up
+	case p.Pending != nil: // another attempt of what was given up
 		p.concludePending(last)
 	case p.unread:
 		p.conclude(outcomeUnknown, "what is on record of the subscription was not read to its end")
@@ -134,7 +134,7 @@ func (t *telling) concludeWhole(p *told) {
 		p.conclude(outcomeGivenUp, "given up after attempt "+strconv.Itoa(last.Attempt)+"; its dead letter was discarded, redriven a moment ago, or is not there yet")
 	case p.queueUnread:
 		p.conclude(outcomeUnknown, "nothing is on record, and its queue is too long to be searched whole")
-	case t.story.Body.Routing != "done" && p.Matched:
+	case b.story.Body.Routing != "done" && p.Matched:
 		p.conclude(outcomeUnrouted, "no router has settled the event yet")
 	case !p.Matched:
 		p.conclude(outcomeNotMatched, p.Reason)
@@ -145,7 +145,7 @@ func (t *telling) concludeWhole(p *told) {
 	}
 }
 
-func (p *told) concludePending(last *delivery.Attempt) {
+func (p *storyPart) concludePending(last *delivery.Attempt) {
 	after := ""
 	if last != nil {
 		after = "attempt " + strconv.Itoa(last.Attempt) + " failed; "
@@ -170,14 +170,14 @@ func (p *told) concludePending(last *delivery.Attempt) {
 
 // findPending looks at the retry timers and then at the queue, in the order in which
 // a delivery moves on.
-func (t *telling) findPending(ctx context.Context, part *told) error {
-	origins := delivery.Origins(t.record.Stream, t.record.Sequence, t.record.Time, part.SubscriptionID)
+func (b *builder) findPending(ctx context.Context, part *storyPart) error {
+	origins := delivery.Origins(b.record.Stream, b.record.Sequence, b.record.Time, part.SubscriptionID)
 	last := part.last()
 	ended := part.delivered() != nil || len(part.letters) > 0
 	var due time.Time
 	if last != nil && last.Outcome == delivery.Retry && !ended {
 		for _, key := range (&delivery.Delivery{Origin: origins[0]}).TimerKeys() {
-			at, found, err := t.layout.RetryDueAt(ctx, t.js, part.sub.Queue, part.SubscriptionID, key)
+			at, found, err := b.from.layout.RetryDueAt(ctx, b.from.js, part.sub.Queue, part.SubscriptionID, key)
 			if err != nil {
 				return err
 			}
@@ -191,7 +191,7 @@ func (t *telling) findPending(ctx context.Context, part *told) error {
 		}
 	}
 	// Where it was put first, and where its last attempt or a redrive has put it again.
-	starts := []time.Time{t.record.Time}
+	starts := []time.Time{b.record.Time}
 	if last != nil {
 		starts = append(starts, last.At)
 	}
@@ -201,7 +201,7 @@ func (t *telling) findPending(ctx context.Context, part *told) error {
 	}
 	whole := false
 	for _, from := range starts {
-		found, complete, err := stream.FindWaiting(ctx, t.js, part.sub.Queue, from.Add(-time.Second), limit, func(h nats.Header) bool {
+		found, complete, err := stream.FindWaiting(ctx, b.from.js, part.sub.Queue, from.Add(-time.Second), limit, func(h nats.Header) bool {
 			has, _ := delivery.OriginOf(h)
 			return slices.Contains(origins, has)
 		})
@@ -221,24 +221,24 @@ func (t *telling) findPending(ctx context.Context, part *told) error {
 	}
 	if !whole && !ended {
 		part.queueUnread = true
-		t.missed("all of the queue of " + part.SubscriptionID)
+		b.missed("all of the queue of " + part.SubscriptionID)
 	}
 	return nil
 }
 
 // traceAgain reads what a delivery may have left on record since it was read first.
-func (t *telling) traceAgain(ctx context.Context, part *told) error {
-	from := t.record.Time
+func (b *builder) traceAgain(ctx context.Context, part *storyPart) error {
+	from := b.record.Time
 	if last := part.last(); last != nil {
 		from = last.At
 	}
 	one := map[string]string{part.DeliveryID: part.SubscriptionID}
-	if _, err := t.attempts.Trace(ctx, one, from, t.addAttempt); err != nil {
+	if _, err := b.from.attempts.Trace(ctx, one, from, b.addAttempt); err != nil {
 		return err
 	}
 	known := len(part.letters)
 	part.letters = part.letters[:0]
-	complete, err := t.letters.Trace(ctx, one, from, t.addLetter)
+	complete, err := b.from.letters.Trace(ctx, one, from, b.addLetter)
 	if complete || err != nil {
 		return err
 	}

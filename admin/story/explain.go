@@ -1,4 +1,4 @@
-package admin
+package story
 
 import (
 	"cmp"
@@ -11,8 +11,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/catalogue"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/show"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/access"
@@ -33,17 +35,23 @@ type explainRequest struct {
 
 type explained struct{ Body v1.Explanation }
 
-// explainRoutes are those that try an event out.
-func (a *Admin) explainRoutes(api *httpapi.API) {
+// An explainer says which subscriptions match an event, and why.
+type explainer struct {
+	logs      *Logs
+	keep      *subscriptions.Keeper
+	catalogue catalogue.Catalogue
+}
+
+func (x *explainer) register(api *httpapi.API) {
 	httpapi.RegisterBody[v1.ExplainOptions](api, huma.Operation{
 		OperationID: "explain", Method: http.MethodPost, Path: "/v1/explain", Tags: []string{"Events"}, Metadata: httpapi.Unkeyed(httpapi.Needs(access.NeedRead)), MaxBodyBytes: maxExplainBody,
 		Summary: "Explain which subscriptions want an event, and why",
 		Description: "For an event that is stored, or one that is only thought of: nothing is stored or delivered. Each verdict names the clause that decided and the " +
 			"value that was compared with it. Subscriptions are taken as they are now, also for a stored event; what became of that is its story.",
-	}, true, a.explain)
+	}, true, x.explain)
 }
 
-func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, error) {
+func (x *explainer) explain(ctx context.Context, in *explainRequest) (*explained, error) {
 	var options v1.ExplainOptions
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
@@ -54,28 +62,28 @@ func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, er
 	if options.Only != "" && options.Only != "matched" && options.Only != "unmatched" {
 		return nil, httpapi.Invalid("only", strconv.Quote(options.Only)+" is not a choice: use matched or unmatched, or leave it out for both")
 	}
-	e, err := a.eventToExplain(ctx, &options)
+	e, err := x.event(ctx, &options)
 	if err != nil {
 		return nil, err
 	}
 	out := &explained{}
-	out.Body.Event = a.judgeEvent(e)
+	out.Body.Event = x.judge(e)
 	out.Body.Items = []v1.Verdict{}
-	show := showing{event: e, domain: out.Body.Event.Domain, data: readsEvents(ctx)}
+	verdicts := showing{event: e, domain: out.Body.Event.Domain, data: readsEvents(ctx)}
 	if options.Subscription != "" {
-		sub, err := a.keep.Find(ctx, options.Subscription)
+		sub, err := x.keep.Find(ctx, options.Subscription)
 		if err != nil {
 			return nil, err
 		}
-		show.tree = true
-		one, err := show.verdict(sub)
+		verdicts.tree = true
+		one, err := verdicts.verdict(sub)
 		if err != nil {
 			return nil, err
 		}
 		out.Body.Items = append(out.Body.Items, one)
 		return out, nil
 	}
-	snapshot, err := a.view.Sync(ctx)
+	snapshot, err := x.keep.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +93,7 @@ func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, er
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		one, err := show.verdict(sub)
+		one, err := verdicts.verdict(sub)
 		if err != nil {
 			return nil, err
 		}
@@ -101,8 +109,8 @@ func (a *Admin) explain(ctx context.Context, in *explainRequest) (*explained, er
 	return out, nil
 }
 
-// eventToExplain is the one in the request, or the stored one that it names.
-func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) (*event.Event, error) {
+// event is the one in the request, or the stored one that it names.
+func (x *explainer) event(ctx context.Context, options *v1.ExplainOptions) (*event.Event, error) {
 	given := len(options.Event) > 0 && string(options.Event) != "null"
 	switch {
 	case given && (options.Domain != "" || options.Sequence != 0):
@@ -115,7 +123,7 @@ func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) 
 		return nil, httpapi.Invalid("sequence", "is missing: say which event of the domain, from 1")
 	}
 	if !given {
-		record, err := a.storedRecord(ctx, options.Domain, options.Sequence)
+		record, err := x.logs.Stored(ctx, options.Domain, options.Sequence)
 		if err != nil {
 			return nil, err
 		}
@@ -132,16 +140,16 @@ func (a *Admin) eventToExplain(ctx context.Context, options *v1.ExplainOptions) 
 	return e, nil
 }
 
-// judgeEvent holds an event against the catalogue.
-func (a *Admin) judgeEvent(e *event.Event) v1.ExplainedEvent {
+// judge holds an event against the catalogue.
+func (x *explainer) judge(e *event.Event) v1.ExplainedEvent {
 	out := v1.ExplainedEvent{ID: e.ID, Source: e.Source, Type: e.Type, Subject: e.Subject, Problems: []v1.FieldProblem{}}
-	t, err := a.catalogue.Resolve(e.Type)
+	t, err := x.catalogue.Resolve(e.Type)
 	if err != nil {
 		out.Problems = append(out.Problems, v1.FieldProblem{Field: "/type", Message: err.Error()})
 		return out
 	}
 	out.Domain = t.Domain
-	found, err := a.catalogue.Newest().Check(e)
+	found, err := x.catalogue.Newest().Check(e)
 	invalid := found.Warning
 	if err != nil {
 		invalid, _ = errors.AsType[*schemas.ValidationError](err)
