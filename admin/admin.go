@@ -25,6 +25,7 @@ import (
 	"github.com/jetpost/jetpost/admin/jobs"
 	"github.com/jetpost/jetpost/admin/story"
 	"github.com/jetpost/jetpost/admin/subscriptions"
+	"github.com/jetpost/jetpost/admin/upkeep"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
@@ -82,7 +83,7 @@ type Config struct {
 	Reserve *stream.Reserve
 	// Storage is what the API says about it, and where losses are accepted. Default:
 	// nothing is known.
-	Storage *Storage
+	Storage *upkeep.Storage
 }
 
 func (c Config) withDefaults() Config {
@@ -145,8 +146,8 @@ type Admin struct {
 	tester     *subscriptions.Tester
 	handshakes *subscriptions.Handshakes
 	sweeper    *subscriptions.Sweeper
-	positions  *positions // of the consumers in their streams
-
+	positions  *upkeep.Positions
+	reconciler *upkeep.Reconciler
 }
 
 // New returns the API. view and live must be kept running by the caller; view must
@@ -159,6 +160,7 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 		return nil, fmt.Errorf("configure admin: %w", err)
 	}
 	own := log.Named("admin")
+	store = store.ReadingLeader() // what one admin has answered is read by every other one
 	api, err := httpapi.New(httpapi.Config{
 		Version: cfg.Version, Timeout: cfg.Timeout, BodyTimeout: cfg.BodyTimeout, Heartbeat: cfg.Heartbeat, MaxFollowers: cfg.MaxFollowers,
 		Stopping: cfg.Stopping, Statuses: statuses(),
@@ -166,12 +168,8 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	if err != nil {
 		return nil, err
 	}
-	resets, err := newResets(reg)
-	if err != nil {
-		return nil, fmt.Errorf("register admin metrics: %w", err)
-	}
 	a := &Admin{
-		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view,
+		cfg: cfg, js: js, layout: layout, store: store, view: view,
 		catalogue: catalogue.New(live), live: live, domains: schemas.NewStore(js, live, log),
 		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve),
 		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
@@ -181,14 +179,20 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	a.keep = subscriptions.NewKeeper(subscriptions.KeeperConfig{Proxies: cfg.Proxies, Events: cfg.Events, Inventory: cfg.Inventory, Reserve: cfg.Reserve}, js, layout, store, view, egress, a.catalogue, a.trail, own)
 	a.tester = subscriptions.NewTester(a.keep, a.attempts)
 	a.handshakes = subscriptions.NewHandshakes(a.keep, cfg.Timeout, cfg.BodyTimeout)
-	a.positions = newPositions(a, resets)
+	a.positions, err = upkeep.NewPositions(upkeep.PositionsConfig{
+		Domains: func() []string { return live.Current().Names() }, View: view, Events: cfg.Events, Inventory: cfg.Inventory,
+	}, js, layout, a.attempts, a.letters, own, reg)
+	if err != nil {
+		return nil, err
+	}
 	a.dead = deadletters.New(js, a.letters, a.attempts, a.keep, a.catalogue, a.trail, cfg.Timeout, own)
+	a.reconciler = upkeep.NewReconciler(js, layout, store, a.keep, a.catalogue, a.attempts, a.letters, a.dead, a.trail, cfg.Inventory, own)
 	a.logs = story.NewLogs(api, js, layout, a.catalogue)
 	a.stories = story.NewStories(a.logs, a.keep, a.attempts, a.letters, cfg.Timeout)
 	a.redrives = jobs.NewRedrives(cfg.RedriveLease, cfg.Timeout, js, layout, a.dead, a.letters, a.keep, a.trail, own)
 	a.sweeper = subscriptions.NewSweeper(subscriptions.SweeperConfig{
-		Every: cfg.SweepEvery, Inventory: cfg.Inventory, Reserve: cfg.Reserve, Reconcile: a.reconcileLosses,
-		CheckQueue: a.positions.checkQueue,
+		Every: cfg.SweepEvery, Inventory: cfg.Inventory, Reserve: cfg.Reserve, Reconcile: a.reconciler.Losses,
+		CheckQueue: a.positions.CheckQueue,
 	}, a.keep, a.tester)
 	a.routes(api)
 	if a.handler, err = api.Handler(); err != nil {
@@ -211,6 +215,9 @@ func (a *Admin) Tester() *subscriptions.Tester { return a.tester }
 // Sweeper looks after the queues while Run runs.
 func (a *Admin) Sweeper() *subscriptions.Sweeper { return a.sweeper }
 
+// Positions compares consumers with their streams while Run runs.
+func (a *Admin) Positions() *upkeep.Positions { return a.positions }
+
 // Callback is where receivers consent to deliveries: see Handshakes.Callback.
 func (a *Admin) Callback() http.Handler { return a.handshakes.Callback() }
 
@@ -225,7 +232,7 @@ func (a *Admin) Trail() *audit.Trail { return a.trail }
 func (a *Admin) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { a.sweeper.Run(ctx) })
-	running.Go(func() { a.positions.run(ctx) })
+	running.Go(func() { a.positions.Run(ctx) })
 	running.Go(func() { a.redrives.Run(ctx) })
 	running.Wait()
 	return nil

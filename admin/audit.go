@@ -132,7 +132,7 @@ func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) 
 	}
 	end := v1.AuditHead{AuditPlace: v1.AuditPlace(head)}
 	if a.cfg.Storage != nil {
-		seen, lost := a.cfg.Storage.trailSeen()
+		seen, lost := a.cfg.Storage.TrailSeen()
 		end.Seen, end.Lost = v1.AuditPlace(seen), show.All(lost, show.Loss)
 	}
 	return &auditHead{end}, nil

@@ -142,7 +142,7 @@ func TestConsumerAheadOfItsLog(t *testing.T) {
 	log := f.layout.EventLog("git")
 	f.publishPushes(1, 100)
 	f.take(log, stream.RouterConsumer)
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	f.nats.Stop()
 	block := filepath.Join(f.streamFolder(log, "msgs"), "1.blk")
 	b, err := os.ReadFile(block)
@@ -167,11 +167,11 @@ func TestConsumerAheadOfItsLog(t *testing.T) {
 	if err != nil || routing != (stream.Routing{}) {
 		t.Errorf("events count as routed: %+v, error %v", routing, err)
 	}
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	if got, want := f.take(log, stream.RouterConsumer), upTo(1, 60); !slices.Equal(got, want) {
 		t.Errorf("handed out are %v, want 1 to 60", got)
 	}
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	f.wantReset(log, 1)
 }
 
@@ -183,12 +183,12 @@ func TestConsumerAheadOfALogThatCaughtUp(t *testing.T) {
 	log := f.layout.EventLog("git")
 	f.publishPushes(1, 40)
 	f.take(log, stream.RouterConsumer)
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	messages := f.streamFolder(log, "msgs")
 	copied := f.keep(messages)
 	f.publishPushes(41, 60)
 	f.take(log, stream.RouterConsumer)
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	f.putBack(copied, messages)
 	f.publishPushes(61, 100)
 	// On a cluster nothing sets the consumer back.
@@ -198,13 +198,13 @@ func TestConsumerAheadOfALogThatCaughtUp(t *testing.T) {
 	if got, want := f.take(log, stream.RouterConsumer), upTo(61, 80); !slices.Equal(got, want) {
 		t.Fatalf("handed out are %v: this shows nothing", got)
 	}
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	if got, want := f.take(log, stream.RouterConsumer), upTo(41, 80); !slices.Equal(got, want) {
 		t.Errorf("handed out are %v, want 41 to 80", got)
 	}
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	f.publishPushes(101, 110)
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	f.wantReset(log, 1)
 }
 
@@ -215,15 +215,15 @@ func TestLogLostItsEnd(t *testing.T) {
 	log := f.layout.EventLog("git")
 	f.publishPushes(1, 10)
 	f.take(log, stream.RouterConsumer)
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	messages := f.streamFolder(log, "msgs")
 	copied := f.keep(messages)
 	f.publishPushes(11, 20)
 	f.take(log, stream.RouterConsumer)
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	f.putBack(copied, messages)
 	for range 2 {
-		f.admin.CheckPositions(t.Context())
+		f.admin.positions.Check(t.Context())
 	}
 	lost := f.logs.FilterMessageSnippet("has lost events").All()
 	if len(lost) != 1 || lost[0].ContextMap()["seq"] != uint64(10) || lost[0].ContextMap()["routed"] != uint64(20) {
@@ -248,18 +248,18 @@ func TestMissingEventsAreNoLoss(t *testing.T) {
 	for last := 5; last <= 20; last += 5 {
 		f.publishPushes(last-4, last)
 		f.take(log, stream.RouterConsumer)
-		f.admin.CheckPositions(t.Context())
+		f.admin.positions.Check(t.Context())
 	}
 	if err := s.SecureDeleteMsg(t.Context(), 20); err != nil {
 		t.Fatal(err)
 	}
 	f.publishPushes(21, 22)
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	if err := s.Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.publishPushes(23, 24)
-	f.admin.CheckPositions(t.Context())
+	f.admin.positions.Check(t.Context())
 	if got, want := f.take(log, stream.RouterConsumer), upTo(23, 24); !slices.Equal(got, want) {
 		t.Errorf("handed out are %v, want 23 and 24", got)
 	}
@@ -354,7 +354,7 @@ func TestConsumerAheadOfItsRetries(t *testing.T) {
 		if got := f.take(name, stream.SenderConsumer); len(got) > 0 {
 			t.Fatalf("handed out are %v: this shows nothing", got)
 		}
-		f.admin.CheckPositions(t.Context())
+		f.admin.positions.Check(t.Context())
 		if got := f.take(name, stream.SenderConsumer); len(got) != after {
 			t.Errorf("handed out are %v, want %d", got, after)
 		}

@@ -92,7 +92,7 @@ func TestReconcile(t *testing.T) {
 	if out := f.reconcile("ci", `{"since":"2020-01-01T00:00:00Z"}`); out.Made != 1 || out.Items[0].EventID != "before the subscription" {
 		t.Errorf("from before the subscription: %+v", out)
 	}
-	records := slices.DeleteFunc(f.trail(), func(r audit.Record) bool { return r.Action != actionReconcile })
+	records := slices.DeleteFunc(f.trail(), func(r audit.Record) bool { return r.Action != "subscription.reconcile" })
 	if len(records) != 2 || records[0].Target != "subscriptions/ci" {
 		t.Errorf("audit trail: %+v", records)
 	}
@@ -173,8 +173,8 @@ func TestLossesAreReconciled(t *testing.T) {
 			for _, sub := range snapshot.All() {
 				f.admin.sweeper.Sweep(t.Context(), sub)
 			}
-			f.admin.reconcileLosses(t.Context())
-			f.admin.reconcileLosses(t.Context())
+			f.admin.reconciler.Losses(t.Context())
+			f.admin.reconciler.Losses(t.Context())
 			losses := streams.Losses()
 			if len(losses) != 1 || losses[0].Reconciled.IsZero() || losses[0].Remade == 0 {
 				t.Fatalf("losses: %+v", losses)
@@ -214,7 +214,7 @@ func TestLostEndOfQueueIsReconciled(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.sweep("ci")
-	f.admin.reconcileLosses(t.Context())
+	f.admin.reconciler.Losses(t.Context())
 	if err := streams.Check(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}

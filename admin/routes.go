@@ -20,6 +20,6 @@ func (a *Admin) routes(api *httpapi.API) {
 	a.repositoryRoutes(api)
 	a.auditRoutes(api)
 	a.tokenRoutes(api)
-	a.storageRoutes(api)
-	a.reconcileRoutes(api)
+	a.cfg.Storage.Register(api)
+	a.reconciler.Register(api)
 }

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/upkeep"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
@@ -26,7 +27,7 @@ func (f *fixture) withInventory() *inventory.Inventory {
 	}
 	f.restart(func(c *Config) {
 		c.Inventory = streams
-		c.Storage = NewStorage(streams, audit.New(f.js, f.layout, "admin", zap.NewNop()), f.layout, restore, zap.NewNop())
+		c.Storage = upkeep.NewStorage(streams, audit.New(f.js, f.layout, "admin", zap.NewNop()), f.layout, restore, zap.NewNop())
 	})
 	return streams
 }

@@ -66,13 +66,13 @@ type Keeper struct {
 	changing locks // one change of a subscription at a time
 }
 
-// NewKeeper returns a Keeper. view is kept running by the caller, and must open its
+// NewKeeper returns a Keeper. store reads from the leader (Store.ReadingLeader). view is kept running by the caller, and must open its
 // secrets: they are what GET …/secret answers.
 func NewKeeper(cfg KeeperConfig, js jetstream.JetStream, layout stream.Layout, store *subscription.Store, view *subscription.View,
 	egress *egress.Guard, types catalogue.Catalogue, trail *audit.Trail, log *zap.Logger,
 ) *Keeper {
 	return &Keeper{
-		cfg: cfg, js: js, layout: layout, store: store.ReadingLeader(), view: view, egress: egress, catalogue: types, trail: trail, log: log,
+		cfg: cfg, js: js, layout: layout, store: store, view: view, egress: egress, catalogue: types, trail: trail, log: log,
 		changing: newLocks(),
 	}
 }

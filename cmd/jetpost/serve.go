@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/upkeep"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/cli"
@@ -203,7 +204,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		defer connect.RemoveDiscovery(c.Data)
 	}
 	kept := &ensuring{serveCmd: c, js: js, layout: layout, streams: streams, domains: domainNames(loaded), log: log}
-	desk := admin.NewStorage(streams, audit.New(js, layout, "admin", log), layout, kept.restore, log)
+	desk := upkeep.NewStorage(streams, audit.New(js, layout, "admin", log), layout, kept.restore, log)
 	if door.guard != nil && c.has(roleAdmin) {
 		face.serve(face.mux(reg, door.guard.Protect(desk.HeldHandler(face.why), access.Routes{})))
 	}
@@ -284,9 +285,9 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 			return err
 		}
 		if a != nil {
-			a.ConsumersRestored(kept.restored...)
-			suspects.passDiscarded(func(name, consumer string) { a.ConsumerDiscarded(ctx, name, consumer) })
-			a.CheckPositions(ctx) // before the first event is taken: what a crash has left is plain to see
+			a.Positions().Restored(kept.restored...)
+			suspects.passDiscarded(func(name, consumer string) { a.Positions().Discarded(ctx, name, consumer) })
+			a.Positions().Check(ctx) // before the first event is taken: what a crash has left is plain to see
 			streams.Tell(func(l inventory.Loss) {
 				events.Publish(operational.StorageLost(operational.Loss{
 					Stream: l.Stream, Kind: l.Kind, Detail: l.Detail, Was: l.Was, Now: l.Now, Count: l.Count, Found: l.Found,

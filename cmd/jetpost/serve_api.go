@@ -12,6 +12,7 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/admin/securesourcemanager"
+	"github.com/jetpost/jetpost/admin/upkeep"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/cli/connect"
 	"github.com/jetpost/jetpost/internal/egress"
@@ -81,7 +82,7 @@ type process struct {
 	reg          prometheus.Registerer
 	stopping     <-chan struct{}
 	streams      *inventory.Inventory
-	desk         *admin.Storage
+	desk         *upkeep.Storage
 }
 
 // mountAPI serves what people and programs call: events in, and the admin API,

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/jetpost/jetpost/admin"
+	"github.com/jetpost/jetpost/admin/upkeep"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
@@ -66,7 +66,7 @@ var errHeld = errors.New("something is lost without which jetpost does not go on
 // ensure creates what is missing in NATS, if this process is an admin, or waits
 // until an admin has. Where something is lost that should be there, it waits until
 // that is accepted.
-func (n *ensuring) ensure(ctx context.Context, face *front, desk *admin.Storage) error {
+func (n *ensuring) ensure(ctx context.Context, face *front, desk *upkeep.Storage) error {
 	for waited := false; ; waited = true {
 		err := n.try(ctx, desk)
 		if err == nil || ctx.Err() != nil {
@@ -94,7 +94,7 @@ func (n *ensuring) ensure(ctx context.Context, face *front, desk *admin.Storage)
 	}
 }
 
-func (n *ensuring) try(ctx context.Context, desk *admin.Storage) error {
+func (n *ensuring) try(ctx context.Context, desk *upkeep.Storage) error {
 	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
 	defer cancel()
 	if n.opened && n.has(roleAdmin) {
@@ -130,7 +130,7 @@ func (n *ensuring) try(ctx context.Context, desk *admin.Storage) error {
 }
 
 // accept follows --accept-loss, once.
-func (n *ensuring) accept(ctx context.Context, desk *admin.Storage) error {
+func (n *ensuring) accept(ctx context.Context, desk *upkeep.Storage) error {
 	if n.accepted || len(n.AcceptLoss) == 0 || !n.has(roleAdmin) {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package admin
+package upkeep
 
 import (
 	"context"
@@ -36,9 +36,9 @@ func queueOf(sub *subscription.Subscription) workQueue {
 	}
 }
 
-// checkQueue looks at the queue of a subscription and the senders' consumer on it, and
+// CheckQueue looks at the queue of a subscription and the senders' consumer on it, and
 // reports whether one of them is missing.
-func (p *positions) checkQueue(ctx context.Context, sub *subscription.Subscription) (missing bool, err error) {
+func (p *Positions) CheckQueue(ctx context.Context, sub *subscription.Subscription) (missing bool, err error) {
 	if err = p.checkWork(ctx, queueOf(sub)); isMissing(err) {
 		return true, nil
 	}
@@ -46,7 +46,7 @@ func (p *positions) checkQueue(ctx context.Context, sub *subscription.Subscripti
 }
 
 // checkRetries looks at a retry stream and the pump's consumer on it.
-func (p *positions) checkRetries(ctx context.Context, shard string) error {
+func (p *Positions) checkRetries(ctx context.Context, shard string) error {
 	return p.checkWork(ctx, workQueue{
 		stream: p.layout.RetryStream(shard), consumer: stream.SenderConsumer, subject: p.layout.RetryDue(shard, "*"),
 		owner: func(r *stream.Record) string { return p.layout.RetrySubscription(r.Subject) },
@@ -63,7 +63,7 @@ func (p *positions) checkRetries(ctx context.Context, shard string) error {
 //   - The server was killed, and has lost that a message was taken off, but not that it
 //     was acknowledged. Of such a delivery there is an attempt, a dead letter or a
 //     timer; what is left of it is dropped.
-func (p *positions) checkWork(ctx context.Context, w workQueue) error {
+func (p *Positions) checkWork(ctx context.Context, w workQueue) error {
 	at, err := stream.ReadPosition(ctx, p.js, w.stream, w.consumer)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (p *positions) checkWork(ctx context.Context, w workQueue) error {
 
 // stranded is the place of the first message that is stored where the consumer takes
 // all for settled; 0 when there is none.
-func (p *positions) stranded(ctx context.Context, w *workQueue, at *stream.Position) (uint64, error) {
+func (p *Positions) stranded(ctx context.Context, w *workQueue, at *stream.Position) (uint64, error) {
 	if at.Messages == 0 || at.First > at.Settled {
 		return 0, nil
 	}
@@ -105,7 +105,7 @@ func (p *positions) stranded(ctx context.Context, w *workQueue, at *stream.Posit
 
 // repairWork drops the stranded messages whose deliveries were settled, up to the first
 // one whose was not: from there on the consumer hands them out again.
-func (p *positions) repairWork(ctx context.Context, w *workQueue, at *stream.Position) error {
+func (p *Positions) repairWork(ctx context.Context, w *workQueue, at *stream.Position) error {
 	owed, behind, err := p.firstOwed(ctx, w, at)
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func (p *positions) repairWork(ctx context.Context, w *workQueue, at *stream.Pos
 		}
 		// A message that cannot be read was not settled: it is a loss, which is made good
 		// by reconciling.
-		if err := p.damage(ctx, w.stream); err != nil {
+		if err := p.cfg.Inventory.FindDamage(ctx, w.stream); err != nil {
 			return err
 		}
 		if err := queue.Purge(ctx, jetstream.WithPurgeSubject(w.subject), jetstream.WithPurgeSequence(before)); err != nil {
@@ -142,7 +142,7 @@ func (w *workQueue) fields(fields ...zap.Field) []zap.Field {
 	return fields
 }
 
-func (p *positions) setBack(ctx context.Context, w *workQueue, at *stream.Position, from uint64) error {
+func (p *Positions) setBack(ctx context.Context, w *workQueue, at *stream.Position, from uint64) error {
 	p.lost(ctx, w.stream, at)
 	if err := stream.SetBack(ctx, p.js, w.stream, w.consumer, from); err != nil {
 		return err
@@ -163,7 +163,7 @@ type strandedDelivery struct {
 
 // firstOwed is the place of the first stranded message whose delivery was not settled,
 // 0 when there is none before behind. Of so many at a time only some are looked at.
-func (p *positions) firstOwed(ctx context.Context, w *workQueue, at *stream.Position) (owed, behind uint64, err error) {
+func (p *Positions) firstOwed(ctx context.Context, w *workQueue, at *stream.Position) (owed, behind uint64, err error) {
 	found, from := map[string][]*strandedDelivery{}, time.Time{} // by delivery
 	of := make(map[string]string)
 	var all []*strandedDelivery
@@ -205,7 +205,7 @@ var errUnread = errors.New("the records of deliveries were not read to their end
 
 // findSettled looks for what settled deliveries leave on record: an attempt at least as
 // late as the one that was queued, or a dead letter.
-func (p *positions) findSettled(ctx context.Context, found map[string][]*strandedDelivery, of map[string]string, from time.Time) error {
+func (p *Positions) findSettled(ctx context.Context, found map[string][]*strandedDelivery, of map[string]string, from time.Time) error {
 	if len(found) == 0 {
 		return nil
 	}

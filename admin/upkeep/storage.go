@@ -1,4 +1,4 @@
-package admin
+package upkeep
 
 import (
 	"context"
@@ -140,9 +140,9 @@ func (s *Storage) accept(ctx context.Context, body []byte) (*oneStorage, error) 
 	return &oneStorage{s.state()}, nil
 }
 
-// trailSeen is where the audit trail was last seen to end, and what it is known to have
+// TrailSeen is where the audit trail was last seen to end, and what it is known to have
 // lost.
-func (s *Storage) trailSeen() (audit.Head, []inventory.Loss) {
+func (s *Storage) TrailSeen() (audit.Head, []inventory.Loss) {
 	lost := s.streams.LostHeads(s.audit)
 	if seen, ok := s.streams.Seen(s.audit); ok && seen.Hash != "" {
 		return audit.Head{Sequence: seen.Last, Hash: seen.Hash}, lost
@@ -150,18 +150,19 @@ func (s *Storage) trailSeen() (audit.Head, []inventory.Loss) {
 	return audit.Head{}, lost
 }
 
-// storageRoutes are those of the storage.
-func (a *Admin) storageRoutes(api *httpapi.API) {
+// Register adds the operations of the storage to an API. s is nil where a process has no
+// list of streams.
+func (s *Storage) Register(api *httpapi.API) {
 	tags := []string{"Storage"}
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-storage", Method: http.MethodGet, Path: PathStorage, Tags: tags,
 		Summary:     "Show what streams have lost, and queues without a subscription",
 		Description: "A stream that should be there and is not, or has less than it had, keeps /readyz red until its loss is accepted.",
 	}, func(context.Context, *struct{}) (*oneStorage, error) {
-		if a.cfg.Storage == nil {
+		if s == nil {
 			return &oneStorage{v1.Storage{Losses: []v1.Loss{}, Unowned: []v1.UnownedQueue{}}}, nil
 		}
-		return &oneStorage{a.cfg.Storage.state()}, nil
+		return &oneStorage{s.state()}, nil
 	})
 	httpapi.RegisterBody[v1.AcceptOptions](api, huma.Operation{
 		OperationID: "accept-loss", Method: http.MethodPost, Path: PathAcceptLoss, Tags: tags, Metadata: httpapi.Needs(access.NeedLosses),
@@ -169,10 +170,10 @@ func (a *Admin) storageRoutes(api *httpapi.API) {
 		Description: "What is missing is made anew, empty. While something is lost that decides where events go, nothing else of the API answers; " +
 			"then this takes the server's own token only. It is on the audit trail.",
 	}, true, func(ctx context.Context, in *acceptRequest) (*oneStorage, error) {
-		if a.cfg.Storage == nil {
+		if s == nil {
 			return nil, httpapi.NewProblem(http.StatusNotFound, "this process has no list of streams")
 		}
-		return a.cfg.Storage.accept(ctx, in.RawBody)
+		return s.accept(ctx, in.RawBody)
 	})
 }
 

@@ -1,8 +1,17 @@
-package admin
+// Package upkeep repairs what faults of NATS have left: it compares consumers with their
+// streams and sets back those that are ahead, makes deliveries again that were lost with a
+// queue or its retry timers, and knows what streams have lost.
+//
+// It reads everything, and writes how far event logs are routed, consumers that were ahead,
+// and deliveries that are missing. Nothing that was stored is lost by it, and any number of
+// admins may do so at a time.
+package upkeep
+
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -13,6 +22,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -43,18 +53,15 @@ const (
 	markTimeout = 2 * time.Second
 )
 
-// positions compares consumers with their streams.
-type positions struct {
+// Positions compares consumers with their streams. Use NewPositions.
+type Positions struct {
+	cfg      PositionsConfig
 	js       jetstream.JetStream
 	layout   stream.Layout
-	domains  func() []string // that there are
 	attempts *delivery.Log
 	letters  *delivery.DeadLetters
-	events   *operational.Publisher
 	log      *zap.Logger
 	resets   prometheus.Counter
-	damage   func(context.Context, ...string) error // finds messages that cannot be read
-	wentBack func(ctx context.Context, stream string, was uint64) error
 
 	mu   sync.Mutex // one check of the logs at a time
 	logs map[string]*logMemory
@@ -67,25 +74,38 @@ type logMemory struct {
 	last   stream.Position
 }
 
-func newPositions(a *Admin, resets prometheus.Counter) *positions {
-	return &positions{
-		js: a.js, layout: a.layout, domains: func() []string { return a.live.Current().Names() }, attempts: a.attempts, letters: a.letters,
-		damage: a.cfg.Inventory.FindDamage, wentBack: a.cfg.Inventory.WentBack, events: a.cfg.Events, log: a.log, resets: resets, logs: make(map[string]*logMemory),
-	}
+// PositionsConfig is what Positions are made with. Domains and View are required.
+type PositionsConfig struct {
+	// Domains are the names of the domains that there are.
+	Domains func() []string
+	// View is of the subscriptions.
+	View *subscription.View
+	// Events is where operational events go. Default: they are not published.
+	Events *operational.Publisher
+	// Inventory is notified of what streams have lost. Default: none.
+	Inventory *inventory.Inventory
 }
 
-// CheckPositions compares the consumers of all event logs and retry streams with their
-// streams, and sets back those that are ahead. Run does so all the time; before the
-// first event is taken, it finds out exactly what a crash has left.
-func (a *Admin) CheckPositions(ctx context.Context) { a.positions.check(ctx) }
+// NewPositions returns the positions of the consumers of an installation.
+func NewPositions(cfg PositionsConfig, js jetstream.JetStream, layout stream.Layout, attempts *delivery.Log, letters *delivery.DeadLetters, log *zap.Logger,
+	reg prometheus.Registerer,
+) (*Positions, error) {
+	resets, err := newResets(reg)
+	if err != nil {
+		return nil, fmt.Errorf("register admin metrics: %w", err)
+	}
+	return &Positions{
+		cfg: cfg, js: js, layout: layout, attempts: attempts, letters: letters, log: log, resets: resets, logs: make(map[string]*logMemory),
+	}, nil
+}
 
-// run looks now and then, and after each reconnect, until ctx ends.
-func (p *positions) run(ctx context.Context) {
+// Run looks periodically, and after each reconnect, until ctx ends.
+func (p *Positions) Run(ctx context.Context) {
 	nc := p.js.Conn()
 	defer p.markLast(ctx)
 	for {
 		reconnects := nc.Stats().Reconnects
-		streams := p.check(ctx)
+		streams := p.Check(ctx)
 		every := max(positionsEvery, time.Duration(streams)*positionsCost)
 		for until := time.Now().Add(every); time.Now().Before(until) && nc.Stats().Reconnects == reconnects; {
 			if pauseFor(ctx, time.Second) != nil {
@@ -97,12 +117,12 @@ func (p *positions) run(ctx context.Context) {
 
 // markLast takes down how far the event logs are routed when this process ends, so that
 // little is routed again if a consumer is lost until it starts again.
-func (p *positions) markLast(ctx context.Context) {
+func (p *Positions) markLast(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, domain := range p.domains() {
+	for _, domain := range p.cfg.Domains() {
 		if err := p.checkLog(ctx, domain); err != nil {
 			p.log.Debug("cannot take down how far an event log is routed", zap.String("domain", domain), zap.Error(err))
 			return
@@ -110,12 +130,13 @@ func (p *positions) markLast(ctx context.Context) {
 	}
 }
 
-// check looks once, and returns at how many streams. What fails is looked at again the
-// next time.
-func (p *positions) check(ctx context.Context) int {
+// Check looks once, and returns at how many streams. What fails is looked at again the
+// next time. Run does so all the time; before the first event is accepted, it finds out
+// exactly what a crash has left.
+func (p *Positions) Check(ctx context.Context) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	domains, shards := p.domains(), p.layout.RetryShards()
+	domains, shards := p.cfg.Domains(), p.layout.RetryShards()
 	look := func(name string, check func(context.Context) error) {
 		if ctx.Err() != nil {
 			return
@@ -141,7 +162,7 @@ func isMissing(err error) bool {
 }
 
 // checkLog looks at the event log of a domain and the routers' consumer on it.
-func (p *positions) checkLog(ctx context.Context, domain string) error {
+func (p *Positions) checkLog(ctx context.Context, domain string) error {
 	m := p.logs[domain]
 	if m == nil {
 		m = &logMemory{}
@@ -173,13 +194,13 @@ func (p *positions) checkLog(ctx context.Context, domain string) error {
 	return err
 }
 
-func (p *positions) position(ctx context.Context, domain string) (stream.Position, error) {
+func (p *Positions) position(ctx context.Context, domain string) (stream.Position, error) {
 	return stream.ReadPosition(ctx, p.js, p.layout.EventLog(domain), stream.RouterConsumer)
 }
 
 // match compares an event log with what is remembered of it, which is read first: it
 // may be another admin's.
-func (p *positions) match(ctx context.Context, domain string, m *logMemory, at *stream.Position) (stream.Match, error) {
+func (p *Positions) match(ctx context.Context, domain string, m *logMemory, at *stream.Position) (stream.Match, error) {
 	var err error
 	if m.routed, err = p.layout.ReadRouted(ctx, p.js, domain); err != nil {
 		return stream.Match{}, err
@@ -188,7 +209,7 @@ func (p *positions) match(ctx context.Context, domain string, m *logMemory, at *
 }
 
 // confirm looks again, a moment later.
-func (p *positions) confirm(ctx context.Context, domain string, m *logMemory, before stream.Position) (stream.Position, stream.Match, error) {
+func (p *Positions) confirm(ctx context.Context, domain string, m *logMemory, before stream.Position) (stream.Position, stream.Match, error) {
 	if err := pauseFor(ctx, confirmPause(before.Replicas)); err != nil {
 		return before, stream.Match{}, err
 	}
@@ -220,7 +241,7 @@ func pauseFor(ctx context.Context, d time.Duration) error {
 
 // repairLog has the routers go on from the first event of which it is not certain that
 // it was routed, and forgets what is not there any more.
-func (p *positions) repairLog(ctx context.Context, domain string, m *logMemory, at *stream.Position, match stream.Match) error {
+func (p *Positions) repairLog(ctx context.Context, domain string, m *logMemory, at *stream.Position, match stream.Match) error {
 	log, known := p.layout.EventLog(domain), m.routed.Newest().Sequence
 	found := operational.ConsumerReset{
 		Stream: log, Consumer: stream.RouterConsumer, Stood: at.Stood(), Last: at.Last, From: match.From, Created: at.Created,
@@ -241,17 +262,17 @@ func (p *positions) repairLog(ctx context.Context, domain string, m *logMemory, 
 
 // lost has the end of a stream on record as lost that its consumer has had. Of a queue and
 // of retry timers that makes the deliveries again that were there.
-func (p *positions) lost(ctx context.Context, name string, at *stream.Position) {
+func (p *Positions) lost(ctx context.Context, name string, at *stream.Position) {
 	if !at.Ahead() {
 		return
 	}
-	if err := p.wentBack(ctx, name, at.Stood()); err != nil {
+	if err := p.cfg.Inventory.WentBack(ctx, name, at.Stood()); err != nil {
 		p.log.Warn("cannot take note of what a stream has lost", zap.String("stream", name), zap.Error(err))
 	}
 }
 
 // mark takes down how far an event log is routed.
-func (p *positions) mark(ctx context.Context, domain string, m *logMemory, at *stream.Position) error {
+func (p *Positions) mark(ctx context.Context, domain string, m *logMemory, at *stream.Position) error {
 	if at.Settled == 0 || at.Settled <= m.routed.Newest().Sequence {
 		return nil
 	}
@@ -267,19 +288,19 @@ func (p *positions) mark(ctx context.Context, domain string, m *logMemory, at *s
 }
 
 // tellReset says that a consumer was set back. sub is that of the queue, nil otherwise.
-func (p *positions) tellReset(r operational.ConsumerReset, sub *subscription.Subscription) {
+func (p *Positions) tellReset(r operational.ConsumerReset, sub *subscription.Subscription) {
 	p.publishReset(r, sub, "a consumer was ahead of its stream, which has lost messages, and was set back: what it skipped is handed out now")
 }
 
-func (p *positions) publishReset(r operational.ConsumerReset, sub *subscription.Subscription, what string) {
+func (p *Positions) publishReset(r operational.ConsumerReset, sub *subscription.Subscription, what string) {
 	fields := []zap.Field{
 		zap.String("stream", r.Stream), zap.String("consumer", r.Consumer), zap.Uint64("stood", r.Stood), zap.Uint64("seq", r.Last), zap.Uint64("from", r.From),
 	}
 	if sub != nil {
 		fields = append(fields, zap.String("subscription_id", sub.ID))
-		p.events.Publish(operational.ResetQueue(sub, r))
+		p.cfg.Events.Publish(operational.ResetQueue(sub, r))
 	} else {
-		p.events.Publish(operational.Reset(r))
+		p.cfg.Events.Publish(operational.Reset(r))
 	}
 	p.resets.Inc()
 	p.log.Error(what, fields...)

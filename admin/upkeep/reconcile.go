@@ -1,4 +1,4 @@
-package admin
+package upkeep
 
 import (
 	"context"
@@ -8,13 +8,17 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/admin/catalogue"
+	"github.com/jetpost/jetpost/admin/deadletters"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -49,23 +53,49 @@ type reconcileRequest struct {
 
 type reconciled struct{ Body v1.Reconciled }
 
-// reconcileRoutes are those of deliveries that were lost.
-func (a *Admin) reconcileRoutes(api *httpapi.API) {
+// A Reconciler makes deliveries again that were lost. Use NewReconciler.
+type Reconciler struct {
+	js        jetstream.JetStream
+	layout    stream.Layout
+	store     *subscription.Store
+	keep      *subscriptions.Keeper
+	catalogue catalogue.Catalogue
+	attempts  *delivery.Log
+	letters   *delivery.DeadLetters
+	dead      *deadletters.DeadLetters
+	trail     *audit.Trail
+	inventory *inventory.Inventory
+	log       *zap.Logger
+}
+
+// NewReconciler returns a Reconciler. streams, which may be nil, is the list of what the
+// streams have lost.
+func NewReconciler(js jetstream.JetStream, layout stream.Layout, store *subscription.Store, keep *subscriptions.Keeper, types catalogue.Catalogue,
+	attempts *delivery.Log, letters *delivery.DeadLetters, dead *deadletters.DeadLetters, trail *audit.Trail, streams *inventory.Inventory, log *zap.Logger,
+) *Reconciler {
+	return &Reconciler{
+		js: js, layout: layout, store: store, keep: keep, catalogue: types, attempts: attempts, letters: letters, dead: dead, trail: trail,
+		inventory: streams, log: log,
+	}
+}
+
+// Register adds the operation to an API.
+func (c *Reconciler) Register(api *httpapi.API) {
 	httpapi.RegisterBody[v1.ReconcileOptions](api, huma.Operation{
 		OperationID: "reconcile-subscription", Method: http.MethodPost, Path: "/v1/subscriptions/{id}/reconcile", Tags: []string{"Subscriptions"},
 		Summary: "Find deliveries that were lost, and make them again",
 		Description: "Compares the events that the subscription wants, by the event logs, with its queue, retry timers, attempts and dead letters. What is in none of them " +
 			"was lost with a file of NATS, and is put on the queue, with the same delivery id and the number of attempts that it had. jetpost does so by itself when a queue, or the stream of retry timers, is found damaged. " +
 			"Events from before the subscription wanted what it wants now are not looked at, unless since says so; nor, ever, those whose attempts are kept no more.",
-	}, false, a.reconcileRoute)
+	}, false, c.reconcile)
 }
 
-func (a *Admin) reconcileRoute(ctx context.Context, in *reconcileRequest) (*reconciled, error) {
+func (c *Reconciler) reconcile(ctx context.Context, in *reconcileRequest) (*reconciled, error) {
 	var options v1.ReconcileOptions
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
-	sub, err := a.keep.Find(ctx, in.ID)
+	sub, err := c.keep.Find(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -77,14 +107,14 @@ func (a *Admin) reconcileRoute(ctx context.Context, in *reconcileRequest) (*reco
 	defer cancel()
 	// Two requests in a minute make nothing twice.
 	occasion := strconv.FormatInt(time.Now().Unix()/60, 10)
-	r := &reconciling{Admin: a, sub: sub, occasion: occasion}
+	r := &reconciling{with: c, sub: sub, occasion: occasion}
 	if err := r.find(work, options.Since); err != nil {
 		return nil, err
 	}
 	if options.DryRun || len(r.missing) == 0 {
 		return &reconciled{r.body()}, nil
 	}
-	err = a.trail.Around(work, audit.Record{
+	err = c.trail.Around(work, audit.Record{
 		Action: actionReconcile, Target: audit.SubscriptionTarget(sub.ID), After: audit.State(map[string]any{"since": r.since, "missing": len(r.missing)}),
 	}, func() error { return r.make(work) })
 	if err != nil {
@@ -93,37 +123,37 @@ func (a *Admin) reconcileRoute(ctx context.Context, in *reconcileRequest) (*reco
 	return &reconciled{r.body()}, nil
 }
 
-// reconcileLosses makes the deliveries again that were lost with queues and retry
+// Losses makes the deliveries again that were lost with queues and retry
 // timers.
-func (a *Admin) reconcileLosses(ctx context.Context) {
-	for _, loss := range a.cfg.Inventory.Reconcilable() {
+func (c *Reconciler) Losses(ctx context.Context) {
+	for _, one := range c.inventory.Reconcilable() {
 		if ctx.Err() != nil {
 			return
 		}
-		remade, err := a.reconcileLoss(ctx, loss)
+		remade, err := c.loss(ctx, one)
 		if err == nil {
-			err = a.cfg.Inventory.Reconciled(ctx, loss, remade)
+			err = c.inventory.Reconciled(ctx, one, remade)
 		}
 		if err != nil && ctx.Err() == nil {
-			a.log.Warn("cannot make deliveries again that were lost, will try again", zap.String("stream", loss.Stream), zap.Uint64("made", remade), zap.Error(err))
+			c.log.Warn("cannot make deliveries again that were lost, will try again", zap.String("stream", one.Stream), zap.Uint64("made", remade), zap.Error(err))
 		}
 	}
 }
 
-func (a *Admin) reconcileLoss(ctx context.Context, loss inventory.Loss) (remade uint64, err error) {
-	if err := a.rebuildRetries(ctx, loss); err != nil {
+func (c *Reconciler) loss(ctx context.Context, loss inventory.Loss) (remade uint64, err error) {
+	if err := c.rebuildRetries(ctx, loss); err != nil {
 		return 0, err
 	}
-	snapshot, err := a.view.Sync(ctx)
+	snapshot, err := c.keep.Snapshot(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for _, sub := range snapshot.All() {
-		if !sub.State.Matches() || sub.Queue.Stream != loss.Stream && a.layout.RetryStream(sub.Queue.RetryShard) != loss.Stream {
+		if !sub.State.Matches() || sub.Queue.Stream != loss.Stream && c.layout.RetryStream(sub.Queue.RetryShard) != loss.Stream {
 			continue
 		}
 		work, cancel := context.WithTimeout(ctx, reconcileAlone)
-		made, err := a.reconcileWhole(work, sub, strconv.FormatInt(loss.Found.UnixNano(), 10))
+		made, err := c.whole(work, sub, strconv.FormatInt(loss.Found.UnixNano(), 10))
 		cancel()
 		if remade += made; err != nil {
 			return remade, err
@@ -134,37 +164,37 @@ func (a *Admin) reconcileLoss(ctx context.Context, loss inventory.Loss) (remade 
 
 // rebuildRetries makes a stream of retry timers anew in which messages are damaged, so that
 // the others fire, and only what is there is counted.
-func (a *Admin) rebuildRetries(ctx context.Context, loss inventory.Loss) error {
-	for _, shard := range a.layout.RetryShards() {
-		if a.layout.RetryStream(shard) != loss.Stream || loss.Kind != inventory.Damaged {
+func (c *Reconciler) rebuildRetries(ctx context.Context, loss inventory.Loss) error {
+	for _, shard := range c.layout.RetryShards() {
+		if c.layout.RetryStream(shard) != loss.Stream || loss.Kind != inventory.Damaged {
 			continue
 		}
-		kept, rebuilt, err := a.layout.RebuildRetries(ctx, a.js, shard, func(made bool) error {
+		kept, rebuilt, err := c.layout.RebuildRetries(ctx, c.js, shard, func(made bool) error {
 			if made {
-				return a.cfg.Inventory.Made(ctx, loss.Stream)
+				return c.inventory.Made(ctx, loss.Stream)
 			}
-			return a.cfg.Inventory.Forget(ctx, loss.Stream)
+			return c.inventory.Forget(ctx, loss.Stream)
 		})
 		if err != nil {
 			return err
 		}
 		if rebuilt {
-			a.log.Warn("a stream of retry timers with damaged messages was made anew", zap.String("stream", loss.Stream), zap.Int("timers", kept))
+			c.log.Warn("a stream of retry timers with damaged messages was made anew", zap.String("stream", loss.Stream), zap.Int("timers", kept))
 		}
 	}
 	return nil
 }
 
-// reconcileWhole looks at all events of a subscription.
-func (a *Admin) reconcileWhole(ctx context.Context, sub *subscription.Subscription, occasion string) (made uint64, err error) {
+// whole looks at all events of a subscription.
+func (c *Reconciler) whole(ctx context.Context, sub *subscription.Subscription, occasion string) (made uint64, err error) {
 	var since time.Time
 	for {
-		r := &reconciling{Admin: a, sub: sub, occasion: occasion}
+		r := &reconciling{with: c, sub: sub, occasion: occasion}
 		if err := r.find(ctx, since); err != nil {
 			return made, err
 		}
 		if len(r.missing) > 0 {
-			err := a.trail.Around(ctx, audit.Record{
+			err := c.trail.Around(ctx, audit.Record{
 				Action: actionReconcile, Target: audit.SubscriptionTarget(sub.ID), After: audit.State(map[string]any{"since": r.since, "missing": len(r.missing)}),
 			}, func() error { return r.make(ctx) })
 			if made += r.made; err != nil {
@@ -183,8 +213,8 @@ func (a *Admin) reconcileWhole(ctx context.Context, sub *subscription.Subscripti
 func (r *reconciling) make(ctx context.Context) error {
 	for n := range r.missing {
 		d := r.missing[n].delivery
-		if err := subscriptions.Enqueue(ctx, r.js, d.Remade(r.sub.Queue.Subject, r.sub.Queue.Stream, r.occasion)); err != nil {
-			r.log.Warn("stopped to make lost deliveries again", zap.String("subscription_id", r.sub.ID), zap.Uint64("made", r.made), zap.Error(err))
+		if err := subscriptions.Enqueue(ctx, r.with.js, d.Remade(r.sub.Queue.Subject, r.sub.Queue.Stream, r.occasion)); err != nil {
+			r.with.log.Warn("stopped to make lost deliveries again", zap.String("subscription_id", r.sub.ID), zap.Uint64("made", r.made), zap.Error(err))
 			if r.made > 0 && errors.Is(err, subscriptions.ErrQueueFull) { // what is made is made; the rest is found again
 				r.next = r.since
 				return nil
@@ -193,7 +223,7 @@ func (r *reconciling) make(ctx context.Context) error {
 		}
 		r.made++
 	}
-	r.log.Warn("made deliveries again that were lost", zap.String("subscription_id", r.sub.ID), zap.Uint64("made", r.made), zap.Time("since", r.since))
+	r.with.log.Warn("made deliveries again that were lost", zap.String("subscription_id", r.sub.ID), zap.Uint64("made", r.made), zap.Time("since", r.since))
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package admin
+package upkeep
 
 import (
 	"context"
@@ -11,31 +11,31 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// ConsumersRestored reports consumers of event logs that were made anew because they were
+// Restored reports consumers of event logs that were made anew because they were
 // missing: as an error in the log, an operational event and in the metric of resets.
-func (a *Admin) ConsumersRestored(restored ...stream.RestoredConsumer) {
+func (p *Positions) Restored(restored ...stream.RestoredConsumer) {
 	for _, r := range restored {
-		a.positions.publishReset(operational.ConsumerReset{
+		p.publishReset(operational.ConsumerReset{
 			Stream: r.Stream, Consumer: r.Consumer, Stood: r.Known, Last: r.Last, From: r.From, Created: r.Created,
 		}, nil, "the state of the consumer of an event log was damaged or missing, and it was made anew: it goes on behind the last event that is known to be routed")
 	}
 }
 
-// ConsumerDiscarded reports that the state of the consumer of a queue, or of a stream of
+// Discarded reports that the state of the consumer of a queue, or of a stream of
 // retry timers, was damaged: it begins anew, with all that is in the stream.
-func (a *Admin) ConsumerDiscarded(ctx context.Context, name, consumer string) {
-	if !a.layout.IsWorkQueue(name, consumer) {
-		return // see ConsumersRestored
+func (p *Positions) Discarded(ctx context.Context, name, consumer string) {
+	if !p.layout.IsWorkQueue(name, consumer) {
+		return // see Restored
 	}
-	shape, err := stream.ReadShape(ctx, a.js, name)
+	shape, err := stream.ReadShape(ctx, p.js, name)
 	if err != nil {
-		a.log.Warn("failed to look up a stream whose consumer was damaged", zap.String("stream", name), zap.Error(err))
+		p.log.Warn("failed to look up a stream whose consumer was damaged", zap.String("stream", name), zap.Error(err))
 	}
 	r := operational.ConsumerReset{Stream: name, Consumer: consumer, Last: shape.Last, From: shape.First, Created: shape.Created}
 	var sub *subscription.Subscription
-	all := a.view.Snapshot().All()
+	all := p.cfg.View.Snapshot().All()
 	if n := slices.IndexFunc(all, func(s *subscription.Subscription) bool { return s.Queue.Stream == name }); n >= 0 {
 		sub = all[n]
 	}
-	a.positions.publishReset(r, sub, "the state of the consumer of a work queue was damaged, and it begins anew: what was in flight may be repeated")
+	p.publishReset(r, sub, "the state of the consumer of a work queue was damaged, and it begins anew: what was in flight may be repeated")
 }

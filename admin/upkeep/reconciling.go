@@ -1,4 +1,4 @@
-package admin
+package upkeep
 
 import (
 	"context"
@@ -30,8 +30,7 @@ import (
 // the places are read in the order in which it moves; what moves on twice meanwhile is
 // found when they are read again.
 type reconciling struct {
-	*Admin
-
+	with     *Reconciler
 	sub      *subscription.Subscription
 	occasion string // names the messages of deliveries that are made again
 	since    time.Time
@@ -86,10 +85,10 @@ func (r *reconciling) find(ctx context.Context, since time.Time) error {
 	if err := r.begin(ctx, since); err != nil {
 		return err
 	}
-	domains := r.eventLogs(r.sub)
+	domains := r.with.eventLogs(r.sub)
 	settled := make(map[string]uint64, len(domains)) // before anything else is read: what is behind is on its way
 	for _, domain := range domains {
-		routing, err := r.layout.ReadRouting(ctx, r.js, domain)
+		routing, err := r.with.layout.ReadRouting(ctx, r.with.js, domain)
 		if api, ok := errors.AsType[*jetstream.APIError](err); ok && stream.FaultOf(api) == stream.FaultMissing {
 			continue // the log is lost, and with it what is owed
 		}
@@ -118,7 +117,7 @@ func (r *reconciling) find(ctx context.Context, since time.Time) error {
 		return err
 	}
 	r.missing = slices.DeleteFunc(r.missing, func(m missingDelivery) bool {
-		return known.has(placedAt(r.layout.EventLog(m.Domain), m.Sequence, m.Stored, m.DeliveryID))
+		return known.has(placedAt(r.with.layout.EventLog(m.Domain), m.Sequence, m.Stored, m.DeliveryID))
 	})
 	return nil
 }
@@ -129,14 +128,14 @@ func (r *reconciling) begin(ctx context.Context, since time.Time) error {
 	r.since = since
 	if since.IsZero() {
 		var err error
-		if r.since, err = r.store.WantsSince(ctx, r.sub.ID); err != nil {
+		if r.since, err = r.with.store.WantsSince(ctx, r.sub.ID); err != nil {
 			return err
 		}
 	}
-	recorded, err := r.attempts.CompleteSince(ctx, r.sub.ID)
+	recorded, err := r.with.attempts.CompleteSince(ctx, r.sub.ID)
 	// An attempt log that has lost all that it had begins at 1 again, as if that were its
 	// first message: what was made before is not known.
-	for _, lost := range r.cfg.Inventory.LostHeads(r.layout.Attempts()) {
+	for _, lost := range r.with.inventory.LostHeads(r.with.layout.Attempts()) {
 		if lost.Kind == inventory.WentBack && lost.Now == 0 && lost.Found.After(recorded) {
 			recorded = lost.Found
 		}
@@ -152,8 +151,8 @@ func (r *reconciling) compare(ctx context.Context, domain string, settled uint64
 	if settled == 0 {
 		return nil
 	}
-	log := r.layout.EventLog(domain)
-	for record, err := range stream.Read(ctx, r.js, log, stream.Range{FromTime: r.since}) {
+	log := r.with.layout.EventLog(domain)
+	for record, err := range stream.Read(ctx, r.with.js, log, stream.Range{FromTime: r.since}) {
 		if err != nil {
 			return err
 		}
@@ -209,8 +208,8 @@ func (r *reconciling) traces(ctx context.Context) (*traces, error) {
 			known.waiting[placedAt(from.EventLog, from.Sequence, from.Stored, d.ID)] = true
 		}
 	}
-	timers := func() error { return r.layout.RetryTimers(ctx, r.js, r.sub.Queue, r.sub.ID, wait) }
-	queue := func() error { return stream.EachWaiting(ctx, r.js, r.sub.Queue.Stream, r.sub.Queue.Subject, wait) }
+	timers := func() error { return r.with.layout.RetryTimers(ctx, r.with.js, r.sub.Queue, r.sub.ID, wait) }
+	queue := func() error { return stream.EachWaiting(ctx, r.with.js, r.sub.Queue.Stream, r.sub.Queue.Subject, wait) }
 	for _, read := range []func() error{
 		timers, queue, timers, // from the queue to a timer, and from a timer to the queue
 		func() error { return r.readAttempts(ctx, known) },
@@ -225,7 +224,7 @@ func (r *reconciling) traces(ctx context.Context) (*traces, error) {
 }
 
 func (r *reconciling) readAttempts(ctx context.Context, known *traces) error {
-	return r.attempts.Since(ctx, r.sub.ID, r.since.Add(-reconcileSlack), func(a *delivery.Attempt) {
+	return r.with.attempts.Since(ctx, r.sub.ID, r.since.Add(-reconcileSlack), func(a *delivery.Attempt) {
 		place := placedAt(a.Event.Stream, a.Event.Sequence, a.Event.Stored, a.DeliveryID)
 		switch {
 		case a.Outcome == delivery.Delivered, !a.Manual && a.Outcome != delivery.Retry:
@@ -242,11 +241,11 @@ func (r *reconciling) readAttempts(ctx context.Context, known *traces) error {
 }
 
 func (r *reconciling) readLetters(ctx context.Context, known *traces) error {
-	last, err := r.letters.Last(ctx)
+	last, err := r.with.letters.Last(ctx)
 	if err != nil {
 		return err
 	}
-	for letter, err := range r.letters.Select(ctx, &delivery.Selection{Subscription: r.sub.ID}, 1, last) {
+	for letter, err := range r.with.letters.Select(ctx, &delivery.Selection{Subscription: r.sub.ID}, 1, last) {
 		if err != nil {
 			return err
 		}
@@ -260,7 +259,7 @@ const maxDiscards = 10_000
 
 // readDiscarded reads the audit trail: what was discarded is owed no more.
 func (r *reconciling) readDiscarded(ctx context.Context, known *traces) error {
-	ids, err := r.dead.DiscardedOf(ctx, r.sub.ID, r.since, maxDiscards)
+	ids, err := r.with.dead.DiscardedOf(ctx, r.sub.ID, r.since, maxDiscards)
 	for _, id := range ids {
 		known.discarded[id] = true
 	}
@@ -268,16 +267,16 @@ func (r *reconciling) readDiscarded(ctx context.Context, known *traces) error {
 }
 
 // eventLogs are the domains whose event logs have what a subscription wants.
-func (a *Admin) eventLogs(sub *subscription.Subscription) []string {
+func (c *Reconciler) eventLogs(sub *subscription.Subscription) []string {
 	var found []string
 	for _, wanted := range sub.Types {
 		domain, all := strings.CutSuffix(wanted, ".*")
 		if all {
-			if _, known := a.catalogue.Domain(domain); !known {
+			if _, known := c.catalogue.Domain(domain); !known {
 				continue // there is no such domain any more
 			}
 		} else {
-			t, err := a.catalogue.Resolve(wanted)
+			t, err := c.catalogue.Resolve(wanted)
 			if err != nil { // there is no such type any more
 				continue
 			}
