@@ -121,33 +121,20 @@ func (c Config) validate() error {
 	return nil
 }
 
-// Admin answers the requests of the native API.
+// Admin is the native API, and what compatible APIs share with it.
 type Admin struct {
-	cfg       Config
-	js        jetstream.JetStream
-	layout    stream.Layout
-	store     *subscription.Store
-	view      *subscription.View
-	catalogue catalogue.Catalogue
-	live      *schemas.Live
-	domains   *schemas.Store
-	trail     *audit.Trail
-	attempts  *delivery.Log
-	letters   *delivery.DeadLetters
-	log       *zap.Logger
-	api       *httpapi.API
-	handler   http.Handler
-
-	dead       *deadletters.DeadLetters
-	logs       *story.Logs
-	stories    *story.Stories
-	redrives   *jobs.Redrives
+	api        *httpapi.API
+	handler    http.Handler
+	trail      *audit.Trail
+	attempts   *delivery.Log
 	keep       *subscriptions.Keeper
 	tester     *subscriptions.Tester
 	handshakes *subscriptions.Handshakes
 	sweeper    *subscriptions.Sweeper
+	redrives   *jobs.Redrives
 	positions  *upkeep.Positions
-	reconciler *upkeep.Reconciler
+
+	repositories *repositories
 }
 
 // New returns the API. view and live must be kept running by the caller; view must
@@ -168,33 +155,50 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{
-		cfg: cfg, js: js, layout: layout, store: store, view: view,
-		catalogue: catalogue.New(live), live: live, domains: schemas.NewStore(js, live, log),
-		trail:    audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve),
-		attempts: delivery.NewLog(js, layout), letters: delivery.NewDeadLetters(js, layout),
-		log: own, api: api,
-	}
-	a.domains.Within(a.recordDomain)
-	a.keep = subscriptions.NewKeeper(subscriptions.KeeperConfig{Proxies: cfg.Proxies, Events: cfg.Events, Inventory: cfg.Inventory, Reserve: cfg.Reserve}, js, layout, store, view, egress, a.catalogue, a.trail, own)
-	a.tester = subscriptions.NewTester(a.keep, a.attempts)
-	a.handshakes = subscriptions.NewHandshakes(a.keep, cfg.Timeout, cfg.BodyTimeout)
-	a.positions, err = upkeep.NewPositions(upkeep.PositionsConfig{
+	types := catalogue.New(live)
+	trail := audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve)
+	attemptLog, letters := delivery.NewLog(js, layout), delivery.NewDeadLetters(js, layout)
+
+	keep := subscriptions.NewKeeper(subscriptions.KeeperConfig{
+		Proxies: cfg.Proxies, Events: cfg.Events, Inventory: cfg.Inventory, Reserve: cfg.Reserve,
+	}, js, layout, store, view, egress, types, trail, own)
+	tester := subscriptions.NewTester(keep, attemptLog)
+	handshakes := subscriptions.NewHandshakes(keep, cfg.Timeout, cfg.BodyTimeout)
+	dead := deadletters.New(js, letters, attemptLog, keep, types, trail, cfg.Timeout, own)
+	redrives := jobs.NewRedrives(cfg.RedriveLease, cfg.Timeout, js, layout, dead, letters, keep, trail, own)
+	logs := story.NewLogs(api, js, layout, types)
+	stories := story.NewStories(logs, keep, attemptLog, letters, cfg.Timeout)
+	positions, err := upkeep.NewPositions(upkeep.PositionsConfig{
 		Domains: func() []string { return live.Current().Names() }, View: view, Events: cfg.Events, Inventory: cfg.Inventory,
-	}, js, layout, a.attempts, a.letters, own, reg)
+	}, js, layout, attemptLog, letters, own, reg)
 	if err != nil {
 		return nil, err
 	}
-	a.dead = deadletters.New(js, a.letters, a.attempts, a.keep, a.catalogue, a.trail, cfg.Timeout, own)
-	a.reconciler = upkeep.NewReconciler(js, layout, store, a.keep, a.catalogue, a.attempts, a.letters, a.dead, a.trail, cfg.Inventory, own)
-	a.logs = story.NewLogs(api, js, layout, a.catalogue)
-	a.stories = story.NewStories(a.logs, a.keep, a.attempts, a.letters, cfg.Timeout)
-	a.redrives = jobs.NewRedrives(cfg.RedriveLease, cfg.Timeout, js, layout, a.dead, a.letters, a.keep, a.trail, own)
-	a.sweeper = subscriptions.NewSweeper(subscriptions.SweeperConfig{
-		Every: cfg.SweepEvery, Inventory: cfg.Inventory, Reserve: cfg.Reserve, Reconcile: a.reconciler.Losses,
-		CheckQueue: a.positions.CheckQueue,
-	}, a.keep, a.tester)
-	a.routes(api)
+	reconciler := upkeep.NewReconciler(js, layout, store, keep, types, attemptLog, letters, dead, trail, cfg.Inventory, own)
+	sweeper := subscriptions.NewSweeper(subscriptions.SweeperConfig{
+		Every: cfg.SweepEvery, CheckQueue: positions.CheckQueue, Reconcile: reconciler.Losses, Inventory: cfg.Inventory, Reserve: cfg.Reserve,
+	}, keep, tester)
+	registered := &repositories{cfg.Repositories, trail}
+
+	subscriptions.Register(api, keep, tester, handshakes, letters)
+	(&senders{js, layout, keep}).register(api)
+	(&attempts{api, attemptLog, keep}).register(api)
+	dead.Register(api)
+	redrives.Register(api)
+	story.Register(api, logs, stories)
+	(&eraser{js, layout, logs, keep, attemptLog, letters, trail, own}).register(api)
+	(&catalogued{types}).register(api)
+	newDomains(js, layout, schemas.NewStore(js, live, log), live, keep, trail, cfg.Inventory).register(api)
+	registered.register(api)
+	(&auditTrail{api, trail, cfg.Storage}).register(api)
+	(&tokens{cfg.Tokens, types, trail}).register(api)
+	cfg.Storage.Register(api)
+	reconciler.Register(api)
+
+	a := &Admin{
+		api: api, trail: trail, attempts: attemptLog, keep: keep, tester: tester, handshakes: handshakes, sweeper: sweeper, redrives: redrives,
+		positions: positions, repositories: registered,
+	}
 	if a.handler, err = api.Handler(); err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
@@ -236,6 +240,12 @@ func (a *Admin) Run(ctx context.Context) error {
 	running.Go(func() { a.redrives.Run(ctx) })
 	running.Wait()
 	return nil
+}
+
+// ChangeRepository changes a repository of the registry, with a record on the audit trail: see
+// repositories.change.
+func (a *Admin) ChangeRepository(ctx context.Context, key string, change repository.Change) (*repository.Repository, error) {
+	return a.repositories.change(ctx, key, change)
 }
 
 // API is the envelope of the native API, for the APIs beside it: see API.Envelope and

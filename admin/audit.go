@@ -11,6 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/show"
+	"github.com/jetpost/jetpost/admin/upkeep"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 )
@@ -47,20 +48,26 @@ type auditRange struct {
 	ToSequence   uint64 `query:"to_sequence" doc:"End with this record. Default: with the newest."`
 }
 
-// auditRoutes are those of the audit trail. Nobody can write on it over the API.
-func (a *Admin) auditRoutes(api *httpapi.API) {
+// auditTrail are the operations of the audit trail. It cannot be written over the API.
+type auditTrail struct {
+	api     *httpapi.API
+	trail   *audit.Trail
+	storage *upkeep.Storage // nil: what the trail has lost is not known
+}
+
+func (t *auditTrail) register(api *httpapi.API) {
 	tags := []string{"Audit trail"}
 	httpapi.Register(api, httpapi.Followed[v1.AuditEntry](api, huma.Operation{
 		OperationID: "list-audit-records", Method: http.MethodGet, Path: "/v1/audit", Tags: tags,
 		Summary:     "List or follow the records of what was changed, and of looks at secrets",
 		Description: "Newest first. They are kept for 400 days. Each is written before what it is about takes effect; when that then fails, one more says so.",
-	}), a.listAudit)
+	}), t.list)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-audit-head", Method: http.MethodGet, Path: "/v1/audit/head", Tags: tags,
 		Summary: "Show where the audit trail ends",
 		Description: "The sequence and the hash of the last record. Published where nobody can change it later, it proves " +
 			"that all records up to this one are what they are now.",
-	}, a.auditHead)
+	}, t.head)
 	export := huma.Operation{
 		OperationID: "export-audit-records", Method: http.MethodGet, Path: "/v1/audit/export", Tags: tags,
 		Summary: "Export the audit trail",
@@ -71,23 +78,23 @@ func (a *Admin) auditRoutes(api *httpapi.API) {
 		Description: "A line for each record.",
 		Content:     map[string]*huma.MediaType{httpapi.NDJSON: {Schema: api.SchemaOf(reflect.TypeFor[v1.AuditRecord]())}},
 	}}
-	httpapi.Register(api, export, a.exportAudit)
+	httpapi.Register(api, export, t.export)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-audit-record", Method: http.MethodGet, Path: "/v1/audit/{sequence}", Tags: tags,
 		Summary: "Show a record of the audit trail",
-	}, a.auditRecord)
+	}, t.get)
 }
 
-func (a *Admin) listAudit(ctx context.Context, in *auditRequest) (*httpapi.Streamed, error) {
+func (t *auditTrail) list(ctx context.Context, in *auditRequest) (*httpapi.Streamed, error) {
 	f, err := in.filter()
 	if err != nil {
 		return nil, err
 	}
 	if in.Follow {
-		return a.followAudit(ctx, f, in.FromSeq)
+		return t.follow(ctx, f, in.FromSeq)
 	}
 	found, err := httpapi.SequencePage(in.Paged, func(before uint64, limit int) ([]audit.Entry, error) {
-		return a.trail.Latest(ctx, f, before, limit)
+		return t.trail.Latest(ctx, f, before, limit)
 	}, func(one audit.Entry) uint64 { return one.Sequence })
 	if err != nil {
 		return nil, err
@@ -95,17 +102,17 @@ func (a *Admin) listAudit(ctx context.Context, in *auditRequest) (*httpapi.Strea
 	return httpapi.JSON(show.Page(found, show.AuditEntry)), nil
 }
 
-// followAudit begins with what is recorded after the request came in.
-func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (*httpapi.Streamed, error) {
+// follow begins with what is recorded after the request came in.
+func (t *auditTrail) follow(ctx context.Context, f *audit.Filter, from uint64) (*httpapi.Streamed, error) {
 	if from == 0 {
-		head, err := a.trail.Head(ctx)
+		head, err := t.trail.Head(ctx)
 		if err != nil {
 			return nil, err
 		}
 		from = head.Sequence + 1
 	}
-	return a.api.Follow(func(ctx context.Context, emit func(any) bool) error {
-		for one, err := range a.trail.Follow(ctx, f, from) {
+	return t.api.Follow(func(ctx context.Context, emit func(any) bool) error {
+		for one, err := range t.trail.Follow(ctx, f, from) {
 			if err != nil {
 				return err
 			}
@@ -117,34 +124,34 @@ func (a *Admin) followAudit(ctx context.Context, f *audit.Filter, from uint64) (
 	})
 }
 
-func (a *Admin) auditRecord(ctx context.Context, in *PlacedRecord) (*oneAuditRecord, error) {
-	one, err := a.trail.Get(ctx, in.Sequence)
+func (t *auditTrail) get(ctx context.Context, in *PlacedRecord) (*oneAuditRecord, error) {
+	one, err := t.trail.Get(ctx, in.Sequence)
 	if err != nil {
 		return nil, err
 	}
 	return &oneAuditRecord{show.AuditEntry(&one)}, nil
 }
 
-func (a *Admin) auditHead(ctx context.Context, _ *struct{}) (*auditHead, error) {
-	head, err := a.trail.Head(ctx)
+func (t *auditTrail) head(ctx context.Context, _ *struct{}) (*auditHead, error) {
+	head, err := t.trail.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
 	end := v1.AuditHead{AuditPlace: v1.AuditPlace(head)}
-	if a.cfg.Storage != nil {
-		seen, lost := a.cfg.Storage.TrailSeen()
+	if t.storage != nil {
+		seen, lost := t.storage.TrailSeen()
 		end.Seen, end.Lost = v1.AuditPlace(seen), show.All(lost, show.Loss)
 	}
 	return &auditHead{end}, nil
 }
 
-// exportAudit answers while it reads. It asks for the head first, so that what cannot
+// export answers while it reads. It asks for the head first, so that what cannot
 // be read at all is an error and not an empty file.
-func (a *Admin) exportAudit(ctx context.Context, in *auditRange) (*httpapi.Streamed, error) {
+func (t *auditTrail) export(ctx context.Context, in *auditRange) (*httpapi.Streamed, error) {
 	if in.ToSequence > 0 && in.FromSequence > in.ToSequence {
 		return nil, httpapi.Invalid("to_sequence", "is before from_sequence, "+strconv.FormatUint(in.FromSequence, 10))
 	}
-	head, err := a.trail.Head(ctx)
+	head, err := t.trail.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -152,10 +159,10 @@ func (a *Admin) exportAudit(ctx context.Context, in *auditRange) (*httpapi.Strea
 	if in.ToSequence > 0 {
 		to = min(to, in.ToSequence)
 	}
-	return a.api.Export(func(ctx context.Context) iter.Seq2[[]byte, error] {
+	return t.api.Export(func(ctx context.Context) iter.Seq2[[]byte, error] {
 		if to == 0 { // there was never one
 			return func(func([]byte, error) bool) {}
 		}
-		return a.trail.Export(ctx, in.FromSequence, to)
+		return t.trail.Export(ctx, in.FromSequence, to)
 	})
 }

@@ -10,12 +10,15 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -77,16 +80,35 @@ type changedDomain struct {
 	Body   v1.DomainChange
 }
 
-// domainRoutes are those that keep domains.
-func (a *Admin) domainRoutes(api *httpapi.API) {
+// domains are the operations that keep domains.
+type domains struct {
+	js        jetstream.JetStream
+	layout    stream.Layout
+	kept      *schemas.Store
+	live      *schemas.Live
+	keep      *subscriptions.Keeper
+	trail     *audit.Trail
+	inventory *inventory.Inventory
+}
+
+// newDomains returns the domains of an installation, each write of which is recorded.
+func newDomains(js jetstream.JetStream, layout stream.Layout, kept *schemas.Store, live *schemas.Live, keep *subscriptions.Keeper, trail *audit.Trail,
+	streams *inventory.Inventory,
+) *domains {
+	c := &domains{js: js, layout: layout, kept: kept, live: live, keep: keep, trail: trail, inventory: streams}
+	kept.Within(c.record)
+	return c
+}
+
+func (c *domains) register(api *httpapi.API) {
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-domains", Method: http.MethodGet, Path: "/v1/domains", Tags: []string{"Domains"},
 		Summary: "List the domains", Description: "Those that ship with jetpost, those from folders, and those that were registered.",
-	}, a.listDomains)
+	}, c.list)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-domain", Method: http.MethodGet, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Get a domain", Description: "With its files.",
-	}, a.getDomain)
+	}, c.get)
 	httpapi.RegisterBody[v1.DomainFiles](api, huma.Operation{
 		OperationID: "put-domain", Method: http.MethodPut, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Register a domain, or a new version of it", MaxBodyBytes: maxDomainBody,
@@ -95,16 +117,16 @@ func (a *Admin) domainRoutes(api *httpapi.API) {
 			"A new version is held against the last one by plain rules, against the examples of that, and against the last stored events. If it would refuse " +
 			"what was accepted, or lacks a field that was described, it is answered with 409 and the places, unless force is given. " +
 			"Domains that ship with jetpost, and those from folders, cannot be replaced.",
-	}, true, a.putDomain)
+	}, true, c.put)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "delete-domain", Method: http.MethodDelete, Path: domainPath + "{name}", Tags: []string{"Domains"},
 		Summary: "Delete a registered domain", DefaultStatus: http.StatusNoContent,
 		Description: "Only one that has no events in its log and that no subscription names; otherwise 409.",
-	}, a.deleteDomain)
+	}, c.delete)
 }
 
-func (a *Admin) listDomains(ctx context.Context, _ *struct{}) (*domainList, error) {
-	now, err := a.live.Sync(ctx)
+func (c *domains) list(ctx context.Context, _ *struct{}) (*domainList, error) {
+	now, err := c.live.Sync(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +141,8 @@ func (a *Admin) listDomains(ctx context.Context, _ *struct{}) (*domainList, erro
 	return out, nil
 }
 
-func (a *Admin) getDomain(ctx context.Context, in *NamedDomain) (*oneDomain, error) {
-	d, err := a.domains.Get(ctx, in.Name)
+func (c *domains) get(ctx context.Context, in *NamedDomain) (*oneDomain, error) {
+	d, err := c.kept.Get(ctx, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +151,9 @@ func (a *Admin) getDomain(ctx context.Context, in *NamedDomain) (*oneDomain, err
 	return out, nil
 }
 
-// putDomain makes the event log before the domain is known, so that the first event
+// put makes the event log before the domain is known, so that the first event
 // has a home and no router misses it.
-func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDomain, error) {
+func (c *domains) put(ctx context.Context, in *putDomainRequest) (*changedDomain, error) {
 	files, err := schemas.DecodeFiles(in.RawBody)
 	if err != nil {
 		return nil, domainProblem(err)
@@ -139,19 +161,19 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 	options := schemas.PutOptions{
 		Force: in.Force, DryRun: in.DryRun, StoredEvents: cmp.Or(in.Stored, -1),
 		Before: func(ctx context.Context) error {
-			if err := a.layout.EnsureEventLog(ctx, a.js, in.Name); err != nil {
+			if err := c.layout.EnsureEventLog(ctx, c.js, in.Name); err != nil {
 				return err
 			}
-			return a.cfg.Inventory.Made(ctx, a.layout.EventLog(in.Name))
+			return c.inventory.Made(ctx, c.layout.EventLog(in.Name))
 		},
 		May: func(revision uint64) error { return mayChangeDomain(ctx, in.Name, revision) },
 	}
-	change, err := a.domains.Put(ctx, in.Name, files, options)
+	change, err := c.kept.Put(ctx, in.Name, files, options)
 	if err != nil {
 		return nil, domainProblem(httpapi.Overtaken(ctx, err, schemas.ErrConflict))
 	}
 	// So that this process answers by it, too, whatever it is asked next.
-	if _, err := a.live.Sync(ctx); err != nil {
+	if _, err := c.live.Sync(ctx); err != nil {
 		return nil, err
 	}
 	out := &changedDomain{Status: http.StatusOK, ETag: domainTag(&change.Domain), Body: v1.DomainChange{
@@ -171,16 +193,15 @@ func (a *Admin) putDomain(ctx context.Context, in *putDomainRequest) (*changedDo
 	return out, nil
 }
 
-// deleteDomain keeps subscriptions from waiting for types that nobody can publish
-// any more.
-func (a *Admin) deleteDomain(ctx context.Context, in *NamedDomain) (*struct{}, error) {
-	d, err := a.domains.Get(ctx, in.Name)
+// delete refuses where subscriptions would wait for types that cannot be published any more.
+func (c *domains) delete(ctx context.Context, in *NamedDomain) (*struct{}, error) {
+	d, err := c.kept.Get(ctx, in.Name)
 	if err != nil {
 		return nil, err
 	}
 	revision := uint64(0) // any
 	if d.Registered() {
-		ids, err := a.subscribersOf(ctx, &d)
+		ids, err := c.subscribersOf(ctx, &d)
 		if err != nil {
 			return nil, err
 		}
@@ -194,7 +215,7 @@ func (a *Admin) deleteDomain(ctx context.Context, in *NamedDomain) (*struct{}, e
 			revision = d.Revision
 		}
 	}
-	if err := a.domains.Delete(ctx, in.Name, revision); err != nil {
+	if err := c.kept.Delete(ctx, in.Name, revision); err != nil {
 		return nil, httpapi.Overtaken(ctx, err, schemas.ErrConflict)
 	}
 	return nil, nil //nolint:nilnil // there is nothing to answer with
@@ -202,9 +223,9 @@ func (a *Admin) deleteDomain(ctx context.Context, in *NamedDomain) (*struct{}, e
 
 // subscribersOf are the subscriptions, some of them if they are many, that name a
 // domain or its types.
-func (a *Admin) subscribersOf(ctx context.Context, d *schemas.Domain) ([]string, error) {
+func (c *domains) subscribersOf(ctx context.Context, d *schemas.Domain) ([]string, error) {
 	const most = 20
-	snapshot, err := a.view.Sync(ctx)
+	snapshot, err := c.keep.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +234,7 @@ func (a *Admin) subscribersOf(ctx context.Context, d *schemas.Domain) ([]string,
 			if wanted == d.Name+".*" {
 				return true
 			}
-			if t, err := a.live.Current().Resolve(wanted); err == nil && t.Domain == d.Name {
+			if t, err := c.live.Current().Resolve(wanted); err == nil && t.Domain == d.Name {
 				return true
 			}
 		}
@@ -303,15 +324,15 @@ func domainState(d *schemas.Domain) json.RawMessage {
 	return audit.State(state)
 }
 
-// recordDomain is around every write of a domain.
-func (a *Admin) recordDomain(ctx context.Context, before, after *schemas.Domain, write func() error) error {
+// record is around every write of a domain.
+func (c *domains) record(ctx context.Context, before, after *schemas.Domain, write func() error) error {
 	r := audit.Record{Action: actionPutDomain, Before: domainState(before), After: domainState(after)}
 	if after == nil {
 		r.Action, r.Target = actionDelDomain, domainTarget(before.Name)
 	} else {
 		r.Target = domainTarget(after.Name)
 	}
-	return a.trail.Around(ctx, r, write)
+	return c.trail.Around(ctx, r, write)
 }
 
 func domainTarget(name string) string { return "domains/" + name }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/catalogue"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/access"
@@ -37,30 +38,32 @@ type dataRequest struct {
 // dataVerdict is the answer to whether data is valid.
 type dataVerdict struct{ Body v1.DataVerdict }
 
-// typeRoutes are those of the catalogue, read only.
-func (a *Admin) typeRoutes(api *httpapi.API) {
+// catalogued are the operations of the event types, which are read only.
+type catalogued struct{ catalogue catalogue.Catalogue }
+
+func (e *catalogued) register(api *httpapi.API) {
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-event-types", Method: http.MethodGet, Path: "/v1/event-types", Tags: []string{"Events"}, Metadata: httpapi.Needs(access.NeedEvents),
 		Summary: "List the event types that there are", Description: "With an example of the data of each.",
-	}, a.listEventTypes)
+	}, e.list)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-event-type", Method: http.MethodGet, Path: "/v1/event-types/{type}", Tags: []string{"Events"}, Metadata: httpapi.Needs(access.NeedEvents),
 		Summary: "Get an event type", Description: "With its JSON Schema and all examples.",
-	}, a.getEventType)
+	}, e.get)
 	httpapi.RegisterBody[json.RawMessage](api, huma.Operation{
 		OperationID: "validate-data", Method: http.MethodPost, Path: "/v1/event-types/{type}/validate", Tags: []string{"Events"}, Metadata: httpapi.Unkeyed(httpapi.Needs(access.NeedEvents)),
 		Summary:     "Check data against the schema of an event type",
 		Description: "The body is the data of an event. Nothing is stored. It is checked even where the domain does not enforce its schemas.",
-	}, true, a.validateData)
+	}, true, e.validate)
 }
 
-func (a *Admin) listEventTypes(ctx context.Context, in *eventTypesRequest) (*eventTypes, error) {
-	now, err := a.catalogue.Seen(ctx).Sync(ctx)
+func (e *catalogued) list(ctx context.Context, in *eventTypesRequest) (*eventTypes, error) {
+	now, err := e.catalogue.Seen(ctx).Sync(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if _, known := now.Domain(in.Domain); in.Domain != "" && !known {
-		return nil, httpapi.Invalid("domain", a.catalogue.Seen(ctx).Problem(in.Domain+".*"))
+		return nil, httpapi.Invalid("domain", e.catalogue.Seen(ctx).Problem(in.Domain+".*"))
 	}
 	out := &eventTypes{}
 	out.Body.Items = []v1.EventType{}
@@ -82,9 +85,9 @@ func (a *Admin) listEventTypes(ctx context.Context, in *eventTypesRequest) (*eve
 	return out, nil
 }
 
-// findType returns a type and its domain, or a problem that says which there are.
-func (a *Admin) findType(ctx context.Context, name string) (schemas.Type, schemas.Domain, error) {
-	now, err := a.catalogue.Seen(ctx).Sync(ctx)
+// find returns a type and its domain, or a problem that says which there are.
+func (e *catalogued) find(ctx context.Context, name string) (schemas.Type, schemas.Domain, error) {
+	now, err := e.catalogue.Seen(ctx).Sync(ctx)
 	if err != nil {
 		return schemas.Type{}, schemas.Domain{}, err
 	}
@@ -96,8 +99,8 @@ func (a *Admin) findType(ctx context.Context, name string) (schemas.Type, schema
 	return t, d, nil
 }
 
-func (a *Admin) getEventType(ctx context.Context, in *NamedType) (*eventTypeDetail, error) {
-	t, d, err := a.findType(ctx, in.Type)
+func (e *catalogued) get(ctx context.Context, in *NamedType) (*eventTypeDetail, error) {
+	t, d, err := e.find(ctx, in.Type)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +117,8 @@ func (a *Admin) getEventType(ctx context.Context, in *NamedType) (*eventTypeDeta
 	return out, nil
 }
 
-func (a *Admin) validateData(ctx context.Context, in *dataRequest) (*dataVerdict, error) {
-	t, _, err := a.findType(ctx, in.Type)
+func (e *catalogued) validate(ctx context.Context, in *dataRequest) (*dataVerdict, error) {
+	t, _, err := e.find(ctx, in.Type)
 	if err != nil {
 		return nil, err
 	}

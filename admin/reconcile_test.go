@@ -11,12 +11,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jetpost/jetpost/admin/catalogue"
+	"github.com/jetpost/jetpost/admin/deadletters"
+	"github.com/jetpost/jetpost/admin/upkeep"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
+
+// reconciler is that of the API.
+func (f *fixture) reconciler() *upkeep.Reconciler {
+	types, attempts, letters := catalogue.New(f.live), f.admin.attempts, delivery.NewDeadLetters(f.js, f.layout)
+	dead := deadletters.New(f.js, letters, attempts, f.admin.keep, types, f.admin.trail, patience, f.log)
+	return upkeep.NewReconciler(f.js, f.layout, f.store.ReadingLeader(), f.admin.keep, types, attempts, letters, dead, f.admin.trail, f.cfg.Inventory, f.log)
+}
 
 const wantsPushes = `{"id":"ci","types":["git.push"],"endpoint":{"url":"http://127.0.0.1:9000/hook"}}`
 
@@ -173,8 +183,8 @@ func TestLossesAreReconciled(t *testing.T) {
 			for _, sub := range snapshot.All() {
 				f.admin.sweeper.Sweep(t.Context(), sub)
 			}
-			f.admin.reconciler.Losses(t.Context())
-			f.admin.reconciler.Losses(t.Context())
+			f.reconciler().Losses(t.Context())
+			f.reconciler().Losses(t.Context())
 			losses := streams.Losses()
 			if len(losses) != 1 || losses[0].Reconciled.IsZero() || losses[0].Remade == 0 {
 				t.Fatalf("losses: %+v", losses)
@@ -214,7 +224,7 @@ func TestLostEndOfQueueIsReconciled(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.sweep("ci")
-	f.admin.reconciler.Losses(t.Context())
+	f.reconciler().Losses(t.Context())
 	if err := streams.Check(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (f *fixture) eventually(what string, fact func() bool) {
 // lettersLeft are the sequences of all dead letters, newest first.
 func (f *fixture) lettersLeft() []uint64 {
 	f.t.Helper()
-	found, err := f.admin.letters.Page(f.t.Context(), &delivery.Selection{}, 0, 10_000)
+	found, err := delivery.NewDeadLetters(f.js, f.layout).Page(f.t.Context(), &delivery.Selection{}, 0, 10_000)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func (f *fixture) awaitJob(id string) v1.RedriveJob {
 func (f *fixture) keepUnreadable() {
 	f.t.Helper()
 	broken := &stream.Message{Msg: &nats.Msg{Data: []byte{0xff, 'x'}, Header: nats.Header{"foo": {"bar"}}}, Stream: "EVENTS_git", Sequence: 9}
-	if err := f.admin.letters.KeepUnreadable(f.t.Context(), broken, errors.New("not an event")); err != nil {
+	if err := delivery.NewDeadLetters(f.js, f.layout).KeepUnreadable(f.t.Context(), broken, errors.New("not an event")); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -361,7 +361,7 @@ func TestRedriveTakenOver(t *testing.T) {
 	for sequence := uint64(1); sequence <= 4; sequence++ {
 		f.do("POST", fmt.Sprintf("/v1/dead-letters/%d/redrive", sequence), "").want(http.StatusAccepted)
 	}
-	letter, err := f.admin.letters.Get(t.Context(), 5)
+	letter, err := delivery.NewDeadLetters(f.js, f.layout).Get(t.Context(), 5)
 	if err != nil {
 		t.Fatal(err)
 	}

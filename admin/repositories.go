@@ -63,39 +63,44 @@ type storedRepository struct {
 	Body   v1.Repository
 }
 
-// repositoryRoutes are those of the registry of repositories, which the JFrog Platform's
-// API keeps as well.
-func (a *Admin) repositoryRoutes(api *httpapi.API) {
+// repositories are the operations of the registry of repositories, which the JFrog
+// Platform's API keeps as well.
+type repositories struct {
+	registry *repository.Registry // nil: none can be registered or seen
+	trail    *audit.Trail
+}
+
+func (r *repositories) register(api *httpapi.API) {
 	tags := []string{"Repositories"}
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-repositories", Method: http.MethodGet, Path: repositoriesPath, Tags: tags,
 		Summary:     "List the repositories that are registered",
 		Description: "By key. Payloads do not say of what class a repository is: filters of JFrog's criteria such as anyRemote, and jetpost watch, ask this registry.",
-	}, a.listRepositories)
+	}, r.list)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-repository", Method: http.MethodGet, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Show a repository",
-	}, a.getRepository)
+	}, r.get)
 	httpapi.RegisterBody[v1.RepositoryOptions](api, huma.Operation{
 		OperationID: "put-repository", Method: http.MethodPut, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Register a repository, or say what it holds", Responses: map[string]*huma.Response{"201": {Description: "It is new; as 200."}},
 		Description: "Events that are published afterwards are of its class. What the JFrog Platform's API has stored of it beside stays as it is.",
-	}, true, a.putRepository)
+	}, true, r.put)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "delete-repository", Method: http.MethodDelete, Path: repositoriesPath + "/{key}", Tags: tags,
 		Summary: "Take a repository from the registry", DefaultStatus: http.StatusNoContent,
 		Description: "Events of a repository that is not registered count as those of a local one.",
-	}, a.deleteRepository)
+	}, r.delete)
 }
 
-// ChangeRepository makes of a repository of the registry what change says, with a record
+// change makes of a repository of the registry what change says, with a record
 // on the audit trail. It is the one way to change the registry, for compatible APIs too.
 // The errors are those of Registry.ChangeWithin, and audit.ErrNotRecorded.
-func (a *Admin) ChangeRepository(ctx context.Context, key string, change repository.Change) (*repository.Repository, error) {
-	if a.cfg.Repositories == nil {
+func (r *repositories) change(ctx context.Context, key string, change repository.Change) (*repository.Repository, error) {
+	if r.registry == nil {
 		return nil, errNoRepositories
 	}
-	return a.cfg.Repositories.ChangeWithin(ctx, key, change, func(before, after *repository.Repository, write func() error) error {
+	return r.registry.ChangeWithin(ctx, key, change, func(before, after *repository.Repository, write func() error) error {
 		record := audit.Record{Action: actionPutRepository, Target: "repositories/" + key, Before: repositoryState(before), After: repositoryState(after)}
 		switch {
 		case after == nil:
@@ -103,7 +108,7 @@ func (a *Admin) ChangeRepository(ctx context.Context, key string, change reposit
 		case before != nil && before.PackageType != after.PackageType:
 			record.Changed = []string{"package_type"} // and that of the document is seen by its hash
 		}
-		return a.trail.Around(ctx, record, write)
+		return r.trail.Around(ctx, record, write)
 	})
 }
 
@@ -125,18 +130,18 @@ func repositoryState(r *repository.Repository) json.RawMessage {
 	return audit.State(state)
 }
 
-func (a *Admin) repositories(ctx context.Context) (*repository.Table, error) {
-	if a.cfg.Repositories == nil {
+func (r *repositories) table(ctx context.Context) (*repository.Table, error) {
+	if r.registry == nil {
 		return nil, errNoRepositories
 	}
-	return a.cfg.Repositories.Sync(ctx)
+	return r.registry.Sync(ctx)
 }
 
-func (a *Admin) listRepositories(ctx context.Context, in *listRepositoriesRequest) (*repositoryPage, error) {
+func (r *repositories) list(ctx context.Context, in *listRepositoriesRequest) (*repositoryPage, error) {
 	if in.Cursor != "" && !repository.ValidKey(in.Cursor) {
 		return nil, httpapi.BadCursor()
 	}
-	table, err := a.repositories(ctx)
+	table, err := r.table(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +168,8 @@ func (in *listRepositoriesRequest) wants(r *repository.Repository) bool {
 		strings.Contains(strings.ToLower(r.Key), strings.ToLower(in.Query))
 }
 
-func (a *Admin) getRepository(ctx context.Context, in *NamedRepository) (*oneRepository, error) {
-	table, err := a.repositories(ctx)
+func (r *repositories) get(ctx context.Context, in *NamedRepository) (*oneRepository, error) {
+	table, err := r.table(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +180,7 @@ func (a *Admin) getRepository(ctx context.Context, in *NamedRepository) (*oneRep
 	return &oneRepository{repositoryTag(&found), showRepository(&found)}, nil
 }
 
-func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*storedRepository, error) {
+func (r *repositories) put(ctx context.Context, in *putRepositoryRequest) (*storedRepository, error) {
 	var options v1.RepositoryOptions
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
@@ -192,7 +197,7 @@ func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*s
 		return nil, httpapi.Invalid("package_type", "has more than 64 bytes")
 	}
 	created := false
-	stored, err := a.ChangeRepository(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
+	stored, err := r.change(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
 		if err := mayChangeRepository(ctx, in.Key, old); err != nil {
 			return nil, err
 		}
@@ -215,8 +220,8 @@ func (a *Admin) putRepository(ctx context.Context, in *putRepositoryRequest) (*s
 	return out, nil
 }
 
-func (a *Admin) deleteRepository(ctx context.Context, in *NamedRepository) (*struct{}, error) {
-	_, err := a.ChangeRepository(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
+func (r *repositories) delete(ctx context.Context, in *NamedRepository) (*struct{}, error) {
+	_, err := r.change(ctx, in.Key, func(old *repository.Repository) (*repository.Repository, error) {
 		if old == nil {
 			return nil, noRepository(in.Key)
 		}

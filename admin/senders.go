@@ -6,9 +6,12 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/admin/httpapi"
+	"github.com/jetpost/jetpost/admin/subscriptions"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/members"
 )
@@ -19,22 +22,27 @@ type sendersRequest struct {
 	Subscription string `query:"subscription" maxLength:"63" doc:"Only those that make the deliveries of this subscription, the one with the best claim first."`
 }
 
-// senderRoutes are those of the senders, who say by themselves that they are there: see
-// package members.
-func (a *Admin) senderRoutes(api *httpapi.API) {
+// senders is the operation of the senders, who register themselves: see package members.
+type senders struct {
+	js     jetstream.JetStream
+	layout stream.Layout
+	keep   *subscriptions.Keeper
+}
+
+func (s *senders) register(api *httpapi.API) {
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-senders", Method: http.MethodGet, Path: "/v1/senders", Tags: []string{"Senders"},
 		Summary:     "List the senders that are alive",
 		Description: "Each subscription belongs to as many of them as its delivery.senders says. The list is whole, and that of one moment; while senders come and go, they may already do what the next one says.",
-	}, a.senders)
+	}, s.list)
 }
 
-func (a *Admin) senders(ctx context.Context, in *sendersRequest) (*senderList, error) {
-	snapshot, err := a.view.Sync(ctx)
+func (s *senders) list(ctx context.Context, in *sendersRequest) (*senderList, error) {
+	snapshot, err := s.keep.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	set, err := members.Read(ctx, a.js, a.layout)
+	set, err := members.Read(ctx, s.js, s.layout)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +66,7 @@ func (a *Admin) senders(ctx context.Context, in *sendersRequest) (*senderList, e
 	if in.Subscription == "" {
 		return list, nil
 	}
-	sub, err := a.keep.Find(ctx, in.Subscription)
+	sub, err := s.keep.Find(ctx, in.Subscription)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/jetpost/jetpost/admin/catalogue"
 	"github.com/jetpost/jetpost/admin/story"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
@@ -325,7 +326,7 @@ func TestStoryWithoutTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stories := story.NewStories(f.admin.logs, f.admin.keep, f.admin.attempts, f.admin.letters, time.Nanosecond)
+	stories := story.NewStories(story.NewLogs(f.admin.api, f.js, f.layout, catalogue.New(f.live)), f.admin.keep, f.admin.attempts, delivery.NewDeadLetters(f.js, f.layout), time.Nanosecond)
 	got, err := stories.Assemble(t.Context(), "git", &record, "")
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/jetpost/jetpost/admin/catalogue"
 	"github.com/jetpost/jetpost/admin/httpapi"
 	"github.com/jetpost/jetpost/admin/precondition"
 	v1 "github.com/jetpost/jetpost/client/api"
@@ -104,49 +105,55 @@ type madeToken struct{ Body v1.MadeToken }
 
 type tokenPage struct{ Body v1.Page[v1.Token] }
 
-// tokenRoutes are those of the tokens of the API.
-func (a *Admin) tokenRoutes(api *httpapi.API) {
+// tokens are the operations of the tokens of the API.
+type tokens struct {
+	kept      *access.Store // nil: none can be made or seen
+	catalogue catalogue.Catalogue
+	trail     *audit.Trail
+}
+
+func (t *tokens) register(api *httpapi.API) {
 	tags := []string{"Tokens"}
 	httpapi.RegisterBody[v1.TokenOptions](api, huma.Operation{
 		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tags, Metadata: httpapi.Unkeyed(httpapi.Needs(access.NeedTokens)),
 		Summary: "Make a token", DefaultStatus: http.StatusCreated, Description: "The answer is the only place where it is shown. It works at once, on every process of the server.",
-	}, true, a.createToken)
+	}, true, t.create)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
 		Summary: "List the tokens", Description: "The oldest first, also those that have expired. The server's own token is not one of them.",
-	}, a.listTokens)
+	}, t.list)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-own-token", Method: http.MethodGet, Path: tokensPath + "/self", Tags: tags, Metadata: httpapi.Needs(access.NeedToken),
 		Summary: "Show the token that the request is made with",
-	}, a.ownToken)
+	}, t.own)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-token", Method: http.MethodGet, Path: tokensPath + "/{id}", Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
 		Summary: "Show a token", Description: "Not the token itself, which nobody but its holder has.",
-	}, a.getToken)
+	}, t.get)
 	httpapi.RegisterBody[v1.TokenChange](api, huma.Operation{
 		OperationID: "change-token", Method: http.MethodPatch, Path: tokensPath + "/{id}", Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
 		Summary: "Rename a token, or change when it expires", Description: "What it allows never changes: make another one for that.",
-	}, true, a.changeToken)
+	}, true, t.change)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "/{id}", Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
 		Summary: "Revoke a token", DefaultStatus: http.StatusNoContent,
 		Description: "It stops working within moments, also for requests that follow a log. To stop one later, give it an expires_at.",
-	}, a.revokeToken)
+	}, t.revoke)
 }
 
-func (a *Admin) tokens() (*access.Store, error) {
-	if a.cfg.Tokens == nil {
+func (t *tokens) store() (*access.Store, error) {
+	if t.kept == nil {
 		return nil, errNoTokens
 	}
-	return a.cfg.Tokens, nil
+	return t.kept, nil
 }
 
-func (a *Admin) createToken(ctx context.Context, in *httpapi.RawJSON) (*madeToken, error) {
+func (t *tokens) create(ctx context.Context, in *httpapi.RawJSON) (*madeToken, error) {
 	var options v1.TokenOptions
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
-	store, err := a.tokens()
+	store, err := t.store()
 	if err != nil {
 		return nil, err
 	}
@@ -161,11 +168,11 @@ func (a *Admin) createToken(ctx context.Context, in *httpapi.RawJSON) (*madeToke
 	if err != nil {
 		return nil, err
 	}
-	if err := a.checkDomains(token.Domains); err != nil {
+	if err := t.checkDomains(token.Domains); err != nil {
 		return nil, err
 	}
 	record := audit.Record{Action: actionMakeToken, Target: tokenTarget(token.ID), After: tokenState(&token)}
-	if err := a.trail.Around(ctx, record, func() error { return store.Create(ctx, token) }); err != nil {
+	if err := t.trail.Around(ctx, record, func() error { return store.Create(ctx, token) }); err != nil {
 		return nil, err
 	}
 	out := &madeToken{}
@@ -199,12 +206,12 @@ func checkExpiry(at time.Time) error {
 }
 
 // checkDomains finds a domain that is not there: most likely a slip of the pen.
-func (a *Admin) checkDomains(domains []string) error {
+func (t *tokens) checkDomains(domains []string) error {
 	for i, domain := range domains {
 		if domain == access.AllDomains {
 			continue
 		}
-		if problem := a.catalogue.Problem(domain + ".*"); problem != "" {
+		if problem := t.catalogue.Problem(domain + ".*"); problem != "" {
 			return httpapi.Invalid("domains["+strconv.Itoa(i)+"]", problem)
 		}
 	}
@@ -213,8 +220,8 @@ func (a *Admin) checkDomains(domains []string) error {
 
 // listTokens goes on behind a place in the order, so that pages stay stable while
 // tokens come and go.
-func (a *Admin) listTokens(ctx context.Context, in *httpapi.Paged) (*tokenPage, error) {
-	store, err := a.tokens()
+func (t *tokens) list(ctx context.Context, in *httpapi.Paged) (*tokenPage, error) {
+	store, err := t.store()
 	if err != nil {
 		return nil, err
 	}
@@ -249,8 +256,8 @@ func (a *Admin) listTokens(ctx context.Context, in *httpapi.Paged) (*tokenPage, 
 	return out, nil
 }
 
-func (a *Admin) getToken(ctx context.Context, in *NamedToken) (*oneToken, error) {
-	store, err := a.tokens()
+func (t *tokens) get(ctx context.Context, in *NamedToken) (*oneToken, error) {
+	store, err := t.store()
 	if err != nil {
 		return nil, err
 	}
@@ -265,21 +272,21 @@ func (a *Admin) getToken(ctx context.Context, in *NamedToken) (*oneToken, error)
 	return answerToken(&token, used), nil
 }
 
-// ownToken says to whoever asks who he is.
-func (a *Admin) ownToken(ctx context.Context, _ *struct{}) (*oneToken, error) {
+// own says to whoever asks who he is.
+func (t *tokens) own(ctx context.Context, _ *struct{}) (*oneToken, error) {
 	p := access.PrincipalOf(ctx)
 	if p.ID == access.BootstrapID {
 		return &oneToken{Body: v1.Token{ID: p.ID, Name: p.Name, Role: v1.Role(p.Role)}}, nil
 	}
-	return a.getToken(ctx, &NamedToken{p.ID})
+	return t.get(ctx, &NamedToken{p.ID})
 }
 
-func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneToken, error) {
+func (t *tokens) change(ctx context.Context, in *changeTokenRequest) (*oneToken, error) {
 	var change tokenPatch
 	if err := httpapi.Decode(in.RawBody, &change); err != nil {
 		return nil, err
 	}
-	store, err := a.tokens()
+	store, err := t.store()
 	if err != nil {
 		return nil, err
 	}
@@ -307,7 +314,7 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 	}
 	record.After = tokenState(&token)
 	if !bytes.Equal(record.Before, record.After) { // what changes nothing is no change
-		err := a.trail.Around(ctx, record, func() error {
+		err := t.trail.Around(ctx, record, func() error {
 			token, err = store.Replace(ctx, token)
 			return err
 		})
@@ -322,8 +329,8 @@ func (a *Admin) changeToken(ctx context.Context, in *changeTokenRequest) (*oneTo
 	return answerToken(&token, used), nil
 }
 
-func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struct{}, error) {
-	store, err := a.tokens()
+func (t *tokens) revoke(ctx context.Context, in *revokeTokenRequest) (*struct{}, error) {
+	store, err := t.store()
 	if err != nil {
 		return nil, err
 	}
@@ -340,7 +347,7 @@ func (a *Admin) revokeToken(ctx context.Context, in *revokeTokenRequest) (*struc
 		return nil, err
 	}
 	record := audit.Record{Action: actionRevokeToken, Target: tokenTarget(token.ID), Before: tokenState(&token)}
-	err = a.trail.Around(ctx, record, func() error { return store.Revoke(ctx, token) })
+	err = t.trail.Around(ctx, record, func() error { return store.Revoke(ctx, token) })
 	return nil, httpapi.Overtaken(ctx, err, access.ErrConflict)
 }
 
