@@ -74,10 +74,10 @@ type Config struct {
 	// Repositories is the registry of repositories, which the caller keeps running.
 	// Default: none can be registered or seen.
 	Repositories *repository.Registry
-	// Health is told whether the audit trail can be written. Default: nobody is.
+	// Health is notified whether the audit trail can be written. Default: none.
 	Health *stream.Health
-	// Inventory is told of queues that are made and deleted. The caller keeps it running.
-	// Default: nobody is told.
+	// Inventory is notified of queues that are made and deleted. The caller keeps it running.
+	// Default: none.
 	Inventory *inventory.Inventory
 	// Reserve is room that is kept for what makes room. Default: none is.
 	Reserve *stream.Reserve
@@ -205,9 +205,9 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	return a, nil
 }
 
-// Handler answers everything below /v1/, and /openapi.json. It lets those in whose
-// Principal may do what they ask for, so it is to be mounted behind an access.Guard;
-// without one it lets nobody in, but to /openapi.json.
+// Handler answers everything below /v1/, and /openapi.json. It serves principals that
+// may do what they ask for, so it is to be mounted behind an access.Guard;
+// without one it refuses everything but /openapi.json.
 func (a *Admin) Handler() http.Handler { return a.handler }
 
 // Subscriptions keeps the subscriptions, for the APIs beside the native one.
@@ -216,7 +216,7 @@ func (a *Admin) Subscriptions() *subscriptions.Keeper { return a.keep }
 // Tester sends examples of events, for the APIs beside the native one.
 func (a *Admin) Tester() *subscriptions.Tester { return a.tester }
 
-// Sweeper looks after the queues while Run runs.
+// Sweeper repairs the queues while Run runs.
 func (a *Admin) Sweeper() *subscriptions.Sweeper { return a.sweeper }
 
 // Positions compares consumers with their streams while Run runs.
@@ -231,7 +231,7 @@ func (a *Admin) Attempts() *delivery.Log { return a.attempts }
 // Trail is the audit trail.
 func (a *Admin) Trail() *audit.Trail { return a.trail }
 
-// Run looks after queues and consumers, and works on jobs, until ctx ends. It is for one
+// Run repairs queues and consumers, and works on jobs, until ctx ends. It is for one
 // goroutine.
 func (a *Admin) Run(ctx context.Context) error {
 	var running sync.WaitGroup

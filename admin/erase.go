@@ -119,7 +119,7 @@ type erasure struct {
 	done   v1.Erased
 }
 
-// look finds out what is to be erased. An event that is gone has been in its log at least.
+// look finds out what is to be erased. An event that was deleted has been in its log at least.
 func (e *erasure) look(ctx context.Context) (erasedState, error) {
 	record, err := e.with.logs.Stored(ctx, e.domain, e.what.Event.Sequence)
 	if errors.Is(err, story.ErrNoEvent) {

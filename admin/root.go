@@ -7,7 +7,7 @@ import (
 	"github.com/jetpost/jetpost/admin/httpapi"
 )
 
-// MountRoot says at / what a process answers, to whoever opens its address, and at paths
+// MountRoot says at / what a process answers, to a client that opens its address, and at paths
 // that nothing else answers that there is nothing. api tells whether the process has the
 // API of an admin. Both need no token and tell nothing that the documentation does not.
 func MountRoot(mux *http.ServeMux, api bool) {

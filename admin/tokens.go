@@ -71,7 +71,7 @@ type NamedToken struct {
 	ID string `path:"id" maxLength:"64" doc:"Of the token: the part of it between jp_ and the next _."`
 }
 
-// Forced is a request that may cut off whoever makes it.
+// Forced is a request that may cut off its own principal.
 type Forced struct {
 	Force bool `query:"force" doc:"Do it even to the token that the request is made with."`
 }
@@ -272,7 +272,7 @@ func (t *tokens) get(ctx context.Context, in *NamedToken) (*oneToken, error) {
 	return answerToken(&token, used), nil
 }
 
-// own says to whoever asks who he is.
+// own shows the token that the request is made with.
 func (t *tokens) own(ctx context.Context, _ *struct{}) (*oneToken, error) {
 	p := access.PrincipalOf(ctx)
 	if p.ID == access.BootstrapID {

@@ -111,7 +111,7 @@ func (in *Installation) Run(run func(context.Context) error) {
 // HeaderRole is the role in which a request is made: see Let.
 const HeaderRole = "Test-Role"
 
-// Let lets everybody in to next, by the name of somebody, with the role that is in
+// Let serves every request by next, under the name somebody, with the role that is in
 // HeaderRole; without it, as an admin.
 func Let(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

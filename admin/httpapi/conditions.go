@@ -111,7 +111,7 @@ func unreadable() error {
 	return NewProblem(http.StatusBadRequest, precondition.IfNoneMatch+": "+message, v1.FieldProblem{Field: precondition.IfNoneMatch, Message: message})
 }
 
-// Overtaken answers a change that somebody else was faster with as HTTP does where it was
+// Overtaken answers a change for which another one was faster as HTTP does where it was
 // bound to a revision.
 func Overtaken(ctx context.Context, err, conflict error) error {
 	if errors.Is(err, conflict) && ConditionsOf(ctx).Bound() {

@@ -22,7 +22,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// retryAfter is what a client is told to wait when NATS does not answer, in seconds.
+// retryAfter is how long a client is asked to wait when NATS does not answer, in seconds.
 const retryAfter = 2
 
 var (
@@ -77,8 +77,8 @@ func ownStatuses() []ErrorStatus {
 }
 
 // problemOf turns any error into the answer, and logs what is not the client's
-// doing. Errors never hold secrets, so their text is shown, except for those that
-// nobody has thought of.
+// doing. Errors never hold secrets, so their text is shown, except for
+// unexpected ones.
 func (a *API) problemOf(ctx context.Context, err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p

@@ -26,7 +26,7 @@ const NDJSON = "application/x-ndjson"
 type Streamed struct{ Body func(huma.Context) }
 
 // A Feed emits records as they are stored, until ctx ends or emit reports that
-// nobody wants more.
+// no more are wanted.
 type Feed func(ctx context.Context, emit func(any) bool) error
 
 // Followed describes the two answers of a route whose list can be followed.

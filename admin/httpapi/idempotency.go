@@ -28,7 +28,7 @@ import (
 // A POST with an Idempotency-Key is done once, however often it is sent:
 //
 //	                 ┌─ no key yet ─► started ─► route ─► answer ─► kept ─► sent
-//	request ─► key ──┼─ started ────► 409, or taken over when whoever had it is gone
+//	request ─► key ──┼─ started ────► 409, or taken over when its process has ended
 //	                 ├─ kept ───────► the same answer again
 //	                 └─ of another request ─► 422
 //
@@ -145,7 +145,7 @@ func (a *API) takesKey(op *huma.Operation) {
 	})
 }
 
-// recordKey is the key of a record: nobody can use that of somebody else.
+// recordKey is the key of a record: a principal cannot use that of another one.
 func recordKey(ctx context.Context, key string) string {
 	sum := sha256.Sum256([]byte(access.PrincipalOf(ctx).ID + "\x00" + key))
 	return hex.EncodeToString(sum[:])
@@ -204,8 +204,8 @@ func (i *idempotency) begin(ctx context.Context, key, request string) (*underway
 	case time.Since(known.Started).Abs() < i.lease: // one of the future was begun before the clock was set back
 		return nil, errUnderway
 	}
-	// Whoever began it is gone. What it has done of it is not known: the routes see to
-	// it that nothing is done by halves.
+	// The process that began it has ended. How far it came is not known: the operations
+	// leave nothing incomplete.
 	if u.revision, err = kv.Update(ctx, key, sealed, entry.Revision); errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return nil, errUnderway
 	}
@@ -241,7 +241,7 @@ func (i *idempotency) end(ctx context.Context, u *underway, answer *heldAnswer) 
 	if err == nil {
 		_, err = u.kv.Update(ctx, u.key, sealed, u.revision)
 	}
-	if err != nil { // it was done: the client is told so, and a repeat has to wait
+	if err != nil { // it was done: the client gets the answer, and a repeat has to wait
 		i.log.Warn("the answer to a request with a key is not kept", zap.String("request_id", RequestID(ctx)), zap.Error(err))
 	}
 }

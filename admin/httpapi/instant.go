@@ -97,7 +97,7 @@ func timeFields(t reflect.Type) (names []string) {
 	return names
 }
 
-// instantFormat stands for date-time until requests are no more held against the schema:
+// instantFormat stands for date-time until requests have been checked against the schema:
 // the HTTP library would check the format by its own rules.
 const instantFormat = "instant"
 

@@ -79,7 +79,7 @@ func newSite(tb testing.TB, change ...func(*jfrog.Config)) *site {
 	return newInstallation(tb).site(change...)
 }
 
-// run lets the admin mend what is left half done, as at its start, until the test ends.
+// run lets the admin complete what is left half done, as at its start, until the test ends.
 // services are those of the admin.
 func (s *site) services(registry *repository.Registry) jfrog.Services {
 	return jfrog.Services{

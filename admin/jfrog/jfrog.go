@@ -8,7 +8,7 @@
 // A webhook of the platform has one or more handlers; each is a subscription of its own
 // here, with its own queue, so that a handler that is down delays no other. The one of
 // the first handler is the truth: it has the whole document. The others follow it, see
-// mend: whatever breaks off between two writes is completed or taken back later.
+// repair: whatever breaks off between two writes is completed or taken back later.
 //
 // It promises that after a change was answered the next read, through any process,
 // shows it and every event published later is matched with it; that no answer shows a
@@ -69,9 +69,10 @@ type API struct {
 	cfg      Config
 	services Services
 
-	log     *zap.Logger
-	handler http.Handler
-	login   http.Handler
+	webhooks *webhooks
+	log      *zap.Logger
+	handler  http.Handler
+	login    http.Handler
 }
 
 // Services are what the API works with. All are required.
@@ -104,17 +105,18 @@ func New(cfg Config, services Services, log *zap.Logger) (*API, error) {
 	}
 	cfg.Proxies = slices.Clone(cfg.Proxies)
 	j := &API{cfg: cfg, services: services, log: log.Named("jfrog")}
+	j.webhooks = &webhooks{services.Subscriptions, services.Repositories, cfg.Proxies, j.log}
 	mux := http.NewServeMux()
 	j.subscriptionRoutes(mux)
 	j.systemRoutes(mux)
-	j.repositoryRoutes(mux)
+	(&repositoriesAPI{services.Repositories, services.ChangeRepository}).register(mux, j.handle)
 	// Clients send JSON with whatever content type their library has.
 	face := httpapi.Face{Refuse: Refuse, AnyContent: true}
 	j.handler = services.API.Envelope(face, mux)
 	mux = http.NewServeMux()
 	mux.HandleFunc("POST "+PathLogin, j.noLogin)
 	j.login = services.API.Envelope(face, mux)
-	services.Sweeper.OnSweep(j.repair)
+	services.Sweeper.OnSweep(j.webhooks.repair)
 	return j, nil
 }
 

@@ -11,16 +11,29 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/admin/subscriptions"
+	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
 // takeBackTimeout is how long what a failed request has made may take to be removed.
 const takeBackTimeout = 10 * time.Second
 
+// webhooks keeps what clients configure: a document, and a subscription for each of its
+// handlers.
+type webhooks struct {
+	subscriptions *subscriptions.Keeper
+	registry      *repository.Registry // for the base URL
+	proxies       []string             // that handlers may name
+	log           *zap.Logger
+}
+
 // exists returns subscription.ErrNotFound when there is no document of a key, with
 // every change that was answered before.
-func (j *API) exists(ctx context.Context, key string) error {
-	sub, err := j.services.Subscriptions.Find(ctx, idOf(key, 0))
+func (h *webhooks) exists(ctx context.Context, key string) error {
+	sub, err := h.subscriptions.Find(ctx, idOf(key, 0))
 	if err == nil && !isPart(sub, key, 0) {
 		err = subscription.ErrNotFound
 	}
@@ -29,14 +42,14 @@ func (j *API) exists(ctx context.Context, key string) error {
 
 // plan checks a document that a client has sent, to replace before, which may be nil:
 // everything but what only storing the first part finds out.
-func (j *API) plan(ctx context.Context, d *document, before *state) (*state, wish, error) {
+func (h *webhooks) plan(ctx context.Context, d *document, before *state) (*state, wish, error) {
 	var found problems
 	for n := range d.handlers {
-		if proxy := d.handlers[n].proxy; proxy != "" && !slices.Contains(j.cfg.Proxies, proxy) {
+		if proxy := d.handlers[n].proxy; proxy != "" && !slices.Contains(h.proxies, proxy) {
 			found.add("", textNoProxy(clip(proxy)))
 		}
 	}
-	w := wishOf(j.services.Subscriptions, d, &found)
+	w := wishOf(h.subscriptions, d, &found)
 	next := &state{generation: strings.ToLower(rand.Text()), document: d, secrets: d.resolve(before, &found)}
 	if err := found.err(); err != nil {
 		return nil, w, err
@@ -46,11 +59,11 @@ func (j *API) plan(ctx context.Context, d *document, before *state) (*state, wis
 	var checking sync.WaitGroup
 	for n := 1; n < len(d.handlers); n++ {
 		checking.Go(func() {
-			old, err := j.services.Subscriptions.Find(ctx, idOf(d.key, n))
+			old, err := h.subscriptions.Find(ctx, idOf(d.key, n))
 			if err != nil {
 				old = nil // it is looked up as any new one
 			}
-			faults[n] = j.services.Subscriptions.Check(ctx, d.subscriptionOf(n, w, next.secrets[n], j.origin()), old)
+			faults[n] = h.subscriptions.Check(ctx, d.subscriptionOf(n, w, next.secrets[n], h.origin()), old)
 		})
 	}
 	checking.Wait()
@@ -81,40 +94,40 @@ func located(err error, d *document) error {
 }
 
 // create stores a new document. What it has made when it fails is taken back.
-func (j *API) create(ctx context.Context, d *document) error {
-	next, w, err := j.plan(ctx, d, nil)
+func (h *webhooks) create(ctx context.Context, d *document) error {
+	next, w, err := h.plan(ctx, d, nil)
 	if err != nil {
 		return err
 	}
-	left, err := j.parts(ctx, d.key)
+	left, err := h.parts(ctx, d.key)
 	if err == nil && left.first == nil && len(left.others) > 0 { // of a deletion that broke off
-		err = j.mend(ctx, d.key)
+		err = h.complete(ctx, d.key)
 	}
 	if err != nil {
 		return err
 	}
-	switch _, err := j.services.Subscriptions.Create(ctx, next.first(w, j.origin())); {
+	switch _, err := h.subscriptions.Create(ctx, next.first(w, h.origin())); {
 	case errors.Is(err, subscription.ErrExists):
 		return &subscription.ValidationError{Problems: []subscription.Problem{{Message: "Subscription with key '" + clip(d.key) + "' already exists"}}}
 	case err != nil:
 		return located(err, d)
 	}
-	if err := j.mend(ctx, d.key); err != nil {
-		return errors.Join(err, j.takeBack(ctx, d.key))
+	if err := h.complete(ctx, d.key); err != nil {
+		return errors.Join(err, h.takeBack(ctx, d.key))
 	}
 	return nil
 }
 
 // takeBack removes what a request has made that could not be finished.
-func (j *API) takeBack(ctx context.Context, key string) error {
+func (h *webhooks) takeBack(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTimeout)
 	defer cancel()
-	return j.remove(ctx, key)
+	return h.remove(ctx, key)
 }
 
 // replace stores another document under the same key.
-func (j *API) replace(ctx context.Context, key string, body []byte) error {
-	if err := j.exists(ctx, key); err != nil {
+func (h *webhooks) replace(ctx context.Context, key string, body []byte) error {
+	if err := h.exists(ctx, key); err != nil {
 		return err
 	}
 	var found problems
@@ -122,7 +135,7 @@ func (j *API) replace(ctx context.Context, key string, body []byte) error {
 	if err := found.err(); err != nil {
 		return err
 	}
-	_, err := j.services.Subscriptions.Change(ctx, subscription.ManagedByJFrog, idOf(key, 0), func(old *subscription.Subscription) (*subscription.Subscription, error) {
+	_, err := h.subscriptions.Change(ctx, subscription.ManagedByJFrog, idOf(key, 0), func(old *subscription.Subscription) (*subscription.Subscription, error) {
 		if !isPart(old, key, 0) {
 			return nil, subscription.ErrNotFound
 		}
@@ -130,33 +143,33 @@ func (j *API) replace(ctx context.Context, key string, body []byte) error {
 		if err != nil {
 			return nil, err
 		}
-		next, w, err := j.plan(ctx, d, before)
+		next, w, err := h.plan(ctx, d, before)
 		if err != nil {
 			return nil, err
 		}
-		if same, err := j.isSame(ctx, before, next); err != nil {
+		if same, err := h.isSame(ctx, before, next); err != nil {
 			return nil, err
 		} else if same {
 			next.generation = before.generation // so that nothing is stored
 		}
-		sub := next.first(w, j.origin())
+		sub := next.first(w, h.origin())
 		keep(sub, old)
 		return sub, nil
 	})
 	if err != nil {
 		return located(err, d)
 	}
-	return j.mend(ctx, key)
+	return h.complete(ctx, key)
 }
 
 // isSame reports whether next asks for nothing new, and the handlers but the first are
 // as enabled as it says.
-func (j *API) isSame(ctx context.Context, before, next *state) (bool, error) {
+func (h *webhooks) isSame(ctx context.Context, before, next *state) (bool, error) {
 	if !bytes.Equal(before.document.show(next.document.enabled), next.document.show(next.document.enabled)) || before.document.enabled != next.document.enabled ||
 		!reflect.DeepEqual(before.secrets, next.secrets) {
 		return false, nil
 	}
-	p, err := j.parts(ctx, next.document.key)
+	p, err := h.parts(ctx, next.document.key)
 	if err != nil {
 		return false, err
 	}
@@ -171,13 +184,13 @@ func (j *API) isSame(ctx context.Context, before, next *state) (bool, error) {
 // remove deletes a document, or what is left of one: the truth first, so that a
 // deletion that breaks off is completed and not undone. subscription.ErrNotFound when
 // there is nothing.
-func (j *API) remove(ctx context.Context, key string) error {
-	err := j.exists(ctx, key)
+func (h *webhooks) remove(ctx context.Context, key string) error {
+	err := h.exists(ctx, key)
 	switch {
 	case err == nil:
-		_, err = j.services.Subscriptions.Remove(ctx, subscription.ManagedByJFrog, idOf(key, 0), "")
+		_, err = h.subscriptions.Remove(ctx, subscription.ManagedByJFrog, idOf(key, 0), "")
 	case errors.Is(err, subscription.ErrNotFound):
-		parts, partsErr := j.parts(ctx, key)
+		parts, partsErr := h.parts(ctx, key)
 		if partsErr == nil && len(parts.others) > 0 {
 			err = nil
 		}
@@ -185,5 +198,5 @@ func (j *API) remove(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	return j.mend(ctx, key)
+	return h.complete(ctx, key)
 }

@@ -14,9 +14,9 @@ type parts struct {
 	others map[int]*subscription.Subscription // by part
 }
 
-func (j *API) parts(ctx context.Context, key string) (parts, error) {
+func (h *webhooks) parts(ctx context.Context, key string) (parts, error) {
 	p := parts{others: map[int]*subscription.Subscription{}}
-	snapshot, err := j.services.Subscriptions.Snapshot(ctx)
+	snapshot, err := h.subscriptions.Snapshot(ctx)
 	if err != nil {
 		return p, err
 	}
@@ -50,8 +50,8 @@ func (p parts) isEnabled() bool {
 }
 
 // all are the parts of all keys, in the order of the keys.
-func (j *API) all(ctx context.Context) ([]parts, error) {
-	snapshot, err := j.services.Subscriptions.Snapshot(ctx)
+func (h *webhooks) all(ctx context.Context) ([]parts, error) {
+	snapshot, err := h.subscriptions.Snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}

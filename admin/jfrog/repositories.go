@@ -18,14 +18,20 @@ const (
 // actionPutOrigin is what the audit trail has from this package itself.
 const actionPutOrigin = "base_url.put"
 
+// repositoriesAPI serves the registry of repositories.
+type repositoriesAPI struct {
+	registry *repository.Registry
+	change   func(ctx context.Context, key string, change repository.Change) (*repository.Repository, error)
+}
+
 // repositoryRoutes are those of the registry: what clients write comes back, and of all
 // of it jetpost uses the key, the class and the package type.
-func (j *API) repositoryRoutes(mux *http.ServeMux) {
-	j.handle(mux, "GET "+repositoriesPath, j.listRepositories)
-	j.handle(mux, "GET "+repositoriesPath+"/{key}", j.getRepository) // and HEAD
-	j.handle(mux, "PUT "+repositoriesPath+"/{key}", j.putRepository)
-	j.handle(mux, "POST "+repositoriesPath+"/{key}", j.postRepository)
-	j.handle(mux, "DELETE "+repositoriesPath+"/{key}", j.deleteRepository)
+func (a *repositoriesAPI) register(mux *http.ServeMux, handle func(mux *http.ServeMux, pattern string, do func(context.Context, *http.Request) (answer, error))) {
+	handle(mux, "GET "+repositoriesPath, a.listRepositories)
+	handle(mux, "GET "+repositoriesPath+"/{key}", a.getRepository) // and HEAD
+	handle(mux, "PUT "+repositoriesPath+"/{key}", a.putRepository)
+	handle(mux, "POST "+repositoriesPath+"/{key}", a.postRepository)
+	handle(mux, "DELETE "+repositoriesPath+"/{key}", a.deleteRepository)
 }
 
 // A listedRepository is an entry of the list.
@@ -35,8 +41,8 @@ type listedRepository struct {
 	PackageType string `json:"packageType,omitempty"`
 }
 
-func (j *API) listRepositories(ctx context.Context, _ *http.Request) (answer, error) {
-	table, err := j.services.Repositories.Sync(ctx)
+func (a *repositoriesAPI) listRepositories(ctx context.Context, _ *http.Request) (answer, error) {
+	table, err := a.registry.Sync(ctx)
 	if err != nil {
 		return answer{}, err
 	}
@@ -48,8 +54,8 @@ func (j *API) listRepositories(ctx context.Context, _ *http.Request) (answer, er
 	return answer{status: http.StatusOK, json: encode(listed)}, nil
 }
 
-func (j *API) getRepository(ctx context.Context, r *http.Request) (answer, error) {
-	table, err := j.services.Repositories.Sync(ctx)
+func (a *repositoriesAPI) getRepository(ctx context.Context, r *http.Request) (answer, error) {
+	table, err := a.registry.Sync(ctx)
 	if err != nil {
 		return answer{}, err
 	}
@@ -116,9 +122,9 @@ func readRepository(body []byte, key string, found *problems) *repository.Reposi
 
 // putRepository creates, as clients do; again with the same class it replaces, so that
 // a repeated request is answered like the first.
-func (j *API) putRepository(ctx context.Context, r *http.Request) (answer, error) {
+func (a *repositoriesAPI) putRepository(ctx context.Context, r *http.Request) (answer, error) {
 	key := r.PathValue("key")
-	created, err := j.writeRepository(ctx, key, bodyOf(r), true)
+	created, err := a.writeRepository(ctx, key, bodyOf(r), true)
 	if err != nil {
 		return answer{}, err
 	}
@@ -128,9 +134,9 @@ func (j *API) putRepository(ctx context.Context, r *http.Request) (answer, error
 	return answer{status: http.StatusOK, text: "Successfully created repository '" + key + "' \n"}, nil
 }
 
-func (j *API) postRepository(ctx context.Context, r *http.Request) (answer, error) {
+func (a *repositoriesAPI) postRepository(ctx context.Context, r *http.Request) (answer, error) {
 	key := r.PathValue("key")
-	if _, err := j.writeRepository(ctx, key, bodyOf(r), false); err != nil {
+	if _, err := a.writeRepository(ctx, key, bodyOf(r), false); err != nil {
 		return answer{}, err
 	}
 	return answer{status: http.StatusOK, text: "Repository " + key + " update successfully.\n"}, nil
@@ -138,13 +144,13 @@ func (j *API) postRepository(ctx context.Context, r *http.Request) (answer, erro
 
 // writeRepository stores what a client sends. Changes name only what is to be another:
 // the rest of the document stays.
-func (j *API) writeRepository(ctx context.Context, key string, body []byte, create bool) (created bool, err error) {
+func (a *repositoriesAPI) writeRepository(ctx context.Context, key string, body []byte, create bool) (created bool, err error) {
 	var found problems
 	sent := readRepository(body, key, &found)
 	if err := found.err(); err != nil {
 		return false, err
 	}
-	_, err = j.services.ChangeRepository(ctx, key, func(old *repository.Repository) (*repository.Repository, error) {
+	_, err = a.change(ctx, key, func(old *repository.Repository) (*repository.Repository, error) {
 		created = old == nil
 		if old == nil {
 			if !create {
@@ -188,9 +194,9 @@ func merge(document, changes json.RawMessage) json.RawMessage {
 	return object(merged)
 }
 
-func (j *API) deleteRepository(ctx context.Context, r *http.Request) (answer, error) {
+func (a *repositoriesAPI) deleteRepository(ctx context.Context, r *http.Request) (answer, error) {
 	key := r.PathValue("key")
-	_, err := j.services.ChangeRepository(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
+	_, err := a.change(ctx, key, func(*repository.Repository) (*repository.Repository, error) { return nil, nil })
 	if err != nil {
 		return answer{}, err
 	}

@@ -38,7 +38,7 @@ type state struct {
 	secrets    []handlerSecrets // one for each handler
 }
 
-// errDocument is for a record that nobody but this API writes.
+// errDocument is for a record that only this API writes.
 var errDocument = errors.New("the stored document cannot be read")
 
 // stateOf reads what the subscription of the first handler keeps.

@@ -60,7 +60,7 @@ func bodyOf(r *http.Request) []byte {
 // list leaves out what cannot be read: one broken record must not hide the others from
 // a client that knows no other way to look at them.
 func (j *API) list(ctx context.Context, _ *http.Request) (answer, error) {
-	all, err := j.all(ctx)
+	all, err := j.webhooks.all(ctx)
 	if err != nil {
 		return answer{}, err
 	}
@@ -85,7 +85,7 @@ func (j *API) post(ctx context.Context, r *http.Request) (answer, error) {
 	if err := found.err(); err != nil {
 		return answer{}, err
 	}
-	if err := j.create(ctx, d); err != nil {
+	if err := j.webhooks.create(ctx, d); err != nil {
 		return answer{}, err
 	}
 	return answer{status: http.StatusCreated, json: d.show(d.enabled)}, nil
@@ -93,9 +93,9 @@ func (j *API) post(ctx context.Context, r *http.Request) (answer, error) {
 
 func (j *API) get(ctx context.Context, r *http.Request) (answer, error) {
 	key := r.PathValue("key")
-	p, err := j.parts(ctx, key)
+	p, err := j.webhooks.parts(ctx, key)
 	if err == nil && p.first == nil { // not there, or there and unreadable
-		err = j.exists(ctx, key)
+		err = j.webhooks.exists(ctx, key)
 	}
 	if err != nil || p.first == nil {
 		return answer{}, noneOr(err)
@@ -108,9 +108,9 @@ func (j *API) get(ctx context.Context, r *http.Request) (answer, error) {
 }
 
 func (j *API) put(ctx context.Context, r *http.Request) (answer, error) {
-	return answer{status: http.StatusNoContent}, j.replace(ctx, r.PathValue("key"), bodyOf(r))
+	return answer{status: http.StatusNoContent}, j.webhooks.replace(ctx, r.PathValue("key"), bodyOf(r))
 }
 
 func (j *API) delete(ctx context.Context, r *http.Request) (answer, error) {
-	return answer{status: http.StatusNoContent}, j.remove(ctx, r.PathValue("key"))
+	return answer{status: http.StatusNoContent}, j.webhooks.remove(ctx, r.PathValue("key"))
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/jetpost/jetpost/internal/repository"
 )
 
-// platformVersion is what clients are told: they choose by it what they send, and give
+// platformVersion is what clients read: they choose by it what they send, and give
 // up when there is none. It is one whose API this is.
 const platformVersion = "7.146.17"
 
@@ -48,11 +48,11 @@ func (j *API) putOrigin(ctx context.Context, r *http.Request) (answer, error) {
 	if err := repository.CheckOrigin(origin); err != nil { // before it is shown to anybody
 		return answer{}, err
 	}
-	entry := audit.Record{Action: actionPutOrigin, Target: "base_url", Before: audit.State(j.origin()), After: audit.State(origin)}
+	entry := audit.Record{Action: actionPutOrigin, Target: "base_url", Before: audit.State(j.webhooks.origin()), After: audit.State(origin)}
 	if err := j.services.Trail.Around(ctx, entry, func() error { return j.services.Repositories.SetOrigin(ctx, origin) }); err != nil {
 		return answer{}, err
 	}
-	j.repair(ctx)
+	j.webhooks.repair(ctx)
 	return answer{status: http.StatusOK, text: "URL base has been successfully updated to \"" + origin + "\".\n"}, nil
 }
 

@@ -46,7 +46,7 @@ func (j *API) try(ctx context.Context, body []byte) (trialResult, error) {
 	if err := found.err(); err != nil {
 		return trialResult{}, err
 	}
-	p, err := j.parts(ctx, d.key)
+	p, err := j.webhooks.parts(ctx, d.key)
 	if err != nil {
 		return trialResult{}, err
 	}
@@ -56,11 +56,11 @@ func (j *API) try(ctx context.Context, body []byte) (trialResult, error) {
 			return trialResult{}, err
 		}
 	}
-	next, wanted, err := j.plan(ctx, d, before)
+	next, wanted, err := j.webhooks.plan(ctx, d, before)
 	if err != nil {
 		return trialResult{}, err
 	}
-	origin := j.origin()
+	origin := j.webhooks.origin()
 	failures := make([]error, len(d.handlers))
 	var waiting sync.WaitGroup
 	for n := range d.handlers {

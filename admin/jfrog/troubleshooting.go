@@ -109,7 +109,7 @@ func (j *API) troubleshooting(ctx context.Context, r *http.Request) (answer, err
 	if err != nil {
 		return answer{}, err
 	}
-	all, err := j.all(ctx)
+	all, err := j.webhooks.all(ctx)
 	if err != nil {
 		return answer{}, err
 	}

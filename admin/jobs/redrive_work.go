@@ -133,7 +133,7 @@ func (w *redriveWork) count(letter *delivery.DeadLetter, err error) {
 }
 
 // redriveOne redrives a letter, and waits while its queue has no room or NATS does
-// not answer. A queue that was waited for in vain is not waited for again before it
+// not answer. A queue that had no room within the patience is not waited for again before it
 // has room.
 func (w *redriveWork) redriveOne(ctx context.Context, letter *delivery.DeadLetter) error {
 	patience := time.Now().Add(redrivePatience)

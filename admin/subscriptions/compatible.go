@@ -14,8 +14,8 @@ func (k *Keeper) Domain(name string) (schemas.Domain, bool) { return k.catalogue
 // EventType returns a type of the catalogue, as Domain does.
 func (k *Keeper) EventType(name string) (schemas.Type, error) { return k.catalogue.Resolve(name) }
 
-// RemoveAt is Remove for its manager, provided that nobody has
-// changed sub since it was read: otherwise subscription.ErrConflict.
+// RemoveAt is Remove for its manager, provided that sub was not
+// changed since it was read: otherwise subscription.ErrConflict.
 func (k *Keeper) RemoveAt(ctx context.Context, sub *subscription.Subscription) error {
 	_, err := k.Remove(ctx, sub.Managed.By, sub.ID, etag(sub))
 	if errors.Is(err, ErrPrecondition) {

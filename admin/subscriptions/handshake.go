@@ -117,7 +117,7 @@ func (h *Handshakes) callback(w http.ResponseWriter, r *http.Request) {
 		sayPlainly(w, http.StatusBadRequest, "The callback cannot be read: "+err.Error()+".")
 		return
 	}
-	ctx = access.With(ctx, access.Principal{Address: addressOf(r)}) // nobody's token: jetpost does it
+	ctx = access.With(ctx, access.Principal{Address: addressOf(r)}) // without a token: jetpost does it
 	reason := "the receiver has called back"
 	changed, err := h.keep.changeRecorded(ctx, actionConsent, id, &reason, func(sub *subscription.Subscription) error {
 		switch stored := &sub.Handshake; {

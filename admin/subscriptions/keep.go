@@ -98,7 +98,7 @@ func (k *Keeper) Find(ctx context.Context, id string) (*subscription.Subscriptio
 	return k.store.Get(ctx, id)
 }
 
-// Create fills the defaults into sub, which is the caller's no more,
+// Create fills the defaults into sub, which the caller must not use afterwards,
 // and stores it. subscription.ErrExists; a *subscription.ValidationError with all
 // that is wrong. It makes the queue before the subscription is known, so that its
 // first delivery has a home (jetstream.md, section 2).
@@ -150,8 +150,8 @@ func (k *Keeper) prepare(ctx context.Context, sub *subscription.Subscription) er
 }
 
 // A Change makes of a subscription what it shall be. It gets one that is the
-// caller's to change and may return another one; it is called again when somebody
-// else was faster. Its errors are returned as they are.
+// caller's to change and may return another one; it is called again when another
+// change was faster. Its errors are returned as they are.
 type Change func(*subscription.Subscription) (*subscription.Subscription, error)
 
 // Change stores what change makes of a subscription that the API named

@@ -21,7 +21,7 @@ func (k *Keeper) EnsureQueue(ctx context.Context, sub *subscription.Subscription
 }
 
 // restoreQueue makes a queue that is missing, unless its subscription is being
-// deleted, for which it is disabled first. What was in it is gone.
+// deleted, for which it is disabled first. What was in it is lost.
 func (k *Keeper) restoreQueue(ctx context.Context, id string) error {
 	unlock, err := k.changing.lock(ctx, id)
 	if err != nil {

@@ -23,8 +23,8 @@ type action struct {
 	httpapi.RawJSON
 }
 
-// rotateOptions is v1.RotateOptions with the secret behind the type that shows it to
-// nobody.
+// rotateOptions is v1.RotateOptions with the secret behind the type that does not show
+// it.
 type rotateOptions struct {
 	Overlap *subscription.Duration `json:"overlap"`
 	Secret  keyring.Secret         `json:"secret"`

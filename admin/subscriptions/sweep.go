@@ -38,7 +38,7 @@ type SweeperConfig struct {
 	Reserve *stream.Reserve
 }
 
-// A Sweeper looks after the queues of all subscriptions: see Run.
+// A Sweeper repairs the queues of all subscriptions: see Run.
 type Sweeper struct {
 	cfg     SweeperConfig
 	keep    *Keeper
@@ -161,6 +161,6 @@ func (s *Sweeper) Sweep(ctx context.Context, sub *subscription.Subscription) {
 		err = s.keep.restoreQueue(ctx, sub.ID)
 	}
 	if err != nil && ctx.Err() == nil {
-		s.keep.log.Warn("cannot look after a queue, will try again", zap.String("subscription_id", sub.ID), zap.Error(err))
+		s.keep.log.Warn("failed to check a queue, will try again", zap.String("subscription_id", sub.ID), zap.Error(err))
 	}
 }

@@ -122,7 +122,7 @@ func (r *reconciling) find(ctx context.Context, since time.Time) error {
 	return nil
 }
 
-// begin finds out how far back it can be told what the subscription was owed, and what
+// begin finds out how far back it is known what the subscription was owed, and what
 // was made for it.
 func (r *reconciling) begin(ctx context.Context, since time.Time) error {
 	r.since = since
@@ -257,7 +257,7 @@ func (r *reconciling) readLetters(ctx context.Context, known *traces) error {
 // maxDiscards is how many records of discarded dead letters are read.
 const maxDiscards = 10_000
 
-// readDiscarded reads the audit trail: what was discarded is owed no more.
+// readDiscarded reads the audit trail: what was discarded is not owed any more.
 func (r *reconciling) readDiscarded(ctx context.Context, known *traces) error {
 	ids, err := r.with.dead.DiscardedOf(ctx, r.sub.ID, r.since, maxDiscards)
 	for _, id := range ids {
