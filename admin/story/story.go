@@ -7,7 +7,6 @@
 // says what was not looked at.
 package story
 
-
 import (
 	"cmp"
 	"context"

@@ -7,7 +7,6 @@
 // admins may do so at a time.
 package upkeep
 
-
 import (
 	"context"
 	"errors"
