@@ -287,7 +287,7 @@ func domainProblem(err error) error {
 }
 
 // filesProblem names every file that cannot be used.
-func filesProblem(found *schemas.LoadError) *httpapi.Problem {
+func filesProblem(found *schemas.LoadError) *httpapi.ProblemError {
 	fields := make([]v1.FieldProblem, len(found.Problems))
 	for i, p := range found.Problems {
 		fields[i] = v1.FieldProblem{Field: p.File, Message: p.Message}
@@ -300,7 +300,7 @@ func filesProblem(found *schemas.LoadError) *httpapi.Problem {
 }
 
 // incompatibleProblem names every place that is too strict.
-func incompatibleProblem(found *schemas.IncompatibleError) *httpapi.Problem {
+func incompatibleProblem(found *schemas.IncompatibleError) *httpapi.ProblemError {
 	return httpapi.NewProblem(http.StatusConflict, "this version of the domain "+found.Domain+
 		" would refuse events that the registered one accepts: change it, or give force=true", placesOf(found.Problems)...)
 }

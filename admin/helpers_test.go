@@ -195,7 +195,7 @@ func (r reply) want(status int) reply {
 		if got := r.header.Get("Content-Type"); got != "application/problem+json" {
 			r.t.Errorf("an error has the content type %q", got)
 		}
-		var p httpapi.Problem
+		var p httpapi.ProblemError
 		r.into(&p)
 		if p.Status != status || p.Title == "" || p.Detail == "" {
 			r.t.Errorf("not a whole problem document: %s", r.body)
@@ -222,7 +222,7 @@ func (r reply) subscription() v1.Subscription {
 // fields are the fields a problem names, in their order.
 func (r reply) fields() []string {
 	r.t.Helper()
-	var p httpapi.Problem
+	var p httpapi.ProblemError
 	r.into(&p)
 	var names []string
 	for _, e := range p.Errors {

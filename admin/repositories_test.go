@@ -75,7 +75,7 @@ func TestRepositories(t *testing.T) {
 			header = []string{"If-Match", wrong.ifMatch}
 		}
 		r := f.do(wrong.method, "/v1/repositories/"+wrong.key, wrong.body, header...)
-		var p httpapi.Problem
+		var p httpapi.ProblemError
 		r.into(&p)
 		if r.status != wrong.status || !strings.Contains(p.Detail, wrong.detail) {
 			t.Errorf("%s %s %s: got %d %s, want %d %s", wrong.method, wrong.key, wrong.body, r.status, r.body, wrong.status, wrong.detail)

@@ -50,6 +50,8 @@ func (c Catalogue) Domain(name string) (schemas.Domain, bool) {
 // Domains is that of schemas.Catalogue.
 func (c Catalogue) Domains() []schemas.Domain { return c.Newest().Domains() }
 
+// Newest is the catalogue as it is now or, where that cannot be read in time, the copy of
+// this process.
 func (c Catalogue) Newest() *schemas.Catalogue {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -39,7 +39,7 @@ func (a *API) authorize(op *huma.Operation) {
 // mayRoute is the problem of a request whose route the caller may not use. It is found
 // before anything of the body is read or kept for it: the role that may do least must
 // not fill the memory of the process.
-func (a *API) mayRoute(r *http.Request, pattern string) *Problem {
+func (a *API) mayRoute(r *http.Request, pattern string) *ProblemError {
 	need, declared := a.needed[pattern]
 	if p := access.PrincipalOf(r.Context()); declared && !p.May(need) {
 		return denied(p, need)
@@ -61,7 +61,7 @@ func Require(ctx context.Context, need access.Need) error {
 	return nil
 }
 
-func denied(p access.Principal, need access.Need) *Problem {
+func denied(p access.Principal, need access.Need) *ProblemError {
 	if p.Role == "" {
 		return NewProblem(http.StatusUnauthorized, "the request has no token")
 	}

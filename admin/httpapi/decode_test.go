@@ -12,7 +12,7 @@ func TestWrongTypeField(t *testing.T) {
 	for body, field := range map[string]string{`{"subscription":5}`: "subscription", `{"sequences":"x"}`: "sequences", `{"rate":"x"}`: "rate"} {
 		var options v1.RedriveOptions
 		err := Decode([]byte(body), &options)
-		if p, ok := err.(*Problem); !ok || len(p.Errors) != 1 || p.Errors[0].Field != field { //nolint:errorlint // it is that itself
+		if p, ok := err.(*ProblemError); !ok || len(p.Errors) != 1 || p.Errors[0].Field != field { //nolint:errorlint // it is that itself
 			t.Errorf("%s: got %v", body, err)
 		}
 	}

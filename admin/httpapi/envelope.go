@@ -35,7 +35,7 @@ type Face struct {
 	AnyContent bool
 }
 
-func (f Face) refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
+func (f Face) refuse(w http.ResponseWriter, r *http.Request, p *ProblemError) {
 	if f.Refuse == nil {
 		WriteProblem(w, p)
 		return
@@ -126,7 +126,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // readBody reads the whole body before anything is done, so that a slow client
 // holds nothing but its connection, and a large one no memory.
-func (a *API) readBody(face Face, w http.ResponseWriter, r *http.Request, pattern string) *Problem {
+func (a *API) readBody(face Face, w http.ResponseWriter, r *http.Request, pattern string) *ProblemError {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -162,7 +162,7 @@ func (a *API) readBody(face Face, w http.ResponseWriter, r *http.Request, patter
 	return nil
 }
 
-func bodyTooLarge(limit int64) *Problem {
+func bodyTooLarge(limit int64) *ProblemError {
 	return NewProblem(http.StatusRequestEntityTooLarge, "the body may have at most "+strconv.FormatInt(limit, 10)+" bytes")
 }
 
@@ -175,7 +175,7 @@ func isJSON(contentType string) bool {
 
 // unrouted is the problem of a request that no route takes. The mux would answer
 // it in plain text.
-func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *Problem {
+func unrouted(mux *http.ServeMux, h http.Header, r *http.Request) *ProblemError {
 	handler, pattern := mux.Handler(r)
 	if pattern != "" {
 		return nil

@@ -31,24 +31,25 @@ var (
 	errFollowers    = errors.New("too many clients follow a log or export one already")
 )
 
-// A Problem is a v1.Problem that huma can answer with.
-type Problem struct{ v1.Problem }
+// A ProblemError is a v1.Problem that huma can answer with.
+type ProblemError struct{ v1.Problem }
 
 // Error is the detail.
-func (p *Problem) Error() string { return p.Detail }
+func (p *ProblemError) Error() string { return p.Detail }
 
 // GetStatus makes a problem an answer for huma.
-func (p *Problem) GetStatus() int { return p.Status }
+func (p *ProblemError) GetStatus() int { return p.Status }
 
 // ContentType is the media type of RFC 9457.
-func (p *Problem) ContentType(string) string { return "application/problem+json" }
+func (p *ProblemError) ContentType(string) string { return "application/problem+json" }
 
-func NewProblem(status int, detail string, fields ...v1.FieldProblem) *Problem {
-	return &Problem{v1.Problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}}
+// NewProblem is the problem document of a status, with what is wrong and what to do about it.
+func NewProblem(status int, detail string, fields ...v1.FieldProblem) *ProblemError {
+	return &ProblemError{v1.Problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}}
 }
 
 // Invalid is a problem with one part of what was sent.
-func Invalid(field, message string) *Problem {
+func Invalid(field, message string) *ProblemError {
 	detail := message
 	if field != "" {
 		detail = field + ": " + message
@@ -56,7 +57,8 @@ func Invalid(field, message string) *Problem {
 	return NewProblem(http.StatusUnprocessableEntity, detail, v1.FieldProblem{Field: field, Message: message})
 }
 
-func BadCursor() *Problem {
+// BadCursor is the problem of a cursor that no page has given.
+func BadCursor() *ProblemError {
 	return Invalid("cursor", "is not the next_cursor of a page of this list: leave it out for the first page")
 }
 
@@ -79,8 +81,8 @@ func ownStatuses() []ErrorStatus {
 // problemOf turns any error into the answer, and logs what is not the client's
 // doing. Errors never hold secrets, so their text is shown, except for
 // unexpected ones.
-func (a *API) problemOf(ctx context.Context, err error) *Problem {
-	if p, ok := errors.AsType[*Problem](err); ok {
+func (a *API) problemOf(ctx context.Context, err error) *ProblemError {
+	if p, ok := errors.AsType[*ProblemError](err); ok {
 		return p
 	}
 	if found, ok := errors.AsType[*subscription.ValidationError](err); ok {
@@ -137,7 +139,7 @@ func (a *API) RefusalOf(ctx context.Context, err error) Refusal {
 	return refusalOf(a.problemOf(ctx, err))
 }
 
-func refusalOf(p *Problem) Refusal {
+func refusalOf(p *ProblemError) Refusal {
 	r := Refusal{Status: p.Status, Detail: p.Detail, RequestID: p.RequestID}
 	for _, f := range p.Errors {
 		r.Fields = append(r.Fields, subscription.Problem{Field: f.Field, Message: f.Message})
@@ -145,7 +147,7 @@ func refusalOf(p *Problem) Refusal {
 	return r
 }
 
-func validationProblem(found *subscription.ValidationError) *Problem {
+func validationProblem(found *subscription.ValidationError) *ProblemError {
 	fields := make([]v1.FieldProblem, len(found.Problems))
 	for i, one := range found.Problems {
 		fields[i] = v1.FieldProblem{Field: one.Field, Message: one.Message}
@@ -173,13 +175,14 @@ func conform(ctx huma.Context, _ string, v any) (any, error) {
 		}
 		v = p
 	}
-	if p, ok := v.(*Problem); ok && p.Status == http.StatusServiceUnavailable {
+	if p, ok := v.(*ProblemError); ok && p.Status == http.StatusServiceUnavailable {
 		ctx.SetHeader("Retry-After", strconv.Itoa(retryAfter))
 	}
 	return v, nil
 }
 
-func WriteProblem(w http.ResponseWriter, p *Problem) {
+// WriteProblem answers outside of an operation.
+func WriteProblem(w http.ResponseWriter, p *ProblemError) {
 	WriteJSON(w, p.Status, p.ContentType(""), p)
 }
 

@@ -20,6 +20,7 @@ import (
 // written: one that has stopped reading is given up.
 const writeTimeout = 30 * time.Second
 
+// NDJSON is the media type of an answer with one JSON object per line.
 const NDJSON = "application/x-ndjson"
 
 // Streamed is an answer that writes itself: a list, or a log that is followed.

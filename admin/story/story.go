@@ -65,11 +65,11 @@ const (
 
 type storyRequest struct {
 	PlacedEvent
-	StoryOf
+	Only
 }
 
-// StoryOf narrows a story.
-type StoryOf struct {
+// Only narrows a story.
+type Only struct {
 	Subscription string `query:"subscription" maxLength:"63" doc:"Only what concerns this subscription, which may be deleted by now."`
 }
 
@@ -78,7 +78,7 @@ type findStoryRequest struct {
 	ID     string `query:"id" required:"true" minLength:"1" maxLength:"2048" doc:"The event's id."`
 	Domain string `query:"domain" maxLength:"63" doc:"Look in the log of this domain only." example:"git"`
 	Type   string `query:"type" maxLength:"255" doc:"Look among events of this type only." example:"git.push"`
-	StoryOf
+	Only
 }
 
 // Stories assembles what is known of an event. Use NewStories.

@@ -225,8 +225,8 @@ func (s *Storage) HeldHandler(why func() error) http.Handler {
 const maxHeldBody = 1 << 20
 
 // heldProblem is the answer to a request that has failed while jetpost is held.
-func (s *Storage) heldProblem(err error) *httpapi.Problem {
-	if p, ok := errors.AsType[*httpapi.Problem](err); ok {
+func (s *Storage) heldProblem(err error) *httpapi.ProblemError {
+	if p, ok := errors.AsType[*httpapi.ProblemError](err); ok {
 		return p
 	}
 	s.log.Warn("request failed", zap.Error(err))
