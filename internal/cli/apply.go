@@ -12,6 +12,7 @@ import (
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
@@ -140,7 +141,7 @@ func (c *applyCmd) checkLabel(all []*wanted) error {
 
 // deletions are the subscriptions with the label that are in no file.
 func (c *applyCmd) deletions(ctx context.Context, api *connect.Client, all []*wanted) ([]*step, error) {
-	items, _, err := allSubscriptions(ctx, api, client.SubscriptionFilter{Labels: []string{c.Label}})
+	items, _, err := connect.Subscriptions(ctx, api, client.SubscriptionFilter{Labels: []string{c.Label}})
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ func (c *applyCmd) confirm(e *terminal.Env, deletions []*step) error {
 		return fmt.Errorf("nothing was changed: --prune would delete %s\ngive --yes, or look at it first with --dry-run", what)
 	}
 	_, _ = fmt.Fprintf(e.Stderr, "Delete %s, with the deliveries that wait? [y/N] ", what)
-	answer, err := bufio.NewReader(interruptible(e.Ctx, e.Stdin)).ReadString('\n')
+	answer, err := bufio.NewReader(input.Interruptible(e.Ctx, e.Stdin)).ReadString('\n')
 	if e.Ctx.Err() != nil {
 		return e.Ctx.Err()
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -104,7 +105,7 @@ func fieldDifferences(field string, before, after json.RawMessage) []difference 
 	}
 	was, is := b.Map(), a.Map()
 	var found []difference
-	for _, name := range sortedKeys(union(was, is)) {
+	for _, name := range slices.Sorted(maps.Keys(union(was, is))) {
 		one := difference{Field: field + "." + name, Secret: secret}
 		if v, ok := was[name]; ok {
 			one.Before = json.RawMessage(v.Raw)

@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/plain"
 	"github.com/jetpost/jetpost/internal/profile"
@@ -115,7 +116,7 @@ func readSubscriptions(paths []string, stdin io.Reader) ([]*wanted, error) {
 
 func (r *subscriptionReader) path(path string) error {
 	if path == "-" {
-		text, err := readText(path, r.stdin)
+		text, err := input.Text(path, r.stdin)
 		if err != nil {
 			return err
 		}

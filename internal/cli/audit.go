@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
@@ -54,10 +55,10 @@ type auditFlags struct {
 func (f *auditFlags) filter(now time.Time) (client.AuditFilter, error) {
 	selected := client.AuditFilter{Action: f.Action, Target: f.Target, Actor: f.Actor}
 	var err error
-	if selected.From, err = moment("--since", f.Since, now); err != nil {
+	if selected.From, err = input.Time("--since", f.Since, now); err != nil {
 		return selected, err
 	}
-	selected.To, err = moment("--until", f.Until, now)
+	selected.To, err = input.Time("--until", f.Until, now)
 	return selected, err
 }
 

@@ -1,6 +1,12 @@
 // Package cli has the commands that people run against a server: what they take, do and print.
 package cli
 
+import (
+	"strings"
+
+	"github.com/jetpost/jetpost/internal/profile"
+)
+
 // Commands are those that call the API of a server, in the order of the help. Each is in
 // a file of its own name.
 type Commands struct {
@@ -28,4 +34,16 @@ type Tools struct {
 	Completion completionCmd `cmd:"" group:"Tools" help:"Print the script that completes commands in a shell."`
 	Complete   completeCmd   `cmd:"" name:"__complete" hidden:""`
 	Version    versionCmd    `cmd:"" group:"Tools" help:"Print the version."`
+}
+
+// HelpVars are what the help texts are told.
+func HelpVars() map[string]string {
+	var settings []string
+	for _, name := range profile.Names() {
+		traits, _ := profile.Traits(name)
+		if len(traits.Settings) > 0 {
+			settings = append(settings, name+": "+strings.Join(traits.Settings, ", "))
+		}
+	}
+	return map[string]string{"profiles": strings.Join(profile.Names(), ", "), "settings": strings.Join(settings, "; ")}
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"strconv"
@@ -11,10 +10,10 @@ import (
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/stream"
-	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
 // deadlettersCmd is `jetpost deadletters`.
@@ -55,36 +54,11 @@ func (f *letterFlags) empty() bool {
 
 // times are the bounds; zero where there is none.
 func (f *letterFlags) times(now time.Time) (from, to time.Time, err error) {
-	if from, err = moment("--since", f.Since, now); err != nil {
+	if from, err = input.Time("--since", f.Since, now); err != nil {
 		return from, to, err
 	}
-	to, err = moment("--until", f.Until, now)
+	to, err = input.Time("--until", f.Until, now)
 	return from, to, err
-}
-
-// moment reads a time, or how long ago it was.
-func moment(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	ago, err := timestamp.ParseDuration(text)
-	first := time.Unix(0, 0).UTC() // the first time that the server knows
-	switch {
-	case errors.Is(err, timestamp.ErrTooLong) && text[0] != '-':
-		return first, nil
-	case err == nil && ago >= 0:
-		if at := now.Add(-ago).UTC(); at.After(first) {
-			return at, nil
-		}
-		return first, nil
-	case err == nil || errors.Is(err, timestamp.ErrTooLong):
-		return time.Time{}, fmt.Errorf("%s %q is in the future: give how long ago it was, such as 2h, or a time such as %s", flag, text, timestamp.Example)
-	}
-	at, err := timestamp.Parse(text)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%s %q: give a duration such as 2h, or a time such as %s (%w)", flag, text, timestamp.Example, err)
-	}
-	return at.UTC(), nil
 }
 
 func (f *letterFlags) reasons() []v1.Reason {

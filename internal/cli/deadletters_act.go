@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -61,10 +63,10 @@ func printLetter(w io.Writer, l *v1.ShownLetter) error {
 	if l.Event.Stream != "" {
 		pairs = append(pairs, "stored as", l.Event.Stream+" "+strconv.FormatUint(l.Event.Sequence, 10))
 	}
-	for _, name := range sortedKeys(l.Attributes) {
+	for _, name := range slices.Sorted(maps.Keys(l.Attributes)) {
 		pairs = append(pairs, "ce "+name, l.Attributes[name])
 	}
-	for _, name := range sortedKeys(l.Headers) {
+	for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
 		for _, value := range l.Headers[name] {
 			pairs = append(pairs, "header "+name, value)
 		}

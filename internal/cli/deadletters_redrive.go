@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -101,10 +103,10 @@ func warnPaused(w io.Writer, q *v1.QueuedAgain) (waits bool) {
 func printDryRun(w io.Writer, job *v1.RedriveJob) error {
 	_, _ = fmt.Fprintf(w, "%d dead letters\n", job.Total)
 	var pairs []string
-	for _, reason := range sortedKeys(job.Reasons) {
+	for _, reason := range slices.Sorted(maps.Keys(job.Reasons)) {
 		pairs = append(pairs, "reason "+reason, strconv.Itoa(job.Reasons[reason]))
 	}
-	for _, id := range sortedKeys(job.Subscriptions) {
+	for _, id := range slices.Sorted(maps.Keys(job.Subscriptions)) {
 		pairs = append(pairs, "subscription "+id, strconv.Itoa(job.Subscriptions[id]))
 	}
 	return output.Details(w, pairs...)
@@ -117,18 +119,15 @@ func howToGoOn(id string) string {
 
 // followRedrive shows the progress of a job until it has ended. A server that is
 // away for a while is waited for. When ctx ends the job goes on.
-func followRedrive(e *terminal.Env, api *connect.Client, output output.Flag, job *v1.RedriveJob) error {
-	line := &progressLine{w: e.Stderr, terminal: terminal.IsTerminal(e.Stderr)}
-	if !line.terminal {
-		line.drawn = time.Now()
-	}
+func followRedrive(e *terminal.Env, api *connect.Client, flag output.Flag, job *v1.RedriveJob) error {
+	line := output.NewProgress(e.Stderr)
 	var failing connect.RetryWait
 	for job.State == v1.JobRunning {
-		line.say(fmt.Sprintf("redriven %d of %d, failed %d", job.Done, job.Total, job.Failed))
+		line.Update(func() string { return fmt.Sprintf("redriven %d of %d, failed %d", job.Done, job.Total, job.Failed) })
 		if connect.WaitFor(e.Ctx, 300*time.Millisecond) {
 			now, err := api.Redrives.Get(e.Ctx, job.ID)
 			if refused, ok := errors.AsType[*v1.Problem](err); ok && !refused.Temporary() {
-				line.clear()
+				line.Clear()
 				return err
 			}
 			if err == nil {
@@ -142,27 +141,12 @@ func followRedrive(e *terminal.Env, api *connect.Client, output output.Flag, job
 		}
 	}
 	if job.State == v1.JobRunning {
-		line.clear()
+		line.Clear()
 		_, _ = fmt.Fprintf(e.Stderr, "the job goes on\n%s", howToGoOn(job.ID))
 		return nil
 	}
-	line.clear()
-	return printRedrive(e, output, job)
-}
-
-// say shows a text instead of the one before, on a terminal, or now and then.
-func (p *progressLine) say(text string) {
-	now := time.Now()
-	if !p.terminal && now.Sub(p.drawn) < progressEvery {
-		return
-	}
-	p.drawn = now
-	if !p.terminal {
-		_, _ = fmt.Fprintln(p.w, text)
-		return
-	}
-	p.shown = true
-	_, _ = fmt.Fprint(p.w, "\r\x1b[K"+text)
+	line.Clear()
+	return printRedrive(e, flag, job)
 }
 
 // An endedRedrive is what is printed of a job that was followed to its end.
@@ -190,8 +174,8 @@ func endedRedriveOf(j *v1.RedriveJob) endedRedrive {
 }
 
 // printRedrive prints how a job has ended. That not all could be redriven is an error.
-func printRedrive(e *terminal.Env, output output.Flag, job *v1.RedriveJob) error {
-	err := output.Show(e, endedRedriveOf(job), func() error {
+func printRedrive(e *terminal.Env, flag output.Flag, job *v1.RedriveJob) error {
+	err := flag.Show(e, endedRedriveOf(job), func() error {
 		w := e.Stdout
 		_, _ = fmt.Fprintf(w, "%s: redriven %d of %d, failed %d", plain.Shown(job.State, plain.FieldLimit), job.Done, job.Total, job.Failed)
 		if job.Gone > 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
@@ -63,7 +64,7 @@ func (c *explainCmd) Run(e *terminal.Env) error {
 }
 
 func (c *explainCmd) readEvent(e *terminal.Env) (json.RawMessage, error) {
-	text, err := readText(c.Event, e.Stdin)
+	text, err := input.Text(c.Event, e.Stdin)
 	if err != nil {
 		return nil, fmt.Errorf("the event: %w", err)
 	}

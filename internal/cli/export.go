@@ -67,7 +67,7 @@ func (c *exportCmd) Run(e *terminal.Env) error {
 		items = append(items, answer.Body)
 	}
 	if len(c.ID) == 0 {
-		if items, broken, err = allSubscriptions(e.Ctx, api, client.SubscriptionFilter{Labels: c.Label}); err != nil {
+		if items, broken, err = connect.Subscriptions(e.Ctx, api, client.SubscriptionFilter{Labels: c.Label}); err != nil {
 			return err
 		}
 	}

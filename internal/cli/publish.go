@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +16,7 @@ import (
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
@@ -95,11 +98,11 @@ func (c *publishCmd) publishOne(e *terminal.Env, api *connect.Client) error {
 	switch {
 	case c.DataFile != "":
 		var err error
-		if data, err = readFile(c.DataFile, e.Stdin); err != nil {
+		if data, err = input.File(c.DataFile, e.Stdin); err != nil {
 			return err
 		}
 		if event.IsJSON(c.ContentType) { // other data is stored byte for byte
-			if data, err = asText(c.DataFile, data); err != nil {
+			if data, err = input.AsText(c.DataFile, data); err != nil {
 				return err
 			}
 		}
@@ -141,7 +144,7 @@ func (f *EventFields) Event(id string, data []byte) (*event.Event, error) {
 		ID: id, Source: f.Source, Type: f.Type, Subject: f.Subject, Time: at.UTC().Format(time.RFC3339Nano),
 		DataContentType: f.ContentType, DataSchema: f.DataSchema, Data: data,
 	}
-	for _, name := range sortedKeys(f.Ext) {
+	for _, name := range slices.Sorted(maps.Keys(f.Ext)) {
 		made.Extensions = append(made.Extensions, event.Attribute{Name: name, Value: f.Ext[name]})
 	}
 	return made, made.Validate()

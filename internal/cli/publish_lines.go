@@ -17,6 +17,7 @@ import (
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
@@ -28,9 +29,7 @@ const (
 	maxBytesAtOnce  = 1 << 20
 	readAtOnce      = 256 << 10
 	maxPublishLine  = 1 << 20 // an event has 256 KiB at most, its JSON may be longer
-	progressRedraw  = 200 * time.Millisecond
-	progressEvery   = time.Second // where lines cannot be redrawn
-	maxReasonsShown = 20          // when the lines themselves are kept in a file
+	maxReasonsShown = 20      // when the lines themselves are kept in a file
 )
 
 // A PublishReport is what became of the lines.
@@ -89,9 +88,9 @@ func (c *publishCmd) publishLines(e *terminal.Env, api *connect.Client) (err err
 		p.rejects = f
 	}
 	began := time.Now()
-	progress := &progressLine{w: e.Stderr, terminal: terminal.IsTerminal(e.Stderr), began: began, drawn: began}
-	err = p.run(e.Ctx, e.Stdin, func() { progress.update(&p.report) })
-	progress.clear()
+	progress := output.NewProgress(e.Stderr)
+	err = p.run(e.Ctx, e.Stdin, func() { progress.Update(func() string { return p.report.progress(time.Since(began)) }) })
+	progress.Clear()
 	p.report.Seconds = time.Since(began).Seconds()
 	if printErr := p.print(e, c.Flag); err == nil {
 		err = printErr
@@ -106,8 +105,8 @@ func (c *publishCmd) publishLines(e *terminal.Env, api *connect.Client) (err err
 	return nil
 }
 
-func (p *linePublisher) print(e *terminal.Env, output output.Flag) error {
-	return output.Show(e, &p.report, func() error {
+func (p *linePublisher) print(e *terminal.Env, flag output.Flag) error {
+	return flag.Show(e, &p.report, func() error {
 		rate := float64(p.report.done()) / max(p.report.Seconds, 1e-3)
 		_, err := fmt.Fprintf(e.Stdout, "published %d, duplicates %d, rejected %d  (%.1f s, %.0f/s)\n",
 			p.report.Published, p.report.Duplicates, p.report.Rejected, p.report.Seconds, rate)
@@ -118,12 +117,12 @@ func (p *linePublisher) print(e *terminal.Env, output output.Flag) error {
 // run reads until the input ends. Nothing is held back while it waits for more,
 // so that lines can come from a program that goes on for ever.
 func (p *linePublisher) run(ctx context.Context, in io.Reader, progress func()) error {
-	lines := bufio.NewReaderSize(interruptible(ctx, in), readAtOnce)
+	lines := bufio.NewReaderSize(input.Interruptible(ctx, in), readAtOnce)
 	for number := 1; ; number++ {
 		text, tooLong, readErr := readLine(lines)
 		if number == 1 {
 			var err error
-			if text, err = asText("-", text); err != nil {
+			if text, err = input.AsText("-", text); err != nil {
 				return err
 			}
 		}
@@ -151,19 +150,6 @@ func (p *linePublisher) run(ctx context.Context, in io.Reader, progress func()) 
 func lineAtHand(r *bufio.Reader) bool {
 	buffered, err := r.Peek(r.Buffered())
 	return err == nil && bytes.IndexByte(buffered, '\n') >= 0
-}
-
-// interruptible is in, except that reading ends with ctx: a person who stops the
-// command has not ended its input. What was being read then is lost.
-func interruptible(ctx context.Context, in io.Reader) io.Reader {
-	r, w := io.Pipe()
-	context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)) })
-	go func() {
-		// Hidden is what would make the copy choose its own buffer.
-		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{in}, make([]byte, readAtOnce))
-		_ = w.CloseWithError(err)
-	}()
-	return r
 }
 
 // readLine returns a line without its end. Of one that is too long it returns the
@@ -332,34 +318,7 @@ func (p *linePublisher) reject(one lineEvent, reason string) error {
 	return nil
 }
 
-// A progressLine says how far it is: in one line that is redrawn on a terminal,
-// otherwise in a new line each second.
-type progressLine struct {
-	w        io.Writer
-	terminal bool
-	began    time.Time
-	drawn    time.Time
-	shown    bool
-}
-
-func (p *progressLine) update(r *PublishReport) {
-	now := time.Now()
-	if p.terminal && now.Sub(p.drawn) < progressRedraw || !p.terminal && now.Sub(p.drawn) < progressEvery {
-		return
-	}
-	p.drawn = now
-	rate := float64(r.done()) / now.Sub(p.began).Seconds()
-	text := fmt.Sprintf("published %d, duplicates %d, rejected %d, %.0f/s", r.Published, r.Duplicates, r.Rejected, rate)
-	if !p.terminal {
-		_, _ = fmt.Fprintln(p.w, text)
-		return
-	}
-	p.shown = true
-	_, _ = fmt.Fprint(p.w, "\r\x1b[K"+text)
-}
-
-func (p *progressLine) clear() {
-	if p.shown {
-		_, _ = fmt.Fprint(p.w, "\r\x1b[K")
-	}
+// progress is the report as people see it while the command runs.
+func (r *PublishReport) progress(elapsed time.Duration) string {
+	return fmt.Sprintf("published %d, duplicates %d, rejected %d, %.0f/s", r.Published, r.Duplicates, r.Rejected, float64(r.done())/elapsed.Seconds())
 }

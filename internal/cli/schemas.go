@@ -12,6 +12,7 @@ import (
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
@@ -290,7 +291,7 @@ func (c *schemasValidateCmd) read(e *terminal.Env) ([]byte, error) {
 	if len(data) > stream.MaxEventSize {
 		return nil, fmt.Errorf("read data: there is more than the %d KiB that an event may have", stream.MaxEventSize>>10)
 	}
-	if data, err = asText(c.File, data); err != nil {
+	if data, err = input.AsText(c.File, data); err != nil {
 		return nil, err
 	}
 	data = bytes.TrimSpace(data)

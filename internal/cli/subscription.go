@@ -1,11 +1,12 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,14 +118,14 @@ func printSubscription(w io.Writer, s *v1.Subscription, b *v1.BreakerState) erro
 			filters = append(filters, string(text))
 		}
 	}
-	for _, name := range sortedKeys(s.Labels) {
+	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
 		labels = append(labels, name+"="+s.Labels[name])
 	}
 	var headers []string
-	for _, name := range sortedKeys(s.Endpoint.Headers) {
+	for _, name := range slices.Sorted(maps.Keys(s.Endpoint.Headers)) {
 		headers = append(headers, name+": "+s.Endpoint.Headers[name])
 	}
-	for _, name := range sortedKeys(s.Endpoint.SecretHeaders) {
+	for _, name := range slices.Sorted(maps.Keys(s.Endpoint.SecretHeaders)) {
 		headers = append(headers, name+": "+v1.Placeholder)
 	}
 	state := string(s.State)
@@ -206,7 +207,7 @@ func (c *subscriptionListCmd) Run(e *terminal.Env) error {
 	if err != nil {
 		return err
 	}
-	items, broken, err := allSubscriptions(e.Ctx, api, client.SubscriptionFilter{Labels: c.Label, State: v1.State(c.State)})
+	items, broken, err := connect.Subscriptions(e.Ctx, api, client.SubscriptionFilter{Labels: c.Label, State: v1.State(c.State)})
 	if err != nil {
 		return err
 	}
@@ -221,22 +222,6 @@ func (c *subscriptionListCmd) Run(e *terminal.Env) error {
 		}
 		return t.Flush()
 	})
-}
-
-func allSubscriptions(ctx context.Context, api *connect.Client, f client.SubscriptionFilter) (items []json.RawMessage, broken []v1.BrokenRecord, err error) {
-	items, f.PageSize = []json.RawMessage{}, connect.MaxPage
-	var answer client.Response
-	for page, err := range api.Subscriptions.Pages(ctx, f, client.WithResponse(&answer)) {
-		if err != nil {
-			return nil, nil, err
-		}
-		raw, err := connect.RawItems(answer.Body)
-		if err != nil {
-			return nil, nil, err
-		}
-		items, broken = append(items, raw...), append(broken, page.Broken...)
-	}
-	return items, broken, nil
 }
 
 // subscriptionGetCmd is `jetpost subscription get`.

@@ -10,6 +10,7 @@ import (
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
@@ -107,7 +108,7 @@ func (c *subscriptionRotateCmd) Run(e *terminal.Env) error {
 	}
 	overlap := v1.Duration(c.Overlap)
 	body := v1.RotateOptions{Overlap: &overlap}
-	if body.Secret, err = secretValue("--secret", c.Secret); err != nil {
+	if body.Secret, err = input.Secret("--secret", c.Secret); err != nil {
 		return err
 	}
 	var answer client.Response
@@ -229,47 +230,6 @@ func (c *subscriptionTestCmd) Run(e *terminal.Env) error {
 // firstAttempt returns nil when there is none in time.
 func (c *subscriptionTestCmd) firstAttempt(ctx context.Context, api *connect.Client, id string, from uint64) (*v1.Attempt, error) {
 	return awaitAttempt(ctx, api, c.ID, from, c.Wait, func(a *v1.Attempt) bool { return a.DeliveryID == id })
-}
-
-// awaitAttempt returns the first attempt that is wanted of those that a subscription
-// has in its log after from, or nil when there is none in time.
-func awaitAttempt(ctx context.Context, api *connect.Client, id string, from uint64, wait time.Duration, wanted func(*v1.Attempt) bool) (*v1.Attempt, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	for a, err := range api.Attempts.Follow(ctx, id, from) {
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil, nil //nolint:nilnil // documented
-		case err != nil:
-			return nil, err
-		case wanted(a):
-			return a, nil
-		}
-	}
-	return nil, nil //nolint:nilnil // documented
-}
-
-// nextAttempt is the sequence after the last attempt for a subscription that is in the
-// log.
-func nextAttempt(ctx context.Context, api *connect.Client, id string) (uint64, error) {
-	for last, err := range api.Attempts.List(ctx, client.AttemptFilter{Subscription: id, Paging: client.Paging{PageSize: 1}}) {
-		if err != nil {
-			return 0, err
-		}
-		return last.Sequence + 1, nil
-	}
-	return 1, nil
-}
-
-// showAttempted prints an attempt that a person has asked for, and its answer.
-func showAttempted(e *terminal.Env, f output.Flag, a *v1.Attempt) error {
-	return f.Show(e, a, func() error {
-		if err := printAttempt(e.Stdout, a, false); err != nil || a.ResponseBody == "" {
-			return err
-		}
-		_, err := fmt.Fprintln(e.Stdout, "    "+plain.Shown(a.ResponseBody, plain.LineLimit))
-		return err
-	})
 }
 
 // report prints an attempt. One that failed is an error.

@@ -2,15 +2,12 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
@@ -48,7 +45,7 @@ type subscriptionFields struct {
 func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	body := map[string]any{}
 	if f.File != "" {
-		text, err := readText(f.File, stdin)
+		text, err := input.Text(f.File, stdin)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +59,7 @@ func (f *subscriptionFields) document(stdin io.Reader) (map[string]any, error) {
 	set(body, "profile", f.Profile, f.Profile != "")
 	set(body, "description", f.Description, f.Description != "")
 	set(body, "labels", f.Label, len(f.Label) > 0)
-	secret, err := secretValue("--secret", f.Secret)
+	secret, err := input.Secret("--secret", f.Secret)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +154,7 @@ func (f *subscriptionFields) setEndpoint(body map[string]any) error {
 			}
 			if group.flag == "secret-header" {
 				var err error
-				if value, err = secretValue("--secret-header "+name, value); err != nil {
+				if value, err = input.Secret("--secret-header "+name, value); err != nil {
 					return err
 				}
 			}
@@ -182,42 +179,3 @@ func member(body map[string]any, name string) map[string]any {
 	}
 	return map[string]any{}
 }
-
-// readFile reads a file, or standard input for "-".
-func readFile(path string, stdin io.Reader) ([]byte, error) {
-	if path == "-" {
-		text, err := io.ReadAll(stdin)
-		if err != nil {
-			return nil, fmt.Errorf("read standard input: %w", err)
-		}
-		return text, nil
-	}
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no file %s", path)
-	}
-	return text, err
-}
-
-// readText is readFile for what a person has edited.
-func readText(path string, stdin io.Reader) ([]byte, error) {
-	content, err := readFile(path, stdin)
-	if err != nil {
-		return nil, err
-	}
-	return asText(path, content)
-}
-
-// asText is plain.Text with an error that says of what file.
-func asText(path string, content []byte) ([]byte, error) {
-	text, err := plain.Text(content)
-	if err != nil && path == "-" {
-		return nil, fmt.Errorf("read standard input: %w", err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	return text, nil
-}
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

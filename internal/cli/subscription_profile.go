@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/plain"
-	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -24,18 +25,6 @@ type profileFields struct {
 	Rate           *float64          `env:"-" group:"Requests" placeholder:"N" help:"Requests per second, over all senders together: 0.001 to 10000. 0: no bound, the default."`
 	Handshake      string            `env:"-" enum:",off,preferred,required" default:"" group:"Handshake" placeholder:"MODE" help:"Ask the receiver for its consent first, by OPTIONS (CloudEvents Web Hooks). off, the default; preferred: ask, and deliver whatever it answers; required: deliveries wait for its consent."`
 	HandshakeRate  *int              `env:"-" group:"Handshake" placeholder:"N" help:"How many requests per minute the receiver is asked to allow, 1 to 600000. What it allows is kept. 0: none is asked for, the default."`
-}
-
-// HelpVars are what the help texts are told.
-func HelpVars() map[string]string {
-	var settings []string
-	for _, name := range profile.Names() {
-		traits, _ := profile.Traits(name)
-		if len(traits.Settings) > 0 {
-			settings = append(settings, name+": "+strings.Join(traits.Settings, ", "))
-		}
-	}
-	return map[string]string{"profiles": strings.Join(profile.Names(), ", "), "settings": strings.Join(settings, "; ")}
 }
 
 // setFields puts what is given into the JSON of a subscription.
@@ -53,7 +42,7 @@ func (f *profileFields) setFields(body map[string]any, stdin io.Reader) error {
 
 	template := map[string]any{}
 	if f.Template != "" {
-		text, err := readText(f.Template, stdin)
+		text, err := input.Text(f.Template, stdin)
 		if err != nil {
 			return fmt.Errorf("--template: %w", err)
 		}
@@ -94,42 +83,22 @@ func secretPair(flag, pair string) (name, value string, err error) {
 	if !ok || name == "" {
 		return "", "", fmt.Errorf("--%s: write NAME=VALUE", flag)
 	}
-	value, err = secretValue("--"+flag+" "+name, value)
+	value, err = input.Secret("--"+flag+" "+name, value)
 	return name, value, err
-}
-
-// secretValue reads a value @FILE, without the end of its last line. A value that is
-// hardly the secret that is meant is refused, and not shown.
-func secretValue(what, value string) (string, error) {
-	path, isFile := strings.CutPrefix(value, "@")
-	if isFile {
-		var err error
-		if value, err = plain.ReadValue(path); err != nil {
-			return "", fmt.Errorf("read %s: %w", what, err)
-		}
-		if value == "" {
-			return "", fmt.Errorf("%s: the file %s is empty", what, path)
-		}
-		what += ": the text of " + path
-	}
-	if problem := plain.SecretProblem(value); problem != "" {
-		return "", fmt.Errorf("%s %s", what, problem)
-	}
-	return value, nil
 }
 
 // profileLines are what "get" shows of these fields: labels and texts, empty where
 // there is nothing to say.
 func profileLines(s *v1.Subscription) []string {
 	var settings []string
-	for _, name := range sortedKeys(s.Settings) {
+	for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
 		settings = append(settings, name+"="+s.Settings[name])
 	}
 	template := ""
 	if s.Template.Payload != "" {
 		template = strconv.Itoa(len(s.Template.Payload)) + " bytes"
 	}
-	if names := sortedKeys(s.Template.Secrets); len(names) > 0 {
+	if names := slices.Sorted(maps.Keys(s.Template.Secrets)); len(names) > 0 {
 		template = strings.TrimPrefix(template+", secrets "+strings.Join(names, " "), ", ")
 	}
 	rate := ""

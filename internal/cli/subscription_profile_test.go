@@ -5,12 +5,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // The flags of a subscription's profile, template, rate and handshake.
 func TestProfileFlags(t *testing.T) {
 	t.Parallel()
-	template, token := fileWith(t, "body.tmpl", `{"text":"{{.data.name}}"}`), fileWith(t, "token.txt", "s3cr3t-token\n")
+	template, token := testkit.File(t, "body.tmpl", `{"text":"{{.data.name}}"}`), testkit.File(t, "token.txt", "s3cr3t-token\n")
 	f := subscriptionFields{Secret: "@" + token, profileFields: profileFields{
 		Setting: map[string]string{"a": "1=2"}, Template: template, TemplateSecret: []string{"one=@" + token, "two=x=y"},
 		Method: "delete", Handshake: "required", HandshakeRate: new(60), Rate: new(0.5),
@@ -32,7 +34,7 @@ func TestProfileFlags(t *testing.T) {
 	}
 	// Over a file.
 	f = subscriptionFields{
-		File:          fileWith(t, "sub.json", `{"settings":{"a":"1","b":"2"},"template":{"payload":"x","secrets":{"k":"[secret]"}},"delivery":{"max_in_flight":3}}`),
+		File:          testkit.File(t, "sub.json", `{"settings":{"a":"1","b":"2"},"template":{"payload":"x","secrets":{"k":"[secret]"}},"delivery":{"max_in_flight":3}}`),
 		profileFields: profileFields{Setting: map[string]string{"b": "3"}, TemplateSecret: []string{"l=v"}, Rate: new(0.0)},
 	}
 	if got, err = f.document(nil); err != nil {
@@ -54,5 +56,16 @@ func TestProfileFlags(t *testing.T) {
 	}
 }
 
-// A receiver that has never heard of the handshake: somebody finds the callback in
-// its log and calls it. Everything is seen through the program's own commands.
+// A template is the same from every file.
+func TestTemplateOfFiles(t *testing.T) {
+	t.Parallel()
+	for form, text := range testkit.TextForms("{\n  \"a\": {{ .data }}\n}\n") {
+		body := map[string]any{}
+		if err := (&profileFields{Template: testkit.File(t, "template", text)}).setFields(body, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := body["template"].(map[string]any)["payload"]; got != "{\n  \"a\": {{ .data }}\n}\n" {
+			t.Errorf("%s: the template is %q", form, got)
+		}
+	}
+}

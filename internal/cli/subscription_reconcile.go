@@ -9,6 +9,7 @@ import (
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
@@ -38,7 +39,7 @@ queue, or the retry timers, damaged.
 
 // Run finds what is missing, and has it made.
 func (c *subscriptionReconcileCmd) Run(e *terminal.Env) error {
-	since, err := moment("--since", c.Since, time.Now())
+	since, err := input.Time("--since", c.Since, time.Now())
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package cli
+package input
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestMoment(t *testing.T) {
+func TestTime(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]string{
@@ -14,7 +14,7 @@ func TestMoment(t *testing.T) {
 		"2016-12-31T23:59:60Z": "2017-01-01T00:00:00Z", "2026-01-31T12:00:00+23:59": "2026-01-30T12:01:00Z",
 		"999999h": "1970-01-01T00:00:00Z", "99999999h": "1970-01-01T00:00:00Z", "99999999999999999999s": "1970-01-01T00:00:00Z",
 	} {
-		if got, err := moment("--since", text, now); err != nil || got.Format(time.RFC3339) != want {
+		if got, err := Time("--since", text, now); err != nil || got.Format(time.RFC3339) != want {
 			t.Errorf("%q: got %s, %v, want %s", text, got, err, want)
 		}
 	}
@@ -22,7 +22,7 @@ func TestMoment(t *testing.T) {
 		"-2h": "is in the future", "-99999999h": "is in the future", "yesterday": "give a duration such as 2h, or a time", "2026-01-31": "no T between",
 		"2026-01-31T12:00:00+24:00": "-23:59 to +23:59", "5 days": "give a duration such as 2h",
 	} {
-		if got, err := moment("--since", text, now); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := Time("--since", text, now); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %s, %v, want %q", text, got, err, want)
 		}
 	}

@@ -6,31 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
-// saved are the forms in which editors save the same text.
-func saved(text string) map[string]string {
-	windows := strings.ReplaceAll(text, "\n", "\r\n")
-	return map[string]string{"plain": text, "with a mark": "\ufeff" + text, "with CRLF": windows, "with a mark and CRLF": "\ufeff" + windows}
-}
-
-// A template and values of one line are the same from every file.
-func TestTextOfFiles(t *testing.T) {
+// A value of one line is the same from every file.
+func TestTextOfSubscriptionFiles(t *testing.T) {
 	t.Parallel()
-	for form, text := range saved("{\n  \"a\": {{ .data }}\n}\n") {
-		body := map[string]any{}
-		if err := (&profileFields{Template: fileWith(t, "template", text)}).setFields(body, nil); err != nil {
-			t.Fatal(err)
-		}
-		if got := body["template"].(map[string]any)["payload"]; got != "{\n  \"a\": {{ .data }}\n}\n" {
-			t.Errorf("%s: the template is %q", form, got)
-		}
-	}
-	for form, text := range saved("s3cret value\n") {
-		if got, err := secretValue("--secret", "@"+fileWith(t, "secret", text)); got != "s3cret value" || err != nil {
-			t.Errorf("%s: got %q, %v", form, got, err)
-		}
-		in := fileWith(t, "in.yaml", "id: ci\ntypes: [git.push]\nprofile: github\nendpoint: {url: 'http://127.0.0.1/', secret_headers: {x-key: {file: key}}}\nsecret: {file: key}\n")
+	for form, text := range testkit.TextForms("s3cret value\n") {
+		in := testkit.File(t, "in.yaml", "id: ci\ntypes: [git.push]\nprofile: github\nendpoint: {url: 'http://127.0.0.1/', secret_headers: {x-key: {file: key}}}\nsecret: {file: key}\n")
 		if err := os.WriteFile(filepath.Join(filepath.Dir(in), "key"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -64,13 +48,4 @@ func TestSecretsInFilesThatAreHardlyMeant(t *testing.T) {
 			t.Errorf("%q: got %s", text, got)
 		}
 	}
-}
-
-func fileWith(tb testing.TB, name, content string) string {
-	tb.Helper()
-	path := filepath.Join(tb.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return path
 }
