@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/event"
-	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/publish"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/stream"
 )
@@ -138,7 +138,7 @@ func TestPublishLines(t *testing.T) {
 	if exitCode(r.err) != 1 {
 		t.Errorf("got exit status %d", exitCode(r.err))
 	}
-	var report cli.PublishReport
+	var report publish.Report
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
 		t.Fatalf("%v: %s", err, r.stdout)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/catalogue"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -53,7 +53,7 @@ func TestSchemasPush(t *testing.T) {
 	s.cli("schemas", "show", "shop.created", "-o", "json").ok(`"event": "created"`)
 	s.cliWith(t.Context(), `{"total":5}`, "schemas", "validate", "shop.created").ok("valid data of shop.created")
 	bad := s.cliWith(t.Context(), `{"total":"5"}`, "schemas", "validate", "shop.created").fails("1 problems")
-	if bad.stdout != "/total must be an integer, is a string\n" || exitCode(bad.err) != 1 || !errors.Is(bad.err, cli.ErrInvalidData) {
+	if bad.stdout != "/total must be an integer, is a string\n" || exitCode(bad.err) != 1 || !errors.Is(bad.err, catalogue.ErrInvalidData) {
 		t.Errorf("%q, %v", bad.stdout, bad.err)
 	}
 	s.cliWith(t.Context(), `{"total":5.5}`, "schemas", "validate", "shop.created", "-o", "json").fails("not valid")

@@ -22,7 +22,7 @@ import (
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
-	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/catalogue"
 	"github.com/jetpost/jetpost/internal/cli/connect"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/egress"
@@ -144,7 +144,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) er
 // comes first, and the defers undo it in the opposite order. It is not split
 // because the order is the point.
 func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url string, reg *prometheus.Registry, log *zap.Logger) (err error) {
-	loaded, err := cli.LoadSchemas(c.Schemas...)
+	loaded, err := catalogue.Load(c.Schemas...)
 	if err != nil {
 		return err
 	}

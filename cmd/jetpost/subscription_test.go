@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/publish"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/delivery"
 )
@@ -235,7 +235,7 @@ func TestDeadlettersCommand(t *testing.T) {
 	if r := s.cli("deadletters", "ci").ok(); !strings.Contains(r.stderr, "no dead letters") {
 		t.Errorf("got %q", r.stderr)
 	}
-	event, err := (&cli.EventFields{Type: "git.push", Source: "/x", ContentType: "application/json"}).Event("e1", []byte(`{}`))
+	event, err := (&publish.EventFields{Type: "git.push", Source: "/x", ContentType: "application/json"}).Event("e1", []byte(`{}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,108 @@
+package installation
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/output"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/plain"
+)
+
+// storageCmd is `jetpost storage`.
+type StorageCmd struct {
+	Show       storageShowCmd   `cmd:"" default:"withargs" help:"Show what streams have lost, and queues without a subscription. The default."`
+	AcceptLoss storageAcceptCmd `cmd:"" name:"accept-loss" help:"Go on without what streams have lost."`
+}
+
+// Help is the long text of --help.
+func (c *StorageCmd) Help() string {
+	return `jetpost knows which streams it has, and how far they went. One that is not there any more,
+or has less than it had, is a loss: it is in the log, /readyz says so, and what is lost is
+not made anew before that is accepted. docs/storage-faults.md says what to do.
+
+  jetpost storage
+  jetpost storage accept-loss all`
+}
+
+// storageShowCmd is `jetpost storage show`.
+type storageShowCmd struct {
+	connect.Flags
+	output.Flag
+}
+
+// Help is the long text of --help.
+func (c *storageShowCmd) Help() string {
+	return `Losses that were accepted are shown with who has accepted them.
+
+  jetpost storage
+  jetpost storage show --output json`
+}
+
+// Run prints it.
+func (c *storageShowCmd) Run(e *terminal.Env) error {
+	api, err := c.Client(e.Ctx, e.Version)
+	if err != nil {
+		return err
+	}
+	var answer client.Response
+	s, err := api.Storage.Get(e.Ctx, client.WithResponse(&answer))
+	if err != nil {
+		return err
+	}
+	return c.Show(e, json.RawMessage(answer.Body), func() error { return printStorage(e, s) })
+}
+
+func printStorage(e *terminal.Env, s *v1.Storage) error {
+	_, err := fmt.Fprintln(e.Stdout, "installation", plain.Shown(s.Installation, plain.FieldLimit))
+	for _, l := range s.Losses {
+		state := "not accepted"
+		if !l.Accepted.IsZero() {
+			state = "accepted " + l.Accepted.Local().Format(time.RFC3339) + " by " + plain.Shown(l.By, plain.FieldLimit)
+		}
+		_, err = fmt.Fprintf(e.Stdout, "%s  lost  %s  %s  (%s)\n", l.Found.Local().Format(time.RFC3339), plain.Shown(l.Stream, plain.FieldLimit), plain.Shown(l.Detail, plain.LineLimit), state)
+	}
+	for _, q := range s.Unowned {
+		_, err = fmt.Fprintf(e.Stdout, "queue %s has no subscription %s: %s deliveries wait in it\n", plain.Shown(q.Stream, plain.FieldLimit), plain.Shown(q.Subscription, plain.FieldLimit), strconv.FormatUint(q.Messages, 10))
+	}
+	if len(s.Losses)+len(s.Unowned) == 0 {
+		_, err = fmt.Fprintln(e.Stdout, "nothing is lost")
+	}
+	return err
+}
+
+// storageAcceptCmd is `jetpost storage accept-loss`.
+type storageAcceptCmd struct {
+	connect.Flags
+	output.Flag
+
+	Streams []string `arg:"" name:"stream" help:"The streams whose losses are accepted, as /readyz and the log name them; all for all of them."`
+	Reason  string   `env:"-" placeholder:"TEXT" help:"Why, for the audit trail."`
+}
+
+// Help is the long text of --help.
+func (c *storageAcceptCmd) Help() string {
+	return `What is missing is made anew, empty. It takes a token with the role admin; while jetpost waits
+for this, only the server's own works. jetpost serve --accept-loss does the same at a start.
+
+  jetpost storage accept-loss all --reason 'no backup'`
+}
+
+// Run accepts, and prints what is left.
+func (c *storageAcceptCmd) Run(e *terminal.Env) error {
+	api, err := c.Client(e.Ctx, e.Version)
+	if err != nil {
+		return err
+	}
+	var answer client.Response
+	s, err := api.Storage.AcceptLoss(e.Ctx, &v1.AcceptOptions{Streams: c.Streams, Reason: c.Reason}, client.WithResponse(&answer))
+	if err != nil {
+		return err
+	}
+	return c.Show(e, json.RawMessage(answer.Body), func() error { return printStorage(e, s) })
+}

@@ -1,0 +1,74 @@
+package subscriptions
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/cli/connect"
+	"github.com/jetpost/jetpost/internal/cli/input"
+	"github.com/jetpost/jetpost/internal/cli/output"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/plain"
+)
+
+// reconcileCmd is `jetpost subscription reconcile`.
+type reconcileCmd struct {
+	connect.Flags
+	output.Flag
+
+	ID     string `arg:"" complete:"subscription" help:"Which subscription."`
+	DryRun bool   `env:"-" help:"Say which deliveries are missing, and make none."`
+	Since  string `env:"-" placeholder:"WHEN" help:"Look at events that were stored at this time or later: 2h, for two hours ago, or 2026-01-31T12:00:00Z. Default: as far back as it is known what the subscription wanted, and what was made for it."`
+}
+
+// Help is the long text of --help.
+func (c *reconcileCmd) Help() string {
+	return `Compares the events that the subscription wants, by the event logs, with its queue, retry
+timers, attempts and dead letters. What is in none of them was lost with a file of NATS, and is
+put on the queue again, under the same webhook-id. jetpost does so by itself when it finds the
+queue, or the retry timers, damaged.
+
+  jetpost subscription reconcile ci --dry-run
+  jetpost subscription reconcile ci
+  jetpost subscription reconcile ci --since 2026-01-31T12:00:00Z     also from before it was created again`
+}
+
+// Run finds what is missing, and has it made.
+func (c *reconcileCmd) Run(e *terminal.Env) error {
+	since, err := input.Time("--since", c.Since, time.Now())
+	if err != nil {
+		return err
+	}
+	api, err := c.Client(e.Ctx, e.Version)
+	if err != nil {
+		return err
+	}
+	var answer client.Response
+	r, err := api.Subscriptions.Reconcile(e.Ctx, c.ID, v1.ReconcileOptions{DryRun: c.DryRun, Since: since}, client.WithResponse(&answer))
+	if err != nil {
+		return err
+	}
+	return c.Show(e, json.RawMessage(answer.Body), func() error { return c.print(e, r) })
+}
+
+func (c *reconcileCmd) print(e *terminal.Env, r *v1.Reconciled) error {
+	for _, m := range r.Items {
+		_, _ = fmt.Fprintf(e.Stdout, "%s  %s/%d  %s  %s  %s\n", output.Clock(m.Stored), plain.Shown(m.Domain, plain.FieldLimit), m.Sequence, plain.Shown(m.EventType, plain.FieldLimit), plain.Shown(m.EventID, plain.FieldLimit), plain.Shown(m.DeliveryID, plain.FieldLimit))
+	}
+	if more := r.Missing - uint64(len(r.Items)); more > 0 {
+		_, _ = fmt.Fprintf(e.Stdout, "… and %d more\n", more)
+	}
+	result := strconv.FormatUint(r.Made, 10) + " were made again"
+	if c.DryRun {
+		result = "none was made again: it is a dry run"
+	}
+	if !r.Complete {
+		result += "; not all was looked at: run it again"
+	}
+	_, err := fmt.Fprintf(e.Stdout, "of %d deliveries owed since %s, %d are missing; %s\n", r.Owed, r.Since.Local().Format(time.RFC3339), r.Missing, result)
+	return err
+}
