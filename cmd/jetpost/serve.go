@@ -28,6 +28,7 @@ import (
 	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/logging"
+	"github.com/jetpost/jetpost/internal/memory"
 	"github.com/jetpost/jetpost/internal/operational"
 	registry "github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -68,8 +69,8 @@ type serveCmd struct {
 	handshakeFlags
 	operationalFlags
 
-	Memory     memoryFlag `default:"auto" placeholder:"SIZE" help:"How much memory this process may take: 512MiB, 4GiB. What may be in hand at a time follows from it, and when garbage is collected. auto: what the environment variable GOMEMLIMIT says, or the limit of the cgroup (container) that it runs in, or else half of the machine; with the last it plans for 1 GiB at most."`
-	AcceptLoss []string   `name:"accept-loss" group:"NATS" env:"-" placeholder:"STREAM" help:"Go on without what this stream has lost, which /readyz and the log name; it is made anew if it is missing. Can be repeated; all stands for all of them. It is on the audit trail."`
+	Memory     memory.Size `default:"auto" placeholder:"SIZE" help:"How much memory this process may take: 512MiB, 4GiB. What may be in hand at a time follows from it, and when garbage is collected. auto: what the environment variable GOMEMLIMIT says, or the limit of the cgroup (container) that it runs in, or else half of the machine; with the last it plans for 1 GiB at most."`
+	AcceptLoss []string    `name:"accept-loss" group:"NATS" env:"-" placeholder:"STREAM" help:"Go on without what this stream has lost, which /readyz and the log name; it is made anew if it is missing. Can be repeated; all stands for all of them. It is on the audit trail."`
 
 	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md). Every process needs the same. To add domains without a restart use jetpost schemas push."`
 	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
@@ -77,7 +78,7 @@ type serveCmd struct {
 	LogFormat string        `group:"Log" default:"auto" enum:"auto,json,console" help:"json, console, or auto: console on a terminal."`
 
 	proxies *subscription.Proxies // what Proxy means
-	memory  memoryPlan            // what Memory means
+	memory  memory.Plan           // what Memory means
 	alone   func() bool           // with NATS inside: whether no other process of jetpost is connected
 
 	// listening is told the base URL once requests are answered. For tests.
@@ -111,13 +112,13 @@ func (c *serveCmd) has(role string) bool { return slices.Contains(c.Roles, role)
 // serve answers requests from the first moment on, beside the rest: streams of which
 // files are damaged, or that are lost, may keep that waiting for long.
 func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) error {
-	c.memory = c.planMemory(log)
+	c.memory = memory.NewPlan(c.Memory, c.NATS == "", log)
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := c.memory.register(reg); err != nil {
+	if err := c.memory.Register(reg); err != nil {
 		return err
 	}
 	// The listener comes before NATS: a port that is taken is said at once.
@@ -240,7 +241,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	defer stopBackground()
 	var support errgroup.Group
 	support.Go(func() error { return view.Run(background) })
-	support.Go(func() error { c.memory.watch(background); return nil })
+	support.Go(func() error { c.memory.Watch(background); return nil })
 	support.Go(func() error { return streams.Run(background) })
 	support.Go(func() error { return catalogue.Run(background) })
 	if c.has(roleProducer) || c.has(roleAdmin) {

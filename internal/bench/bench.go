@@ -17,8 +17,8 @@ import (
 
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
-	"github.com/jetpost/jetpost/internal/heap"
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/memory"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -84,7 +84,7 @@ drift. It takes a few minutes and disturbs what else runs here.
 
 // Run measures and prints.
 func (c *Cmd) Run(e *terminal.Env) error {
-	heap.Tune()
+	memory.Tune()
 	b := &bench{
 		Cmd: c, log: zap.NewNop(), progress: e.Stderr,
 		secret: subscription.NewSigningKey(keyring.Secret{}, time.Now()).Secret,

@@ -1,4 +1,4 @@
-package main
+package memory
 
 import (
 	"context"
@@ -16,16 +16,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/internal/heap"
 	"github.com/jetpost/jetpost/internal/stream/budget"
 )
 
-// memoryFlag is how much memory a process may take, in bytes; 0: it finds out by itself.
-type memoryFlag int64
+// Size is how much memory a process may take, in bytes; 0: it finds out by itself.
+type Size int64
 
 // UnmarshalText reads 512MiB, 2GiB, a number of bytes, or auto. The name of the method
 // is that of encoding.TextUnmarshaler.
-func (m *memoryFlag) UnmarshalText(text []byte) error {
+func (m *Size) UnmarshalText(text []byte) error {
 	written := strings.TrimSpace(string(text))
 	if strings.EqualFold(written, "auto") {
 		*m = 0
@@ -48,14 +47,14 @@ func (m *memoryFlag) UnmarshalText(text []byte) error {
 	if n*unit < leastMemory {
 		return fmt.Errorf("%q is too little: jetpost needs at least %d MiB", written, leastMemory>>20)
 	}
-	*m = memoryFlag(n * unit)
+	*m = Size(n * unit)
 	return nil
 }
 
 const (
 	// leastMemory is what one process of any kind can work with.
 	leastMemory = 128 << 20
-	// plannedMost is for how much a process plans that was not told: what a busy one needs
+	// plannedMost is how much a process plans with when nothing is configured: what a busy one needs
 	// is less, and on a large machine it must not take the memory of others.
 	plannedMost = 1 << 30
 	// servedPercent of the memory is for the program where there is an embedded NATS
@@ -64,10 +63,10 @@ const (
 	servedPercent, alonePercent = 65, 90
 )
 
-// A memoryPlan says what may take how much memory in this process. docs/memory.md
+// A Plan says what may take how much memory in this process. docs/memory.md
 // has it as a table.
-type memoryPlan struct {
-	Source string // who says how much there is
+type Plan struct {
+	Source string // how it is known how much there is
 
 	Deliveries *budget.Budget // in hand of the sender, with what was asked for
 	Events     *budget.Budget // in work of the router
@@ -78,11 +77,11 @@ type memoryPlan struct {
 	Inbound int64 // and for what one stream has not stored yet
 }
 
-// divideMemory divides what the Go runtime may take. Half of each budget is in use when
-// everything is busy, the other half is for the first things of those who have nothing.
-func divideMemory(source string, limit int64) memoryPlan {
+// divide divides what the Go runtime may take. Half of each budget is in use when
+// everything is busy, the other half is for the first items of users that have none.
+func divide(source string, limit int64) Plan {
 	share := func(percent int64) int64 { return limit / 100 * percent }
-	return memoryPlan{
+	return Plan{
 		Source:     source,
 		Deliveries: budget.New(share(20)), Events: budget.New(share(5)).PauseHeld(routedEvery), Ingest: budget.New(share(10)),
 		publishing: share(5),
@@ -91,10 +90,10 @@ func divideMemory(source string, limit int64) memoryPlan {
 }
 
 // Publishing is a budget for one service.
-func (p *memoryPlan) Publishing() *budget.Budget { return budget.New(p.publishing) }
+func (p *Plan) Publishing() *budget.Budget { return budget.New(p.publishing) }
 
-// register has /metrics show how much of each budget is in use.
-func (p *memoryPlan) register(reg prometheus.Registerer) error {
+// Register has /metrics show how much of each budget is in use.
+func (p *Plan) Register(reg prometheus.Registerer) error {
 	for use, b := range map[string]*budget.Budget{"deliveries": p.Deliveries, "events": p.Events, "requests": p.Ingest} {
 		labels := prometheus.Labels{"use": use}
 		for _, gauge := range []prometheus.Collector{
@@ -113,11 +112,12 @@ func (p *memoryPlan) register(reg prometheus.Registerer) error {
 	return nil
 }
 
-// planMemory finds out how much there is, and has the Go runtime keep to it.
-func (c *serveCmd) planMemory(log *zap.Logger) memoryPlan {
-	source, total := c.findMemory(log)
+// NewPlan finds out how much memory there is, and has the Go runtime keep to it. A process
+// that embeds a NATS server leaves more to it.
+func NewPlan(given Size, embedded bool, log *zap.Logger) Plan {
+	source, total := find(given, log)
 	percent := int64(alonePercent)
-	if c.NATS == "" {
+	if embedded {
 		percent = servedPercent
 	}
 	limit := total / 100 * percent
@@ -127,12 +127,12 @@ func (c *serveCmd) planMemory(log *zap.Logger) memoryPlan {
 	case written == "" && total > 0: // off is for an operator who wants no limit
 		debug.SetMemoryLimit(limit)
 	}
-	heap.Tune()
+	Tune()
 	planned := limit
 	if source == fromMachine {
 		planned = min(planned, plannedMost)
 	}
-	plan := divideMemory(source, planned)
+	plan := divide(source, planned)
 	log.Info("memory", zap.String("from", source), zap.Int64("bytes", total), zap.Int64("limit", debug.SetMemoryLimit(-1)), zap.Int64("planned", planned))
 	if planned < leastMemory*servedPercent/100 {
 		log.Warn("there is less memory than jetpost needs: give it more, or it may be killed", zap.Int64("planned", planned), zap.Int64("needed", leastMemory))
@@ -140,7 +140,7 @@ func (c *serveCmd) planMemory(log *zap.Logger) memoryPlan {
 	return plan
 }
 
-// Who says how much memory there is.
+// The sources of how much memory there is.
 const (
 	fromFlag        = "--memory"
 	fromEnvironment = "GOMEMLIMIT"
@@ -148,11 +148,11 @@ const (
 	fromMachine     = "machine"
 )
 
-// findMemory is how much memory this process may take, and who says so: the flag, the
-// environment, the cgroup that it runs in, or half of the machine. 0: it is not known.
-func (c *serveCmd) findMemory(log *zap.Logger) (source string, bytes int64) {
-	if c.Memory > 0 {
-		return fromFlag, int64(c.Memory)
+// find returns how much memory this process may take, and its source: the flag, the
+// environment, the cgroup that it runs in, or half of the machine. 0: it is unknown.
+func find(given Size, log *zap.Logger) (source string, bytes int64) {
+	if given > 0 {
+		return fromFlag, int64(given)
 	}
 	if debug.SetMemoryLimit(-1) < math.MaxInt64 {
 		return fromEnvironment, 0
@@ -173,10 +173,10 @@ func (c *serveCmd) findMemory(log *zap.Logger) (source string, bytes int64) {
 }
 
 const (
-	// watchEvery is how often it is looked whether the process keeps to its limit.
+	// watchEvery is how often the memory in use is compared with the limit.
 	watchEvery = 20 * time.Millisecond
-	// A runtime that is above heldPercent of its limit does not collect as fast as memory
-	// is used, by the embedded server for the most part, until it is below.
+	// Above heldPercent of its limit the runtime does not collect as fast as memory is used,
+	// by the embedded server for the most part. Budgets are held until it is below.
 	heldPercent = 105
 	// routedEvery is how long a router rests between two events meanwhile. Each becomes a
 	// message in every queue that wants it, and the embedded server keeps what it has
@@ -184,10 +184,10 @@ const (
 	routedEvery = 250 * time.Millisecond
 )
 
-// watch has nothing more taken in hand while the runtime is above its limit, until ctx
+// Watch has nothing more taken in hand while the runtime is above its limit, until ctx
 // ends. The limit is a wish: when memory is used faster than it is collected, on a busy
 // machine, it is exceeded, and beyond it is that of the cgroup, which kills.
-func (p *memoryPlan) watch(ctx context.Context) {
+func (p *Plan) Watch(ctx context.Context) {
 	limit := debug.SetMemoryLimit(-1)
 	if limit == math.MaxInt64 {
 		return

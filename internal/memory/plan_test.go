@@ -1,21 +1,19 @@
-package main
+package memory
 
-import (
-	"testing"
-)
+import "testing"
 
-func TestMemoryFlag(t *testing.T) {
+func TestSize(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]memoryFlag{
+	for text, want := range map[string]Size{
 		"auto": 0, "AUTO": 0, "512MiB": 512 << 20, "2GiB": 2 << 30, "1 GiB": 1 << 30, "268435456": 256 << 20, "262144KiB": 256 << 20, "1TiB": 1 << 40,
 	} {
-		var got memoryFlag
+		var got Size
 		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
 			t.Errorf("%q: got %d (%v), want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "off", "512", "512MB", "-1GiB", "1.5GiB", "127MiB", "99999999999TiB", "GiB"} {
-		var got memoryFlag
+		var got Size
 		if err := got.UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q: got %d, want an error", text, got)
 		}
@@ -23,10 +21,10 @@ func TestMemoryFlag(t *testing.T) {
 }
 
 // What is divided is no more than there is.
-func TestDivideMemory(t *testing.T) {
+func TestDivide(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int64{leastMemory, 512 << 20, 1 << 30, 64 << 30} {
-		p := divideMemory(fromFlag, limit)
+		p := divide(fromFlag, limit)
 		sum := p.Deliveries.Size() + p.Events.Size() + p.Ingest.Size() + 3*p.Publishing().Size() + p.Streams + p.Inbound
 		if sum > limit*3/4 {
 			t.Errorf("of %d bytes %d are given away, and nothing is left for the rest", limit, sum)

@@ -1,5 +1,6 @@
-// Package heap tunes how often the garbage is collected.
-package heap
+// Package memory plans how much memory the parts of a process may take, and tunes how often
+// garbage is collected.
+package memory
 
 import (
 	"math"
