@@ -226,7 +226,7 @@ func TestFromMessageRefuses(t *testing.T) {
 	}
 }
 
-// What cannot be read is somebody else's text: it must not get into logs.
+// What cannot be read is foreign text: it must not get into logs.
 func TestFromMessageErrorHidesValue(t *testing.T) {
 	t.Parallel()
 	_, err := event.FromMessage(with("ce-subject", "swordfish%FF"), nil)

@@ -31,7 +31,7 @@ type Config struct {
 	MaxBatchEvents int
 	// MaxBatchBytes is how long the body of an HTTP batch may be. Default: 16 MiB.
 	MaxBatchBytes int64
-	// Health is told which event logs store events, and which do not. Default: nobody is.
+	// Health receives which event logs store events, and which do not. Default: none.
 	Health Health
 	// Repositories are those whose class is written into events that do not say it, as
 	// the attribute schemas.RepositoryClass. Default: none.
@@ -41,11 +41,11 @@ type Config struct {
 	Memory Memory
 }
 
-// A Health is told what becomes of events. Its methods are called by many goroutines.
+// A Health receives the results of publishing. Its methods are called by many goroutines.
 type Health interface {
-	// Stored is told that an event log has stored an event.
+	// Stored reports that an event log has stored an event.
 	Stored(eventLog string)
-	// Failed is told that an event log has not stored an event, and why.
+	// Failed reports that an event log has not stored an event, and why.
 	Failed(eventLog string, err error)
 }
 
@@ -58,11 +58,11 @@ type Repositories interface {
 	ClassOf(key string) (class string, known bool)
 }
 
-// A Memory shares out memory among those who publish. Its methods are called by many
+// A Memory divides memory among the publishers. Its methods are called by many
 // goroutines.
 type Memory interface {
 	// Take waits until there is room for a number of bytes for a user, the token of the
-	// request; empty: nobody in particular. give is called once they are free again. The
+	// request; empty: unknown. give is called once they are free again. The
 	// error is that of ctx.
 	Take(ctx context.Context, user string, bytes int64) (give func(), err error)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/jetpost/jetpost/event"
 )
 
-// Media types of the CloudEvents HTTP binding 1.0.2, section 3. A mode is told by
+// Media types of the CloudEvents HTTP binding 1.0.2, section 3. A mode is recognised by
 // the beginning of the Content-Type; the batch comes first, because the other is
 // a prefix of it.
 const (
@@ -28,7 +28,7 @@ const (
 // each byte of the event as \u00XX. The event itself is measured afterwards.
 const maxStructured = 6 * MaxEventSize
 
-// modes explains to whoever sent none of them.
+// modes is the explanation for a request in none of them.
 const modes = "send an event with its attributes in ce-… headers (at least ce-specversion, ce-id, ce-source and ce-type), " +
 	"or in the body with Content-Type application/cloudevents+json, or several in a JSON array with Content-Type application/cloudevents-batch+json"
 
@@ -73,7 +73,7 @@ func (p *Producer) read(w http.ResponseWriter, r *http.Request) (in input, leave
 	return in, leave, problem
 }
 
-// mode tells the mode of a request, and how long its body may be. The mode is
+// mode is the mode of a request, and how long its body may be. The mode is
 // batchMode, structuredMode or empty for binary.
 func (p *Producer) mode(h http.Header) (mode string, limit int64, found *problem) {
 	if len(h["Content-Type"]) > 1 {
@@ -192,7 +192,7 @@ func binaryHeader(h http.Header) nats.Header {
 }
 
 // countElements counts the elements of a JSON array, and stops when there are
-// more than most. What is not JSON is found by whoever reads it.
+// more than most. Invalid JSON is found when it is decoded.
 func countElements(b []byte, most int) int {
 	n := 0
 	gjson.ParseBytes(b).ForEach(func(_, _ gjson.Result) bool {

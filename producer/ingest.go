@@ -15,15 +15,15 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// What a client is told to wait, in seconds: when the event log does not accept
-// events, and when somebody has to make room first.
+// Retry-After in seconds: while the event log does not accept events, and while it is
+// full.
 const (
 	retryAfter     = 2
 	retryAfterFull = 30
 )
 
 // Handler is the HTTP ingest, POST /v1/events on whatever path it is mounted. It
-// takes CloudEvents in binary, structured and batch mode, told apart by their
+// takes CloudEvents in binary, structured and batch mode, distinguished by their
 // Content-Type, and answers:
 //
 //	201  stored: a receipt, or for a batch {"receipts":[…]} in the batch's order

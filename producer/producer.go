@@ -55,7 +55,7 @@ type Producer struct {
 // New returns a Producer on a connection's JetStream, best made by JetStream on a
 // connection with ConnectOptions. The catalogue is one that was loaded, or a
 // schemas.Live, which the caller keeps running: with it, domains that are registered at
-// run time are known at once. A nil log is none; with a nil reg nobody sees the metrics.
+// run time are known at once. A nil log logs nothing; a nil reg registers no metrics.
 func New(cfg Config, js jetstream.JetStream, catalogue schemas.Source, log *zap.Logger, reg prometheus.Registerer) (*Producer, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {

@@ -133,7 +133,7 @@ func (c *Catalogue) Names() []string {
 		names = append(names, d.Name)
 	}
 	for _, b := range c.broken {
-		if stream.ValidDomain(b.Domain) { // a key that somebody else has written
+		if stream.ValidDomain(b.Domain) { // a key that another program has written
 			names = append(names, b.Domain)
 		}
 	}

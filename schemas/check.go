@@ -48,7 +48,7 @@ func (c *Catalogue) Validate(e *event.Event) error {
 }
 
 // check validates data as if the domain's mode was "enforce". It returns the
-// concrete type so that callers can tell a warning from no warning.
+// concrete type so that callers can distinguish a warning from none.
 func (t *Type) check(contentType string, data []byte) *ValidationError {
 	if t.compiled == nil {
 		return nil // an open domain's type without a schema: any data will do

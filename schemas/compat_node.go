@@ -119,8 +119,8 @@ func (n node) values() ([]any, bool) {
 	return []any{only}, true
 }
 
-// annotates reports whether a keyword says something about data without refusing
-// any. Keywords that nobody knows do so too (JSON Schema 2020-12, section 6.5).
+// annotates reports whether a keyword is an annotation, which refuses no data. Unknown
+// keywords are annotations too (JSON Schema 2020-12, section 6.5).
 func annotates(keyword string) bool {
 	switch keyword {
 	case "$ref", "$dynamicRef", "$recursiveRef", "type", "enum", "const", "allOf", "anyOf", "oneOf", "not", "if", "then", "else",

@@ -336,7 +336,7 @@ func (c *comparison) compareRest(was, is field) {
 				if !listed || was.kinds()&of == 0 || was.says(keyword, n.schema[keyword]) {
 					continue
 				}
-				c.warn(n, keyword, "is new or has changed, and no rule tells whether it still accepts all that was accepted: examples and stored events are held against it")
+				c.warn(n, keyword, "is new or has changed, and no rule covers whether it still accepts all that was accepted: it is checked against examples and stored events")
 			}
 		}
 	}

@@ -318,7 +318,7 @@ func TestLiveOverRestart(t *testing.T) {
 	}
 }
 
-// Changed tells, and what was current before stays as it was.
+// Changed notifies, and the catalogue that was current before stays as it was.
 func TestLiveChanged(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -329,7 +329,7 @@ func TestLiveChanged(t *testing.T) {
 	select {
 	case <-changed:
 	case <-time.After(30 * time.Second):
-		t.Fatal("Changed does not tell")
+		t.Fatal("Changed does not notify")
 	}
 	if _, ok := before.Domain("orders"); ok {
 		t.Error("an old catalogue has changed")

@@ -16,7 +16,7 @@ type AuditRecord struct {
 	Role      string          `json:"role,omitempty" doc:"What the token allows."`
 	Address   string          `json:"address,omitempty" doc:"Of the client."`
 	RequestID string          `json:"request_id,omitempty" doc:"The X-Request-Id of the request."`
-	Reason    string          `json:"reason,omitempty" doc:"Why, where somebody has said so."`
+	Reason    string          `json:"reason,omitempty" doc:"The reason, where one was given."`
 	Changed   []string        `json:"changed,omitempty" doc:"The fields that become others; of a secret it is all there is to see."`
 	Before    json.RawMessage `json:"before,omitempty" doc:"The target as the API shows it, with placeholders for secrets."`
 	After     json.RawMessage `json:"after,omitempty" doc:"The same, as it becomes."`

@@ -31,7 +31,7 @@ type Attempt struct {
 	RequestBytes   int        `json:"request_bytes" doc:"Size of the body that was sent."`
 	NextAttempt    *time.Time `json:"next_attempt,omitempty" doc:"When the next attempt is due; missing when there is none."`
 	Redelivered    bool       `json:"redelivered,omitempty" doc:"A crash may have repeated this request."`
-	Manual         bool       `json:"manual,omitempty" doc:"Somebody has asked for this request, beside those of the schedule. Its number counts only the requests made for that."`
+	Manual         bool       `json:"manual,omitempty" doc:"This attempt was requested, beside those of the schedule. Its number counts only requested attempts."`
 	Sequence       uint64     `json:"sequence,omitempty" doc:"Its place in the attempt log."`
 }
 

@@ -38,7 +38,7 @@ type RedriveJob struct {
 	Total     int              `json:"total" doc:"How many there were when the job was made. Letters that come later, also those of deliveries that fail again, are not part of it."`
 	Done      int              `json:"done" doc:"How many are on their queues again, or were redriven by an admin that was killed at that moment."`
 	Failed    int              `json:"failed" doc:"How many could not be: they are dead letters as before."`
-	Gone      int              `json:"gone,omitempty" doc:"How many somebody else has redriven or discarded meanwhile, or have aged out."`
+	Gone      int              `json:"gone,omitempty" doc:"How many were redriven or discarded by another request meanwhile, or have aged out."`
 	Failures  []RedriveFailure `json:"failures,omitempty" doc:"The first that failed."`
 	Error     string           `json:"error,omitempty" doc:"Why the job has failed."`
 	StartedAt time.Time        `json:"started_at"`

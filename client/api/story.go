@@ -36,5 +36,5 @@ type PendingDelivery struct {
 	Place  string    `json:"place" enum:"queue,in_flight,timer" doc:"queue: it waits for a sender; in_flight: a sender has it, or it is the first of an ordered subscription and waits in its place; timer: it waits for the time of its next attempt."`
 	Since  time.Time `json:"since,omitzero" doc:"When it was put there."`
 	Due    time.Time `json:"due,omitzero" doc:"When its next attempt is due."`
-	Manual bool      `json:"manual,omitempty" doc:"It is one more attempt that somebody has asked for."`
+	Manual bool      `json:"manual,omitempty" doc:"An extra attempt that was requested by a person or program."`
 }

@@ -105,7 +105,7 @@ type Handshake struct {
 
 // A SigningKey signs deliveries until it expires.
 type SigningKey struct {
-	ID        string     `json:"id" doc:"Tells keys apart without showing them."`
+	ID        string     `json:"id" doc:"Distinguishes keys without showing them."`
 	Secret    string     `json:"secret" doc:"Shown as [secret]."`
 	PublicKey string     `json:"public_key,omitempty" doc:"For receivers to verify signatures of an Ed25519 key with: whpk_ and base64."`
 	CreatedAt time.Time  `json:"created_at,omitzero" doc:"When it became the first key."`

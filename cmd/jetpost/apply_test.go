@@ -242,7 +242,7 @@ func TestApplyPrune(t *testing.T) {
 	s.cli("apply", "-f", file, "--exit-code").fails("--exit-code goes with --dry-run")
 }
 
-// Somebody else changes a subscription between the look at it and the change: nothing
+// Another client changes a subscription between the plan and the change: nothing
 // of theirs is lost unseen, and what fails does not hold up the others.
 func TestApplyConflict(t *testing.T) {
 	t.Parallel()
@@ -268,7 +268,7 @@ func TestApplyConflict(t *testing.T) {
 		s.pass(w, r)
 	}
 	s.setIntercept(meddle)
-	if r := s.cli("apply", "-f", file).ok("a changed", ": endpoint.url, labels", "2 changed"); !strings.Contains(r.stderr, "a was changed by somebody else meanwhile, looking again") {
+	if r := s.cli("apply", "-f", file).ok("a changed", ": endpoint.url, labels", "2 changed"); !strings.Contains(r.stderr, "a was changed by another client meanwhile, planning again") {
 		t.Errorf("got %s", r.stderr)
 	}
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(two, "%", "three")), 0o600); err != nil {
@@ -313,9 +313,9 @@ func TestExport(t *testing.T) {
 	fresh.cliWith(t.Context(), all, "apply", "-f", "-").fails("endpoint.query: [secret] stands for", "endpoint.secret_headers.X-Key", "template.secrets.token", "secret: [secret] stands for")
 	fresh.cliWith(t.Context(), all, "apply", "-f", "-", "--without-secrets").ok("4 created")
 	// With the secrets where the comments say, all is as it was.
-	mended := strings.NewReplacer("query: '[secret]'", "query: token=swordfish", "X-Key: '[secret]'", "X-Key: sardine", "X-Other: '[secret]'", "X-Other: swordfish", "token: '[secret]'", "token: sardine").Replace(all)
-	mended = strings.Replace(mended, "profile: jfrog\nstate: paused\nsecret: '[secret]'", "profile: jfrog\nstate: paused\nsecret: swordfish", 1)
-	fresh.cliWith(t.Context(), mended, "apply", "-f", "-").ok()
+	edited := strings.NewReplacer("query: '[secret]'", "query: token=swordfish", "X-Key: '[secret]'", "X-Key: sardine", "X-Other: '[secret]'", "X-Other: swordfish", "token: '[secret]'", "token: sardine").Replace(all)
+	edited = strings.Replace(edited, "profile: jfrog\nstate: paused\nsecret: '[secret]'", "profile: jfrog\nstate: paused\nsecret: swordfish", 1)
+	fresh.cliWith(t.Context(), edited, "apply", "-f", "-").ok()
 	for _, id := range []string{"ci", "jars"} { // created paused
 		if state := fresh.cli("subscription", "get", id, "-o", "json").shownJSON()["state"]; state != "paused" {
 			t.Errorf("%s is %v", id, state)
@@ -325,7 +325,7 @@ func TestExport(t *testing.T) {
 	if diff := cmp.Diff(all, fresh.cli("export").ok().stdout); diff != "" {
 		t.Errorf("the export of what was exported (-want +got):\n%s", diff)
 	}
-	fresh.cliWith(t.Context(), mended, "apply", "-f", "-", "--dry-run", "--exit-code").ok("4 unchanged")
+	fresh.cliWith(t.Context(), edited, "apply", "-f", "-", "--dry-run", "--exit-code").ok("4 unchanged")
 }
 
 // What a compatible API keeps is not deleted by files that know nothing of it, and not

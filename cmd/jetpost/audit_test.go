@@ -93,8 +93,8 @@ func TestAuditVerify(t *testing.T) {
 
 	offline := func(file string, args ...string) cliResult {
 		t.Helper()
-		nobody := &apiServer{tb: t, url: "http://127.0.0.1:1"}
-		return nobody.cli(append([]string{"audit", "verify", file}, args...)...)
+		unreachable := &apiServer{tb: t, url: "http://127.0.0.1:1"}
+		return unreachable.cli(append([]string{"audit", "verify", file}, args...)...)
 	}
 	offline(file, "--heads", heads).ok("records 1 to 3 follow each other", "head of record 2 holds", "head of record 3 holds")
 	if got := s.cliWith(t.Context(), string(text), "audit", "verify", "-").ok().stdout; !strings.Contains(got, "records 1 to 3") {

@@ -53,7 +53,7 @@ func TestProberIsKilled(t *testing.T) {
 	select {
 	case <-probing:
 	case <-time.After(factDeadline):
-		t.Fatal("nobody probes")
+		t.Fatal("no sender probes")
 	}
 	eventually(t, "the API shows the probe", func() bool { return state().Probing })
 	second := sp.join(t, "sender")
@@ -72,7 +72,7 @@ func TestProberIsKilled(t *testing.T) {
 		t.Errorf("the sender that was killed has left the lease %+v, for %s", left.Lease, holds)
 	}
 	if !holdsWithin(t.Context(), comesAgain, func() bool { return c.count() > before }) {
-		t.Errorf("nobody has probed %s after the prober was killed", comesAgain)
+		t.Errorf("no sender has probed %s after the prober was killed", comesAgain)
 	}
 	eventuallyWithin(t, 2*factDeadline, "everything arrives", func() bool { return len(eventIDs(t, c.arrivals())) >= 30 && state().State == string(breaker.Closed) })
 	eventually(t, "each is delivered", func() bool {

@@ -238,7 +238,7 @@ func TestFleet(t *testing.T) {
 	repeats := -len(expected)
 	for _, a := range c.arrivals() {
 		if repeats++; !expected[a.id()] {
-			t.Errorf("%s has arrived, which nobody has published", a.id())
+			t.Errorf("%s has arrived, which was not published", a.id())
 		}
 	}
 	t.Logf("%d events, %d deliveries, %d repeats", len(accepted)+len(steady), len(expected), repeats)

@@ -83,7 +83,7 @@ func TestStopInMidLoad(t *testing.T) {
 }
 
 // Each role in a process of its own, two senders among them, on one NATS server:
-// everything arrives once, whoever does the work, and both senders do.
+// everything arrives once, whichever sender does the work, and both do.
 func TestRolesSplit(t *testing.T) {
 	t.Parallel()
 	sp := startSplit(t)
@@ -227,7 +227,7 @@ func TestSecretsStayInside(t *testing.T) {
 	for _, path := range []string{
 		"/v1/subscriptions", "/v1/subscriptions/secretive", "/v1/attempts", "/v1/subscriptions/secretive/attempts",
 		"/v1/subscriptions/secretive/dead-letters", "/v1/subscriptions/unreachable/attempts", "/v1/subscriptions/unreachable/dead-letters",
-		"/v1/events", "/metrics", "/readyz", "/openapi.json", "/v1/subscriptions/nobody?token=" + s.token,
+		"/v1/events", "/metrics", "/readyz", "/openapi.json", "/v1/subscriptions/unknown?token=" + s.token,
 	} {
 		see(s.do(t, http.MethodGet, path, nil))
 	}
@@ -282,7 +282,7 @@ func searchFor(t *testing.T, s *server, secrets map[string]string) {
 	}
 }
 
-// Whoever has no token gets nothing, and is told so.
+// A request without a token is refused with the reason.
 func TestTokenIsAskedFor(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -304,8 +304,8 @@ func TestTokenIsAskedFor(t *testing.T) {
 			t.Errorf("GET %s without a token: %d %s", path, r.status, r.body)
 		}
 	}
-	if told := s.line(t, "admin token"); !strings.Contains(told, filepath.Join(s.data, "admin.token")) {
-		t.Errorf("the first start says %q about its token", told)
+	if line := s.line(t, "admin token"); !strings.Contains(line, filepath.Join(s.data, "admin.token")) {
+		t.Errorf("the first start says %q about its token", line)
 	}
 	info, err := os.Stat(filepath.Join(s.data, "admin.token"))
 	if err != nil || info.Mode().Perm() != 0o600 {

@@ -95,7 +95,7 @@ func (p *printed) lines(text string) []string {
 }
 
 // logged waits for the line of its log that contains text, of which there is one; a line
-// is written up to 100 ms after what it tells of.
+// is written up to 100 ms after the fact.
 func (p *program) logged(tb testing.TB, text string) string {
 	tb.Helper()
 	eventually(tb, "the log says: "+text, func() bool { return len(p.stderr.lines(text)) > 0 })

@@ -115,7 +115,7 @@ func useUpReserve(t *testing.T, js jetstream.JetStream) {
 }
 
 // The store of the NATS server is full to its limit, and what was kept free is used up.
-// Publishers are told so, what was
+// Publishers receive errors, what was
 // requested is not requested again while it cannot be recorded, and when there is
 // room everything goes on by itself.
 func TestStorageFull(t *testing.T) {
@@ -303,7 +303,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 // One server of a cluster is lost: all goes on. Two are lost: nothing can be stored,
-// and everybody is told. They are back, and all goes on by itself.
+// and all clients see it. They return, and work continues without help.
 func TestClusterNodesLost(t *testing.T) {
 	t.Parallel()
 	cluster := streamtest.NewCluster(t)
@@ -344,7 +344,7 @@ func TestClusterNodesLost(t *testing.T) {
 const publishTimeout = 10 * time.Second
 
 // The server stands still, as on a disk that takes seconds for a write. Publishers
-// wait, or are told within their time; nothing acknowledged is lost.
+// wait, or receive an error within their time; nothing acknowledged is lost.
 func TestStorageStalls(t *testing.T) {
 	t.Parallel()
 	n := startNATS(t)
@@ -388,7 +388,7 @@ func TestStorageStalls(t *testing.T) {
 	s.awaitReady(t, "")
 
 	thaw = freeze(t, n.cmd.Process)
-	meanwhile("told", 5)() // all are answered while it stands still
+	meanwhile("refused", 5)() // all are answered while it stands still
 	thaw()
 	for _, err := range failed {
 		if !errors.Is(err, errNotAccepted) || !strings.Contains(err.Error(), " 503 ") || !strings.Contains(err.Error(), "NATS does not answer") {

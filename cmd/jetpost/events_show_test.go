@@ -59,5 +59,5 @@ func TestShowAndExplain(t *testing.T) {
 
 	s.cli("subscription", "backlog").ok("SUBSCRIPTION", "main", "dev")
 	s.cli("subscription", "backlog", "main").ok("closed")
-	s.cli("subscription", "backlog", "nobody").fails("nobody")
+	s.cli("subscription", "backlog", "unknown").fails("unknown")
 }

@@ -54,7 +54,7 @@ func (w *badWire) open(ctx context.Context) error {
 }
 
 // patiently does something to a proxy, and reports whether it was done in time: a
-// proxy whose peers die while its toxics are changed may wait for them for ever.
+// proxy whose peers die while its toxics are changed may wait for them without end.
 func patiently(do func()) bool {
 	done := make(chan struct{})
 	go func() {

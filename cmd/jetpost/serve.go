@@ -81,7 +81,7 @@ type serveCmd struct {
 	memory  memory.Plan           // what Memory means
 	alone   func() bool           // with NATS inside: whether no other process of jetpost is connected
 
-	// listening is told the base URL once requests are answered. For tests.
+	// listening gets the base URL once requests are answered. For tests.
 	listening func(url string)
 }
 
@@ -199,7 +199,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	}
 	if c.has(roleAdmin) {
 		if err := connect.WriteDiscovery(c.Data, url); err != nil {
-			log.Warn("clients on this machine have to be told where the server is", zap.Error(err))
+			log.Warn("failed to write the address of the server; commands on this machine need --server", zap.Error(err))
 		}
 		defer connect.RemoveDiscovery(c.Data)
 	}
@@ -254,7 +254,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		stopBackground()
 		err = errors.Join(err, support.Wait())
 	}()
-	if err := checkKeyring(ctx, view); err != nil && ctx.Err() == nil { // not told to stop meanwhile
+	if err := checkKeyring(ctx, view); err != nil && ctx.Err() == nil { // not stopped meanwhile
 		return err
 	}
 
@@ -392,7 +392,7 @@ func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler,
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		err := server.Shutdown(grace)
-		if errors.Is(err, context.DeadlineExceeded) { // somebody follows a log
+		if errors.Is(err, context.DeadlineExceeded) { // a client follows a log
 			err = server.Close()
 		}
 		stopped <- err

@@ -74,7 +74,7 @@ func (n *ensuring) ensure(ctx context.Context, face *front, desk *admin.Storage)
 		}
 		held := errors.Is(err, errHeld)
 		// What the server refuses, or does not answer, because its files are damaged, is
-		// said by a process that lives. Everything else is told at once to who starts it.
+		// logged while the process keeps waiting. Every other error ends the start.
 		_, refused := errors.AsType[*jetstream.APIError](err)
 		if n.NATS == "" && !held && !refused && stream.FaultOf(err) == stream.NoFault {
 			return err
@@ -193,8 +193,8 @@ func (n *ensuring) ensureRegistered(ctx context.Context, registered *schemas.Liv
 	return n.streams.Note(ctx)
 }
 
-// suspected are the streams of which the embedded server has said that their files are
-// damaged: it begins to before there is anybody to be told.
+// suspected are the streams that the embedded server has reported as damaged. Its
+// reports start before they have a receiver.
 type suspected struct {
 	mu    sync.Mutex
 	names []string
@@ -203,14 +203,14 @@ type suspected struct {
 	discarded [][2]string // consumers whose state is damaged, by stream
 }
 
-// discard takes note of a consumer that begins anew.
+// discard records a consumer that starts over.
 func (s *suspected) discard(name, consumer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.discarded = append(s.discarded, [2]string{name, consumer})
 }
 
-// passDiscarded has next told of the consumers that begin anew.
+// passDiscarded passes the consumers that start over to next.
 func (s *suspected) passDiscarded(next func(name, consumer string)) {
 	s.mu.Lock()
 	discarded := s.discarded
@@ -231,7 +231,7 @@ func (s *suspected) add(name string) {
 	}
 }
 
-// pass has next told of all of them.
+// pass passes all streams to next, and those to come.
 func (s *suspected) pass(next func(string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -166,7 +166,7 @@ func TestSubscriptionTest(t *testing.T) {
 	if r := s.cli("subscription", "test", "ci", "--wait", "50ms").ok("sent git.push"); !strings.Contains(r.stderr, "no attempt within 50ms") {
 		t.Errorf("got %s", r.stderr)
 	}
-	// Somebody plays the sender: of what has been sent, and of something else.
+	// The test plays the sender: of what has been sent, and of something else.
 	answer := func(outcome delivery.Outcome, status int) *following {
 		f := s.background("subscription", "test", "ci", "--wait", "30s")
 		sent := regexp.MustCompile(`dlv_\w+`).FindString(f.until("dlv_"))

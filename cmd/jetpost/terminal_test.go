@@ -163,12 +163,12 @@ func TestCommandsDoNotObeyStrangers(t *testing.T) {
 	s.spoil()
 
 	commands := []string{
-		"subscription list", "subscription get ci", "subscription get nobody", "subscription secret ci", "subscription pause ci", "subscription resume ci", "subscription rotate ci",
+		"subscription list", "subscription get ci", "subscription get unknown", "subscription secret ci", "subscription pause ci", "subscription resume ci", "subscription rotate ci",
 		"subscription create --id two --types git.push --url http://127.0.0.1:9000/", "subscription create --id two --types no.such --url ftp://x", "subscription update ci --description x",
 		"subscription backlog", "subscription backlog ci", "subscription breaker ci", "subscription reconcile ci", "subscription test ci --wait 0s", "subscription handshake ci --wait 0s", "subscription delete two",
 		"attempts", "attempts ci", "deadletters", "deadletters show 7", "deadletters redrive 7", "deadletters redrive ci --dry-run", "deadletters jobs", "deadletters jobs job1", "deadletters cancel job1", "deadletters discard 7",
 		"redeliver ci dlv_1 --wait 0s", "repository list", "repository show libs", "repository put more --class local", "repository delete more",
-		"token create n --role operator", "token list", "token show", "token show nobody", "token update nobody --name m", "token revoke nobody",
+		"token create n --role operator", "token list", "token show", "token show unknown", "token update unknown --name m", "token revoke unknown",
 		"audit", "audit show 1", "audit head", "audit verify", "storage", "storage accept-loss git --reason x", "senders",
 		"schemas list", "schemas show artifact.deployed", "schemas show artifact.deployed --schema", "schemas show artifact.deployed --example", "schemas show no.such",
 		"schemas validate artifact.deployed " + datafile, "schemas push " + domain, "schemas delete shop",

@@ -59,7 +59,7 @@ type Guard struct {
 	cfg       GuardConfig
 	live      *Live
 	bootstrap *known // nil: there is none
-	weak      bool   // somebody has made the bootstrap token up
+	weak      bool   // a person has chosen the bootstrap token
 	wrong     *addresses
 	log       *zap.Logger
 	metrics   *metrics
@@ -103,7 +103,7 @@ type Routes struct {
 // The codes of refusals.
 const (
 	CodeMissing     = "token_missing"     // 401: there is no token
-	CodeInvalid     = "token_invalid"     // 401: nobody has made it, or it was revoked
+	CodeInvalid     = "token_invalid"     // 401: unknown, or revoked
 	CodeExpired     = "token_expired"     // 401
 	CodeForbidden   = "forbidden"         // 403: the role may not do this
 	CodeLimited     = "too_many_requests" // 429
@@ -175,9 +175,9 @@ func (g *Guard) identify(r *http.Request, vendors bool, address string, now time
 	case !ok:
 		return nil, &refusal{http.StatusUnauthorized, CodeInvalid, `the token cannot be read: send one, as the header "Authorization: Bearer <token>"`, 0}
 	}
-	// A token that somebody has made up can be guessed, so it is not looked at while an
+	// A token that a person has chosen can be guessed, so it is not looked at while an
 	// address guesses too fast. The others have so many random bits that guessing is
-	// hopeless; their holders must not suffer for a neighbour behind the same proxy.
+	// infeasible; their holders are not limited for another client behind the same proxy.
 	hash := hashOf(text)
 	guessing := g.weak && g.wrong.exhausted(address, now)
 	if g.bootstrap != nil && !guessing && same(hash, g.bootstrap.hash) {

@@ -126,7 +126,7 @@ func eventually(tb testing.TB, what string, fact func() bool) {
 	for !fact() {
 		select {
 		case <-deadline.C:
-			tb.Fatalf("waited in vain: %s", what)
+			tb.Fatalf("timed out waiting: %s", what)
 		case <-tick.C:
 		}
 	}

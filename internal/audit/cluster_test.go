@@ -32,7 +32,7 @@ func TestLeaderChange(t *testing.T) {
 	for n := range writers {
 		writing.Go(func() error {
 			for i := range each {
-				// Whoever is refused repeats it. Then a record that is there after all
+				// A refused writer repeats it. Then a record that is there after all
 				// has one behind it that says that it failed.
 				for {
 					if _, err := trails[n%2].Append(t.Context(), record(n*each+i)); err == nil {

@@ -66,7 +66,7 @@ func decode(t *testing.T, line []byte) audit.Record {
 	return r
 }
 
-// rewrite puts lines in the place of all that is on the trail, as somebody could who
+// rewrite puts lines in the place of all that is on the trail, as an attacker could who
 // may do anything on the NATS server.
 func rewrite(t *testing.T, s *streamtest.Server, lines [][]byte) {
 	t.Helper()

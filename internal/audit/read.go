@@ -97,7 +97,7 @@ func (t *Trail) Get(ctx context.Context, sequence uint64) (Entry, error) {
 	return entry(record), nil
 }
 
-// entry is a record as it is shown. One that cannot be read, which somebody else must
+// entry is a record as it is shown. One that cannot be read, which another program must
 // have put there, says so.
 func entry(stored *stream.Record) Entry {
 	r, err := Decode(stored.Data)

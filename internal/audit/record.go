@@ -47,7 +47,7 @@ type Record struct {
 	Address string `json:"address,omitempty"`
 	// RequestID is the X-Request-Id of the request.
 	RequestID string `json:"request_id,omitempty"`
-	// Reason is why, where somebody has said so.
+	// Reason is why, where a reason was given.
 	Reason string `json:"reason,omitempty"`
 	// Changed are the names of the fields that become others. Of a secret it is all
 	// there is to see.
@@ -145,7 +145,7 @@ func clip(s string) string {
 }
 
 // fitState replaces what is too large by its size and hash, so that who has it from
-// elsewhere can tell that it is the same. There is no secret in it that could be
+// elsewhere can be compared with it. There is no secret in it that could be
 // guessed from that.
 func fitState(state json.RawMessage) json.RawMessage {
 	if len(state) <= MaxState {

@@ -36,17 +36,17 @@ const (
 
 // A Trail is the audit trail of an installation, for writing and reading. Those who
 // share one write one after the other, without collisions; with those of other
-// processes it competes for each place, and goes on behind whoever was faster. It is
+// processes it competes for each place, and continues behind the faster one. It is
 // safe for concurrent use.
 type Trail struct {
 	js        jetstream.JetStream
 	layout    stream.Layout
 	component string
 	log       *zap.Logger
-	health    *stream.Health // nil: nobody wants to know
+	health    *stream.Health // nil: not reported
 	reserve   *stream.Reserve
 
-	turn chan struct{} // full while somebody writes, who may use what follows
+	turn chan struct{} // full while a goroutine writes, which may use the fields below
 
 	known bool // whether end is where the trail ends, as far as this process knows
 	end   Head
@@ -69,7 +69,7 @@ func New(js jetstream.JetStream, layout stream.Layout, component string, log *za
 	return &Trail{js: js, layout: layout, component: component, log: log.Named("audit"), turn: make(chan struct{}, 1)}
 }
 
-// Report has the trail tell h whether it stores what it is given.
+// Report makes the trail report to h whether it stores what it is given.
 func (t *Trail) Report(h *stream.Health) *Trail {
 	t.health = h
 	return t
@@ -160,7 +160,7 @@ func (t *Trail) sign(ctx context.Context, r *Record) {
 // as t knows it, since it is published on that condition:
 //
 //	know the end ─► publish behind it ─► stored
-//	     ▲               ├─ somebody was faster: the end is another one ──┐
+//	     ▲               ├─ another writer was faster: a new end ─────────┐
 //	     └───────────────┼────────────────────────────────────────────────┘
 //	                     └─ no answer: look what is stored there; the same bytes again
 func (t *Trail) write(ctx context.Context, r Record) (Record, error) {
@@ -232,7 +232,7 @@ func (t *Trail) isStored(ctx context.Context, l *letter, end Head) (bool, error)
 	defer cancel()
 	at, err := stream.GetFromLeader(ctx, t.js, t.layout.Audit(), l.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil // erased: nobody can tell any more
+		return false, nil // erased: unknown for good
 	}
 	if err != nil {
 		return false, err
@@ -241,7 +241,7 @@ func (t *Trail) isStored(ctx context.Context, l *letter, end Head) (bool, error)
 }
 
 // store publishes l until it is known whether it has its place (true) or another
-// record has it (false). An error means that it does not, or that nobody knows.
+// record has it (false). An error means that it does not, or that it is unknown.
 func (t *Trail) store(ctx context.Context, l *letter) (bool, error) {
 	pauses := newPauses()
 	for {

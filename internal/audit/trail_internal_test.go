@@ -34,8 +34,8 @@ func (t *Trail) next(tb testing.TB, target string) *letter {
 	return &letter{r, data}
 }
 
-// told are the targets on the trail, those of failures with the sequence they are of.
-func told(tb testing.TB, t *Trail) []string {
+// targets are the targets on the trail, those of failures with the sequence they are of.
+func targets(tb testing.TB, t *Trail) []string {
 	tb.Helper()
 	v := NewVerifier()
 	var targets []string
@@ -71,7 +71,7 @@ func TestLostAnswer(t *testing.T) {
 	if stored, err := trail.store(t.Context(), l); !stored || err != nil {
 		t.Errorf("got stored %t and error %v", stored, err)
 	}
-	// The same when somebody has gone on behind it.
+	// The same when another writer has continued behind it.
 	l = trail.next(t, "second")
 	if err := trail.publish(t.Context(), l); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestLostAnswer(t *testing.T) {
 	if _, err := trail.Append(t.Context(), Record{Action: "subscription.create", Target: "fourth"}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"first", "second", "third", "fourth"}, told(t, trail)); diff != "" {
+	if diff := cmp.Diff([]string{"first", "second", "third", "fourth"}, targets(t, trail)); diff != "" {
 		t.Errorf("trail differs (-want +got):\n%s", diff)
 	}
 }
@@ -105,7 +105,7 @@ func TestAbandoned(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"lost", "lost failed", "next"}},
-		{"it arrives, and somebody goes on", func(t *testing.T, trail, other *Trail, l *letter) {
+		{"it arrives, and another writer continues", func(t *testing.T, trail, other *Trail, l *letter) {
 			t.Helper()
 			if err := trail.publish(t.Context(), l); err != nil {
 				t.Fatal(err)
@@ -135,7 +135,7 @@ func TestAbandoned(t *testing.T) {
 			if _, err := trail.Append(t.Context(), Record{Action: "subscription.create", Target: "next"}); err != nil {
 				t.Fatal(err)
 			}
-			if got := told(t, trail); !slices.Equal(got, test.want) || trail.abandoned != nil {
+			if got := targets(t, trail); !slices.Equal(got, test.want) || trail.abandoned != nil {
 				t.Errorf("got %v and still abandoned %v, want %v", got, trail.abandoned, test.want)
 			}
 		})

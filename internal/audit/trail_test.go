@@ -185,7 +185,7 @@ func TestRecordedAndNotDone(t *testing.T) {
 	}
 }
 
-// Somebody who may do anything on the NATS server is found out.
+// Changes by a client with all rights on the NATS server are detected.
 func TestTampering(t *testing.T) {
 	t.Parallel()
 	trail, s := newTrail(t)

@@ -300,7 +300,7 @@ func askServer(ctx context.Context, version string) func(flags map[string]string
 }
 
 // known is what the server has of a kind: the name of each and, after a tab, what it
-// is. It is nothing when it cannot be told.
+// is. It is empty when it is unknown.
 func known(ctx context.Context, c *connect.Client, kind, prefix string) []string {
 	page := client.Paging{PageSize: connect.MaxPage}
 	switch kind {

@@ -258,7 +258,7 @@ func (l *letter) await(patience <-chan time.Time, late *bool) *jetstream.PubAck 
 }
 
 // isTooLarge reports a refusal of this one event, by a log with limits of its
-// operator's own. Whatever else is wrong is wrong with the log, and will be mended.
+// operator's own. Whatever else is wrong is wrong with the log, and will be repaired.
 func isTooLarge(err error) bool {
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return true

@@ -179,7 +179,7 @@ func TestBufferFull(t *testing.T) {
 	r.wantLog(0, 20)
 }
 
-// What is said while NATS is away is published when it is back; nobody waits for it.
+// Events reported while NATS is away are published when it is back; no caller waits for it.
 func TestNATSAwayAndBack(t *testing.T) {
 	t.Parallel()
 	const n = 150

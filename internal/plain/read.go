@@ -54,7 +54,7 @@ func ReadValue(path string) (string, error) {
 	return strings.TrimRight(string(text), "\r\n"), err
 }
 
-// SecretProblem says why a text is hardly the secret that somebody means: it begins or
+// SecretProblem reports why a text is hardly the intended secret: it begins or
 // ends with what cannot be seen, or has a control character in it. Empty: it may be one.
 // It does not show the text.
 func SecretProblem(secret string) string {

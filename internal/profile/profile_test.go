@@ -147,7 +147,7 @@ func TestTraits(t *testing.T) {
 	}
 }
 
-// Text and bytes reach those that can carry them, and nobody else.
+// Text and bytes reach the profiles that can carry them, and no others.
 func TestNotJSON(t *testing.T) {
 	t.Parallel()
 	carries := map[string]bool{"cloudevents": true, "cloudevents-binary": true, "http-signature": true}

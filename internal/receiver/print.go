@@ -39,7 +39,7 @@ type receiverOutput struct {
 func (o *receiverOutput) write(entry []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, _ = o.w.Write(entry) // nobody could be told
+	_, _ = o.w.Write(entry) // there is no place to report it
 }
 
 func (o *receiverOutput) writeJSON(record any) {

@@ -44,7 +44,7 @@ type Cmd struct {
 	Subscription []string `group:"Signatures" complete:"subscription" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs a token with the role operator or admin; that of the server is found by itself on its machine). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
 	NoVerify     bool     `group:"Signatures" help:"Do not look at signatures."`
 
-	RefuseConsent bool `group:"Consent" xor:"consent" help:"Do not consent to deliveries when asked by an OPTIONS request (CloudEvents Web Hooks). Otherwise whoever asks may deliver."`
+	RefuseConsent bool `group:"Consent" xor:"consent" help:"Do not consent to deliveries when asked by an OPTIONS request (CloudEvents Web Hooks). Otherwise every sender that asks may deliver."`
 	AllowedRate   int  `group:"Consent" xor:"consent" placeholder:"N" help:"Consent to this many requests per minute. Default: as many as it is asked for."`
 
 	Verbose bool `group:"Output" xor:"detail" help:"Print headers and body as well. They may hold secrets."`
@@ -215,7 +215,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil && !errors.Is(err, errBodyTooLarge) {
 		r.counts.broken.Add(1)
 		r.out.broken(arrived, req, err, r.quiet)
-		panic(http.ErrAbortHandler) // there is nobody left to answer
+		panic(http.ErrAbortHandler) // the client is disconnected
 	}
 
 	id := deliveryIDOf(req.Header)
@@ -242,7 +242,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 type exchange struct {
 	arrived time.Time // when its headers had been read
 	req     *http.Request
-	body    []byte // empty if nobody looks at it
+	body    []byte // empty if it is not needed
 	size    int64  // bytes of the body, also of one that was refused
 	judged  judgement
 	arrival int // how often its webhook-id has arrived, from 1
@@ -251,7 +251,7 @@ type exchange struct {
 
 var errBodyTooLarge = errors.New("the body is larger than " + strconv.Itoa(maxReceivedBody>>20) + " MiB")
 
-// readBody reads the body to its end, into the buffer when somebody will look at
+// readBody reads the body to its end, into the buffer when it is needed for
 // it, and returns its size in bytes.
 func (r *receiver) readBody(req *http.Request, into *bytes.Buffer) (int64, error) {
 	if req.ContentLength > maxReceivedBody {

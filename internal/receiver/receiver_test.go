@@ -566,7 +566,7 @@ func TestKeyringFollowsRotations(t *testing.T) {
 		expect("the old one is bad once the server was asked again", deliver(t, k, "ci", testSecret), bad, 3)
 		pass(time.Hour)
 		expect("a good one needs no question", deliver(t, k, "ci", otherSecret), verified, 3)
-		expect("a subscription nobody knows", deliver(t, k, "other", otherSecret), unverified, 4)
+		expect("an unknown subscription", deliver(t, k, "other", otherSecret), unverified, 4)
 		expect("is not asked for at once again", deliver(t, k, "other", otherSecret), unverified, 4)
 		expect("no subscription", deliver(t, k, "", otherSecret), unverified, 4)
 

@@ -22,7 +22,7 @@ const (
 type verdict int
 
 const (
-	unverified verdict = iota // no secret is known, or nobody looked
+	unverified verdict = iota // no secret is known, or none was checked
 	verified
 	bad
 )
@@ -67,7 +67,7 @@ func newVerifier(secrets, subscriptions []string, source secretSource) (*verifie
 		return nil, err
 	}
 	if len(given) > 0 && len(subscriptions) == 0 {
-		source = nil // whoever gives a secret wants exactly that one to be right
+		source = nil // a given secret is the only one that counts
 	}
 	return &verifier{given: given, source: source, only: subscriptions, fetched: make(map[string]*fetchedKeys)}, nil
 }
@@ -160,7 +160,7 @@ func (k *verifier) entry(subscription string) *fetchedKeys {
 
 // fetchedKeys are the keys of one subscription, as the server last gave them.
 type fetchedKeys struct {
-	asking chan struct{} // holds a token while somebody asks; the others wait for the answer
+	asking chan struct{} // holds a token while a request asks; the others wait for the answer
 	known  atomic.Pointer[knownKeys]
 }
 
@@ -170,7 +170,7 @@ type knownKeys struct {
 	err   error
 }
 
-// refresh asks the source again, unless somebody else has replaced old already.
+// refresh asks the source again, unless another request has replaced old already.
 // It returns an error only when ctx has ended.
 func (f *fetchedKeys) refresh(ctx context.Context, subscription string, old *knownKeys, source secretSource) error {
 	select {

@@ -61,7 +61,7 @@ func (r *Registry) Sync(ctx context.Context) (*Table, error) {
 }
 
 // apply makes a table of what is in the bucket. A record that cannot be read is left
-// out: its repository counts as one that nobody has registered.
+// out: its repository counts as not registered.
 func (r *Registry) apply(entries map[string]stream.Entry, _ uint64) {
 	last, next := r.Current(), &Table{repositories: make(map[string]Repository, len(entries))}
 	known := make(map[uint64]Repository, last.Len())
@@ -93,7 +93,7 @@ const (
 )
 
 // A Change makes of a repository, nil when there is none, what it shall be; nil: none.
-// It is called again when somebody else was faster. Its errors are returned as they are.
+// It is called again when another client was faster. Its errors are returned as they are.
 type Change func(old *Repository) (*Repository, error)
 
 // Change changes a repository, and returns when it is stored and known here. ErrInvalid,

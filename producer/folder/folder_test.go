@@ -436,7 +436,7 @@ func TestRestart(t *testing.T) {
 	f.nothing()
 }
 
-// Somebody writes, waits, and writes again: what is half written is not
+// A program writes, waits, and writes again: what is half written is not
 // announced, however long the wait is.
 func TestHalfWritten(t *testing.T) {
 	t.Parallel()
@@ -466,7 +466,7 @@ func TestHalfWritten(t *testing.T) {
 }
 
 // A file that stays open, as a log does, is announced after a while.
-func TestOpenForever(t *testing.T) {
+func TestOpenWithoutEnd(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.cfg.WriteGrace = 100 * time.Millisecond

@@ -14,7 +14,7 @@ import (
 type hashRequest struct {
 	path  string
 	stamp stamp
-	// Anyway means: even if somebody has the file open for writing.
+	// Anyway means: even if a process has the file open for writing.
 	anyway bool
 }
 
@@ -23,9 +23,9 @@ type verdict int
 
 const (
 	unreadable verdict = iota // see err
-	complete                  // nobody wrote to it while it was read
+	complete                  // no process wrote to it while it was read
 	changed                   // look again
-	open                      // somebody is going to write to it
+	open                      // a process has it open for writing
 )
 
 // hashed is the answer.

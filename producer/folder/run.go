@@ -243,7 +243,7 @@ func (l *loop) happened(e fsnotify.Event, now time.Time) {
 	if err != nil || ignored(filepath.ToSlash(rel)) || l.w.ownState(e.Name) {
 		return
 	}
-	// Nothing tells of the files in a folder that is moved away.
+	// The kernel reports no file of a folder that is moved away.
 	if gone && l.notify.forget(e.Name) && e.Has(fsnotify.Rename) {
 		l.fullScan()
 	}

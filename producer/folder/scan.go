@@ -12,7 +12,7 @@ import (
 )
 
 // A scanRequest asks for all that is at or below dir, relative to the folder; a
-// full scan is of the folder itself and tells what is no longer there, too.
+// full scan is of the folder itself and reports what was deleted, too.
 type scanRequest struct {
 	dir  string // "." is the folder itself
 	full bool
@@ -40,7 +40,7 @@ type scanner struct {
 	notify *notifier
 	out    chan<- found
 	chunk  []seen
-	// Full is set when the kernel cannot watch more folders; it is told once.
+	// Full is set when the kernel cannot watch more folders; it is reported once.
 	full bool
 }
 

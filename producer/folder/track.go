@@ -31,7 +31,7 @@ type pending struct {
 }
 
 // A tracker decides what is announced. All of it runs in one goroutine, which
-// tells it what was seen and takes from its lists what is to be done.
+// passes it what was seen and takes from its lists what is to be done.
 type tracker struct {
 	w       *Watcher
 	journal *journal

@@ -117,7 +117,7 @@ func (c *Cmd) Run(e *terminal.Env) error {
 		}
 	}
 	if c.DryRun {
-		return c.tell(e, append(steps, deletions...))
+		return c.printPlan(e, append(steps, deletions...))
 	}
 	if err := c.confirm(e, deletions); err != nil {
 		return err
@@ -189,8 +189,8 @@ func (c *Cmd) confirm(e *terminal.Env, deletions []*step) error {
 	return nil
 }
 
-// tell is the dry run.
-func (c *Cmd) tell(e *terminal.Env, steps []*step) error {
+// printPlan prints the plan of a dry run.
+func (c *Cmd) printPlan(e *terminal.Env, steps []*step) error {
 	out := c.Records(e, false)
 	var counts applyCounts
 	for _, s := range steps {

@@ -144,7 +144,7 @@ type exported struct {
 	node        *yaml.Node
 }
 
-// ownMembers are those that the server writes: nobody can wish for them.
+// ownMembers are those that only the server writes.
 func ownMembers() []string {
 	return []string{
 		"queue", "created_at", "updated_at", "revision", "state_reason", "managed", "secrets", "dry_run",

@@ -147,7 +147,7 @@ func (a *applier) planOne(ctx context.Context, w *wanted) (*step, error) {
 		case !ok:
 			return nil, err
 		case conflicts(answer) && try < tries:
-			continue // somebody was faster
+			continue // another client was faster
 		case answer.Rejects():
 			return nil, misfitsOf(w, answer)
 		}
@@ -155,7 +155,7 @@ func (a *applier) planOne(ctx context.Context, w *wanted) (*step, error) {
 	}
 }
 
-// conflicts reports whether somebody else has changed, created or deleted it.
+// conflicts reports whether another client has changed, created or deleted it.
 func conflicts(answer *v1.Problem) bool {
 	return answer.Status == http.StatusPreconditionFailed || answer.Status == http.StatusConflict || answer.Status == http.StatusNotFound
 }
@@ -249,14 +249,14 @@ func misfitsOf(w *wanted, answer *v1.Problem) invalidFilesError {
 	return wrong
 }
 
-// do makes it so. When somebody else was faster it looks again, once.
+// do makes the change. When another client was faster it plans again, once.
 func (a *applier) do(ctx context.Context, s *step, notice func(string)) (*step, error) {
 	err := a.send(ctx, s)
 	answer, ok := errors.AsType[*v1.Problem](err)
 	if !ok || !conflicts(answer) {
 		return s, err
 	}
-	notice("subscription " + s.id + " was changed by somebody else meanwhile, looking again")
+	notice("subscription " + s.id + " was changed by another client meanwhile, planning again")
 	next, err := a.again(ctx, s)
 	if err != nil || next.does == applyUnchanged {
 		return next, err

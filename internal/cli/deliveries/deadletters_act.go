@@ -106,7 +106,7 @@ The audit trail says what was deleted.
 
   jetpost deadletters discard 17 18 --why 'sent by hand'
   jetpost deadletters discard ci --reason expired
-  jetpost deadletters discard _invalid                  those that nobody could read
+  jetpost deadletters discard _invalid                  those that could not be read
   jetpost deadletters discard --all`
 }
 

@@ -72,7 +72,7 @@ func (c *deadlettersRedriveCmd) Run(e *terminal.Env) error {
 		return c.Show(e, json.RawMessage(answer.Body), func() error { return printDryRun(e.Stdout, job) })
 	case !c.Wait:
 		return c.Show(e, json.RawMessage(answer.Body), func() error {
-			_, err := fmt.Fprintf(e.Stdout, "redriving %d dead letters\n%s", job.Total, howToGoOn(job.ID))
+			_, err := fmt.Fprintf(e.Stdout, "redriving %d dead letters\n%s", job.Total, nextSteps(job.ID))
 			return err
 		})
 	}
@@ -112,7 +112,7 @@ func printDryRun(w io.Writer, job *v1.RedriveJob) error {
 	return output.Details(w, pairs...)
 }
 
-func howToGoOn(id string) string {
+func nextSteps(id string) string {
 	id = plain.Shown(id, plain.FieldLimit)
 	return "see how far it is:  jetpost deadletters jobs " + id + "\nend it:             jetpost deadletters cancel " + id + "\n"
 }
@@ -142,7 +142,7 @@ func followRedrive(e *terminal.Env, api *connect.Client, flag output.Flag, job *
 	}
 	if job.State == v1.JobRunning {
 		line.Clear()
-		_, _ = fmt.Fprintf(e.Stderr, "the job goes on\n%s", howToGoOn(job.ID))
+		_, _ = fmt.Fprintf(e.Stderr, "the job continues\n%s", nextSteps(job.ID))
 		return nil
 	}
 	line.Clear()

@@ -30,7 +30,7 @@ type ExplainCmd struct {
 func (c *ExplainCmd) Help() string {
 	return `Says for each subscription whether it wants an event, and which clause of its filters
 decides. Nothing is stored or delivered. Subscriptions are taken as they are now: what became of
-an event is told by "jetpost events show git/42 --story".
+an event is shown by "jetpost events show git/42 --story".
 
   jetpost explain git/42
   jetpost explain git/42 --subscription ci

@@ -86,7 +86,7 @@ type auditHeadCmd struct {
 func (c *auditHeadCmd) Help() string {
 	return `Prints the sequence and the hash of the last record. Who has that line from before can
 prove later that all records up to there are what they were: publish it, now and then,
-where nobody can change it afterwards.
+where it cannot be changed afterwards.
 
   jetpost audit head
   jetpost audit head >> heads.txt
@@ -273,7 +273,7 @@ func printReport(e *terminal.Env, r *audit.Report) error {
 	_, _ = fmt.Fprintf(e.Stdout, "records %d to %d follow each other, %s to %s\n", r.First, r.Last, r.FirstAt.Format(time.RFC3339), r.LastAt.Format(time.RFC3339))
 	_, _ = fmt.Fprintf(e.Stdout, "head %s\n", audit.Head{Sequence: r.Last, Hash: r.Hash})
 	if r.First > 1 {
-		_, _ = fmt.Fprintf(e.Stdout, "records 1 to %d are not there: they are older than 400 days, or were not exported, or somebody has taken them away\n", r.First-1)
+		_, _ = fmt.Fprintf(e.Stdout, "records 1 to %d are missing: they are older than 400 days, were not exported, or were removed\n", r.First-1)
 	}
 	for _, sequence := range r.Confirmed {
 		_, _ = fmt.Fprintf(e.Stdout, "the head of record %d holds\n", sequence)

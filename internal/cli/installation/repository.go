@@ -54,11 +54,11 @@ func (c *repositoryListCmd) Run(e *terminal.Env) error {
 	if err != nil {
 		return err
 	}
-	nobody := `no repositories: register one with "jetpost repository put"`
+	none := `no repositories: register one with "jetpost repository put"`
 	if c.Class != "" || c.PackageType != "" || c.Query != "" {
-		nobody = "no such repositories"
+		none = "no such repositories"
 	}
-	return output.List(e, c.Flag, all, nobody, func(found []v1.Repository) error {
+	return output.List(e, c.Flag, all, none, func(found []v1.Repository) error {
 		t := output.NewTable(e.Stdout, "KEY", "CLASS", "PACKAGE TYPE")
 		for _, r := range found {
 			t.Row(r.Key, string(r.Class), r.PackageType)

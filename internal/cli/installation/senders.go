@@ -44,7 +44,7 @@ func (c *SendersCmd) Run(e *terminal.Env) error {
 	if err != nil {
 		return err
 	}
-	return output.List(e, c.Flag, items, c.nobody(), func(senders []v1.Sender) error {
+	return output.List(e, c.Flag, items, c.none(), func(senders []v1.Sender) error {
 		t := output.NewTable(e.Stdout, "ID", "HOST", "VERSION", "STARTED", "LAST SEEN", "STATE", "SUBSCRIPTIONS")
 		for _, s := range senders {
 			state := "alive"
@@ -57,7 +57,7 @@ func (c *SendersCmd) Run(e *terminal.Env) error {
 	})
 }
 
-func (c *SendersCmd) nobody() string {
+func (c *SendersCmd) none() string {
 	text := "no sender is alive: deliveries wait until one is started (jetpost serve --roles sender)"
 	if c.Subscription != "" {
 		text = "no sender makes deliveries of " + plain.Shown(c.Subscription, plain.FieldLimit) + ": it is not active, or no sender is alive"

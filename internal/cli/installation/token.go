@@ -28,7 +28,7 @@ type TokenCmd struct {
 	Revoke tokenRevokeCmd `cmd:"" aliases:"rm" help:"Revoke tokens."`
 }
 
-// tokenID is the id of a token. Whoever gives the token itself means its id, and does not
+// tokenID is the id of a token. A person who gives the token itself means its id, and does not
 // want the rest of it in a URL.
 func tokenID(given string) string { return access.IDOf(given) }
 
@@ -158,8 +158,8 @@ func (c *tokenListCmd) Run(e *terminal.Env) error {
 	if err != nil {
 		return err
 	}
-	nobody := `no tokens but the server's own: make one with "jetpost token create"`
-	return output.List(e, c.Flag, all, nobody, func(tokens []v1.Token) error {
+	none := `no tokens but the server's own: make one with "jetpost token create"`
+	return output.List(e, c.Flag, all, none, func(tokens []v1.Token) error {
 		t := output.NewTable(e.Stdout, "ID", "NAME", "ROLE", "DOMAINS", "CREATED", "EXPIRES", "LAST USED")
 		for _, one := range tokens {
 			created, expires, used := "", "never", "never"

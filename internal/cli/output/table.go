@@ -121,7 +121,7 @@ func (t *Table) Flush() error {
 			text := cell
 			if n == 0 {
 				text = t.style.Paint(cell, bold)
-			} else if named := t.rows[0]; i < len(named) && tells(named[i]) {
+			} else if named := t.rows[0]; i < len(named) && hasStatus(named[i]) {
 				text = t.style.Tinted(cell)
 			}
 			b.WriteString(text)
@@ -154,8 +154,8 @@ func wrapped(text string, room int) []string {
 	return append(lines, line)
 }
 
-// tells reports whether a column says how something stands.
-func tells(header string) bool {
+// hasStatus reports whether a column has the status of something.
+func hasStatus(header string) bool {
 	switch header {
 	case "STATE", "OUTCOME", "REASON", "RESULT", "CHANGE", "BREAKER":
 		return true

@@ -115,7 +115,7 @@ func (p *linePublisher) print(e *terminal.Env, flag output.Flag) error {
 }
 
 // run reads until the input ends. Nothing is held back while it waits for more,
-// so that lines can come from a program that goes on for ever.
+// so that lines can come from a program that never ends.
 func (p *linePublisher) run(ctx context.Context, in io.Reader, progress func()) error {
 	lines := bufio.NewReaderSize(input.Interruptible(ctx, in), readAtOnce)
 	for number := 1; ; number++ {

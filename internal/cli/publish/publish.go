@@ -132,7 +132,7 @@ func (c *Cmd) publishOne(e *terminal.Env, api *connect.Client) error {
 // Event makes an event of data. An empty id means a new one.
 func (f *EventFields) Event(id string, data []byte) (*event.Event, error) {
 	if event.IsJSON(f.ContentType) && data != nil && !gjson.ValidBytes(data) {
-		return nil, fmt.Errorf("the data is not JSON: mend it, or say what it is with --content-type")
+		return nil, fmt.Errorf("the data is not JSON: correct it, or give its type with --content-type")
 	}
 	if id == "" {
 		id = uuid.NewString()

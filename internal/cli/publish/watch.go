@@ -21,7 +21,7 @@ type WatchCmd struct {
 	Source   string        `env:"-" placeholder:"URI" help:"Source attribute of the events. Default: /folder/ and the repository key."`
 	StateDir string        `env:"JETPOST_WATCH_STATE" type:"path" placeholder:"DIR" help:"Where to remember what was announced. Default: .local/share/jetpost/folders in the home folder."`
 	Settle   time.Duration `env:"-" default:"200ms" help:"How long a file must not have changed before it is announced."`
-	Rescan   time.Duration `env:"-" default:"1m" help:"Time between two looks at the whole folder, for what no notification has told."`
+	Rescan   time.Duration `env:"-" default:"1m" help:"Time between two scans of the whole folder, for changes that no notification reported."`
 	LogLevel string        `env:"-" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info (the default), warn or error."`
 }
 

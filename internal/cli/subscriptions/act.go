@@ -225,7 +225,7 @@ func (c *testCmd) Run(e *terminal.Env) error {
 		}
 		_, _ = fmt.Fprintf(e.Stderr, "jetpost: no attempt within %s; see \"jetpost attempts %s\"\n", c.Wait, c.ID)
 	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error { return nil }) // people have been told
+	return c.Show(e, json.RawMessage(answer.Body), func() error { return nil }) // people have read it
 }
 
 // firstAttempt returns nil when there is none in time.

@@ -129,7 +129,7 @@ func breakerLine(terms v1.Breaker, b *v1.BreakerState) string {
 }
 
 // breakerOf asks where the breaker of a subscription stands; nil where that cannot be
-// told, as by an older server.
+// known, as from an older server.
 func breakerOf(e *terminal.Env, api *connect.Client, id string) (*v1.BreakerState, error) {
 	b, err := api.Subscriptions.Breaker(e.Ctx, id)
 	if answer, ok := errors.AsType[*v1.Problem](err); ok && answer.Status == http.StatusNotFound {
