@@ -150,8 +150,7 @@ func (s *apiServer) token(t *testing.T, body string) (id, text string) {
 	return made.ID, made.Token
 }
 
-// Every route of the API, with tokens of every role, with none, and with such as let
-// nobody in.
+// Every route of the API, with tokens of every role, with none, and with invalid ones.
 func TestAuthorization(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)

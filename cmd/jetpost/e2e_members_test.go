@@ -78,8 +78,8 @@ func (f *fleet) jetStream() jetstream.JetStream {
 	return js
 }
 
-// lanes is for how many subscriptions a sender pulls, by its metrics.
-func (s *server) lanes() int {
+// pulled is how many subscriptions a sender pulls, by its metrics.
+func (s *server) pulled() int {
 	r, err := s.try(context.Background(), http.MethodGet, "/metrics", nil)
 	if err != nil {
 		return -1
@@ -113,9 +113,9 @@ func (f *fleet) steady(n int) map[string]int {
 		clear(want)
 		sum := 0
 		for _, s := range f.senders {
-			lanes := s.lanes()
-			want[s.member(f.t)] = lanes
-			sum += lanes
+			pulled := s.pulled()
+			want[s.member(f.t)] = pulled
+			sum += pulled
 		}
 		if sum != n {
 			return false

@@ -219,7 +219,7 @@ func (o *oracle) churn(ctx, last context.Context, changeable []*oSub, most int) 
 	for n := 0; ctx.Err() == nil; n++ {
 		await(ctx, time.Duration(r.IntN(500))*time.Millisecond)
 		s := pick(r, changeable...)
-		switch pick(r, "create", "create", "delete", "pause", "pause", "resume", "resume", "rotate", "rotate", "lanes") {
+		switch pick(r, "create", "create", "delete", "pause", "pause", "resume", "resume", "rotate", "rotate", "limits") {
 		case "create":
 			if len(made) < most {
 				s = newSub(r, fmt.Sprintf("made-%02d", n), plan{flaky: 0.2, faults: quick})
@@ -247,7 +247,7 @@ func (o *oracle) churn(ctx, last context.Context, changeable []*oSub, most int) 
 			}
 		case "rotate":
 			o.rotate(last, s, r)
-		case "lanes":
+		case "limits":
 			if s.ordered {
 				continue // one at a time
 			}

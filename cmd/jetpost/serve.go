@@ -129,14 +129,14 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) er
 	defer func() { _ = listener.Close() }()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	face := newFront(reg)
+	front := newFront(reg)
 	var answering errgroup.Group
 	answering.Go(func() error {
 		defer stop()
-		defer close(face.done)
-		return serveHTTP(ctx, listener, face, log)
+		defer close(front.done)
+		return serveHTTP(ctx, listener, front, log)
 	})
-	err = c.compose(ctx, out, face, "http://"+listener.Addr().String(), reg, log)
+	err = c.compose(ctx, out, front, "http://"+listener.Addr().String(), reg, log)
 	stop()
 	return errors.Join(err, answering.Wait())
 }
@@ -144,7 +144,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) er
 // compose is the composition of jetpost, one straight line: what is needed first
 // comes first, and the defers undo it in the opposite order. It is not split
 // because the order is the point.
-func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url string, reg *prometheus.Registry, log *zap.Logger) (err error) {
+func (c *serveCmd) compose(ctx context.Context, out io.Writer, front *frontHandler, url string, reg *prometheus.Registry, log *zap.Logger) (err error) {
 	loaded, err := catalogue.Load(c.Schemas...)
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	if err := streams.Register(reg); err != nil {
 		return fmt.Errorf("register metrics of the inventory: %w", err)
 	}
-	door, err := c.openDoor(js, layout, log, reg)
+	auth, err := c.openAuth(js, layout, log, reg)
 	if err != nil {
 		return err
 	}
@@ -205,10 +205,10 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	}
 	kept := &ensuring{serveCmd: c, js: js, layout: layout, streams: streams, domains: domainNames(loaded), log: log}
 	desk := admin.NewStorage(streams, audit.New(js, layout, "admin", log), layout, kept.restore, log)
-	if door.guard != nil && c.has(roleAdmin) {
-		face.serve(face.mux(reg, door.guard.Protect(desk.HeldHandler(face.why), access.Routes{})))
+	if auth.guard != nil && c.has(roleAdmin) {
+		front.serve(front.mux(reg, auth.guard.Protect(desk.HeldHandler(front.why), access.Routes{})))
 	}
-	if err := kept.ensure(ctx, face, desk); err != nil || ctx.Err() != nil {
+	if err := kept.ensure(ctx, front, desk); err != nil || ctx.Err() != nil {
 		return err
 	}
 
@@ -269,8 +269,8 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		services.Go(func() error { adoptQueues(ctx, js, layout, view, log); return nil })
 	}
 	mux := http.NewServeMux()
-	if door.guard != nil {
-		tokens := door.tokens
+	if auth.guard != nil {
+		tokens := auth.tokens
 		support.Go(func() error { return tokens.Run(background) })
 		if err := tokens.Sync(ctx); err != nil && ctx.Err() == nil { // or the first requests would have to ask
 			return err
@@ -280,7 +280,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 			repositories: repositories, storage: storage, events: events, tokens: tokens, log: log, reg: reg, stopping: ctx.Done(),
 			streams: streams, desk: desk,
 		}
-		a, err := shared.mountAPI(mux, door.guard)
+		a, err := shared.mountAPI(mux, auth.guard)
 		if err != nil {
 			return err
 		}
@@ -341,10 +341,10 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	}
 	admin.MountHealth(mux, shared, view, reg, checks...)
 	admin.MountRoot(mux, c.has(roleAdmin))
-	face.serve(mux)
-	services.Go(func() error { <-face.done; return nil }) // requests under way need what is below
+	front.serve(mux)
+	services.Go(func() error { <-front.done; return nil }) // requests under way need what is below
 
-	fmt.Fprintf(out, "jetpost %s listening on %s\n%s", version, url, door.notice)
+	fmt.Fprintf(out, "jetpost %s listening on %s\n%s", version, url, auth.notice)
 	if c.listening != nil {
 		c.listening(url)
 	}

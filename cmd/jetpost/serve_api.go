@@ -26,16 +26,16 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// A door is what lets requests to the API in.
-type door struct {
+// An auth decides which requests to the API are allowed.
+type auth struct {
 	guard  *access.Guard // nil: this process has no API
 	tokens *access.Live  // which the guard goes by, and the caller keeps running
-	notice string        // for who starts jetpost for the first time: where the token is
+	notice string        // for the first start: where the token is
 }
 
-// openDoor makes the door, for roles that have an API.
-func (c *serveCmd) openDoor(js jetstream.JetStream, layout stream.Layout, log *zap.Logger, reg prometheus.Registerer) (*door, error) {
-	d := &door{}
+// openAuth makes the auth for roles that have an API.
+func (c *serveCmd) openAuth(js jetstream.JetStream, layout stream.Layout, log *zap.Logger, reg prometheus.Registerer) (*auth, error) {
+	d := &auth{}
 	if !c.has(roleProducer) && !c.has(roleAdmin) {
 		return d, nil
 	}

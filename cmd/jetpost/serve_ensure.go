@@ -66,7 +66,7 @@ var errHeld = errors.New("something is lost without which jetpost does not go on
 // ensure creates what is missing in NATS, if this process is an admin, or waits
 // until an admin has. Where something is lost that should be there, it waits until
 // that is accepted.
-func (n *ensuring) ensure(ctx context.Context, face *front, desk *admin.Storage) error {
+func (n *ensuring) ensure(ctx context.Context, front *frontHandler, desk *admin.Storage) error {
 	for waited := false; ; waited = true {
 		err := n.try(ctx, desk)
 		if err == nil || ctx.Err() != nil {
@@ -79,7 +79,7 @@ func (n *ensuring) ensure(ctx context.Context, face *front, desk *admin.Storage)
 		if n.NATS == "" && !held && !refused && stream.FaultOf(err) == stream.NoFault {
 			return err
 		}
-		face.waitFor(err)
+		front.waitFor(err)
 		if !waited {
 			n.log.Error("jetpost waits", zap.Error(err))
 			if n.listening != nil && held {

@@ -52,11 +52,11 @@ type Trail struct {
 	end   Head
 	// abandoned is a record of which it was not known whether it is stored when its
 	// time was over. What it announces was not done.
-	abandoned *letter
+	abandoned *pendingRecord
 }
 
-// A letter is a record and the bytes of it that were published.
-type letter struct {
+// A pendingRecord is a record and its published bytes.
+type pendingRecord struct {
 	Record
 
 	data []byte
@@ -178,7 +178,7 @@ func (t *Trail) write(ctx context.Context, r Record) (Record, error) {
 		if err != nil {
 			return Record{}, err
 		}
-		stored, err := t.store(ctx, &letter{r, data})
+		stored, err := t.store(ctx, &pendingRecord{r, data})
 		if err != nil {
 			return Record{}, err
 		}
@@ -224,7 +224,7 @@ func (t *Trail) readEnd(ctx context.Context) (Head, error) {
 
 // isStored reports whether the record at the place of l is l. The trail does not end
 // before it.
-func (t *Trail) isStored(ctx context.Context, l *letter, end Head) (bool, error) {
+func (t *Trail) isStored(ctx context.Context, l *pendingRecord, end Head) (bool, error) {
 	if end.Sequence == l.Sequence {
 		return end.Hash == Hash(l.data), nil
 	}
@@ -242,7 +242,7 @@ func (t *Trail) isStored(ctx context.Context, l *letter, end Head) (bool, error)
 
 // store publishes l until it is known whether it has its place (true) or another
 // record has it (false). An error means that it does not, or that it is unknown.
-func (t *Trail) store(ctx context.Context, l *letter) (bool, error) {
+func (t *Trail) store(ctx context.Context, l *pendingRecord) (bool, error) {
 	pauses := newPauses()
 	for {
 		err := t.publish(ctx, l)
@@ -284,14 +284,14 @@ func isRefusal(err error) bool {
 }
 
 // settled takes note that l is where the trail ends.
-func (t *Trail) settled(l *letter) {
+func (t *Trail) settled(l *pendingRecord) {
 	t.end, t.known = Head{Sequence: l.Sequence, Hash: Hash(l.data), At: l.At}, true
 	if t.abandoned != nil && t.abandoned.Sequence <= l.Sequence {
 		t.abandoned = nil // its place is taken
 	}
 }
 
-func (t *Trail) publish(ctx context.Context, l *letter) error {
+func (t *Trail) publish(ctx context.Context, l *pendingRecord) error {
 	return t.reserve.Do(ctx, func() error {
 		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
@@ -303,7 +303,7 @@ func (t *Trail) publish(ctx context.Context, l *letter) error {
 
 // lookFor finds out whether l is stored, by what is stored. It is not decided while
 // the trail ends right before l, for l may be on its way.
-func (t *Trail) lookFor(ctx context.Context, l *letter) (stored, decided bool, err error) {
+func (t *Trail) lookFor(ctx context.Context, l *pendingRecord) (stored, decided bool, err error) {
 	if ctx.Err() != nil { // to know is worth a moment
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 		defer cancel()

@@ -21,7 +21,7 @@ func newInternal(t *testing.T) (*Trail, *Trail) {
 }
 
 // next is a record that is ready to be published behind what there is.
-func (t *Trail) next(tb testing.TB, target string) *letter {
+func (t *Trail) next(tb testing.TB, target string) *pendingRecord {
 	tb.Helper()
 	if err := t.findEnd(tb.Context()); err != nil {
 		tb.Fatal(err)
@@ -31,7 +31,7 @@ func (t *Trail) next(tb testing.TB, target string) *letter {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &letter{r, data}
+	return &pendingRecord{r, data}
 }
 
 // targets are the targets on the trail, those of failures with the sequence they are of.
@@ -96,16 +96,16 @@ func TestAbandoned(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		arrive func(t *testing.T, trail, other *Trail, l *letter)
+		arrive func(t *testing.T, trail, other *Trail, l *pendingRecord)
 		want   []string
 	}{
-		{"it arrives", func(t *testing.T, trail, _ *Trail, l *letter) {
+		{"it arrives", func(t *testing.T, trail, _ *Trail, l *pendingRecord) {
 			t.Helper()
 			if err := trail.publish(t.Context(), l); err != nil {
 				t.Fatal(err)
 			}
 		}, []string{"lost", "lost failed", "next"}},
-		{"it arrives, and another writer continues", func(t *testing.T, trail, other *Trail, l *letter) {
+		{"it arrives, and another writer continues", func(t *testing.T, trail, other *Trail, l *pendingRecord) {
 			t.Helper()
 			if err := trail.publish(t.Context(), l); err != nil {
 				t.Fatal(err)
@@ -114,8 +114,8 @@ func TestAbandoned(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"lost", "other", "lost failed", "next"}},
-		{"it does not", func(*testing.T, *Trail, *Trail, *letter) {}, []string{"next"}},
-		{"another one takes its place", func(t *testing.T, _, other *Trail, _ *letter) {
+		{"it does not", func(*testing.T, *Trail, *Trail, *pendingRecord) {}, []string{"next"}},
+		{"another one takes its place", func(t *testing.T, _, other *Trail, _ *pendingRecord) {
 			t.Helper()
 			if _, err := other.Append(t.Context(), Record{Action: "subscription.create", Target: "other"}); err != nil {
 				t.Fatal(err)

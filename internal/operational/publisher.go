@@ -147,8 +147,8 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return nil
 }
 
-// A letter is an event on its way.
-type letter struct {
+// A pendingEvent is an event that is not known to be stored.
+type pendingEvent struct {
 	Event
 
 	msg    *nats.Msg
@@ -159,7 +159,7 @@ type letter struct {
 // publishAll tries until all events of a batch are stored or refused for good. When
 // ctx ends, what is left is tried once more, and dropped.
 func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
-	letters := make([]*letter, 0, len(batch))
+	pending := make([]*pendingEvent, 0, len(batch))
 	for _, e := range batch {
 		ce, err := e.cloudEvent(p.layout)
 		if err != nil { // a mistake in this package, which a test finds
@@ -167,22 +167,22 @@ func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
 			p.log.Error("operational event cannot be encoded", zap.Error(err))
 			continue
 		}
-		letters = append(letters, &letter{Event: e, msg: p.message(ce, e.kind)})
+		pending = append(pending, &pendingEvent{Event: e, msg: p.message(ce, e.kind)})
 	}
 	pauses := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: longPause}
 	for tries := 0; ; tries++ {
-		letters = p.try(letters)
-		if len(letters) == 0 {
+		pending = p.try(pending)
+		if len(pending) == 0 {
 			return
 		}
 		if tries == 0 {
-			p.log.Warn("operational events cannot be stored, will keep trying", zap.Int("events", len(letters)), zap.Error(letters[0].err))
+			p.log.Warn("operational events cannot be stored, will keep trying", zap.Int("events", len(pending)), zap.Error(pending[0].err))
 		}
 		timer := time.NewTimer(pauses.NextBackOff())
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			p.drop(p.try(letters))
+			p.drop(p.try(pending))
 			return
 		case <-timer.C:
 		}
@@ -197,23 +197,23 @@ func (p *Publisher) message(e *event.Event, kind string) *nats.Msg {
 	return &nats.Msg{Subject: p.layout.EventSubject(stream.OperationalDomain, kind), Header: h, Data: e.Data}
 }
 
-// try publishes letters and returns those that are not known to be stored, in their
+// try publishes pending and returns those that are not known to be stored, in their
 // order.
-func (p *Publisher) try(letters []*letter) (left []*letter) {
+func (p *Publisher) try(pending []*pendingEvent) (left []*pendingEvent) {
 	if !p.js.Conn().IsConnected() {
-		for _, l := range letters {
+		for _, l := range pending {
 			l.err = nats.ErrDisconnected
 		}
-		return letters
+		return pending
 	}
-	for _, l := range letters {
+	for _, l := range pending {
 		// A missing stream is not waited for here: the next try is.
 		l.future, l.err = p.js.PublishMsgAsync(l.msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(p.cfg.Patience))
 	}
 	patience := time.NewTimer(p.cfg.Patience)
 	defer patience.Stop()
 	late := false
-	for _, l := range letters {
+	for _, l := range pending {
 		switch ack := l.await(patience.C, &late); {
 		case ack == nil && isTooLarge(l.err):
 			p.metrics.count(&l.Event, outcomeRefused)
@@ -233,7 +233,7 @@ var errNoAnswer = errors.New("no answer from the server")
 
 // await returns the answer, or nil and sets err. Once it was late, only answers that
 // are there already count.
-func (l *letter) await(patience <-chan time.Time, late *bool) *jetstream.PubAck {
+func (l *pendingEvent) await(patience <-chan time.Time, late *bool) *jetstream.PubAck {
 	if l.err != nil {
 		return nil
 	}
@@ -267,12 +267,12 @@ func isTooLarge(err error) bool {
 	return ok && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum
 }
 
-// drop gives letters up, when the process ends.
-func (p *Publisher) drop(letters []*letter) {
-	for _, l := range letters {
+// drop gives pending up, when the process ends.
+func (p *Publisher) drop(pending []*pendingEvent) {
+	for _, l := range pending {
 		p.metrics.count(&l.Event, outcomeDropped)
 	}
-	if len(letters) > 0 {
-		p.log.Warn("operational events are dropped: jetpost is stopped before they could be stored", zap.Int("events", len(letters)), zap.Error(letters[0].err))
+	if len(pending) > 0 {
+		p.log.Warn("operational events are dropped: jetpost is stopped before they could be stored", zap.Int("events", len(pending)), zap.Error(pending[0].err))
 	}
 }

@@ -16,7 +16,7 @@ type counts struct {
 }
 
 // add counts one request. named says whether it had a webhook-id.
-func (c *counts) add(size int64, named bool, arrival int, v verdict, status int) {
+func (c *counts) add(size int64, named bool, arrival int, v validity, status int) {
 	c.received.Add(1)
 	c.bytes.Add(size)
 	switch {

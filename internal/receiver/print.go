@@ -105,7 +105,7 @@ func (o *receiverOutput) request(x exchange) {
 	record := requestRecord{
 		Kind: "request", Time: x.arrived, Method: x.req.Method, Path: shownPath(x.req, o.verbose),
 		Status: x.chosen.status, Reason: x.chosen.reason,
-		Signature: x.judged.verdict.String(), SignatureProblem: x.judged.problem,
+		Signature: x.judged.validity.String(), SignatureProblem: x.judged.problem,
 		Subscription: h.Get(subscriptionHeader), WebhookID: deliveryIDOf(h),
 		Attempt: h.Get(attemptHeader), Arrival: x.arrival, Size: x.size,
 	}

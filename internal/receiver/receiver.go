@@ -226,12 +226,12 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case err != nil:
 		x.chosen = answer{http.StatusRequestEntityTooLarge, err.Error()}
-	case x.judged.verdict == bad:
+	case x.judged.validity == bad:
 		x.chosen = answer{http.StatusUnauthorized, "the signature is wrong"}
 	default:
 		x.chosen = r.faults.choose(id, x.arrival)
 	}
-	r.counts.add(size, id != "", x.arrival, x.judged.verdict, x.chosen.status)
+	r.counts.add(size, id != "", x.arrival, x.judged.validity, x.chosen.status)
 	if !r.quiet {
 		r.out.request(x)
 	}

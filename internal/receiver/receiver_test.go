@@ -549,10 +549,10 @@ func TestKeyringFollowsRotations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		expect := func(step string, got judgement, want verdict, asked int64) {
+		expect := func(step string, got judgement, want validity, asked int64) {
 			t.Helper()
-			if got.verdict != want || server.asked.Load() != asked {
-				t.Errorf("%s: %v (%s), the server was asked %d times, want %v and %d", step, got.verdict, got.problem, server.asked.Load(), want, asked)
+			if got.validity != want || server.asked.Load() != asked {
+				t.Errorf("%s: %v (%s), the server was asked %d times, want %v and %d", step, got.validity, got.problem, server.asked.Load(), want, asked)
 			}
 		}
 		expect("an unknown subscription is asked for", deliver(t, k, "ci", testSecret), verified, 1)
@@ -597,7 +597,7 @@ func TestKeyringAsksOnceForMany(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := deliver(t, k, "", testSecret); got.verdict != verified {
+		if got := deliver(t, k, "", testSecret); got.validity != verified {
 			t.Fatalf("the subscription that was asked for: %v", got)
 		}
 		server.rotate(otherSecret)
@@ -607,7 +607,7 @@ func TestKeyringAsksOnceForMany(t *testing.T) {
 			go func() { results <- deliver(t, k, "ci", otherSecret) }()
 		}
 		for range 100 {
-			if got := <-results; got.verdict != verified {
+			if got := <-results; got.validity != verified {
 				t.Errorf("after the rotation: %v", got)
 			}
 		}
@@ -632,7 +632,7 @@ func TestKeyringWithoutAServer(t *testing.T) {
 		}
 		began := time.Now()
 		for range 10 {
-			if got := deliver(t, k, "ci", testSecret); got.verdict != unverified || !strings.Contains(got.problem, "connection refused") {
+			if got := deliver(t, k, "ci", testSecret); got.validity != unverified || !strings.Contains(got.problem, "connection refused") {
 				t.Errorf("got %v", got)
 			}
 		}
@@ -645,7 +645,7 @@ func TestKeyringWithoutAServer(t *testing.T) {
 		h := http.Header{}
 		sign(t, h, testSecret, "dlv_1", nil, time.Now())
 		h.Set("jetpost-subscription", "ci")
-		if got := k.check(ctx, h, nil, time.Now()); got.verdict != unverified {
+		if got := k.check(ctx, h, nil, time.Now()); got.validity != unverified {
 			t.Errorf("a client that went away: %v", got)
 		}
 	})
@@ -658,7 +658,7 @@ func TestKeyringKeepsABoundedNumberOfSubscriptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 3 * keptSubscriptions {
-		if got := deliver(t, k, fmt.Sprintf("s%d", i), testSecret); got.verdict != verified {
+		if got := deliver(t, k, fmt.Sprintf("s%d", i), testSecret); got.validity != verified {
 			t.Fatal(got)
 		}
 	}

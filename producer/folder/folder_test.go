@@ -777,24 +777,24 @@ func TestUnreadable(t *testing.T) {
 	f := newFixture(t)
 	f.write("a", "a")
 	w := f.watcher()
-	if h := w.hash(t.Context(), hashRequest{path: "missing"}, make([]byte, 10)); h.verdict != changed {
+	if h := w.hash(t.Context(), hashRequest{path: "missing"}, make([]byte, 10)); h.state != changed {
 		t.Errorf("missing: %+v", h)
 	}
 	s, _, err := w.look("a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h := w.hash(t.Context(), hashRequest{path: "a", stamp: s}, make([]byte, 10)); h.verdict != complete || h.sum.String() != digestOf("a") {
+	if h := w.hash(t.Context(), hashRequest{path: "a", stamp: s}, make([]byte, 10)); h.state != complete || h.sum.String() != digestOf("a") {
 		t.Errorf("complete: %+v", h)
 	}
 	older := s
 	older.mtime--
-	if h := w.hash(t.Context(), hashRequest{path: "a", stamp: older}, make([]byte, 10)); h.verdict != changed {
+	if h := w.hash(t.Context(), hashRequest{path: "a", stamp: older}, make([]byte, 10)); h.state != changed {
 		t.Errorf("changed before: %+v", h)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if h := w.hash(ctx, hashRequest{path: "a", stamp: s}, make([]byte, 10)); h.verdict != unreadable || h.err == nil {
+	if h := w.hash(ctx, hashRequest{path: "a", stamp: s}, make([]byte, 10)); h.state != unreadable || h.err == nil {
 		t.Errorf("ended: %+v", h)
 	}
 }

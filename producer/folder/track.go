@@ -180,11 +180,11 @@ func (t *tracker) decide(path string, p *pending, now time.Time) {
 func (t *tracker) hashed(h hashed, now time.Time) {
 	p := t.work[h.path]
 	switch {
-	case h.verdict == unreadable && !p.again:
+	case h.state == unreadable && !p.again:
 		delete(t.work, h.path)
 		t.fail(h.path, h.err)
 		return
-	case h.verdict != complete || p.again:
+	case h.state != complete || p.again:
 		p.phase, p.again = settling, false
 		t.observe(h.path, now)
 		return
