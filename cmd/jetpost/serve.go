@@ -70,10 +70,10 @@ type serveCmd struct {
 	operationalFlags
 
 	Memory     memory.Size `default:"auto" placeholder:"SIZE" help:"How much memory this process may take: 512MiB, 4GiB. What may be in hand at a time follows from it, and when garbage is collected. auto: what the environment variable GOMEMLIMIT says, or the limit of the cgroup (container) that it runs in, or else half of the machine; with the last it plans for 1 GiB at most."`
-	AcceptLoss []string    `name:"accept-loss" group:"NATS" env:"-" placeholder:"STREAM" help:"Go on without what this stream has lost, which /readyz and the log name; it is made anew if it is missing. Can be repeated; all stands for all of them. It is on the audit trail."`
+	AcceptLoss []string    `name:"accept-loss" group:"NATS" env:"-" placeholder:"STREAM" help:"Accept the losses of this stream, which /readyz and the log name, and continue; a missing stream is created again. Can be repeated; all stands for all of them. The audit trail records it."`
 
 	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md). Every process needs the same. To add domains without a restart use jetpost schemas push."`
-	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
+	Grace     time.Duration `default:"45s" help:"How long work in flight may take to end when jetpost is stopped."`
 	LogLevel  string        `group:"Log" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error. info has one line for each request made."`
 	LogFormat string        `group:"Log" default:"auto" enum:"auto,json,console" help:"json, console, or auto: console on a terminal."`
 
@@ -88,8 +88,9 @@ type serveCmd struct {
 // Help is the long text of --help.
 func (c *serveCmd) Help() string {
 	return `Runs all of jetpost in one process, on an embedded NATS server, or a part of it on a NATS
-server or cluster of your own. The first admin token is made at the first start, which says
-where it is; jetpost token makes others, with the role that each needs. The process ends cleanly at SIGTERM: what is in flight is finished or handed back.
+server or cluster of your own. The first start creates the first admin token, and prints where
+it is; jetpost token creates others, with the role that each needs. The process ends cleanly at
+SIGTERM: work in flight is finished or handed back.
 
 Examples:
 

@@ -74,8 +74,8 @@ func (c *Cmd) Validate() error {
 
 // Help is the long text of --help.
 func (c *Cmd) Help() string {
-	return `Everything is measured beside the bare limits of this machine in the same run, since machines
-drift. It takes a few minutes and disturbs what else runs here.
+	return `Measures jetpost and the bare limits of this machine in the same run, since machines drift.
+It takes a few minutes and disturbs other programs on this machine.
 
   jetpost bench
   jetpost bench --measure throughput --fanout 1,10 --rounds 1

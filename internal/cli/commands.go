@@ -18,22 +18,22 @@ import (
 // Commands are those that call the API of a server, in the order of the help.
 type Commands struct {
 	Subscription subscriptions.Cmd          `cmd:"" aliases:"sub" group:"Operation" help:"Create, list and change subscriptions."`
-	Apply        apply.Cmd                  `cmd:"" group:"Operation" help:"Make the server have the subscriptions that are in files."`
-	Export       apply.ExportCmd            `cmd:"" group:"Operation" help:"Write subscriptions into a file that apply takes back."`
-	Attempts     deliveries.AttemptsCmd     `cmd:"" group:"Operation" help:"List or follow the requests that were made."`
-	Deadletters  deliveries.DeadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List, show, redrive and discard deliveries that were given up."`
-	Redeliver    deliveries.RedeliverCmd    `cmd:"" group:"Operation" help:"Make one more attempt of a delivery."`
-	Repository   installation.RepositoryCmd `cmd:"" aliases:"repo" group:"Operation" help:"Say of what class the repositories are that events are about."`
-	Token        installation.TokenCmd      `cmd:"" group:"Operation" help:"Make, list and revoke the tokens of the API."`
-	Audit        installation.AuditCmd      `cmd:"" group:"Operation" help:"See who has changed what, and prove that the records of it are whole."`
-	Storage      installation.StorageCmd    `cmd:"" group:"Operation" help:"See what streams have lost, and go on without it."`
-	Senders      installation.SendersCmd    `cmd:"" group:"Operation" help:"List the senders that are alive, and what each of them works on."`
-	Schemas      catalogue.Cmd              `cmd:"" group:"Operation" help:"Look at event types, check data, register domains of your own."`
-	Events       events.Cmd                 `cmd:"" aliases:"event" group:"Operation" help:"Read the event logs, past and present."`
-	Explain      events.ExplainCmd          `cmd:"" group:"Operation" help:"Say which subscriptions want an event, and why."`
+	Apply        apply.Cmd                  `cmd:"" group:"Operation" help:"Create or update subscriptions from files."`
+	Export       apply.ExportCmd            `cmd:"" group:"Operation" help:"Export subscriptions to a file that apply reads."`
+	Attempts     deliveries.AttemptsCmd     `cmd:"" group:"Operation" help:"List or follow delivery attempts."`
+	Deadletters  deliveries.DeadlettersCmd  `cmd:"" aliases:"dead-letters" group:"Operation" help:"List, show, redrive and discard dead letters."`
+	Redeliver    deliveries.RedeliverCmd    `cmd:"" group:"Operation" help:"Make one more attempt for a delivery."`
+	Repository   installation.RepositoryCmd `cmd:"" aliases:"repo" group:"Operation" help:"Manage repository classes."`
+	Token        installation.TokenCmd      `cmd:"" group:"Operation" help:"Create, list and revoke API tokens."`
+	Audit        installation.AuditCmd      `cmd:"" group:"Operation" help:"List changes and their actors, and verify the audit trail."`
+	Storage      installation.StorageCmd    `cmd:"" group:"Operation" help:"Show losses of streams, and accept them."`
+	Senders      installation.SendersCmd    `cmd:"" group:"Operation" help:"List live senders and their subscriptions."`
+	Schemas      catalogue.Cmd              `cmd:"" group:"Operation" help:"List event types, validate data, register your own domains."`
+	Events       events.Cmd                 `cmd:"" aliases:"event" group:"Operation" help:"Read the event logs."`
+	Explain      events.ExplainCmd          `cmd:"" group:"Operation" help:"Explain which subscriptions match an event, and why."`
 	Publish      publish.Cmd                `cmd:"" group:"Sources" help:"Publish an event, or many from standard input."`
 	Git          publish.GitCmd             `cmd:"" group:"Sources" help:"Publish the pushes to a git repository."`
-	Watch        publish.WatchCmd           `cmd:"" group:"Sources" help:"Publish what happens to the files of a folder."`
+	Watch        publish.WatchCmd           `cmd:"" group:"Sources" help:"Watch a folder and publish changes of its files."`
 }
 
 // Tools are the commands that call no server, and stand last.

@@ -28,8 +28,8 @@ type completionCmd struct {
 
 // Help is the long text of --help.
 func (c *completionCmd) Help() string {
-	return `Prints a script that completes commands, flags, their values, and the ids of what the
-server has: that is asked, for a second at most.
+	return `Prints a script that completes commands, flags, their values, and ids. The ids are read
+from the server, for a second at most.
 
   source <(jetpost completion bash)                                  in ~/.bashrc
   jetpost completion zsh > "${fpath[1]}/_jetpost"                    once; before compinit

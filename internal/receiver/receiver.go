@@ -74,17 +74,17 @@ type Cmd struct {
 // Help is the long text of `jetpost receiver --help`.
 func (c *Cmd) Help() string {
 	return `Verifies signatures (Standard Webhooks v1 and v1a, JFrog, Secure Source Manager, GitHub)
-and prints what arrives. Requests in the form of the vendors do not name their
-subscription: give --subscription or --secret for these. A request whose
-signature is wrong is answered with 401; one that cannot be checked, because no secret
-is known, is answered like a good one and marked "unverified".
+and prints what arrives. Requests in the vendors' formats do not name their
+subscription: give --subscription or --secret for these. A request with a wrong signature is
+answered with 401; one that cannot be verified, because no secret is known, is answered like
+a valid one and marked "unverified".
 
 Examples:
 
   jetpost receiver                                  print and verify what a server on this machine delivers
   jetpost receiver --addr 127.0.0.1:0 -o json       a free port, for scripts
   jetpost receiver --fail-first 3                   see a delivery being retried
-  jetpost receiver --status 503 --retry-after 30    an endpoint that asks for patience
+  jetpost receiver --status 503 --retry-after 30    an endpoint that asks for a pause
   jetpost receiver --fail-rate 0.3 --seed 7         the same three in ten fail on every run
   jetpost receiver --drip --body-size 1000          an answer that takes minutes
   jetpost receiver --quiet --no-verify              count as fast as possible`

@@ -27,10 +27,10 @@ type Cmd struct {
 	output.Flag
 
 	File           []string `short:"f" env:"-" required:"" sep:"none" placeholder:"FILE" help:"YAML or JSON with subscriptions, a folder with such files, or - for standard input. Can be repeated."`
-	DryRun         bool     `env:"-" help:"Show what would be changed, field by field, and change nothing."`
+	DryRun         bool     `env:"-" help:"Show the changes field by field, without making them."`
 	ExitCode       bool     `env:"-" help:"With --dry-run: exit with 2 if anything would be changed."`
 	Prune          bool     `env:"-" help:"Delete the subscriptions with --label that are not in the files, with the deliveries that wait. Those that a compatible API keeps stay."`
-	Label          string   `env:"-" placeholder:"NAME[=VALUE]" help:"The label that says what belongs to these files. All subscriptions in them must have it."`
+	Label          string   `env:"-" placeholder:"NAME[=VALUE]" help:"The label of the subscriptions that belong to these files. All subscriptions in them must have it."`
 	Yes            bool     `short:"y" env:"-" help:"Do not ask before subscriptions are deleted."`
 	KeepSecrets    bool     `env:"-" help:"Keep stored secrets that the files do not have although they would be sent to another host, port or scheme, or through a proxy that can read them. Needs a token with the role admin."`
 	WithoutSecrets bool     `env:"-" help:"Create subscriptions also where the file has only [secret] for a secret: without it, and paused."`
@@ -38,12 +38,12 @@ type Cmd struct {
 
 // Help is the long text of --help.
 func (c *Cmd) Help() string {
-	return `Makes the server have the subscriptions of the files: those that are not there are created,
-those that differ are replaced, and the others are left alone. What a file does not mention
-gets its default, except for the state and the signing secrets, which stay as they are. All
-is read and checked first, by the server as well: one mistake, and nothing is changed.
+	return `Creates the subscriptions of the files that do not exist, replaces those that differ, and
+leaves the others unchanged. A field that a file does not mention gets its default, except
+for the state and the signing secrets, which stay as they are. All files are checked first,
+by the server as well: with one error nothing is changed.
 
-A secret can stand outside of the file, in the environment or in a file beside it:
+A secret can be read from the environment, or from a file beside the subscription's file:
 
   id: ci
   types: [git.push]
@@ -53,7 +53,7 @@ A secret can stand outside of the file, in the environment or in a file beside i
       Authorization: {env: CI_TOKEN}
   secret: {file: ci.secret}
 
-docs/cli.md says more.
+See docs/cli.md for details.
 
 Examples:
 

@@ -30,16 +30,15 @@ type ExportCmd struct {
 
 	ID    []string `arg:"" optional:"" complete:"subscription" help:"Which subscriptions. Default: all."`
 	Label []string `env:"-" sep:"none" placeholder:"NAME[=VALUE]" help:"Only those with this label. Can be repeated; all must match."`
-	Full  bool     `env:"-" help:"Write defaults too, so that the file says all and does not depend on what the default of another version is."`
+	Full  bool     `env:"-" help:"Write defaults too, so that the file does not depend on the defaults of another version."`
 }
 
 // Help is the long text of --help.
 func (c *ExportCmd) Help() string {
 	return `Writes subscriptions as "jetpost apply" reads them: a YAML document for each, or with
---output json one array. What the server keeps for itself is left out, and what has its
-default. Secrets are never exported: their place has a comment that says what to do there.
-Applied to the same server the file changes nothing. Subscriptions that a compatible API
-keeps are left out.
+--output json one array. Fields that only the server writes, and defaults, are left out.
+Secrets are never exported: a comment marks their place. Applied to the same server the file
+changes nothing. Subscriptions of a compatible API are left out.
 
 Examples:
 

@@ -33,21 +33,21 @@ type pushCmd struct {
 	output.Flag
 
 	Dir    string `arg:"" type:"existingdir" help:"A domain's folder, or a folder of such folders."`
-	DryRun bool   `env:"-" help:"Show what would change, and change nothing. Exits with 1 if it is not compatible."`
-	Force  bool   `env:"-" help:"Push even what would refuse events that were accepted."`
-	Stored int    `env:"-" name:"stored-events" default:"1000" help:"How many of the last stored events a new version is held against, up to 10000. 0: none."`
+	DryRun bool   `env:"-" help:"Show the changes without making them. Exits with 1 if it is not compatible."`
+	Force  bool   `env:"-" help:"Push even versions that refuse events accepted before."`
+	Stored int    `env:"-" name:"stored-events" default:"1000" help:"How many of the last stored events a new version is checked against, up to 10000. 0: none."`
 }
 
 // Help is the long text of --help.
 func (c *pushCmd) Help() string {
 	return `Each folder has a domain.json, and a <event>.schema.json with a <event>.example.json for
-each event; docs/schemas.md says more. All are checked before the first one is pushed, here
-and by the server. When it is done every producer accepts the events and every router
-delivers them: nothing has to be restarted.
+each event; see docs/schemas.md. All are checked before the first one is pushed, here and by
+the server. Afterwards every producer accepts the events and every router delivers them,
+without a restart.
 
-A new version has to accept what the old one did: it is held against that by rules, against
-its examples, and against the last stored events. Where it does not, the file and the place
-are named, or the event and its field, and nothing is changed.
+A new version must accept what the old one did: it is checked by rules, against its examples,
+and against the last stored events. If it does not, the error names the file and the place,
+or the event and its field, and nothing is changed.
 
   jetpost schemas push ./schemas --dry-run
   jetpost schemas push ./schemas/orders`

@@ -215,8 +215,7 @@ type validateCmd struct {
 
 // Help is the long text of --help.
 func (c *validateCmd) Help() string {
-	return `Prints everything that is wrong with the data, each with its field, and exits with 1 if
-anything is. Nothing is published. The data is checked even where the domain only warns.
+	return `Prints every problem of the data with its field, and exits with 1 if there is one. Nothing is published. The data is checked even where the domain only warns.
 
   jetpost schemas validate git.push push.json
   jetpost schemas validate orders.created --schemas ./schemas < order.json`

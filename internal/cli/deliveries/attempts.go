@@ -24,18 +24,18 @@ type AttemptsCmd struct {
 	connect.Flags
 	output.Flag
 
-	ID     string `arg:"" optional:"" complete:"subscription" help:"Of which subscription. Default: all."`
-	Follow bool   `short:"f" env:"-" help:"Go on and print each request as it is made."`
-	Limit  int    `short:"n" env:"-" default:"20" placeholder:"N" help:"How many of the last ones to print. 0: all that are kept, 30 days."`
+	ID     string `arg:"" optional:"" complete:"subscription" help:"Subscription. Default: all."`
+	Follow bool   `short:"f" env:"-" help:"Continue, and print each attempt as it is made."`
+	Limit  int    `short:"n" env:"-" default:"20" placeholder:"N" help:"Number of attempts to print, from the last. 0: all that are kept, 30 days."`
 }
 
 // Help is the long text of --help.
 func (c *AttemptsCmd) Help() string {
-	return `One line for each request that was made, the last one at the bottom. A request that
-failed shows why, and when the next attempt is due.
+	return `Prints one line for each attempt, the last one at the bottom. A failed attempt shows the
+reason, and when the next one is due.
 
-  jetpost attempts                         the last requests for all subscriptions
-  jetpost attempts ci --follow             and those to come, as they are made
+  jetpost attempts                         the last attempts for all subscriptions
+  jetpost attempts ci --follow             and new ones, as they are made
   jetpost attempts ci -n 0 --output json   everything, as one JSON array`
 }
 
@@ -60,7 +60,7 @@ func (c *AttemptsCmd) Run(e *terminal.Env) error {
 	}
 	if !c.Follow {
 		if len(attempts) == 0 && c.People() {
-			_, _ = fmt.Fprintln(e.Stderr, "no requests were made")
+			_, _ = fmt.Fprintln(e.Stderr, "no attempts were made")
 		}
 		return out.End()
 	}

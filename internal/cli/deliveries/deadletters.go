@@ -18,9 +18,9 @@ import (
 
 // deadlettersCmd is `jetpost deadletters`.
 type DeadlettersCmd struct {
-	List    deadlettersListCmd    `cmd:"" default:"withargs" aliases:"ls" help:"List deliveries that were given up. The default: jetpost deadletters SUBSCRIPTION."`
+	List    deadlettersListCmd    `cmd:"" default:"withargs" aliases:"ls" help:"List dead letters. The default: jetpost deadletters SUBSCRIPTION."`
 	Show    deadlettersShowCmd    `cmd:"" aliases:"get" help:"Show a dead letter with its event."`
-	Redrive deadlettersRedriveCmd `cmd:"" help:"Make the deliveries again."`
+	Redrive deadlettersRedriveCmd `cmd:"" help:"Make the deliveries of dead letters again."`
 	Jobs    deadlettersJobsCmd    `cmd:"" help:"List redrive jobs, or follow one."`
 	Cancel  deadlettersCancelCmd  `cmd:"" help:"Cancel a redrive job."`
 	Discard deadlettersDiscardCmd `cmd:"" help:"Delete dead letters."`
@@ -28,10 +28,10 @@ type DeadlettersCmd struct {
 
 // Help is the long text of --help.
 func (c *DeadlettersCmd) Help() string {
-	return `A delivery that is given up is kept with its event and the reason: its attempts were
-used up (exhausted), the receiver is gone (gone) or has refused it for good (rejected), it
-was too old (expired), the queue was full (overflow), it is not readable (unreadable), or the filters took too many
-steps to decide whether it is wanted (match_budget).
+	return `A delivery that is given up is kept as a dead letter, with its event and the reason: its
+attempts were used up (exhausted), the receiver answered 410 (gone) or refused it for good
+(rejected), it was too old (expired), the queue was full (overflow), it is not readable
+(unreadable), or the filters exceeded their step limit (match_budget).
 
   jetpost deadletters                          the last ones of all subscriptions
   jetpost deadletters ci                       of one
@@ -81,7 +81,7 @@ type deadlettersListCmd struct {
 	output.Flag
 	letterFlags
 
-	ID      string `arg:"" optional:"" complete:"subscription" help:"Of which subscription. Default: all."`
+	ID      string `arg:"" optional:"" complete:"subscription" help:"Subscription. Default: all."`
 	Invalid bool   `env:"-" help:"Messages that no router or sender could read, instead of a subscription's."`
 	Limit   int    `short:"n" env:"-" default:"50" placeholder:"N" help:"How many of the last ones to print. 0: all that are kept, 90 days."`
 }

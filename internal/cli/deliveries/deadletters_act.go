@@ -102,7 +102,7 @@ type deadlettersDiscardCmd struct {
 func (c *deadlettersDiscardCmd) Help() string {
 	return `Deletes dead letters, with their events, for good: their bytes are overwritten. The events are
 still in their event logs, for 30 days after they were published; see "jetpost events erase".
-The audit trail says what was deleted.
+The audit trail records what was deleted.
 
   jetpost deadletters discard 17 18 --why 'sent by hand'
   jetpost deadletters discard ci --reason expired

@@ -33,11 +33,12 @@ type deadlettersRedriveCmd struct {
 
 // Help is the long text of --help.
 func (c *deadlettersRedriveCmd) Help() string {
-	return `Puts deliveries that were given up back on the queues of their subscriptions. They have
-the same webhook-id as before, their whole schedule, and attempts that are numbered on. A
-dead letter is deleted when its delivery is on the queue; what fails again becomes one again.
+	return `Puts dead letters back on the queues of their subscriptions. The deliveries keep their
+webhook-id, get their whole retry schedule again, and continue the attempt numbers. A dead
+letter is deleted when its delivery is on the queue; a delivery that fails again becomes a
+new dead letter.
 
-The server does it as a job, which goes on when this command is stopped.
+The server runs it as a job, which continues when this command is stopped.
 
   jetpost deadletters redrive 17                        one
   jetpost deadletters redrive ci --dry-run              how many there are

@@ -27,10 +27,10 @@ type RedeliverCmd struct {
 
 // Help is the long text of --help.
 func (c *RedeliverCmd) Help() string {
-	return `Makes one more request for a delivery, whatever has become of it: delivered, waiting for
-its next attempt, or given up. It has the same webhook-id as before, and is marked manual in
-the attempts. When it succeeds no retry follows; when it fails, what the schedule has planned
-is done all the same. A dead letter stays one; see "jetpost deadletters redrive" for those.
+	return `Makes one more attempt for a delivery in any state: delivered, waiting for its next attempt,
+or given up. It has the same webhook-id, and is marked manual in the attempts. When it
+succeeds no retry follows; when it fails the schedule continues. A dead letter stays one; see
+"jetpost deadletters redrive" for those.
 
   jetpost redeliver ci dlv_0k3v9u5c8s1qkbmv2t0q7l4m8a`
 }

@@ -21,9 +21,9 @@ type eraseCmd struct {
 // Help is the long text of --help.
 func (c *eraseCmd) Help() string {
 	return `Overwrites the data of an event in its event log, in queues, retry timers and dead letters,
-and takes the answers of its receivers out of the attempts, since they may repeat it. What has
-waited is not delivered any more. The attempts stay, and the audit trail keeps the event's id,
-size and SHA-256. Run it again after an error. What receivers have got stays with them.
+and removes the answers of its receivers from the attempts, since they may repeat it. Waiting
+deliveries of it are not made. The attempts stay, and the audit trail keeps the event's id,
+size and SHA-256. Run it again after an error. Receivers keep what they have received.
 
   jetpost events erase git/42 --why 'request 1234 of the person concerned'`
 }

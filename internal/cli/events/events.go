@@ -22,8 +22,8 @@ import (
 
 // eventsCmd is `jetpost events`.
 type Cmd struct {
-	List listCmd `cmd:"" aliases:"ls" help:"Print events that were published."`
-	Show showCmd `cmd:"" aliases:"get" help:"Print an event, or its whole story."`
+	List listCmd `cmd:"" aliases:"ls" help:"List published events."`
+	Show showCmd `cmd:"" aliases:"get" help:"Print an event, or its deliveries."`
 	Tail tailCmd `cmd:"" help:"Print events as they are published."`
 
 	Erase eraseCmd `cmd:"" help:"Erase the data of an event everywhere."`

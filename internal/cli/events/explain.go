@@ -28,9 +28,9 @@ type ExplainCmd struct {
 
 // Help is the long text of --help.
 func (c *ExplainCmd) Help() string {
-	return `Says for each subscription whether it wants an event, and which clause of its filters
-decides. Nothing is stored or delivered. Subscriptions are taken as they are now: what became of
-an event is shown by "jetpost events show git/42 --story".
+	return `Prints for each subscription whether it matches an event, and which clause of its filters
+decides. Nothing is stored or delivered. Subscriptions are evaluated as they are now; for the
+past of an event see "jetpost events show git/42 --story".
 
   jetpost explain git/42
   jetpost explain git/42 --subscription ci

@@ -49,14 +49,14 @@ type showCmd struct {
 	eventPlace
 
 	Data         bool   `env:"-" xor:"what" help:"Only the data, byte for byte as it was published."`
-	Story        bool   `env:"-" xor:"what" help:"What has become of it: for each subscription whether it wants the event and why, every attempt, and where the delivery is."`
+	Story        bool   `env:"-" xor:"what" help:"Its deliveries: for each subscription whether it matches and why, every attempt, and where the delivery is."`
 	Subscription string `env:"-" complete:"subscription" placeholder:"ID" help:"With --story: only this subscription, with every attempt."`
 }
 
 // Help is the long text of --help.
 func (c *showCmd) Help() string {
-	return `Prints an event that is stored, or with --story what has become of it: which subscriptions
-want it and which do not, and why; and for each delivery how it ended, or where it waits.
+	return `Prints a stored event, or with --story its deliveries: which subscriptions match and which
+do not, and why; and for each delivery how it ended, or where it waits.
 
   jetpost events show git/42
   jetpost events show git/42 --data > data.json

@@ -23,19 +23,19 @@ import (
 
 // auditCmd is `jetpost audit`.
 type AuditCmd struct {
-	List   auditListCmd   `cmd:"" aliases:"ls" default:"withargs" help:"List what was changed, and who has looked at secrets. The default."`
-	Show   auditShowCmd   `cmd:"" aliases:"get" help:"Show a record, with what was there before and after."`
+	List   auditListCmd   `cmd:"" aliases:"ls" default:"withargs" help:"List changes, and reads of secrets. The default."`
+	Show   auditShowCmd   `cmd:"" aliases:"get" help:"Show a record, with the state before and after."`
 	Follow auditFollowCmd `cmd:"" help:"Print records as they are written."`
 	Export auditExportCmd `cmd:"" help:"Write all records, byte for byte, to a file."`
-	Head   auditHeadCmd   `cmd:"" help:"Print where the trail ends, to be published."`
+	Head   auditHeadCmd   `cmd:"" help:"Print the head of the trail, to publish it."`
 	Verify auditVerifyCmd `cmd:"" help:"Prove that no record is missing or was altered."`
 }
 
 // Help is the long text of --help.
 func (c *AuditCmd) Help() string {
-	return `Everything that is changed is on record before it takes effect: by whom, from where, what
-it was before and what it is after. So is every look at a secret. Records are kept for 400
-days; each carries the hash of the one before it.
+	return `Every change is recorded before it takes effect: its actor, the address, the state before
+and after. So is every read of a secret. Records are kept for 400 days; each carries the hash
+of the one before it.
 
   jetpost audit                               the last records
   jetpost audit --target subscriptions/ci     those about one subscription
@@ -75,8 +75,8 @@ type auditListCmd struct {
 
 // Help is the long text of --help.
 func (c *auditListCmd) Help() string {
-	return `One line for each record, the last one at the bottom: when, its number, what was done to
-what, by whom and from where, and which fields have changed.
+	return `Prints one line for each record, the last one at the bottom: time, number, action, target,
+actor, address, and the changed fields.
 
   jetpost audit list --action 'subscription.*' --since 24h
   jetpost audit list --target subscriptions/ci -n 0 --output json
@@ -166,8 +166,8 @@ type auditShowCmd struct {
 
 // Help is the long text of --help.
 func (c *auditShowCmd) Help() string {
-	return `Everything that a record has, with what it is about as it was before and after. Secrets
-are placeholders; one that was changed is among the changed fields.
+	return `Shows all of a record, with its target before and after. Secrets are placeholders; a changed
+secret is among the changed fields.
 
   jetpost audit show 17
   jetpost audit show 17 --output json`
@@ -230,7 +230,7 @@ type auditFollowCmd struct {
 
 // Help is the long text of --help.
 func (c *auditFollowCmd) Help() string {
-	return `Goes on until it is stopped, and where it was when the connection is lost.
+	return `Runs until it is stopped, and resumes where it was after a lost connection.
 
   jetpost audit follow
   jetpost audit follow --from-seq 1 --output json

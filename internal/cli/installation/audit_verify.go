@@ -31,8 +31,8 @@ type auditExportCmd struct {
 
 // Help is the long text of --help.
 func (c *auditExportCmd) Help() string {
-	return `One record a line, oldest first, byte for byte as it is stored: the SHA-256 of a line,
-without its line feed, is what the next one has in "previous". Without jetpost that is
+	return `Writes one record per line, oldest first, byte for byte as it is stored: the SHA-256 of a
+line, without its line feed, is "previous" in the next one. Without jetpost that is
 
   sed -n 1p audit.ndjson | tr -d '\n' | sha256sum
 
@@ -84,9 +84,8 @@ type auditHeadCmd struct {
 
 // Help is the long text of --help.
 func (c *auditHeadCmd) Help() string {
-	return `Prints the sequence and the hash of the last record. Who has that line from before can
-prove later that all records up to there are what they were: publish it, now and then,
-where it cannot be changed afterwards.
+	return `Prints the sequence and the hash of the last record. That line proves later that all records
+up to it are unchanged: publish it regularly, where it cannot be changed afterwards.
 
   jetpost audit head
   jetpost audit head >> heads.txt
@@ -128,10 +127,9 @@ type auditVerifyCmd struct {
 
 // Help is the long text of --help.
 func (c *auditVerifyCmd) Help() string {
-	return `Each record carries the hash of the one before it. So this proves that between the first
-and the last record none is missing, was altered, was put in or moved; and a head that was
-published proves it of the last one and of the end of the trail. The exit status is 0 only
-if all of it holds.
+	return `Each record carries the hash of the one before it. The check proves that no record between
+the first and the last one is missing, altered, inserted or moved; a published head proves it
+of the last record and the end of the trail. The exit status is 0 only if all checks pass.
 
   jetpost audit verify                                      the records of the server
   jetpost audit verify audit.ndjson --heads heads.txt       an export, without a server

@@ -16,10 +16,10 @@ import (
 
 // repositoryCmd is `jetpost repository`.
 type RepositoryCmd struct {
-	List   repositoryListCmd   `cmd:"" aliases:"ls" help:"List the repositories that are registered."`
+	List   repositoryListCmd   `cmd:"" aliases:"ls" help:"List registered repositories."`
 	Show   repositoryShowCmd   `cmd:"" aliases:"get" help:"Show a repository."`
-	Put    repositoryPutCmd    `cmd:"" aliases:"set" help:"Register a repository, or say what it holds."`
-	Delete repositoryDeleteCmd `cmd:"" aliases:"rm" help:"Take repositories from the registry."`
+	Put    repositoryPutCmd    `cmd:"" aliases:"set" help:"Register a repository, or change its package type."`
+	Delete repositoryDeleteCmd `cmd:"" aliases:"rm" help:"Delete repositories from the registry."`
 }
 
 // repositoryListCmd is `jetpost repository list`.
@@ -34,9 +34,9 @@ type repositoryListCmd struct {
 
 // Help is the long text of --help.
 func (c *repositoryListCmd) Help() string {
-	return `Events of artifacts do not say of what class their repository is. JFrog's criteria (anyLocal,
-anyRemote, anyFederated) and jetpost watch ask this registry. Clients of the JFrog Platform keep
-it as well: docs/jfrog.md.
+	return `Artifact events do not carry the class of their repository. JFrog's criteria (anyLocal,
+anyRemote, anyFederated) and jetpost watch read it from this registry. Clients of the JFrog
+Platform can write it as well: see docs/jfrog.md.
 
   jetpost repository list
   jetpost repository list --class remote -o json | jq -r '.[].key'`
@@ -77,7 +77,7 @@ type repositoryShowCmd struct {
 
 // Help is the long text of --help.
 func (c *repositoryShowCmd) Help() string {
-	return `Of what class a repository is, and what it holds.
+	return `Shows the class of a repository, and its package type.
 
   jetpost repository show libs-release`
 }
@@ -119,8 +119,8 @@ type repositoryPutCmd struct {
 
 // Help is the long text of --help.
 func (c *repositoryPutCmd) Help() string {
-	return `Events that are published from now on are of its class. Of a remote repository NAME those of
-NAME-cache are. What is not registered counts as local. To change the class, delete it first.
+	return `Events published from now on get its class. For a remote repository NAME, events of NAME-cache
+do. A repository that is not registered counts as local. To change the class, delete it first.
 
   jetpost repository put libs-release --class local --package-type maven
   jetpost repository put npm --class remote`
@@ -150,8 +150,8 @@ type repositoryDeleteCmd struct {
 
 // Help is the long text of --help.
 func (c *repositoryDeleteCmd) Help() string {
-	return `Nothing else is deleted: events of a repository that is not registered count as those of a
-local one.
+	return `Only the registration is deleted: events of a repository that is not registered count as
+local.
 
   jetpost repository delete npm`
 }

@@ -21,9 +21,9 @@ type SendersCmd struct {
 
 // Help is the long text of --help.
 func (c *SendersCmd) Help() string {
-	return `Senders share the subscriptions among themselves: each belongs to one of them, or to as
-many as its delivery.senders says. One that dies is missed after five seconds, one that is
-stopped hands over at once.
+	return `Senders divide the subscriptions among themselves: each belongs to one sender, or to as many
+as its delivery.senders. A crashed sender is replaced after five seconds, a stopped one at
+once.
 
   jetpost senders
   jetpost senders --subscription ci                who makes the deliveries of ci

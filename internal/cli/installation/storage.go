@@ -17,14 +17,14 @@ import (
 // storageCmd is `jetpost storage`.
 type StorageCmd struct {
 	Show       storageShowCmd   `cmd:"" default:"withargs" help:"Show what streams have lost, and queues without a subscription. The default."`
-	AcceptLoss storageAcceptCmd `cmd:"" name:"accept-loss" help:"Go on without what streams have lost."`
+	AcceptLoss storageAcceptCmd `cmd:"" name:"accept-loss" help:"Accept the losses of streams, and continue without them."`
 }
 
 // Help is the long text of --help.
 func (c *StorageCmd) Help() string {
-	return `jetpost knows which streams it has, and how far they went. One that is not there any more,
-or has less than it had, is a loss: it is in the log, /readyz says so, and what is lost is
-not made anew before that is accepted. docs/storage-faults.md says what to do.
+	return `jetpost records its streams and their last sequences. A missing stream, or one with fewer
+messages than recorded, is a loss: the log and /readyz report it, and the stream is not
+created again before the loss is accepted. See docs/storage-faults.md.
 
   jetpost storage
   jetpost storage accept-loss all`
@@ -38,7 +38,7 @@ type storageShowCmd struct {
 
 // Help is the long text of --help.
 func (c *storageShowCmd) Help() string {
-	return `Losses that were accepted are shown with who has accepted them.
+	return `Accepted losses are shown with the actor who accepted them.
 
   jetpost storage
   jetpost storage show --output json`
@@ -87,8 +87,9 @@ type storageAcceptCmd struct {
 
 // Help is the long text of --help.
 func (c *storageAcceptCmd) Help() string {
-	return `What is missing is made anew, empty. It takes a token with the role admin; while jetpost waits
-for this, only the server's own works. jetpost serve --accept-loss does the same at a start.
+	return `Missing streams are created again, empty. This needs a token with the role admin; while
+jetpost waits for it, only the server's own token works. jetpost serve --accept-loss does the
+same at the start.
 
   jetpost storage accept-loss all --reason 'no backup'`
 }

@@ -21,7 +21,7 @@ import (
 
 // tokenCmd is `jetpost token`.
 type TokenCmd struct {
-	Create tokenCreateCmd `cmd:"" help:"Make a token."`
+	Create tokenCreateCmd `cmd:"" help:"Create a token."`
 	List   tokenListCmd   `cmd:"" aliases:"ls" help:"List the tokens."`
 	Show   tokenShowCmd   `cmd:"" aliases:"get" help:"Show a token, or the one that is in use here."`
 	Update tokenUpdateCmd `cmd:"" help:"Rename a token, or change when it expires."`
@@ -48,8 +48,8 @@ type tokenCreateCmd struct {
 
 // Help is the long text of --help.
 func (c *tokenCreateCmd) Help() string {
-	return `The token is shown once, and works at once on every process of the server. Give everybody
-a token of their own: who has changed what is recorded by token, and one can be revoked alone.
+	return `The token is shown once, and works at once on every process of the server. Give each user a
+separate token: the audit trail records changes by token, and a token can be revoked alone.
 
 Examples:
 
@@ -139,8 +139,8 @@ type tokenListCmd struct {
 
 // Help is the long text of --help.
 func (c *tokenListCmd) Help() string {
-	return `The oldest first. The server's own token, in the file admin.token or JETPOST_ADMIN_TOKEN, is
-not one of them.
+	return `Lists tokens, the oldest first, without the server's own token (the file admin.token, or
+JETPOST_ADMIN_TOKEN).
 
   jetpost token list
   jetpost token list -o json | jq -r '.[] | select(.expired) | .id' | xargs jetpost token revoke`
@@ -191,7 +191,7 @@ type tokenShowCmd struct {
 
 // Help is the long text of --help.
 func (c *tokenShowCmd) Help() string {
-	return `What a token may do, until when, and when it was last used. Its text is shown nowhere.
+	return `Shows the role of a token, when it expires, and when it was last used. Its text is never shown.
 
   jetpost token show                      the one in use here
   jetpost token show 3k9d2m7q1x8f`
@@ -235,10 +235,10 @@ type tokenUpdateCmd struct {
 
 // Help is the long text of --help.
 func (c *tokenUpdateCmd) Help() string {
-	return `What a token may do never changes: make another one for that.
+	return `The role of a token never changes: create another token for that.
 
   jetpost token update abcdefghijkl --name "shop backend, old"
-  jetpost token update abcdefghijkl --ttl 24h              until everybody has the new one
+  jetpost token update abcdefghijkl --ttl 24h              until all users have the new one
   jetpost token update abcdefghijkl --expires never`
 }
 
@@ -291,8 +291,8 @@ type tokenRevokeCmd struct {
 
 // Help is the long text of --help.
 func (c *tokenRevokeCmd) Help() string {
-	return `It stops working within moments, on every process of the server. It cannot be undone: make
-another one instead.
+	return `The token becomes invalid within moments, on every process of the server. This cannot be
+undone.
 
   jetpost token revoke abcdefghijkl`
 }

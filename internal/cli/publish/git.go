@@ -22,9 +22,9 @@ import (
 
 // gitCmd is `jetpost git`.
 type GitCmd struct {
-	Install   gitInstallCmd   `cmd:"" help:"Announce every push to a repository, by its post-receive hook."`
-	Uninstall gitUninstallCmd `cmd:"" help:"Take the hook out again."`
-	Flush     gitFlushCmd     `cmd:"" help:"Publish the pushes that could not be published when they arrived."`
+	Install   gitInstallCmd   `cmd:"" help:"Install a post-receive hook that publishes every push."`
+	Uninstall gitUninstallCmd `cmd:"" help:"Remove the hook."`
+	Flush     gitFlushCmd     `cmd:"" help:"Publish stored pushes, for which the server was unreachable."`
 	Hook      gitHookCmd      `cmd:"" hidden:"" help:"What the installed hook runs."`
 }
 
@@ -109,13 +109,13 @@ type gitInstallCmd struct {
 
 // Help is the long text of --help.
 func (c *gitInstallCmd) Help() string {
-	return `Each push becomes a git.push event with its commits, one for each ref. A push is never
-refused or lost for jetpost's sake: it is written to disk in the repository's own folder
-first, and published now or, when the server cannot be reached, with the next push or by
-"jetpost git flush". A hook that is there already goes on being run.
+	return `Each push becomes a git.push event with its commits, one for each ref. The hook
+never refuses or loses a push: it writes the event to the repository's own folder first, and
+publishes it now or, when the server is unreachable, with the next push or by "jetpost git
+flush". An existing hook is kept and still runs.
 
-The hook finds the server and its token by what is known now. Those who push must be able
-to read the token file.
+The hook uses the server and token that are in use now. Users who push must be able to read
+the token file.
 
   jetpost git install path/to/repository
   jetpost git install /srv/git/tug.git --owner harbor --base-url https://git.example.com
@@ -180,7 +180,7 @@ type gitUninstallCmd struct {
 
 // Help is the long text of --help.
 func (c *gitUninstallCmd) Help() string {
-	return `A hook that was there before is put back.
+	return `Restores the hook that was there before.
 
   jetpost git uninstall path/to/repository`
 }
@@ -212,7 +212,8 @@ type gitFlushCmd struct {
 
 // Help is the long text of --help.
 func (c *gitFlushCmd) Help() string {
-	return `Those that the server refuses are kept in the repository, and said.
+	return `Publishes the stored pushes. Pushes that the server refuses are kept in the repository, and
+listed.
 
   jetpost git flush path/to/repository`
 }

@@ -52,9 +52,9 @@ type EventFields struct {
 
 // Help is the long text of --help.
 func (c *Cmd) Help() string {
-	return `An event is stored when the command has ended without an error. Of many, those that are
-wrong are reported with their line and do not hold up the others; the exit status is 1
-then. While the server cannot store events, the command waits and tries again.
+	return `The event is stored when the command ends without an error. With --ndjson, invalid lines
+are reported and do not stop the others; the exit status is then 1. While the server cannot
+store events, the command waits and retries.
 
 Examples:
 

@@ -27,10 +27,10 @@ type WatchCmd struct {
 
 // Help is the long text of --help.
 func (c *WatchCmd) Help() string {
-	return `Every file that appears or changes becomes an artifact.deployed event with its path,
-sha256 and size, every file that goes an artifact.deleted event. A file is announced when
-it is no longer written to. What happens while the command does not run is announced when
-it runs again; while the server cannot be reached, events wait.
+	return `Publishes an artifact.deployed event with path, sha256 and size for every new or changed
+file, and an artifact.deleted event for every deleted file. A file is announced when it is
+no longer written to. Changes made while the command does not run are announced when it runs
+again; while the server is unreachable, events wait.
 
   jetpost watch path/to/a/folder
   jetpost watch /srv/releases --repo-key releases`

@@ -28,7 +28,7 @@ type pauseCmd struct {
 
 // Help is the long text of --help.
 func (c *pauseCmd) Help() string {
-	return `What is in flight is finished. Events go on being matched, and their deliveries wait in the
+	return `Requests in flight are finished. Events are still matched, and their deliveries wait in the
 queue until the subscription is resumed.
 
   jetpost subscription pause ci --reason 'the receiver is being moved'`
@@ -52,8 +52,8 @@ type resumeCmd struct {
 
 // Help is the long text of --help.
 func (c *resumeCmd) Help() string {
-	return `Deliveries that have waited are made at once. It also enables a subscription that was
-disabled, by hand or because its receiver was gone.
+	return `Waiting deliveries are made at once. Also enables a subscription that was disabled, by hand
+or because its receiver answered 410.
 
   jetpost subscription resume ci`
 }
@@ -94,8 +94,8 @@ type rotateCmd struct {
 
 // Help is the long text of --help.
 func (c *rotateCmd) Help() string {
-	return `The next attempt is signed by the new secret as well as, during the overlap, by the
-old ones: receivers can change over in that time without missing a delivery.
+	return `The next attempt is signed with the new secret and, during the overlap, with the old ones:
+receivers can switch in that time without missing a delivery.
 
   jetpost subscription rotate ci
   jetpost subscription rotate ci --overlap 0s      at once, when a secret has leaked`
@@ -135,11 +135,11 @@ type handshakeCmd struct {
 
 // Help is the long text of --help.
 func (c *handshakeCmd) Help() string {
-	return `What the receiver has answered before is forgotten: it is asked by OPTIONS, as it was
-before the first delivery. Where its consent is required, deliveries wait meanwhile.
+	return `Discards the receiver's earlier answer and asks it again by OPTIONS, as before the first
+delivery. Where its consent is required, deliveries wait meanwhile.
 
   jetpost subscription handshake ci
-  jetpost subscription update ci --handshake required      to have it asked at all`
+  jetpost subscription update ci --handshake required      to enable it`
 }
 
 // Run asks, and waits for the answer. One that is no consent is an error.

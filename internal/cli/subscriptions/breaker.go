@@ -29,10 +29,10 @@ type breakerCmd struct {
 // Help is the long text of --help.
 func (c *breakerCmd) Help() string {
 	return `The breaker opens when the endpoint fails many requests in a row. Deliveries then wait,
-and one at a time finds out when it is back.
+except one at a time, which probes the endpoint.
 
   jetpost subscription breaker ci
-  jetpost subscription breaker ci --reset                                           it is back: do not wait for the next probe
+  jetpost subscription breaker ci --reset                                           do not wait for the next probe
   jetpost subscription update ci --patch '{"delivery":{"breaker":{"failures":50}}}'
   jetpost subscription update ci --patch '{"delivery":{"breaker":{"mode":"off"}}}'`
 }

@@ -21,16 +21,16 @@ type reconcileCmd struct {
 	output.Flag
 
 	ID     string `arg:"" complete:"subscription" help:"Which subscription."`
-	DryRun bool   `env:"-" help:"Say which deliveries are missing, and make none."`
-	Since  string `env:"-" placeholder:"WHEN" help:"Look at events that were stored at this time or later: 2h, for two hours ago, or 2026-01-31T12:00:00Z. Default: as far back as it is known what the subscription wanted, and what was made for it."`
+	DryRun bool   `env:"-" help:"List the missing deliveries without making them."`
+	Since  string `env:"-" placeholder:"WHEN" help:"Check events stored at this time or later: 2h, for two hours ago, or 2026-01-31T12:00:00Z. Default: as far back as the subscription's filters and deliveries are known."`
 }
 
 // Help is the long text of --help.
 func (c *reconcileCmd) Help() string {
 	return `Compares the events that the subscription wants, by the event logs, with its queue, retry
-timers, attempts and dead letters. What is in none of them was lost with a file of NATS, and is
-put on the queue again, under the same webhook-id. jetpost does so by itself when it finds the
-queue, or the retry timers, damaged.
+timers, attempts and dead letters. Deliveries that are in none of them were lost with a
+file of NATS, and are put on the queue again, under the same webhook-id. jetpost does so
+automatically when it finds the queue, or the retry timers, damaged.
 
   jetpost subscription reconcile ci --dry-run
   jetpost subscription reconcile ci

@@ -21,8 +21,8 @@ type secretCmd struct {
 
 // Help is the long text of --help.
 func (c *secretCmd) Help() string {
-	return `Prints the secrets that sign its deliveries now, one in each line: the newest first, and
-while it is rotated the older ones below.
+	return `Prints the secrets that sign its deliveries now, one per line: the newest first, and during a
+rotation the older ones below.
 
   jetpost subscription secret ci
   JETPOST_RECEIVER_SECRET=$(jetpost subscription secret ci | head -1) jetpost receiver`

@@ -29,15 +29,15 @@ type Cmd struct {
 	Get       getCmd       `cmd:"" aliases:"show" help:"Show a subscription."`
 	Update    updateCmd    `cmd:"" help:"Change a subscription, or replace it by a file."`
 	Delete    deleteCmd    `cmd:"" aliases:"rm" help:"Delete subscriptions, and the deliveries that wait."`
-	Pause     pauseCmd     `cmd:"" help:"Hold deliveries back. Events go on being matched."`
-	Resume    resumeCmd    `cmd:"" help:"Make deliveries again, also after the receiver was gone."`
+	Pause     pauseCmd     `cmd:"" help:"Pause deliveries. Events are still matched."`
+	Resume    resumeCmd    `cmd:"" help:"Resume deliveries, also after the receiver answered 410."`
 	Rotate    rotateCmd    `cmd:"" help:"Give a subscription a new signing secret."`
 	Secret    secretCmd    `cmd:"" help:"Show the signing secrets of a subscription, for its receiver."`
-	Handshake handshakeCmd `cmd:"" help:"Ask a receiver again whether it wants the deliveries."`
-	Breaker   breakerCmd   `cmd:"" help:"Show whether deliveries are held back because the endpoint is down, or end that."`
+	Handshake handshakeCmd `cmd:"" help:"Repeat the handshake with the receiver."`
+	Breaker   breakerCmd   `cmd:"" help:"Show or reset the circuit breaker of the endpoint."`
 	Backlog   backlogCmd   `cmd:"" help:"Show how many deliveries wait, and since when."`
-	Reconcile reconcileCmd `cmd:"" help:"Find deliveries that were lost with a file of NATS, and make them again."`
-	Test      testCmd      `cmd:"" help:"Send an example event to one subscription, and show what its receiver answers."`
+	Reconcile reconcileCmd `cmd:"" help:"Find and repeat deliveries that were lost with a file of NATS."`
+	Test      testCmd      `cmd:"" help:"Send an example event to one subscription, and show the answer of its receiver."`
 }
 
 // createCmd is `jetpost subscription create`.
@@ -51,10 +51,9 @@ type createCmd struct {
 
 // Help is the long text of --help.
 func (c *createCmd) Help() string {
-	return `Every event that is published after this command has ended is matched with the new
-subscription. Its signing secret is shown once, now. A receiver that is asked for its
-consent (--handshake) gets nothing before it has answered, where that is required: see
-"jetpost subscription get".
+	return `Every event published after this command is matched with the new subscription. Its signing
+secret is shown once, now. With --handshake required, deliveries wait for the receiver's
+consent: see "jetpost subscription get".
 
 Examples:
 
@@ -196,7 +195,7 @@ type listCmd struct {
 
 // Help is the long text of --help.
 func (c *listCmd) Help() string {
-	return `In the order of their ids, all pages.
+	return `Lists subscriptions by id.
 
   jetpost subscription list
   jetpost subscription list --label team=red --label env
@@ -236,7 +235,7 @@ type getCmd struct {
 
 // Help is the long text of --help.
 func (c *getCmd) Help() string {
-	return `Shows how it is set up, whether its endpoint is up, and where its handshake stands. Secrets
+	return `Shows the configuration, the breaker of the endpoint and the state of the handshake. Secrets
 are not shown: see "jetpost subscription secret".
 
   jetpost subscription get ci
@@ -284,10 +283,10 @@ type updateCmd struct {
 
 // Help is the long text of --help.
 func (c *updateCmd) Help() string {
-	return `Only what is given is changed; lists such as types and filters are replaced as a whole.
-With --file the subscription is replaced by the file, and what is not in it gets its
-default; secrets stay. A change takes effect on the next attempt. Where a new URL or proxy
-would have stored secrets sent to another place, give them again, or take them out.
+	return `Changes only the given fields; lists such as types and filters are replaced as a whole.
+With --file the subscription is replaced by the file, and fields that are not in it get
+their default; secrets stay. A change takes effect on the next attempt. If a new URL or
+proxy would send stored secrets to another place, give them again, or remove them.
 
 Examples:
 
@@ -349,8 +348,8 @@ type deleteCmd struct {
 
 // Help is the long text of --help.
 func (c *deleteCmd) Help() string {
-	return `The deliveries that wait are dropped, and their number is said. The records of requests
-and the dead letters stay, as long as they are kept.
+	return `Waiting deliveries are dropped and counted. Attempts and dead letters stay until they
+expire.
 
   jetpost subscription delete ci
   jetpost subscription delete ci jars docs`
