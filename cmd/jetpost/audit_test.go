@@ -101,7 +101,7 @@ func TestAuditVerify(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	part := tempFile(t, "part", s.cli("audit", "export", "--from", "2", "--to", "3").ok().stdout)
-	offline(part, "--heads", heads).ok("records 2 to 3 follow each other", "records 1 to 1 are not there")
+	offline(part, "--heads", heads).ok("records 2 to 3 follow each other", "records 1 to 1 are missing")
 	late := tempFile(t, "late", s.cli("audit", "export", "--from", "3").ok().stdout)
 	offline(late, "--heads", heads).ok("the head of record 2 cannot be checked")
 
