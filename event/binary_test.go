@@ -12,6 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // wire prints a message as it travels: headers in order, an empty line, the payload.
@@ -32,7 +33,7 @@ func TestEventAsMessageGolden(t *testing.T) {
 	e := pushEvent()
 	h := nats.Header{}
 	e.SetHeader(h)
-	goldenEvent(t, "push.nats", wire(h, e.Data))
+	testkit.Golden(t, *updateEvents, "push.nats", wire(h, e.Data))
 }
 
 // A real server and client lie between the two codecs: what they trim, fold or

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 const applied = `# two of them
@@ -225,7 +227,7 @@ func TestApplyPrune(t *testing.T) {
 	create("older", "--label", "from=git")
 	create("elsewhere", "--label", "from=console")
 	create("plain")
-	file := tempFile(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
+	file := testkit.File(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
 	s.cli("apply", "-f", file, "--prune").fails("--prune needs --label")
 	s.cli("apply", "-f", file, "--prune", "--label", "from=svn").fails("subs.yaml:4: labels: ci does not have the label from=svn")
 	s.cli("apply", "-f", file, "--prune", "--label", "from=git").fails("nothing was changed: --prune would delete 2 subscriptions that are not in the files: old, older", "--yes")
@@ -248,7 +250,7 @@ func TestApplyConflict(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
 	const two = "id: a\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/%'}\n---\nid: b\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/%'}\n"
-	file := tempFile(t, "subs.yaml", strings.ReplaceAll(two, "%", "one"))
+	file := testkit.File(t, "subs.yaml", strings.ReplaceAll(two, "%", "one"))
 	s.cli("apply", "-f", file).ok("2 created")
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(two, "%", "two")), 0o600); err != nil {
 		t.Fatal(err)
@@ -342,7 +344,7 @@ func TestManagedSubscriptionsAreLeftAlone(t *testing.T) {
 		w.WriteHeader(answer.Code)
 		_, _ = w.Write([]byte(strings.Replace(answer.Body.String(), `"id":"hook",`, `"id":"hook","managed":{"by":"jfrog","name":"releases"},`, 1)))
 	})
-	file := tempFile(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
+	file := testkit.File(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
 	s.cli("apply", "-f", file, "--prune", "--label", "from", "--yes").ok("ci created", "old deleted", "1 created, 1 deleted")
 	s.cli("subscription", "get", "hook").ok()
 	r := s.cli("export").ok("id: ci")

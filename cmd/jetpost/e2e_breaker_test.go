@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // withBreaker are the delivery options of a subscription whose breaker opens soon.
@@ -50,11 +51,7 @@ func TestProberIsKilled(t *testing.T) {
 	}
 	eventually(t, "the breaker opens", func() bool { return state().State == string(breaker.Open) })
 	open.Store(true)
-	select {
-	case <-probing:
-	case <-time.After(factDeadline):
-		t.Fatal("no sender probes")
-	}
+	testkit.Receive(t, probing, "probe of a sender")
 	eventually(t, "the API shows the probe", func() bool { return state().Probing })
 	second := sp.join(t, "sender")
 	back.Store(true)

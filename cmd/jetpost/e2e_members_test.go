@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A fleet is many processes of each role on a NATS server of its own.
@@ -36,7 +37,7 @@ const fleetToken = "token-of-a-fleet"
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(freePort(t))
+	_, port, _ := net.SplitHostPort(testkit.FreeAddress(t))
 	p := prepareProgram(t, natsCommand, filepath.Join(t.TempDir(), "nats"), port)
 	p.start(t)
 	p.line(t, "listening on")

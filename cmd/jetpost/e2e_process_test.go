@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // SIGTERM in the middle of everything: requests under way are settled, the exit
@@ -23,12 +24,10 @@ import (
 // making a request again.
 func TestStopInMidLoad(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t))
 	slow := startCatcher(t, func(w http.ResponseWriter, r *http.Request, _ *arrival) {
-		select {
-		case <-time.After(200 * time.Millisecond):
+		if testkit.Pause(r.Context(), 200*time.Millisecond) {
 			w.WriteHeader(http.StatusOK)
-		case <-r.Context().Done():
 		}
 	})
 	fast := startCatcher(t, nil)
@@ -127,7 +126,7 @@ func TestRolesSplit(t *testing.T) {
 // With an fsync before each acknowledgement everything works as without.
 func TestSyncAlways(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--nats-sync", "always", "--http", freePort(t))
+	s := startServer(t, "--nats-sync", "always", "--http", testkit.FreeAddress(t))
 	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, a *arrival) {
 		if a.nth == 1 && strings.HasSuffix(a.id(), "0") {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -164,7 +163,7 @@ func TestSecretsStayInside(t *testing.T) {
 		headerSecret = "header-S3cr3t-0815"
 	)
 	signing := "whsec_" + base64.StdEncoding.EncodeToString([]byte("signing-S3cr3t-of-thirty-two-bytes"[:32]))
-	s := startServer(t, "--log-level", "debug", "--http", freePort(t))
+	s := startServer(t, "--log-level", "debug", "--http", testkit.FreeAddress(t))
 	var shown bytes.Buffer // all that the API answers, but for those that show a secret by design
 	see := func(r reply) {
 		for name, values := range r.header {

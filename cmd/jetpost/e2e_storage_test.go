@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // fileVariable is how large the files of a child may become, in bytes.
@@ -32,7 +33,7 @@ type natsProcess struct {
 
 func startNATS(tb testing.TB, env ...string) *natsProcess {
 	tb.Helper()
-	_, port, _ := net.SplitHostPort(freePort(tb))
+	_, port, _ := net.SplitHostPort(testkit.FreeAddress(tb))
 	n := &natsProcess{dir: filepath.Join(tb.TempDir(), "nats"), port: port}
 	n.again(tb, env...)
 	return n

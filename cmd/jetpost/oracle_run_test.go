@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // An oracle is one run of the model against the program.
@@ -80,14 +82,7 @@ func (o *oracle) publish(ctx, last context.Context, client int, every time.Durat
 }
 
 // await waits for d or until ctx ends.
-func await(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
+func await(ctx context.Context, d time.Duration) { testkit.Pause(ctx, d) }
 
 // send publishes events in one request and reports whether they are accepted.
 func (o *oracle) send(ctx context.Context, events []*oEvent, mode string) bool {

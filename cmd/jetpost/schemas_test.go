@@ -9,6 +9,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/cli/catalogue"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // shopFolder is a folder of one domain with the event "created".
@@ -104,8 +105,8 @@ func TestSchemasOffline(t *testing.T) {
 	s.cli("schemas", "show", "git.psuh", "--offline").fails("did you mean")
 	example := s.cli("schemas", "show", "git.push", "--offline", "--example").ok().stdout
 	s.cliWith(t.Context(), example, "schemas", "validate", "git.push", "-", "--offline").ok("valid")
-	s.cli("schemas", "validate", "git.push", tempFile(t, "push.json", example), "--offline").ok("valid")
-	s.cli("schemas", "validate", "shop.created", tempFile(t, "order.json", `{"total":1.5}`), "--schemas", dir).fails("not valid")
+	s.cli("schemas", "validate", "git.push", testkit.File(t, "push.json", example), "--offline").ok("valid")
+	s.cli("schemas", "validate", "shop.created", testkit.File(t, "order.json", `{"total":1.5}`), "--schemas", dir).fails("not valid")
 	s.cliWith(t.Context(), " ", "schemas", "validate", "git.push", "--offline").fails("there is none")
 	s.cliWith(t.Context(), strings.Repeat("x", stream.MaxEventSize+1), "schemas", "validate", "git.push", "--offline").fails("256 KiB")
 	s.cli("schemas", "list").fails("no server answers")

@@ -21,6 +21,7 @@ import (
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/logging"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 const (
@@ -148,10 +149,10 @@ func TestCommandsDoNotObeyStrangers(t *testing.T) {
 	s.cli("publish", "--type", "artifact.deployed", "--source", "/cli", "--id", "e1", "--data", data).ok()
 	s.cli("repository", "put", "libs", "--class", "local").ok()
 	s.record("ci", "dlv_1", func(a *delivery.Attempt) { a.Error, a.ResponseBody = "refused", "no" })
-	event := tempFile(t, "event.json", `{"specversion":"1.0","id":"e9","source":"/s","type":"artifact.deployed","data":`+data+`}`)
-	file := tempFile(t, "sub.yaml", "id: new\ntypes: [git.push]\ndescription: d\nlabels: {a: b}\nendpoint: {url: 'http://127.0.0.1:9000/'}\n")
-	changed := tempFile(t, "ci.yaml", "id: ci\ntypes: [git.push]\ndescription: |\n  one\n  two\nendpoint: {url: 'http://127.0.0.1:9000/'}\n")
-	datafile := tempFile(t, "data.json", "{}")
+	event := testkit.File(t, "event.json", `{"specversion":"1.0","id":"e9","source":"/s","type":"artifact.deployed","data":`+data+`}`)
+	file := testkit.File(t, "sub.yaml", "id: new\ntypes: [git.push]\ndescription: d\nlabels: {a: b}\nendpoint: {url: 'http://127.0.0.1:9000/'}\n")
+	changed := testkit.File(t, "ci.yaml", "id: ci\ntypes: [git.push]\ndescription: |\n  one\n  two\nendpoint: {url: 'http://127.0.0.1:9000/'}\n")
+	datafile := testkit.File(t, "data.json", "{}")
 	domain := shopDomain(t)
 	s.cli("token", "create", "n", "--role", "operator").ok()
 	s.cli("subscription", "create", "--id", "odd", "--types", "git.push", "--url", "http://127.0.0.1:9000/", "--description", "a\u202eb\u2028\u061c", "--label", "x=\u2066").ok()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 const bootstrap = "jp_" + "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789_-AbCdE"
@@ -349,9 +350,7 @@ func TestWhileValid(t *testing.T) {
 		ctx, cancel := access.WhileValid(r.Context())
 		defer cancel()
 		began <- struct{}{}
-		select {
-		case <-ctx.Done():
-		case <-time.After(patience):
+		if testkit.Pause(ctx, patience) {
 			w.WriteHeader(http.StatusGatewayTimeout)
 		}
 	}), access.Routes{})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // What is stored of a token does not let anybody in.
@@ -120,7 +121,7 @@ func TestTwoProcesses(t *testing.T) {
 		if err := store.Revoke(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it is revoked there, too", func() bool { return ask(h, bearer(text)...).Code == http.StatusUnauthorized })
+		testkit.Eventually(t, "it is revoked there, too", func() bool { return ask(h, bearer(text)...).Code == http.StatusUnauthorized })
 	}
 	made, text := f.make(store, access.Token{Role: access.Auditor})
 	token, err := store.Get(t.Context(), made.ID)
@@ -131,7 +132,7 @@ func TestTwoProcesses(t *testing.T) {
 	if _, err := store.Replace(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it has expired there, too", func() bool {
+	testkit.Eventually(t, "it has expired there, too", func() bool {
 		w := ask(h, bearer(text)...)
 		return w.Code == http.StatusUnauthorized && strings.Contains(w.Body.String(), "has expired at")
 	})
@@ -191,7 +192,7 @@ func TestNATSIsAway(t *testing.T) {
 		}
 	}
 	f.nats.Start()
-	eventually(t, "it is known again that there is no such token", func() bool {
+	testkit.Eventually(t, "it is known again that there is no such token", func() bool {
 		return ask(h, bearer("jp_abcdefghijkl_"+strings.Repeat("x", 43))...).Code == http.StatusUnauthorized
 	})
 }
@@ -219,7 +220,7 @@ func TestLastUsed(t *testing.T) {
 	for range 100 {
 		ask(h, bearer(text)...)
 	}
-	eventually(t, "its use was noted", func() bool { return len(used()) == 1 })
+	testkit.Eventually(t, "its use was noted", func() bool { return len(used()) == 1 })
 	f.make(store, access.Token{Role: access.Auditor})
 	for id, want := range map[string]int{made.ID: 1, "aaaaaaaaaaaa": 0, ">": 0, "": 0} {
 		if got, err := store.LastUsed(t.Context(), id); err != nil || len(got) != want {

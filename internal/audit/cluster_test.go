@@ -10,6 +10,7 @@ import (
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // Two processes write while the leader of the trail is another one, and then is gone.
@@ -51,7 +52,7 @@ func TestLeaderChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lines [][]byte
-	eventually(t, "the trail can be read whole", func() bool {
+	testkit.Eventually(t, "the trail can be read whole", func() bool {
 		lines = nil
 		for line, err := range trails[0].Export(t.Context(), 0, 0) {
 			if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func TestAppend(t *testing.T) {
@@ -100,7 +101,7 @@ func TestAround(t *testing.T) {
 		t.Errorf("without a server: got error %v", err)
 	}
 	s.Start()
-	eventually(t, "records are taken again", func() bool {
+	testkit.Eventually(t, "records are taken again", func() bool {
 		_, err := trail.Append(t.Context(), record(3))
 		return err == nil
 	})

@@ -4,7 +4,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"testing"
-	"time"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A small heap may grow to five times of what is alive in it, a large one only to twice
@@ -41,7 +42,7 @@ func TestAfterCollections(t *testing.T) {
 		}
 	})
 	for n := range 3 {
-		late := time.After(time.Minute)
+		late := testkit.Timeout()
 		for waiting := true; waiting; {
 			runtime.GC()
 			select {

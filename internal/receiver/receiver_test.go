@@ -25,6 +25,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 const (
@@ -527,9 +528,6 @@ func (s *rotatingServer) source(_ context.Context, subscription string) ([]strin
 	return *s.secrets.Load(), nil
 }
 
-// pass lets time pass in a synctest bubble, where that takes none.
-func pass(d time.Duration) { <-time.After(d) }
-
 func deliver(tb testing.TB, k *verifier, subscription, secret string) judgement {
 	tb.Helper()
 	h, body := http.Header{}, []byte("body")
@@ -564,7 +562,7 @@ func TestKeyringFollowsRotations(t *testing.T) {
 			t.Errorf("it was asked for again after %v", waited)
 		}
 		expect("the old one is bad once the server was asked again", deliver(t, k, "ci", testSecret), bad, 3)
-		pass(time.Hour)
+		testkit.Pause(t.Context(), time.Hour)
 		expect("a good one needs no question", deliver(t, k, "ci", otherSecret), verified, 3)
 		expect("an unknown subscription", deliver(t, k, "other", otherSecret), unverified, 4)
 		expect("is not asked for at once again", deliver(t, k, "other", otherSecret), unverified, 4)
@@ -576,13 +574,13 @@ func TestKeyringFollowsRotations(t *testing.T) {
 		expect("an old request is bad whatever the secret", k.check(t.Context(), h, nil, time.Now()), bad, 4)
 
 		server.rotate()
-		pass(time.Second)
+		testkit.Pause(t.Context(), time.Second)
 		expect("a subscription without secrets", deliver(t, k, "ci", testSecret), unverified, 5)
 		server.rotate("whsec_?")
-		pass(time.Second)
+		testkit.Pause(t.Context(), time.Second)
 		expect("secrets that are none", deliver(t, k, "ci", testSecret), unverified, 6)
 		server.rotate(testSecret)
-		pass(time.Second)
+		testkit.Pause(t.Context(), time.Second)
 		expect("and good ones again", deliver(t, k, "ci", testSecret), verified, 7)
 	})
 }
@@ -601,7 +599,7 @@ func TestKeyringAsksOnceForMany(t *testing.T) {
 			t.Fatalf("the subscription that was asked for: %v", got)
 		}
 		server.rotate(otherSecret)
-		pass(time.Millisecond)
+		testkit.Pause(t.Context(), time.Millisecond)
 		results := make(chan judgement)
 		for range 100 {
 			go func() { results <- deliver(t, k, "ci", otherSecret) }()
@@ -641,7 +639,7 @@ func TestKeyringWithoutAServer(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		pass(time.Second)
+		testkit.Pause(t.Context(), time.Second)
 		h := http.Header{}
 		sign(t, h, testSecret, "dlv_1", nil, time.Now())
 		h.Set("jetpost-subscription", "ci")

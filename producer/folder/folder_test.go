@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -84,31 +85,14 @@ func (f *fixture) watcher() *Watcher {
 // start runs a watcher until the returned function is called.
 func (f *fixture) start() (stop func()) {
 	f.t.Helper()
-	ctx, cancel := context.WithCancel(f.t.Context())
-	ended := make(chan error, 1)
-	w := f.watcher()
-	go func() { ended <- w.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		f.t.Helper()
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				f.t.Error(err)
-			}
-		case <-time.After(patience):
-			f.t.Error("the watcher does not end")
-		}
-	})
-	f.t.Cleanup(stop)
-	return stop
+	return testkit.Run(f.t, "watcher", f.watcher().Run)
 }
 
 // next waits for n events more and returns them, as "deployed path content" by
 // the content's digest, sorted.
 func (f *fixture) next(n int) []*event.Event {
 	f.t.Helper()
-	deadline := time.After(patience)
+	deadline := testkit.Timeout()
 	for {
 		f.mu.Lock()
 		ready := len(f.events) - f.read

@@ -1,4 +1,4 @@
-package streamtest
+package testkit
 
 import (
 	"net"
@@ -31,4 +31,10 @@ func FreePort(tb testing.TB) int {
 	}
 	tb.Fatal("there is no free port")
 	return 0
+}
+
+// FreeAddress is FreePort with the host, as a flag takes it.
+func FreeAddress(tb testing.TB) string {
+	tb.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePort(tb)))
 }
