@@ -14,6 +14,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // costly are filters that take n patterns on the text of longEvent.
@@ -77,7 +78,7 @@ func TestFiltersOverBudget(t *testing.T) {
 			}
 		}
 	}
-	if got, want := counter(t, running.reg, "jetpost_router_match_budget_total"), float64(2*(n-len(short))); got != want {
+	if got, want := testkit.Metric(t, running.reg, "jetpost_router_match_budget_total"), float64(2*(n-len(short))); got != want {
 		t.Errorf("counted %g, want %g", got, want)
 	}
 	if got := r.logged.FilterField(zap.String("subscription_id", "expensive")).Len(); got != n-len(short) {
@@ -85,7 +86,7 @@ func TestFiltersOverBudget(t *testing.T) {
 	}
 	running.stop()
 	counts := map[string]int{}
-	eventually(t, func() (bool, string) {
+	testkit.Until(t, func() (bool, string) {
 		clear(counts)
 		for _, e := range r.server.Events(stream.OperationalDomain) {
 			var data struct{ Count int }
@@ -146,7 +147,7 @@ func TestCostlyFiltersDelayNoOther(t *testing.T) {
 	if ratio > most {
 		t.Errorf("p99 is %.2f times as long beside costly filters, at most %.1f is allowed", ratio, most)
 	}
-	if got := counter(t, running.reg, "jetpost_router_match_budget_total"); got == 0 {
+	if got := testkit.Metric(t, running.reg, "jetpost_router_match_budget_total"); got == 0 {
 		t.Error("nothing was costly")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/sender"
 )
 
@@ -211,7 +212,7 @@ func TestBreakerOfTwoSenders(t *testing.T) {
 		if counting.Load() {
 			most.Store(max(most.Load(), now.Add(1)))
 			defer now.Add(-1)
-			<-time.After(20 * time.Millisecond) // others have the time to come
+			testkit.Pause(t.Context(), 20*time.Millisecond) // others have the time to come
 		}
 		w.WriteHeader(http.StatusInternalServerError)
 	})

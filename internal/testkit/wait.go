@@ -73,7 +73,10 @@ func Receive[T any](tb testing.TB, from <-chan T, what string) T {
 }
 
 // Timeout is for a select that waits for something else: the case fails the test.
-func Timeout() <-chan time.Time { return time.After(Patience) }
+func Timeout() <-chan time.Time { return TimeoutAfter(Patience) }
+
+// TimeoutAfter is Timeout with a bound of its own.
+func TimeoutAfter(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // Pause lets time pass, for a fixture that is slow. It reports whether ctx has not ended.
 func Pause(ctx context.Context, d time.Duration) bool {
