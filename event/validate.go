@@ -11,7 +11,7 @@ import (
 
 // Validate reports all that keeps e from being a CloudEvent 1.0.2, in one error
 // that wraps ErrInvalidEvent: the required attributes, the type of every attribute and
-// the names of extensions. It is the one answer for all ways in which events come in.
+// the names of extensions. All ways in which events arrive use it.
 //
 // A nil error means that e survives SetHeader and FromMessage unchanged, and
 // AppendStructured and ParseStructured but for the white space around JSON data and an

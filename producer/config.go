@@ -52,7 +52,7 @@ type Health interface {
 // Repositories know the class of repositories, such as local or remote. Their methods are
 // called by many goroutines.
 type Repositories interface {
-	// Len is how many there are. While there are none, no event is looked at.
+	// Len is how many there are. While there are none, no event is changed.
 	Len() int
 	// ClassOf returns the class of the repository of that key, and whether it is known.
 	ClassOf(key string) (class string, known bool)

@@ -22,7 +22,7 @@ const (
 	retryAfterFull = 30
 )
 
-// Handler is the HTTP ingest, POST /v1/events on whatever path it is mounted. It
+// Handler is the HTTP ingest, POST /v1/events, at any path. It
 // takes CloudEvents in binary, structured and batch mode, distinguished by their
 // Content-Type, and answers:
 //
@@ -163,7 +163,7 @@ type receiptList struct {
 	Receipts []api.Receipt `json:"receipts"`
 }
 
-// writeJSON answers. A client that has gone away is not our problem.
+// writeJSON answers. A failed write means that the client is disconnected.
 func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // strings and numbers always can

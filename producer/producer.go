@@ -160,7 +160,7 @@ func (p *Producer) prepare(e *event.Event, r *refresher) (prepared, error) {
 	e = p.classified(e)
 	header := make(nats.Header, 10+len(e.Extensions))
 	e.SetHeader(header)
-	if err := checkSize(header, e.Data); err != nil { // before the data is looked at
+	if err := checkSize(header, e.Data); err != nil { // before the data is read
 		p.metrics.rejected("", outcomeTooLarge)
 		return prepared{}, err
 	}

@@ -16,7 +16,7 @@ import (
 // newer catalogue.
 const refreshTimeout = 2 * time.Second
 
-// A refresher checks the events of one call. What the catalogue refuses it looks at
+// A refresher checks the events of one call. What the catalogue refuses it checks
 // again with a newer one, so that a type or a version that was registered a moment
 // ago, anywhere, is known here at once.
 //

@@ -24,7 +24,7 @@ type Verdict struct {
 // wraps ErrUnknownType, or it is a *ValidationError from a domain that enforces
 // its schemas. The data is decoded once and not changed.
 //
-// Check looks at the type and the data. Whether e is a CloudEvent at all is up to
+// Check checks the type and the data. Whether e is a CloudEvent at all is up to
 // e.Validate.
 func (c *Catalogue) Check(e *event.Event) (Verdict, error) {
 	t, err := c.Resolve(e.Type)

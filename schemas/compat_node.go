@@ -67,7 +67,7 @@ func (n node) list(keyword string) []node {
 	return found
 }
 
-// exactPointer is pointer without its bound: it is looked up by, not only shown.
+// exactPointer is pointer without its bound, for lookups.
 func exactPointer(tokens ...string) string {
 	var b strings.Builder
 	for _, token := range tokens {

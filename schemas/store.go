@@ -311,7 +311,7 @@ func (s *Store) List(ctx context.Context) ([]Domain, error) {
 // is that which it must have. ErrNotFound, ErrReserved, ErrConflict, ErrHasEvents.
 //
 // The event log and the routers' consumer on it stay: an event of a producer that
-// has not heard of the deletion yet is kept, and routed when the domain is
+// has not received the deletion yet is kept, and routed when the domain is
 // registered again.
 func (s *Store) Delete(ctx context.Context, name string, revision uint64) error {
 	d, err := s.Get(ctx, name)

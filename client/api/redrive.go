@@ -69,7 +69,7 @@ type Reconciled struct {
 	Made           uint64            `json:"made" doc:"How many of these were put on the queue again."`
 	Items          []MissingDelivery `json:"items" doc:"The first 100 of those that are missing."`
 	Complete       bool              `json:"complete" doc:"Whether all events were checked. If not, repeat the request with since as in next."`
-	Next           time.Time         `json:"next,omitzero" doc:"Where to go on."`
+	Next           time.Time         `json:"next,omitzero" doc:"Where to continue."`
 }
 
 // A MissingDelivery is one that is owed and nowhere to be found.

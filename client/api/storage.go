@@ -33,7 +33,7 @@ type Storage struct {
 	Unowned      []UnownedQueue `json:"unowned_queues" doc:"Queues without a subscription, with what waits in them. They are kept."`
 }
 
-// AcceptOptions are the body of a request to go on without what is lost.
+// AcceptOptions are the body of a request to accept losses.
 type AcceptOptions struct {
 	Streams []string `json:"streams" minItems:"1" doc:"The streams whose losses are accepted, or all." example:"[\"KV_subscriptions\"]"`
 	Reason  string   `json:"reason,omitempty" maxLength:"1000" doc:"Why, for the audit trail."`

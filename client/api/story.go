@@ -9,7 +9,7 @@ type Story struct {
 	Routing       string      `json:"routing" enum:"done,under_way,waiting" doc:"done: all deliveries of the event are on their queues, or were; under_way: a router has it, or had it and was interrupted; waiting: no router has had it yet."`
 	AsOf          time.Time   `json:"as_of" doc:"Subscriptions are taken as they were at this time, not as they were when the event was routed."`
 	Complete      bool        `json:"complete" doc:"Whether everything was checked."`
-	NotLookedAt   []string    `json:"not_looked_at,omitempty" doc:"What was not, and why."`
+	NotLookedAt   []string    `json:"not_looked_at,omitempty" doc:"What was not searched, and why."`
 	Subscriptions []StoryPart `json:"subscriptions" doc:"Those that want the event, or have a trace of it, in the order of their ids; with subscription that one, whatever it wants."`
 	NotMatched    []Verdict   `json:"not_matched" doc:"The first 100 of those that do not want it and have no trace of it. POST /v1/explain has all."`
 	NotMatchedAll int         `json:"not_matched_total" doc:"How many these are."`

@@ -125,7 +125,7 @@ type BrokenRecord struct {
 	Error string `json:"error"`
 }
 
-// A TrialResult is what would come of a request with dry_run.
+// A TrialResult is the result of a request with dry_run.
 type TrialResult struct {
 	// Changes are shown for secrets too, which cannot be compared in any other way by
 	// those who keep subscriptions in files. Who can ask could as well replace them.

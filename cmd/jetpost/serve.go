@@ -122,7 +122,7 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) er
 	if err := c.memory.Register(reg); err != nil {
 		return err
 	}
-	// The listener comes before NATS: a port that is taken is said at once.
+	// The listener starts before NATS: a port in use is reported at once.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTP)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", c.HTTP, err)

@@ -148,9 +148,9 @@ func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin, reposit
 	for _, path := range jfrog.Paths() {
 		mux.Handle(path, guard.Protect(platform.Handler(), access.Routes{Vendors: true, Need: byMethod, Refuse: jfrog.Deny}))
 	}
-	mux.Handle(jfrog.PathLogin, platform.Login()) // who asks for a token has none
+	mux.Handle(jfrog.PathLogin, platform.Login()) // a login has no token yet
 	mux.Handle("/v1/", guard.Protect(a.Handler(), access.Routes{}))
-	mux.Handle("/v1/handshakes/", a.Callback()) // receivers, who bring a token of their own
+	mux.Handle("/v1/handshakes/", a.Callback()) // receivers, with tokens of their own
 	mux.Handle("/openapi.json", a.Handler())
 	mux.Handle("/docs", a.Handler())
 	return nil

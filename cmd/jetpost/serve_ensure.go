@@ -60,8 +60,8 @@ type ensuring struct {
 	accepted bool // --accept-loss was followed
 }
 
-// errHeld is wrapped by the reason why jetpost does not go on by itself.
-var errHeld = errors.New("something is lost without which jetpost does not go on")
+// errHeld is wrapped by the reason why jetpost waits for an operator.
+var errHeld = errors.New("a loss blocks the start until it is accepted")
 
 // ensure creates what is missing in NATS, if this process is an admin, or waits
 // until an admin has. Where something is lost that should be there, it waits until
@@ -81,7 +81,7 @@ func (n *ensuring) ensure(ctx context.Context, front *frontHandler, desk *admin.
 		}
 		front.waitFor(err)
 		if !waited {
-			n.log.Error("jetpost waits", zap.Error(err))
+			n.log.Error("startup is waiting", zap.Error(err))
 			if n.listening != nil && held {
 				n.listening("")
 			}
@@ -137,7 +137,7 @@ func (n *ensuring) accept(ctx context.Context, desk *admin.Storage) error {
 	ctx = access.With(ctx, access.Principal{})
 	_, unknown := n.streams.Pending(n.AcceptLoss)
 	for _, name := range unknown {
-		n.log.Warn("no loss is known of a stream that --accept-loss names, there is nothing to accept: jetpost storage shows what is lost", zap.String("stream", name))
+		n.log.Warn("--accept-loss names a stream without a known loss: jetpost storage shows the losses", zap.String("stream", name))
 	}
 	known, _ := n.streams.Pending(n.AcceptLoss)
 	for _, loss := range known {
@@ -231,7 +231,7 @@ func (s *suspected) add(name string) {
 	}
 }
 
-// pass passes all streams to next, and those to come.
+// pass passes all streams to next, and later ones.
 func (s *suspected) pass(next func(string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/jetpost/jetpost/admin"
 )
 
-// A frontHandler answers requests from the first moment on, whatever the rest of the process
+// A frontHandler answers requests from the first moment on, while the rest of the process
 // waits for: that it lives, and what it waits for. Then it passes on to what is there.
 type frontHandler struct {
 	handler atomic.Pointer[http.Handler]
@@ -39,7 +39,7 @@ func (f *frontHandler) mux(metrics prometheus.Gatherer, rest http.Handler) http.
 	return mux
 }
 
-// waitFor takes note of why the process does not go on.
+// waitFor records why the process waits.
 func (f *frontHandler) waitFor(err error) { f.waiting.Store(&err) }
 
 func (f *frontHandler) why() error { return *f.waiting.Load() }

@@ -33,7 +33,7 @@ const (
 	NeedOperate Need = "operate" // change subscriptions and domains, redrive, discard
 	NeedTokens  Need = "tokens"  // make, see and revoke tokens
 	NeedMove    Need = "move"    // have stored secrets sent where they were not sent before
-	NeedLosses  Need = "losses"  // go on without what streams have lost
+	NeedLosses  Need = "losses"  // accept the losses of streams
 )
 
 // Needs are all needs.

@@ -24,7 +24,7 @@ const (
 	// patience is how long one record may take, waiting for others included.
 	patience = 10 * time.Second
 	// answerTimeout is how long the server may take to answer once. An answer that was
-	// lost with the connection never comes.
+	// lost with the connection never arrives.
 	answerTimeout = 3 * time.Second
 	// lastLook is how long it may take to find out what has become of a record when
 	// its time is over.
@@ -46,7 +46,7 @@ type Trail struct {
 	health    *stream.Health // nil: not reported
 	reserve   *stream.Reserve
 
-	turn chan struct{} // full while a goroutine writes, which may use the fields below
+	writing chan struct{} // full while a goroutine writes, which may use the fields below
 
 	known bool // whether end is where the trail ends, as far as this process knows
 	end   Head
@@ -66,7 +66,7 @@ type pendingRecord struct {
 // jetpost does on its own account: admin, sender. js is on a connection with the
 // permissions of stream.RoleControl, or of RoleSender if it is for writing only.
 func New(js jetstream.JetStream, layout stream.Layout, component string, log *zap.Logger) *Trail {
-	return &Trail{js: js, layout: layout, component: component, log: log.Named("audit"), turn: make(chan struct{}, 1)}
+	return &Trail{js: js, layout: layout, component: component, log: log.Named("audit"), writing: make(chan struct{}, 1)}
 }
 
 // Report makes the trail report to h whether it stores what it is given.
@@ -130,8 +130,8 @@ func (t *Trail) Append(ctx context.Context, r Record) (Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	select {
-	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }()
+	case t.writing <- struct{}{}:
+		defer func() { <-t.writing }()
 	case <-ctx.Done():
 		return Record{}, fmt.Errorf("%w: wait for other records: %w", ErrNotRecorded, ctx.Err())
 	}
@@ -156,7 +156,7 @@ func (t *Trail) sign(ctx context.Context, r *Record) {
 	}
 }
 
-// write is Append for who has the turn. The record is stored only where the trail ends
+// write is Append for the goroutine that holds writing. The record is stored only where the trail ends
 // as t knows it, since it is published on that condition:
 //
 //	know the end ─► publish behind it ─► stored

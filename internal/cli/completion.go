@@ -50,7 +50,7 @@ type completeCmd struct {
 	Words []string `arg:"" optional:"" passthrough:""`
 }
 
-// completionPatience is how long a person waits for a list of ids without a thought.
+// completionPatience is how long a person accepts to wait for a list of ids.
 const completionPatience = time.Second
 
 // Run prints the candidates. What cannot be found out is left out without a word: it
@@ -129,7 +129,7 @@ func (c *Completer) Complete(root *kong.Node, words []string) []string {
 	return append(c.commands(typed), c.positional(typed)...)
 }
 
-// take goes on past a word.
+// take continues after a word.
 func (c *Completer) take(word string) {
 	switch {
 	case c.pending != nil:

@@ -19,7 +19,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream/budget"
 )
 
-// Size is how much memory a process may take, in bytes; 0: it finds out by itself.
+// Size is how much memory a process may take, in bytes; 0: it is detected.
 type Size int64
 
 // UnmarshalText reads 512MiB, 2GiB, a number of bytes, or auto. The name of the method
@@ -180,7 +180,7 @@ const (
 	heldPercent = 105
 	// routedEvery is how long a router rests between two events meanwhile. Each becomes a
 	// message in every queue that wants it, and the embedded server keeps what it has
-	// written for 10 s, so without rest memory grows although hardly anything is in hand.
+	// written for 10 s, so without rest memory grows although hardly any work is in progress.
 	routedEvery = 250 * time.Millisecond
 )
 

@@ -30,7 +30,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// Actor says who has done something, in the data of an event.
+// Actor is the actor of a change, in the data of an event.
 type Actor string
 
 // The actors.

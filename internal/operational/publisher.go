@@ -86,7 +86,7 @@ func NewPublisher(cfg Config, js jetstream.JetStream, layout stream.Layout, log 
 }
 
 // Publish takes events for Run to publish, in their order. It never blocks. What does
-// not fit is dropped: first of all the work goes on.
+// not fit is dropped: the services have priority.
 func (p *Publisher) Publish(events ...Event) {
 	if p == nil {
 		return
@@ -176,7 +176,7 @@ func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
 			return
 		}
 		if tries == 0 {
-			p.log.Warn("operational events cannot be stored, will keep trying", zap.Int("events", len(pending)), zap.Error(pending[0].err))
+			p.log.Warn("failed to store operational events, will keep trying", zap.Int("events", len(pending)), zap.Error(pending[0].err))
 		}
 		timer := time.NewTimer(pauses.NextBackOff())
 		select {

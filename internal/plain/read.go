@@ -68,9 +68,9 @@ func SecretProblem(secret string) string {
 	last, _ := utf8.DecodeLastRuneInString(secret)
 	switch {
 	case unseen(first):
-		return "begins with " + named(first) + ", which is hardly part of it: take that away"
+		return "begins with " + named(first) + ", which is hardly part of it: remove it"
 	case unseen(last):
-		return "ends with " + named(last) + ", which is hardly part of it: take that away"
+		return "ends with " + named(last) + ", which is hardly part of it: remove it"
 	}
 	if i := strings.IndexFunc(secret, unicode.IsControl); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(secret[i:])

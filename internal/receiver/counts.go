@@ -42,7 +42,7 @@ type receiverTotals struct {
 	Received   int64            `json:"received"`
 	Bytes      int64            `json:"bytes"`
 	Distinct   int64            `json:"distinct"` // webhook-ids
-	Repeats    int64            `json:"repeats"`  // requests with a webhook-id that had come before
+	Repeats    int64            `json:"repeats"`  // requests with a webhook-id that had arrived before
 	Verified   int64            `json:"verified"`
 	Bad        int64            `json:"bad_signatures"`
 	Unverified int64            `json:"unverified"`

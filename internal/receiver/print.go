@@ -83,7 +83,7 @@ type requestRecord struct {
 	Subscription     string        `json:"subscription,omitempty"`
 	WebhookID        string        `json:"webhook_id,omitempty"`
 	Attempt          string        `json:"attempt,omitempty"` // as the sender numbers it
-	Arrival          int           `json:"arrival"`           // how often the webhook-id has come, from 1
+	Arrival          int           `json:"arrival"`           // how often the webhook-id has arrived, from 1
 	Size             int64         `json:"size"`              // bytes of the body
 	Events           []eventRecord `json:"events,omitempty"`
 	EventProblem     string        `json:"event_problem,omitempty"`

@@ -41,8 +41,8 @@ type Cmd struct {
 	Addr string `default:"127.0.0.1:9000" placeholder:"HOST:PORT" help:"Where to listen. Port 0 takes a free one; the first line printed says which."`
 
 	Secret       []string `group:"Signatures" env:"JETPOST_RECEIVER_SECRET" placeholder:"SECRET" help:"Secret to verify signatures with, or a public key (whpk_...). Repeat it while a secret is being rotated. Other users of this machine can read arguments: the environment variable is safer."`
-	Subscription []string `group:"Signatures" complete:"subscription" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs a token with the role operator or admin; that of the server is found by itself on its machine). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
-	NoVerify     bool     `group:"Signatures" help:"Do not look at signatures."`
+	Subscription []string `group:"Signatures" complete:"subscription" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs a token with the role operator or admin; on the server's machine its own token is used). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
+	NoVerify     bool     `group:"Signatures" help:"Do not verify signatures."`
 
 	RefuseConsent bool `group:"Consent" xor:"consent" help:"Do not consent to deliveries when asked by an OPTIONS request (CloudEvents Web Hooks). Otherwise every sender that asks may deliver."`
 	AllowedRate   int  `group:"Consent" xor:"consent" placeholder:"N" help:"Consent to this many requests per minute. Default: as many as it is asked for."`
@@ -129,7 +129,7 @@ func (c *Cmd) Run(e *terminal.Env) error {
 // A receiver answers requests, each in these steps: read the body, check the
 // signature, count, choose the answer, print, answer.
 type receiver struct {
-	keys   *verifier // nil: signatures are not looked at
+	keys   *verifier // nil: signatures are not verified
 	faults faults
 	wanted consent
 	counts counts

@@ -1,4 +1,4 @@
-// Package folder watches a folder of files and turns what happens there into
+// Package folder watches a folder of files and turns changes in it into
 // artifact.deployed and artifact.deleted events.
 //
 // It reads the folder, by notifications of the operating system and by scanning
@@ -91,7 +91,7 @@ type Config struct {
 	Rescan time.Duration
 	// Hashers is how many files are read at a time. Default: the number of CPUs.
 	Hashers int
-	// Grace is how long Run goes on after its context has ended, for the publish
+	// Grace is how long Run continues after its context has ended, for the publish
 	// that is under way. Default: 5 s.
 	Grace time.Duration
 }

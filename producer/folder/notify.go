@@ -54,7 +54,7 @@ func (n *notifier) forget(dir string) bool {
 		if d != dir && !strings.HasPrefix(d, dir+"/") {
 			return false
 		}
-		_ = n.fs.Remove(d) // it is gone already if the folder is
+		_ = n.fs.Remove(d) // it is removed already if the folder is
 		return true
 	})
 	return true

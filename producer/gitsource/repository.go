@@ -81,7 +81,7 @@ func (r *Repository) describe(ctx context.Context, defaultRef string, empty bool
 	}
 }
 
-// addresses returns where people look at the repository and where git clones it
+// addresses returns the repository's web page and where git clones it
 // from. Without a web interface there is no page, but there is a place to clone
 // from for those on the same machine.
 func (r *Repository) addresses() (html, clone string) {

@@ -176,7 +176,7 @@ func (c *Cmd) confirm(e *terminal.Env, deletions []*step) error {
 		what = "the subscription " + plain.Shown(ids[0], plain.FieldLimit) + ", which is not in the files"
 	}
 	if !terminal.IsTerminal(e.Stdin) || slices.Contains(c.File, "-") {
-		return fmt.Errorf("nothing was changed: --prune would delete %s\ngive --yes, or look at it first with --dry-run", what)
+		return fmt.Errorf("nothing was changed: --prune would delete %s\ngive --yes, or review it first with --dry-run", what)
 	}
 	_, _ = fmt.Fprintf(e.Stderr, "Delete %s, with the deliveries that wait? [y/N] ", what)
 	answer, err := bufio.NewReader(input.Interruptible(e.Ctx, e.Stdin)).ReadString('\n')
@@ -225,7 +225,7 @@ func (c *Cmd) result(s *step) applyResult {
 	return result
 }
 
-// run does it all, and goes on past what fails. Nothing is deleted then.
+// run makes all changes, and continues after a failure. Nothing is deleted then.
 func (c *Cmd) run(e *terminal.Env, a *applier, steps, deletions []*step) error {
 	out := c.Records(e, false)
 	var counts applyCounts

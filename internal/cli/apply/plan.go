@@ -151,7 +151,7 @@ func (a *applier) planOne(ctx context.Context, w *wanted) (*step, error) {
 		case answer.Rejects():
 			return nil, misfitsOf(w, answer)
 		}
-		return nil, fmt.Errorf("look at subscription %s: %w", w.ID, err)
+		return nil, fmt.Errorf("plan subscription %s: %w", w.ID, err)
 	}
 }
 
@@ -278,7 +278,7 @@ func (a *applier) again(ctx context.Context, s *step) (*step, error) {
 		return s, err
 	}
 	if now == nil {
-		next.does = applyUnchanged // it is gone
+		next.does = applyUnchanged // it is deleted
 	}
 	return next, nil
 }

@@ -137,7 +137,7 @@ func (f *Flags) Client(ctx context.Context, version string) (*Client, error) {
 	}
 	c, err := client.New(client.Config{
 		URL: found.URL, Token: found.token, UserAgent: "jetpost/" + version, Timeout: requestTimeout, Silence: silenceTimeout,
-		Retries:   -1, // a person sees at once what is wrong; what has patience repeats by itself
+		Retries:   -1, // a person sees an error at once; commands that wait repeat the request
 		WrapError: found.explain,
 	})
 	if err != nil {
@@ -267,7 +267,7 @@ func RawItems(page json.RawMessage) ([]json.RawMessage, error) {
 }
 
 // KeepFollowing follows again whenever the connection is lost. open says from where,
-// each time anew. each gets a record, and the line that it came in.
+// each time again. each gets a record, and its line.
 func KeepFollowing[T any](ctx context.Context, notices io.Writer, open func(client.Option) iter.Seq2[*T, error], each func(one *T, line json.RawMessage) error) error {
 	var wait RetryWait
 	for {

@@ -119,7 +119,7 @@ func nextSteps(id string) string {
 }
 
 // followRedrive shows the progress of a job until it has ended. A server that is
-// away for a while is waited for. When ctx ends the job goes on.
+// unreachable for a while is waited for. When ctx ends the job continues.
 func followRedrive(e *terminal.Env, api *connect.Client, flag output.Flag, job *v1.RedriveJob) error {
 	line := output.NewProgress(e.Stderr)
 	var failing connect.RetryWait

@@ -132,7 +132,7 @@ func (c *tailCmd) Run(e *terminal.Env) error {
 	if err != nil {
 		return err
 	}
-	// After a lost connection it goes on a little before the last event, and leaves
+	// After a lost connection it continues a little before the last event, and leaves
 	// out what it has printed.
 	out := c.Records(e, true)
 	printed := map[string]uint64{}

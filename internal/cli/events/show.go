@@ -179,7 +179,7 @@ func printStory(e *terminal.Env, s *v1.Story, attempts bool) error {
 	}
 	_, _ = fmt.Fprintln(e.Stdout, "routed: "+plain.Shown(strings.ReplaceAll(s.Routing, "_", " "), plain.FieldLimit))
 	for _, what := range s.NotLookedAt {
-		_, _ = fmt.Fprintln(e.Stdout, "not looked at: "+plain.Shown(what, plain.LineLimit))
+		_, _ = fmt.Fprintln(e.Stdout, "not searched: "+plain.Shown(what, plain.LineLimit))
 	}
 	if len(s.Subscriptions) > 0 {
 		_, _ = fmt.Fprintln(e.Stdout)

@@ -237,7 +237,7 @@ func (c *auditFollowCmd) Help() string {
   jetpost audit follow --action subscription.show_secret`
 }
 
-// Run prints records as they come.
+// Run prints records as they arrive.
 func (c *auditFollowCmd) Run(e *terminal.Env) error {
 	selected, err := c.filter(time.Now())
 	if err != nil {

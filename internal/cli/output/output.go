@@ -76,7 +76,7 @@ func List[T any](e *terminal.Env, f Flag, items []json.RawMessage, none string, 
 	})
 }
 
-// A Printer prints records as they come, however many there are.
+// A Printer prints records one by one, without a bound on their number.
 type Printer struct {
 	w       io.Writer
 	format  string

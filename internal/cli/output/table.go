@@ -78,7 +78,7 @@ type Table struct {
 	w     io.Writer
 	style Style
 	rows  [][]string // the first is the header
-	Wraps bool       // the last column is a text to read: it goes on below, and loses nothing
+	Wraps bool       // the last column is a text to read: it continues below, and loses nothing
 }
 
 // NewTable begins a table with a header.
@@ -86,7 +86,7 @@ func NewTable(w io.Writer, header ...string) *Table {
 	return &Table{w: w, style: StyleOf(w), rows: [][]string{header}}
 }
 
-// Row adds a row. What is in it may come from anybody.
+// Row adds a row. Its cells are foreign text.
 func (t *Table) Row(cells ...string) {
 	clean := make([]string, len(cells))
 	for i, cell := range cells {
@@ -96,7 +96,7 @@ func (t *Table) Row(cells ...string) {
 }
 
 // Flush prints it. On a terminal the last column gives way where a line would not fit,
-// or goes on below where the table wraps.
+// or continues below where the table wraps.
 func (t *Table) Flush() error {
 	var widths []int
 	for _, row := range t.rows {

@@ -264,7 +264,7 @@ func publishGit(flags *connect.Flags, version string) gitsource.Publish {
 	}
 }
 
-// publishOver publishes events once. An error that will come again wraps rejected.
+// publishOver publishes events once. A permanent error wraps rejected.
 func publishOver(ctx context.Context, flags *connect.Flags, version string, events []*event.Event, rejected error) error {
 	api, err := flags.Client(ctx, version)
 	if err != nil {

@@ -63,7 +63,7 @@ type lineEvent struct {
 // linePublisher publishes the lines of an input, in these steps:
 //
 //	line ─► event ─► batch ─► POST ─┬─► published
-//	           │                    └─► refused: without the events at fault again
+//	           │                    └─► refused: again without the refused events
 //	           └─► rejected  ◄──────────────┘
 type linePublisher struct {
 	cmd     *Cmd

@@ -182,7 +182,7 @@ func publishEvents(ctx context.Context, c *connect.Client, events []*event.Event
 	}
 }
 
-// retryable reports whether an error may not come again. What could not be read
+// retryable reports whether an error may be temporary. What could not be read
 // of an answer is one: the events may be stored or not.
 func retryable(err error) bool {
 	if refused, ok := errors.AsType[*v1.Problem](err); ok {

@@ -23,7 +23,7 @@ type pauseCmd struct {
 	output.Flag
 
 	ID     string `arg:"" complete:"subscription" help:"Which subscription."`
-	Reason string `env:"-" placeholder:"TEXT" help:"Why, for those who look at it."`
+	Reason string `env:"-" placeholder:"TEXT" help:"The reason, which the API shows."`
 }
 
 // Help is the long text of --help.

@@ -67,7 +67,7 @@ func (c *reconcileCmd) print(e *terminal.Env, r *v1.Reconciled) error {
 		result = "none was made again: it is a dry run"
 	}
 	if !r.Complete {
-		result += "; not all was looked at: run it again"
+		result += "; not all events were checked: run it again"
 	}
 	_, err := fmt.Fprintf(e.Stdout, "of %d deliveries owed since %s, %d are missing; %s\n", r.Owed, r.Since.Local().Format(time.RFC3339), r.Missing, result)
 	return err

@@ -367,8 +367,8 @@ func (c *deleteCmd) Run(e *terminal.Env) error {
 		if err != nil {
 			return errors.Join(out.End(), fmt.Errorf("delete %s: %w", plain.Shown(id, plain.FieldLimit), err))
 		}
-		gone := deletedSubscription{id, *deleted}
-		if err := out.Print(gone, func() error { return gone.print(e.Stdout) }); err != nil {
+		result := deletedSubscription{id, *deleted}
+		if err := out.Print(result, func() error { return result.print(e.Stdout) }); err != nil {
 			return err
 		}
 	}
