@@ -19,9 +19,6 @@ import (
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
-// patience is longer than anything here takes on a loaded machine.
-const patience = 30 * time.Second
-
 // A rig is a server with the log of the domain, and a publisher on it.
 type rig struct {
 	t      *testing.T

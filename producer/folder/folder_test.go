@@ -24,9 +24,6 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
-
 // A fixture is a folder, the state of its watcher, and what that has published.
 type fixture struct {
 	t    *testing.T

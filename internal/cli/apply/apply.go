@@ -21,7 +21,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// applyCmd is `jetpost apply`.
+// Cmd is `jetpost apply`.
 type Cmd struct {
 	connect.Flags
 	output.Flag

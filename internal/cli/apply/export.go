@@ -23,7 +23,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// exportCmd is `jetpost export`.
+// ExportCmd is `jetpost export`.
 type ExportCmd struct {
 	connect.Flags
 	output.Flag

@@ -18,7 +18,7 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// LoadSchemas reads the domains that ship and those of folders.
+// Load reads the domains that ship and those of folders.
 func Load(dirs ...string) (*schemas.Catalogue, error) {
 	var folders []fs.FS
 	for _, dir := range dirs {

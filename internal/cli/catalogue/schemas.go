@@ -21,7 +21,7 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// schemasCmd is `jetpost schemas`.
+// Cmd is `jetpost schemas`.
 type Cmd struct {
 	List     listCmd     `cmd:"" help:"List event types."`
 	Show     showCmd     `cmd:"" help:"Show an event type: its JSON Schema and examples."`

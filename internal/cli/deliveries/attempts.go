@@ -19,7 +19,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// attemptsCmd is `jetpost attempts`.
+// AttemptsCmd is `jetpost attempts`.
 type AttemptsCmd struct {
 	connect.Flags
 	output.Flag

@@ -13,7 +13,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// awaitAttempt returns the first attempt that is wanted of those that a subscription
+// AwaitAttempt returns the first attempt that is wanted of those that a subscription
 // has in its log after from, or nil when there is none in time.
 func AwaitAttempt(ctx context.Context, api *connect.Client, id string, from uint64, wait time.Duration, wanted func(*v1.Attempt) bool) (*v1.Attempt, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
@@ -31,7 +31,7 @@ func AwaitAttempt(ctx context.Context, api *connect.Client, id string, from uint
 	return nil, nil //nolint:nilnil // documented
 }
 
-// nextAttempt is the sequence after the last attempt for a subscription that is in the
+// NextAttempt is the sequence after the last attempt for a subscription that is in the
 // log.
 func NextAttempt(ctx context.Context, api *connect.Client, id string) (uint64, error) {
 	for last, err := range api.Attempts.List(ctx, client.AttemptFilter{Subscription: id, Paging: client.Paging{PageSize: 1}}) {
@@ -43,7 +43,7 @@ func NextAttempt(ctx context.Context, api *connect.Client, id string) (uint64, e
 	return 1, nil
 }
 
-// showAttempted prints an attempt that a person has asked for, and its answer.
+// ShowAttempt prints an attempt that a person has asked for, and its answer.
 func ShowAttempt(e *terminal.Env, f output.Flag, a *v1.Attempt) error {
 	return f.Show(e, a, func() error {
 		if err := printAttempt(e.Stdout, a, false); err != nil || a.ResponseBody == "" {

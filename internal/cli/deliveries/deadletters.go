@@ -16,7 +16,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// deadlettersCmd is `jetpost deadletters`.
+// DeadlettersCmd is `jetpost deadletters`.
 type DeadlettersCmd struct {
 	List    deadlettersListCmd    `cmd:"" default:"withargs" aliases:"ls" help:"List dead letters. The default: jetpost deadletters SUBSCRIPTION."`
 	Show    deadlettersShowCmd    `cmd:"" aliases:"get" help:"Show a dead letter with its event."`

@@ -15,7 +15,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// redeliverCmd is `jetpost redeliver`.
+// RedeliverCmd is `jetpost redeliver`.
 type RedeliverCmd struct {
 	connect.Flags
 	output.Flag

@@ -20,7 +20,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// eventsCmd is `jetpost events`.
+// Cmd is `jetpost events`.
 type Cmd struct {
 	List listCmd `cmd:"" aliases:"ls" help:"List published events."`
 	Show showCmd `cmd:"" aliases:"get" help:"Print an event, or its deliveries."`

@@ -15,7 +15,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// explainCmd is `jetpost explain`.
+// ExplainCmd is `jetpost explain`.
 type ExplainCmd struct {
 	connect.Flags
 	output.Flag

@@ -21,7 +21,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// auditCmd is `jetpost audit`.
+// AuditCmd is `jetpost audit`.
 type AuditCmd struct {
 	List   auditListCmd   `cmd:"" aliases:"ls" default:"withargs" help:"List changes, and reads of secrets. The default."`
 	Show   auditShowCmd   `cmd:"" aliases:"get" help:"Show a record, with the state before and after."`

@@ -14,7 +14,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// repositoryCmd is `jetpost repository`.
+// RepositoryCmd is `jetpost repository`.
 type RepositoryCmd struct {
 	List   repositoryListCmd   `cmd:"" aliases:"ls" help:"List registered repositories."`
 	Show   repositoryShowCmd   `cmd:"" aliases:"get" help:"Show a repository."`

@@ -11,7 +11,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// sendersCmd is `jetpost senders`.
+// SendersCmd is `jetpost senders`.
 type SendersCmd struct {
 	connect.Flags
 	output.Flag

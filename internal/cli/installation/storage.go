@@ -14,7 +14,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// storageCmd is `jetpost storage`.
+// StorageCmd is `jetpost storage`.
 type StorageCmd struct {
 	Show       storageShowCmd   `cmd:"" default:"withargs" help:"Show what streams have lost, and queues without a subscription. The default."`
 	AcceptLoss storageAcceptCmd `cmd:"" name:"accept-loss" help:"Accept the losses of streams, and continue without them."`

@@ -19,7 +19,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// tokenCmd is `jetpost token`.
+// TokenCmd is `jetpost token`.
 type TokenCmd struct {
 	Create tokenCreateCmd `cmd:"" help:"Create a token."`
 	List   tokenListCmd   `cmd:"" aliases:"ls" help:"List the tokens."`

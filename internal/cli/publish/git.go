@@ -20,7 +20,7 @@ import (
 	"github.com/jetpost/jetpost/producer/gitsource"
 )
 
-// gitCmd is `jetpost git`.
+// GitCmd is `jetpost git`.
 type GitCmd struct {
 	Install   gitInstallCmd   `cmd:"" help:"Install a post-receive hook that publishes every push."`
 	Uninstall gitUninstallCmd `cmd:"" help:"Remove the hook."`

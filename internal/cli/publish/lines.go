@@ -32,7 +32,7 @@ const (
 	maxReasonsShown = 20      // when the lines themselves are kept in a file
 )
 
-// A PublishReport is what became of the lines.
+// A Report is what became of the lines.
 type Report struct {
 	Published  int       `json:"published"`
 	Duplicates int       `json:"duplicates"` // were stored before

@@ -23,7 +23,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-// publishCmd is `jetpost publish`.
+// Cmd is `jetpost publish`.
 type Cmd struct {
 	connect.Flags
 	output.Flag

@@ -12,7 +12,7 @@ import (
 	"github.com/jetpost/jetpost/producer/folder"
 )
 
-// watchCmd is `jetpost watch`.
+// WatchCmd is `jetpost watch`.
 type WatchCmd struct {
 	connect.Flags
 

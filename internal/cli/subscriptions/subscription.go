@@ -22,7 +22,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// subscriptionCmd is `jetpost subscription`.
+// Cmd is `jetpost subscription`.
 type Cmd struct {
 	Create    createCmd    `cmd:"" help:"Create a subscription."`
 	List      listCmd      `cmd:"" aliases:"ls" help:"List subscriptions."`
