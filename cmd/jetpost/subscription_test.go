@@ -200,7 +200,7 @@ func TestAttemptsCommand(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
 	s.cli("subscription", "create", "--id", "ci", "--types", "git.push", "--url", "http://127.0.0.1:9000/hook").ok()
-	if r := s.cli("attempts", "ci").ok(); r.stdout != "" || !strings.Contains(r.stderr, "no requests") {
+	if r := s.cli("attempts", "ci").ok(); r.stdout != "" || !strings.Contains(r.stderr, "no attempts") {
 		t.Errorf("got %q, %q", r.stdout, r.stderr)
 	}
 	next := time.Now().Add(time.Hour)

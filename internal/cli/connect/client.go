@@ -16,6 +16,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -144,6 +145,22 @@ func (f *Flags) Client(ctx context.Context, version string) (*Client, error) {
 		return nil, err
 	}
 	return &Client{c, found}, nil
+}
+
+// Request makes one call of the API for a command. It returns the answer decoded, and as
+// it was received.
+func Request[T any](e *terminal.Env, f *Flags, call func(*Client, client.Option) (T, error)) (T, json.RawMessage, error) {
+	var none T
+	api, err := f.Client(e.Ctx, e.Version)
+	if err != nil {
+		return none, nil, err
+	}
+	var answer client.Response
+	result, err := call(api, client.WithResponse(&answer))
+	if err != nil {
+		return none, nil, err
+	}
+	return result, answer.Body, nil
 }
 
 // A Client calls the API of one server.

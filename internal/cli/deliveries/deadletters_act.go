@@ -2,7 +2,6 @@ package deliveries
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,16 +37,13 @@ func (c *deadlettersShowCmd) Help() string {
 
 // Run prints a dead letter.
 func (c *deadlettersShowCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	l, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.ShownLetter, error) {
+		return api.DeadLetters.Get(e.Ctx, c.Number, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	l, err := api.DeadLetters.Get(e.Ctx, c.Number, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error { return printLetter(e.Stdout, l) })
+	return c.Show(e, answer, func() error { return printLetter(e.Stdout, l) })
 }
 
 func printLetter(w io.Writer, l *v1.ShownLetter) error {

@@ -265,16 +265,13 @@ func (c *deadlettersCancelCmd) Help() string {
 
 // Run cancels a job.
 func (c *deadlettersCancelCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	job, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.RedriveJob, error) {
+		return api.Redrives.Cancel(e.Ctx, c.ID, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	job, err := api.Redrives.Cancel(e.Ctx, c.ID, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error {
+	return c.Show(e, answer, func() error {
 		_, err := fmt.Fprintf(e.Stdout, "cancelled after %d of %d or a few more\n", job.Done, job.Total)
 		return err
 	})

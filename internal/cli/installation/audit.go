@@ -175,16 +175,13 @@ secret is among the changed fields.
 
 // Run prints one record.
 func (c *auditShowCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	r, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.AuditEntry, error) {
+		return api.Audit.Get(e.Ctx, c.Number, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	r, err := api.Audit.Get(e.Ctx, c.Number, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error { return showAudit(e, r) })
+	return c.Show(e, answer, func() error { return showAudit(e, r) })
 }
 
 func showAudit(e *terminal.Env, r *v1.AuditEntry) error {

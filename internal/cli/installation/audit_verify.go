@@ -2,7 +2,6 @@ package installation
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/cli/connect"
 	"github.com/jetpost/jetpost/internal/cli/output"
@@ -94,16 +94,13 @@ up to it are unchanged: publish it regularly, where it cannot be changed afterwa
 
 // Run prints the head in the form that verify reads.
 func (c *auditHeadCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	head, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.AuditHead, error) {
+		return api.Audit.Head(e.Ctx, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	head, err := api.Audit.Head(e.Ctx, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error {
+	return c.Show(e, answer, func() error {
 		switch {
 		case head.Sequence == 0:
 			return errors.New("the audit trail has no records yet")

@@ -84,16 +84,13 @@ func (c *repositoryShowCmd) Help() string {
 
 // Run shows it.
 func (c *repositoryShowCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	r, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.Repository, error) {
+		return api.Repositories.Get(e.Ctx, c.Key, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	r, err := api.Repositories.Get(e.Ctx, c.Key, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return showRepository(e, c.Flag, answer.Body, r, "")
+	return showRepository(e, c.Flag, answer, r, "")
 }
 
 // showRepository prints the repository of an answer, below a line that says what was
@@ -128,16 +125,13 @@ do. A repository that is not registered counts as local. To change the class, de
 
 // Run registers it.
 func (c *repositoryPutCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	r, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.Repository, error) {
+		return api.Repositories.Put(e.Ctx, c.Key, &v1.RepositoryOptions{Class: v1.Class(c.Class), PackageType: c.PackageType}, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	r, err := api.Repositories.Put(e.Ctx, c.Key, &v1.RepositoryOptions{Class: v1.Class(c.Class), PackageType: c.PackageType}, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return showRepository(e, c.Flag, answer.Body, r, "registered")
+	return showRepository(e, c.Flag, answer, r, "registered")
 }
 
 // repositoryDeleteCmd is `jetpost repository delete`.

@@ -1,7 +1,6 @@
 package installation
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -46,16 +45,13 @@ func (c *storageShowCmd) Help() string {
 
 // Run prints it.
 func (c *storageShowCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	s, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.Storage, error) {
+		return api.Storage.Get(e.Ctx, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	s, err := api.Storage.Get(e.Ctx, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error { return printStorage(e, s) })
+	return c.Show(e, answer, func() error { return printStorage(e, s) })
 }
 
 func printStorage(e *terminal.Env, s *v1.Storage) error {
@@ -96,14 +92,11 @@ same at the start.
 
 // Run accepts, and prints what is left.
 func (c *storageAcceptCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	s, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.Storage, error) {
+		return api.Storage.AcceptLoss(e.Ctx, &v1.AcceptOptions{Streams: c.Streams, Reason: c.Reason}, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	s, err := api.Storage.AcceptLoss(e.Ctx, &v1.AcceptOptions{Streams: c.Streams, Reason: c.Reason}, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error { return printStorage(e, s) })
+	return c.Show(e, answer, func() error { return printStorage(e, s) })
 }

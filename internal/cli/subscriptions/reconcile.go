@@ -1,7 +1,6 @@
 package subscriptions
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -43,16 +42,13 @@ func (c *reconcileCmd) Run(e *terminal.Env) error {
 	if err != nil {
 		return err
 	}
-	api, err := c.Client(e.Ctx, e.Version)
+	r, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.Reconciled, error) {
+		return api.Subscriptions.Reconcile(e.Ctx, c.ID, v1.ReconcileOptions{DryRun: c.DryRun, Since: since}, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	r, err := api.Subscriptions.Reconcile(e.Ctx, c.ID, v1.ReconcileOptions{DryRun: c.DryRun, Since: since}, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error { return c.print(e, r) })
+	return c.Show(e, answer, func() error { return c.print(e, r) })
 }
 
 func (c *reconcileCmd) print(e *terminal.Env, r *v1.Reconciled) error {

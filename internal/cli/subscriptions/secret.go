@@ -1,10 +1,10 @@
 package subscriptions
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/jetpost/jetpost/client"
+	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/cli/connect"
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
@@ -30,16 +30,13 @@ rotation the older ones below.
 
 // Run prints them.
 func (c *secretCmd) Run(e *terminal.Env) error {
-	api, err := c.Client(e.Ctx, e.Version)
+	a, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.Secrets, error) {
+		return api.Subscriptions.Secret(e.Ctx, c.ID, o)
+	})
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	a, err := api.Subscriptions.Secret(e.Ctx, c.ID, client.WithResponse(&answer))
-	if err != nil {
-		return err
-	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error {
+	return c.Show(e, answer, func() error {
 		if len(a.Secrets) == 0 {
 			_, _ = fmt.Fprintln(e.Stderr, "it has no signing secret")
 		}
