@@ -16,6 +16,7 @@ import (
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -167,35 +168,35 @@ type showing struct {
 	data   bool // the reader may see values of the data
 	tree   bool // all clauses
 
-	explainer *subscription.Explainer // of event
+	explainer *filter.Explainer // of event
 }
 
 func (s *showing) verdict(sub *subscription.Subscription) (v1.Verdict, error) {
 	if s.explainer == nil {
-		s.explainer = subscription.NewExplainer(s.event)
+		s.explainer = filter.NewExplainer(s.event)
 	}
-	found, err := s.explainer.Explain(sub, s.domain)
+	found, err := s.explainer.Explain(sub.Criteria(), s.domain)
 	if err != nil {
 		return v1.Verdict{}, err
 	}
 	out := v1.Verdict{SubscriptionID: sub.ID, State: v1.State(cmp.Or(sub.State, subscription.Disabled)), Matched: found.Matched, Because: v1.Because(found.Because), Type: found.Type}
 	decided := found.Decided()
 	switch found.Because {
-	case subscription.BecauseMatched:
+	case filter.BecauseMatched:
 		out.Reason = "its type " + found.Type + " is that of the event"
 		if len(found.Filters) > 0 {
 			out.Reason += ", and all of its filters match"
 		}
-	case subscription.BecauseType:
+	case filter.BecauseType:
 		out.Reason = "it wants " + typeList(sub.Types) + ", and the event is a " + s.event.Type
-	case subscription.BecauseFilter:
+	case filter.BecauseFilter:
 		out.Reason = "its filters do not match; which of them decides is not shown, since evaluating each part takes too many steps"
 		if decided != nil {
 			out.Reason = decided.Path + ": " + decided.Sentence(s.data)
 		}
-	case subscription.BecauseBudget:
+	case filter.BecauseBudget:
 		out.Reason = "its filters take more steps for this event than one event may take, so the event is a dead letter with the reason match_budget: use fewer or shorter patterns, or put what decides sooner before them"
-	case subscription.BecauseDisabled:
+	case filter.BecauseDisabled:
 		out.Reason = "it is disabled"
 		switch {
 		case found.Type == "":

@@ -17,6 +17,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // A reconciling compares what the event logs say that a subscription is owed with what
@@ -102,7 +103,7 @@ func (r *reconciling) find(ctx context.Context, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	table, err := subscription.NewTable(r.sub)
+	table, err := filter.NewTable(r.sub)
 	if err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ func (r *reconciling) begin(ctx context.Context, since time.Time) error {
 }
 
 // compare looks at the events of a log.
-func (r *reconciling) compare(ctx context.Context, log source, settled uint64, table *subscription.Table, known *traces) error {
+func (r *reconciling) compare(ctx context.Context, log source, settled uint64, table *filter.Table[*subscription.Subscription], known *traces) error {
 	if settled == 0 {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // What follows makes of what is stored what answers show: see TestShownAsStored.
@@ -62,10 +62,10 @@ func showUnowned(u *inventory.Unowned) v1.UnownedQueue {
 	return v1.UnownedQueue{Stream: u.Stream, Subscription: u.Subscription, Messages: u.Messages}
 }
 
-func showClause(c *subscription.Clause) v1.Clause {
+func showClause(c *filter.Clause) v1.Clause {
 	return v1.Clause{
 		Path: c.Path, Dialect: c.Dialect, Matched: c.Matched, Wanted: c.Wanted, Failure: c.Failure,
-		Values:  showAll(c.Values, func(v *subscription.Compared) v1.Compared { return v1.Compared(*v) }),
+		Values:  showAll(c.Values, func(v *filter.Compared) v1.Compared { return v1.Compared(*v) }),
 		Clauses: showAll(c.Clauses, showClause),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // showSubscription shares lists and maps with sub. Secrets are placeholders.
@@ -64,7 +65,7 @@ func showManaged(m *subscription.Managed) v1.Managed {
 	return v1.Managed{By: m.By, Name: m.Name, Part: m.Part, Document: m.Document.String()}
 }
 
-func showFilter(f *subscription.Filter) v1.Filter {
+func showFilter(f *filter.Filter) v1.Filter {
 	shown := v1.Filter{}
 	switch f.Dialect {
 	case "exact":

@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // What answers show is, byte for byte, what is stored, with every field set and with
@@ -26,7 +27,7 @@ func TestShownAsStored(t *testing.T) {
 	shownAs(t, func(h *audit.Head) any { return v1.AuditPlace(*h) })
 	shownAs(t, func(l *inventory.Loss) any { return showLoss(l) })
 	shownAs(t, func(u *inventory.Unowned) any { return showUnowned(u) })
-	shownAs(t, func(c *subscription.Clause) any { return showClause(c) })
+	shownAs(t, func(c *filter.Clause) any { return showClause(c) })
 	shownAs(t, func(s *delivery.Selection) any {
 		return v1.SelectionOptions{
 			Subscription: s.Subscription, Reasons: showAll(s.Reasons, func(r *delivery.Reason) v1.Reason { return v1.Reason(*r) }),
@@ -38,11 +39,11 @@ func TestShownAsStored(t *testing.T) {
 		`{"ant":{"data.path":"org/**/*.jar"}}`, `{"sql":"subject LIKE 'a<b%' AND id > 'x'"}`,
 		`{"all":[{"not":{"exact":{"subject":"<x>"}}},{"any":[{"exact":{"type":"a"}},{"sql":"id < 'b'"}]}]}`,
 	} {
-		var f subscription.Filter
+		var f filter.Filter
 		if err := json.Unmarshal([]byte(stored), &f); err != nil {
 			t.Fatal(err)
 		}
-		sub := subscription.Subscription{Filters: []subscription.Filter{f}}
+		sub := subscription.Subscription{Filters: []filter.Filter{f}}
 		sameJSON(t, &sub, showSubscription(&sub))
 	}
 	for _, took := range []time.Duration{0, 1, time.Microsecond, 1234567 * time.Nanosecond, time.Second, 90 * time.Minute, 30*time.Second + 7*time.Microsecond} {
@@ -92,8 +93,8 @@ func fill(v reflect.Value, n int64, depth int) {
 	case *keyring.Secret:
 		*x = keyring.NewSecret("swordfish")
 		return
-	case *subscription.Filter:
-		*x = subscription.Exact(map[string]string{"subject": "main"})
+	case *filter.Filter:
+		*x = filter.Exact(map[string]string{"subject": "main"})
 		return
 	case *json.RawMessage:
 		*x = json.RawMessage(`{"a": "<b>"}`)

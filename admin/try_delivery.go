@@ -11,6 +11,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // ErrNoAttempt is what TryDelivery returns when no sender has made the request in time.
@@ -38,7 +39,7 @@ const (
 func (a *Admin) TryDelivery(ctx context.Context, sub, old *subscription.Subscription, eventType string) (*delivery.Attempt, error) {
 	id := "test-" + newID()
 	sub.ID, sub.State, sub.Managed = id, subscription.Active, subscription.Managed{By: subscription.ManagedByTrial, Name: id}
-	sub.Filters = []subscription.Filter{subscription.Exact(map[string]string{"id": newID()})} // which nothing has
+	sub.Filters = []filter.Filter{filter.Exact(map[string]string{"id": newID()})} // which nothing has
 	sub.Handshake = subscription.Handshake{}
 	traits, _ := profile.Traits(sub.Profile)
 	sub.SetDefaultsOf(traits, time.Now())

@@ -31,34 +31,34 @@ type Config struct {
 	MaxBatchEvents int
 	// MaxBatchBytes is how long the body of an HTTP batch may be. Default: 16 MiB.
 	MaxBatchBytes int64
-	// Health receives which event logs store events, and which do not. Default: none.
+	// Health is notified of event logs that store events, and that do not. Default: none.
 	Health Health
-	// Repositories are those whose class is written into events that do not say it, as
-	// the attribute schemas.RepositoryClass. Default: none.
+	// Repositories are those whose class is added to events that do not have it, as the
+	// attribute schemas.RepositoryClass. Default: none.
 	Repositories Repositories
 	// Memory bounds what the bodies of HTTP requests under way take, together. A request
 	// waits for room for 2 s, and is then answered with 503. Default: nothing bounds it.
 	Memory Memory
 }
 
-// A Health receives the results of publishing. Its methods are called by many goroutines.
+// A Health is notified whether events are stored. Its methods are called by many goroutines.
 type Health interface {
-	// Stored reports that an event log has stored an event.
+	// Stored is called when an event log has stored an event.
 	Stored(eventLog string)
-	// Failed reports that an event log has not stored an event, and why.
+	// Failed is called when an event log has not stored an event, with the reason.
 	Failed(eventLog string, err error)
 }
 
 // Repositories know the class of repositories, such as local or remote. Their methods are
 // called by many goroutines.
 type Repositories interface {
-	// Len is how many there are. While there are none, no event is changed.
+	// Len is how many there are. While there are none, no event is looked at.
 	Len() int
 	// ClassOf returns the class of the repository of that key, and whether it is known.
 	ClassOf(key string) (class string, known bool)
 }
 
-// A Memory divides memory among the publishers. Its methods are called by many
+// A Memory shares out memory among those who publish. Its methods are called by many
 // goroutines.
 type Memory interface {
 	// Take waits until there is room for a number of bytes for a user, the token of the

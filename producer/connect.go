@@ -9,7 +9,7 @@ import (
 )
 
 // ConnectOptions are those of a connection that publishes, for nats.Connect: it waits for
-// a server that does not run yet, reconnects without limit, and fits the NATS
+// a server that does not run yet, reconnects whenever it is lost, and fits the NATS
 // permissions of the role producer (docs/operations.md). What happens to it is logged; a
 // nil log is none. Add your credentials, and TLS.
 func ConnectOptions(log *zap.Logger) []nats.Option {

@@ -2,6 +2,7 @@ package producer
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"mime"
@@ -14,11 +15,11 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/access"
 )
 
-// Media types of the CloudEvents HTTP binding 1.0.2, section 3. A mode is recognised by
-// the beginning of the Content-Type; the batch comes first, because the other is
-// a prefix of it.
+// Media types of the CloudEvents HTTP binding 1.0.2, section 3. The beginning of the
+// Content-Type is the mode; batch is checked first, because the other is a prefix of it.
 const (
 	batchMode      = "application/cloudevents-batch"
 	structuredMode = "application/cloudevents"
@@ -28,7 +29,18 @@ const (
 // each byte of the event as \u00XX. The event itself is measured afterwards.
 const maxStructured = 6 * MaxEventSize
 
-// modes is the explanation for a request in none of them.
+const (
+	// bodyCopies is how often the bytes of a request are in memory: as its body, and as its
+	// events. On their way to NATS they are counted there.
+	bodyCopies = 2
+	// requestCost is what a request takes beside its body.
+	requestCost = 16 << 10
+	// roomTimeout is how long a request waits for room before it is refused: shorter than
+	// the timeouts of clients.
+	roomTimeout = 2 * time.Second
+)
+
+// modes explains the modes to a client that has used none of them.
 const modes = "send an event with its attributes in ce-… headers (at least ce-specversion, ce-id, ce-source and ce-type), " +
 	"or in the body with Content-Type application/cloudevents+json, or several in a JSON array with Content-Type application/cloudevents-batch+json"
 
@@ -73,7 +85,7 @@ func (p *Producer) read(w http.ResponseWriter, r *http.Request) (in input, leave
 	return in, leave, problem
 }
 
-// mode is the mode of a request, and how long its body may be. The mode is
+// mode returns the mode of a request, and how long its body may be. The mode is
 // batchMode, structuredMode or empty for binary.
 func (p *Producer) mode(h http.Header) (mode string, limit int64, found *problem) {
 	if len(h["Content-Type"]) > 1 {
@@ -128,14 +140,38 @@ func checkBinary(h http.Header, contentType string) *problem {
 	return newProblem(http.StatusUnsupportedMediaType, "the request has no event attributes: "+modes)
 }
 
+// makeRoom waits until there is room for a request whose body may have up to limit bytes. Its
+// Content-Length is trusted: it can send no more. leave must be called when the request is
+// answered.
+func (p *Producer) makeRoom(r *http.Request, limit int64) (leave func(), found *problem) {
+	if p.cfg.Memory == nil {
+		return func() {}, nil
+	}
+	size := r.ContentLength
+	if size < 0 || size > limit { // not known; or refused before it is read
+		size = limit
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), roomTimeout)
+	defer cancel()
+	leave, err := p.cfg.Memory.Take(ctx, access.PrincipalOf(ctx).ID, bodyCopies*size+requestCost)
+	if err != nil {
+		p.metrics.rejected("", outcomeUnavailable)
+		return nil, newProblem(http.StatusServiceUnavailable,
+			"more is being published at this moment than this process has memory for; sending it again is safe, nothing of it is stored")
+	}
+	return leave, nil
+}
+
 // readBody reads up to limit bytes.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *problem) {
-	tooLarge := newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body may have at most %d bytes", limit))
+	tooLarge := func() *problem {
+		return newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body may have at most %d bytes", limit))
+	}
 	if r.ContentLength > limit {
 		w.Header().Set("Connection", "close") // it is not worth reading
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
-	// What the client says about the length is believed up to a point.
+	// The Content-Length is trusted up to a bound.
 	size := min(max(r.ContentLength, 0), 64<<10)
 	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
@@ -143,7 +179,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *pro
 		return body.Bytes(), nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	w.Header().Set("Connection", "close") // what follows on it cannot be trusted
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -192,7 +228,7 @@ func binaryHeader(h http.Header) nats.Header {
 }
 
 // countElements counts the elements of a JSON array, and stops when there are
-// more than most. Invalid JSON is found when it is decoded.
+// more than most. The parser finds what is not JSON.
 func countElements(b []byte, most int) int {
 	n := 0
 	gjson.ParseBytes(b).ForEach(func(_, _ gjson.Result) bool {

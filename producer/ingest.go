@@ -15,14 +15,14 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// Retry-After in seconds: while the event log does not accept events, and while it is
-// full.
+// Retry-After in seconds: when the event log does not accept events, and when an operator has
+// to make room first.
 const (
 	retryAfter     = 2
 	retryAfterFull = 30
 )
 
-// Handler is the HTTP ingest, POST /v1/events, at any path. It
+// Handler is the HTTP ingest, POST /v1/events on whatever path it is mounted. It
 // takes CloudEvents in binary, structured and batch mode, distinguished by their
 // Content-Type, and answers:
 //
@@ -163,7 +163,7 @@ type receiptList struct {
 	Receipts []api.Receipt `json:"receipts"`
 }
 
-// writeJSON answers. A failed write means that the client is disconnected.
+// writeJSON answers. A client that has disconnected gets no answer.
 func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // strings and numbers always can

@@ -2,7 +2,6 @@ package producer
 
 import (
 	"errors"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -42,15 +41,6 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}),
 	}
 	return m, errors.Join(reg.Register(m.events), reg.Register(m.warnings), reg.Register(m.seconds))
-}
-
-func (m *metrics) stored(domain string, duplicate bool, took time.Duration) {
-	outcome := outcomeStored
-	if duplicate {
-		outcome = outcomeDuplicate
-	}
-	m.events.WithLabelValues(domain, outcome).Inc()
-	m.seconds.Observe(took.Seconds())
 }
 
 func (m *metrics) rejected(domain, outcome string) {

@@ -13,10 +13,6 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// codeHeaderTooLarge is an error code of the JetStream API that the client library
-// does not name.
-const codeHeaderTooLarge jetstream.ErrorCode = 10097
-
 const (
 	firstPause = 25 * time.Millisecond // between two tries, doubling
 	longPause  = time.Second
@@ -26,16 +22,22 @@ const (
 	firstPatience = time.Second
 )
 
-// A Pending is an event that was sent and whose receipt is not here yet. It is
-// for one goroutine at a time.
+// newPublisher returns the publisher of events, which retries while an error may disappear.
+func newPublisher(cfg Config, js jetstream.JetStream) *stream.Publisher {
+	return stream.NewPublisher(stream.PublisherConfig{
+		Stall: longPause, LibraryRetries: jetstream.DefaultPubRetryAttempts,
+		Patience: min(firstPatience, cfg.Timeout/3), LongPatience: cfg.Timeout / 3,
+		Pause: firstPause, LongPause: longPause, Retry: canRetry,
+	}, js)
+}
+
+// A Pending is an event that was sent and whose receipt has not arrived. It is for one
+// goroutine at a time.
 type Pending struct {
 	producer *Producer
 	prepared
-	future  jetstream.PubAckFuture
-	earlier jetstream.PubAckFuture // one that was not answered in time, or nil
-	began   time.Time              // the first try
-	sent    time.Time              // the last one
-	last    error                  // why the try before did not succeed, or nil
+	publication stream.Publication
+	began       time.Time // the first try
 
 	settled bool // receipt and err are final
 	receipt Receipt
@@ -48,26 +50,12 @@ func (p *Producer) send(ctx context.Context, ready prepared) (*Pending, error) {
 	w := &Pending{producer: p, prepared: ready, began: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	if err := w.submit(ctx); err != nil {
+	w.publication = p.publisher.Send(ready.msg)
+	if err := w.publication.Submit(ctx); err != nil {
 		w.settle(Receipt{}, err)
 		return nil, w.err
 	}
 	return w, nil
-}
-
-// submit tries until the client library has taken the message.
-func (w *Pending) submit(ctx context.Context) error {
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
-		var err error
-		w.future, err = w.producer.js.PublishMsgAsync(w.msg, jetstream.WithStallWait(longPause))
-		w.sent = time.Now()
-		if err == nil {
-			return nil
-		}
-		if !canRetry(err) || !sleepUntil(ctx, w.sent.Add(pause)) {
-			return err
-		}
-	}
 }
 
 // Wait returns the receipt, or the error that Publish would have returned. When
@@ -85,70 +73,31 @@ func (w *Pending) Wait(ctx context.Context) (Receipt, error) {
 	if forgotten := w.began.Add(Dedupe / 2); forgotten.Before(deadline) {
 		deadline = forgotten
 	}
-	retryCtx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	patience, pause := firstPatience, firstPause
-	for ; ; patience, pause = 2*patience, min(2*pause, longPause) {
-		ack, err := w.await(ctx, min(patience, w.producer.cfg.Timeout/3))
-		if err == nil {
-			w.settle(Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil)
-			return w.receipt, nil
-		}
-		if ctx.Err() != nil {
-			return Receipt{}, w.failure(errors.Join(ctx.Err(), w.last))
-		}
-		w.last = err
-		// Paused since it was sent, not from now on: of a thousand that were lost
-		// together, those that are waited for last have been paused enough.
-		if canRetry(err) && sleepUntil(retryCtx, w.sent.Add(pause)) {
-			again := w.submit(retryCtx)
-			if again == nil {
-				continue
-			}
-			err = again
-		}
-		w.settle(Receipt{}, err)
-		return Receipt{}, w.err
+	ack, err := w.publication.Wait(ctx, deadline)
+	if err == nil {
+		w.settle(Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil)
+		return w.receipt, nil
 	}
+	if ctx.Err() != nil {
+		return Receipt{}, w.failure(errors.Join(ctx.Err(), w.publication.Last()))
+	}
+	w.settle(Receipt{}, err)
+	return Receipt{}, w.err
 }
 
-// conclude is Wait for those who will not wait again: what is not known by the end of
-// ctx is counted as unavailable.
+// conclude is Wait for a caller that will not wait again: an event without an answer by the
+// end of ctx counts as unavailable.
 func (w *Pending) conclude(ctx context.Context) (Receipt, error) {
 	receipt, err := w.Wait(ctx)
 	if !w.settled {
 		cause := ctx.Err()
-		if errors.Is(cause, context.DeadlineExceeded) { // of the publish; a client that has gone away says nothing about NATS
-			cause = errors.Join(stream.ErrNoAnswer, w.last)
+		if errors.Is(cause, context.DeadlineExceeded) { // of the publish; a client that has disconnected says nothing about NATS
+			cause = errors.Join(stream.ErrNoAnswer, w.publication.Last())
 		}
 		w.settle(Receipt{}, cause)
 		err = w.err
 	}
 	return receipt, err
-}
-
-// await waits for the answer to the last try. That to an earlier one, if it comes
-// after all, is as good and does not call the event a duplicate of itself.
-func (w *Pending) await(ctx context.Context, patience time.Duration) (*jetstream.PubAck, error) {
-	var late <-chan *jetstream.PubAck
-	if w.earlier != nil {
-		late = w.earlier.Ok()
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case ack := <-w.future.Ok():
-		return ack, nil
-	case ack := <-late:
-		return ack, nil
-	case err := <-w.future.Err():
-		return nil, err
-	case <-timer.C:
-		w.earlier = w.future
-		return nil, stream.ErrNoAnswer
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // settle keeps the answer and counts it.
@@ -157,7 +106,12 @@ func (w *Pending) settle(receipt Receipt, err error) {
 	w.settled, w.receipt = true, receipt
 	switch {
 	case err == nil:
-		p.metrics.stored(w.domain, receipt.Duplicate, time.Since(w.began))
+		outcome := outcomeStored
+		if receipt.Duplicate {
+			outcome = outcomeDuplicate
+		}
+		p.metrics.events.WithLabelValues(w.domain, outcome).Inc()
+		p.metrics.seconds.Observe(time.Since(w.began).Seconds())
 		if p.cfg.Health != nil {
 			p.cfg.Health.Stored(receipt.Stream)
 		}
@@ -165,7 +119,7 @@ func (w *Pending) settle(receipt Receipt, err error) {
 			entry.Write(zap.String("event_id", w.event.ID), zap.String("event_type", w.event.Type),
 				zap.String("stream", receipt.Stream), zap.Uint64("seq", receipt.Sequence))
 		}
-	case isTooLarge(err):
+	case stream.IsTooLarge(err):
 		p.metrics.rejected(w.domain, outcomeTooLarge)
 		w.err = fmt.Errorf("publish %s: %w: %w", naming(w.event), ErrTooLarge, err)
 	default:
@@ -181,35 +135,13 @@ func (w *Pending) failure(cause error) error {
 	return fmt.Errorf("publish %s: %w: %w", naming(w.event), ErrUnavailable, cause)
 }
 
-// isTooLarge reports a refusal by an event log with limits of its operator's own.
-func isTooLarge(err error) bool {
-	if errors.Is(err, nats.ErrMaxPayload) {
-		return true
-	}
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum || api.ErrorCode == codeHeaderTooLarge)
-}
-
-// canRetry reports an error that may go away by itself: the connection is lost,
-// nobody leads the stream, no answer came. Whether the event was stored is not
-// known. A refusal is final, above all that of a full event log: the caller hears
-// of it at once and decides.
+// canRetry reports an error that may disappear by itself: the connection is lost, the stream
+// has no leader, no answer arrived. Whether the event was stored is not known. A refusal is
+// final, above all that of a full event log: the caller gets it at once and decides.
 func canRetry(err error) bool {
 	if _, ok := errors.AsType[*jetstream.APIError](err); ok {
 		fault := stream.FaultOf(err)
 		return fault == stream.FaultLeaderless || fault == stream.FaultDisconnected || fault == stream.FaultSilent
 	}
 	return !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrMaxPayload)
-}
-
-// sleepUntil returns false when ctx ends first.
-func sleepUntil(ctx context.Context, at time.Time) bool {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return ctx.Err() == nil
-	}
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -44,7 +42,7 @@ var ErrUnavailable = errors.New("event log does not accept events now")
 // A Producer publishes events. It is safe for concurrent use.
 type Producer struct {
 	cfg       Config
-	js        jetstream.JetStream
+	publisher *stream.Publisher
 	layout    stream.Layout
 	catalogue schemas.Source
 	log       *zap.Logger
@@ -55,7 +53,7 @@ type Producer struct {
 // New returns a Producer on a connection's JetStream, best made by JetStream on a
 // connection with ConnectOptions. The catalogue is one that was loaded, or a
 // schemas.Live, which the caller keeps running: with it, domains that are registered at
-// run time are known at once. A nil log logs nothing; a nil reg registers no metrics.
+// run time are known at once. A nil log is none; with a nil reg the metrics are not exported.
 func New(cfg Config, js jetstream.JetStream, catalogue schemas.Source, log *zap.Logger, reg prometheus.Registerer) (*Producer, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -80,7 +78,7 @@ func New(cfg Config, js jetstream.JetStream, catalogue schemas.Source, log *zap.
 	}
 	log = log.Named("producer")
 	return &Producer{
-		cfg: cfg, js: js, layout: layout, catalogue: catalogue, log: log, metrics: m,
+		cfg: cfg, publisher: newPublisher(cfg, js), layout: layout, catalogue: catalogue, log: log, metrics: m,
 		// One source that breaks its schema must not fill the disk with warnings.
 		warnings: log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Minute, 10, 10_000)
@@ -138,94 +136,4 @@ func (p *Producer) PublishAsync(ctx context.Context, e *event.Event) (*Pending, 
 		return nil, fmt.Errorf("publish %s: %w", naming(e), err)
 	}
 	return p.send(ctx, ready)
-}
-
-// A prepared event has passed all checks and is ready to be sent.
-type prepared struct {
-	event  *event.Event
-	domain string
-	msg    *nats.Msg
-}
-
-// prepare checks e and builds its message. It counts what it refuses.
-func (p *Producer) prepare(e *event.Event, r *refresher) (prepared, error) {
-	if err := e.Validate(); err != nil {
-		p.metrics.rejected("", outcomeInvalid)
-		return prepared{}, err
-	}
-	if strings.HasPrefix(e.Type, stream.OperationalDomain+".") {
-		p.metrics.rejected(stream.OperationalDomain, outcomeReserved)
-		return prepared{}, fmt.Errorf("%w: types that begin with %s. are published by jetpost itself", ErrReserved, stream.OperationalDomain)
-	}
-	e = p.classified(e)
-	header := make(nats.Header, 10+len(e.Extensions))
-	e.SetHeader(header)
-	if err := checkSize(header, e.Data); err != nil { // before the data is read
-		p.metrics.rejected("", outcomeTooLarge)
-		return prepared{}, err
-	}
-	verdict, err := r.check(e)
-	if foreign := r.foreign(e, err); foreign != nil {
-		p.metrics.rejected("", outcomeForeign)
-		return prepared{}, foreign
-	}
-	if err != nil {
-		switch _, invalid := errors.AsType[*schemas.ValidationError](err); {
-		case invalid:
-			p.metrics.rejected(p.domainOf(e), outcomeInvalid)
-		case errors.Is(err, ErrUnavailable):
-			p.metrics.rejected("", outcomeUnavailable)
-		default:
-			p.metrics.rejected("", outcomeUnknownType)
-		}
-		return prepared{}, err
-	}
-	t := verdict.Type
-	if verdict.Warning != nil {
-		p.metrics.warnings.WithLabelValues(t.Domain).Inc()
-		p.warnings.Warn("event stored although its data breaks its schema", zap.String("domain", t.Domain),
-			zap.String("event_type", e.Type), zap.String("event_id", e.ID), zap.Error(verdict.Warning))
-	}
-	header[stream.HeaderMessageID] = []string{e.MessageID()}
-	header[stream.HeaderExpectedStream] = []string{p.layout.EventLog(t.Domain)}
-	return prepared{event: e, domain: t.Domain, msg: &nats.Msg{
-		Subject: p.layout.EventSubject(t.Domain, t.Event), Header: header, Data: e.Data,
-	}}, nil
-}
-
-// domainOf is the domain of an event whose type is known.
-func (p *Producer) domainOf(e *event.Event) string {
-	t, err := p.catalogue.Current().Resolve(e.Type)
-	if err != nil {
-		return ""
-	}
-	return t.Domain
-}
-
-// checkSize measures an event as the event log does: a header line for each
-// attribute and the data.
-func checkSize(attributes nats.Header, data []byte) error {
-	size := ownHeaders
-	for name, values := range attributes {
-		size += len(name) + len(": ") + len(values[0]) + len("\r\n")
-	}
-	if size > MaxAttributes {
-		return fmt.Errorf("%w: its attributes take %d bytes, at most %d are allowed", ErrTooLarge, size, MaxAttributes)
-	}
-	if size += len(data); size > MaxEventSize {
-		return fmt.Errorf("%w: it takes %d bytes, at most %d are allowed", ErrTooLarge, size, MaxEventSize)
-	}
-	return nil
-}
-
-// ownHeaders is more than the header lines take that prepare adds to an event's.
-const ownHeaders = 256
-
-// naming names an event in an error, by what it has and not at any length.
-func naming(e *event.Event) string {
-	const most = 100
-	if len(e.Type) > most || len(e.ID) > most {
-		return "event"
-	}
-	return fmt.Sprintf("event %q of type %q", e.ID, e.Type)
 }

@@ -12,30 +12,30 @@ import (
 // renewTimeout bounds renewing the ack waits of a domain.
 const renewTimeout = 10 * time.Second
 
-// followClock sees to it that the events of a domain which routers have in hand, or have
-// handed back with a delay, come again in time when the clock of the NATS server is set
-// back: it counts from a time of day. What it was set to for so short a time that nobody
-// has read it shows in events that do not come again.
-func (d *domainRoute) followClock(ctx context.Context) {
-	name, first := d.layout.EventLog(d.domain), true
+// followClock lets the ack waits of a domain begin again when the clock of the NATS server is
+// set back: they count from a time of day, and events that routers have in hand, or have handed
+// back with a delay, would be handed out late. It also checks that events are handed out again
+// at all, which shows a clock that was set for so short a time that no router has read it.
+func (r *Router) followClock(ctx context.Context, domain string, log *zap.Logger) {
+	name, first := r.layout.EventLog(domain), true
 	set := func(by time.Duration) {
 		if by > 0 {
 			return
 		}
 		ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 		defer cancel()
-		d.log.Warn("the clock of the NATS server was set back, ack waits of events begin again", zap.Duration("by", by))
-		if err := stream.RenewPending(ctx, d.js, name, stream.RouterConsumer); err != nil {
-			d.log.Warn("cannot renew the ack waits of events, they may come again late", zap.Error(err))
+		log.Warn("clock of the NATS server was set back, ack waits of events begin again", zap.Duration("by", by))
+		if err := stream.RenewPending(ctx, r.js, name, stream.RouterConsumer); err != nil {
+			log.Warn("failed to renew the ack waits of events, they may be handed out late", zap.Error(err))
 		}
 	}
-	pending := stream.NewPendingWatch(d.js, name, stream.RouterConsumer)
+	pending := stream.NewPendingWatch(r.js, name, stream.RouterConsumer)
 	stream.WatchClock(ctx, func(ctx context.Context) (time.Time, error) {
 		if err := pending.Look(ctx); err != nil {
-			d.log.Debug("cannot look at what routers have in hand, will look again", zap.Error(err))
+			log.Debug("failed to read what routers have in hand, will retry", zap.Error(err))
 		}
-		now, last, err := stream.ServerTime(ctx, d.js, name)
-		if ahead := last.Sub(now); err == nil && first && ahead > stream.LeastSet { // it was set back before this router began
+		now, last, err := stream.ServerTime(ctx, r.js, name)
+		if ahead := last.Sub(now); err == nil && first && ahead > stream.LeastSet { // it was set back before this router started
 			set(-ahead)
 		}
 		first = first && err != nil

@@ -151,7 +151,7 @@ func TestDeletedDomainComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Until(t, func() (bool, string) {
-		return r.logged.FilterMessageSnippet("domain is gone").Len() == 1, "the router goes on"
+		return r.logged.FilterMessageSnippet("domain was deleted").Len() == 1, "the router goes on"
 	})
 	e := note(7)
 	m := message(e)

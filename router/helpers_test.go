@@ -24,6 +24,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream/budget"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/router"
 )
@@ -76,7 +77,7 @@ func (r *rig) prepare(nc *nats.Conn) {
 }
 
 // wants is a subscription to types, with filters.
-func wants(id string, types []string, filters ...subscription.Filter) *subscription.Subscription {
+func wants(id string, types []string, filters ...filter.Filter) *subscription.Subscription {
 	return &subscription.Subscription{
 		ID: id, Types: types, Filters: filters, Endpoint: subscription.Endpoint{URL: "https://example.com/" + id},
 	}

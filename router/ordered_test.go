@@ -15,6 +15,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
@@ -60,12 +61,12 @@ func without(numbers []uint64, dropped ...uint64) []uint64 {
 }
 
 // odd wants the notes whose text ends so.
-func odd() subscription.Filter {
-	var filters []subscription.Filter
+func odd() filter.Filter {
+	var filters []filter.Filter
 	for _, digit := range []string{"1", "3", "5", "7", "9"} {
-		filters = append(filters, subscription.Suffix(map[string]string{"id": digit}))
+		filters = append(filters, filter.Suffix(map[string]string{"id": digit}))
 	}
-	return subscription.Any(filters...)
+	return filter.Any(filters...)
 }
 
 // handOut takes n events as a router would that then does nothing.
@@ -266,7 +267,7 @@ func TestOrderedTrouble(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	full, inOrder := r.subscribe(ordered(wants("full", []string{"notes.*"}))), r.subscribe(ordered(wants("in-order", []string{"notes.*"})))
-	lost, free := r.subscribe(wants("lost", []string{"notes.*"}, subscription.Exact(map[string]string{"id": "3"}))), r.subscribe(wants("free", []string{"notes.*"}))
+	lost, free := r.subscribe(wants("lost", []string{"notes.*"}, filter.Exact(map[string]string{"id": "3"}))), r.subscribe(wants("free", []string{"notes.*"}))
 	cfg := r.layout.QueueConfig("full", full.Queue)
 	cfg.MaxMsgs = 2
 	if _, err := r.js.UpdateStream(t.Context(), cfg); err != nil {

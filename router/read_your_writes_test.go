@@ -11,7 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // When a create or a change is answered, every event published afterwards is
@@ -23,8 +23,8 @@ func TestReadYourWrites(t *testing.T) {
 	r := newRig(t)
 	// All subscriptions share a queue, so that 500 of them are quickly made.
 	shared := r.subscribe(wants("shared", []string{"none.*"}))
-	bySubject := func(subject string) []subscription.Filter {
-		return []subscription.Filter{subscription.Exact(map[string]string{"subject": subject})}
+	bySubject := func(subject string) []filter.Filter {
+		return []filter.Filter{filter.Exact(map[string]string{"subject": subject})}
 	}
 	r.route()
 	stopLoad := r.load()

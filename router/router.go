@@ -9,8 +9,9 @@
 //	        ▲                                                               ▼
 //	        └──────────────────── ack, when every publish is acknowledged ◄─┘
 //
-// Any number of routers share the work. Deliveries to ordered subscriptions are
-// published event by event, in the order of the log: see order.
+// route has the steps of one domain. Any number of routers share the work. Deliveries to
+// ordered subscriptions are published event by event, in the order of the log: see order.
+// Filters that take long are decided apart: see slowMatcher.
 package router
 
 import (
@@ -18,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -40,18 +40,18 @@ type Config struct {
 	// Domains whose event logs are routed. The logs and the routers' consumers on
 	// them must exist; until they do, the router waits. Default: those of Catalogue.
 	Domains []string
-	// Catalogue says which domains there are, where Domains does not. They are routed
-	// from when they are registered until they are deleted, without a restart. A
-	// schemas.Live must be kept running by the caller.
+	// Catalogue lists the domains, where Domains does not. They are routed from when they
+	// are registered until they are deleted, without a restart. A schemas.Live must be kept
+	// running by the caller.
 	Catalogue schemas.Source
-	// Grace is how long events in work may take to be settled after Run's context
-	// has ended. What is not settled by then is routed again by another router.
+	// Grace is how long events in work may take to be settled after Run's context has
+	// ended. Events that are not settled by then are routed again by another router.
 	// Default: 10 s.
 	Grace time.Duration
-	// Health is told which queues store nothing. Default: nobody is.
+	// Health is notified of queues that store nothing. Default: none.
 	Health *stream.Health
-	// Events is where operational events go. The caller keeps it running. Default:
-	// nowhere.
+	// Events is where operational events are published. The caller keeps it running.
+	// Default: nowhere.
 	Events *operational.Publisher
 	// Memory bounds what the events in work take, over all domains together. Default:
 	// their number is the only bound.
@@ -112,7 +112,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		overflows: newOverflows(cfg.Events, operational.Overflowed, overflowPause, overflowEvery),
 		undecided: newOverflows(cfg.Events, operational.OverBudget, overflowPause, overflowEvery),
 		pulse: &stream.Pulse{OnStall: func(d time.Duration) {
-			log.Named("router").Warn("this process has stood still, the events that it was handed meanwhile are left to others", zap.Duration("duration", d))
+			log.Named("router").Warn("this process has stood still, events handed to it meanwhile are left to other routers", zap.Duration("duration", d))
 		}},
 	}, nil
 }
@@ -140,11 +140,11 @@ func (r *Router) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// follow starts a route for each domain of the catalogue and ends those of domains
-// that are gone, until ctx ends. An event that is stored before its domain is known
-// here waits in its log, whose consumer was made before.
+// follow starts a route for each domain of the catalogue and ends those of deleted domains,
+// until ctx ends. An event that is stored before its domain is known here waits in its log,
+// whose consumer was made before.
 //
-// A route that ends still settles what it has in work. When its domain comes back
+// A route that ends still settles what it has in work. When its domain is registered again
 // meanwhile there are two of them, which share the work like two routers.
 func (r *Router) follow(ctx context.Context, start func(ctx context.Context, domain string)) {
 	ends := map[string]context.CancelFunc{}
@@ -158,7 +158,7 @@ func (r *Router) follow(ctx context.Context, start func(ctx context.Context, dom
 		wanted := r.cfg.Catalogue.Current().Names()
 		for domain, end := range ends {
 			if !slices.Contains(wanted, domain) {
-				r.log.Info("domain is gone, its events are no longer routed", zap.String("domain", domain))
+				r.log.Info("domain was deleted, its events are no longer routed", zap.String("domain", domain))
 				end()
 				delete(ends, domain)
 			}
@@ -179,43 +179,41 @@ func (r *Router) follow(ctx context.Context, start func(ctx context.Context, dom
 	}
 }
 
-// batchesInWork bounds how far matching may run ahead of acknowledging.
-const batchesInWork = 64
-
-// route runs one domain: two pull slots match and publish, one goroutine decides about
-// filters that take long, one waits for the stores and acknowledges, and events that meet trouble get a goroutine
-// of their own, so that one bad queue does not hold up the others.
+// route runs one domain until ctx ends.
 func (r *Router) route(ctx context.Context, domain string) error {
 	// Settling outlives ctx by the grace period.
-	settle, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	settling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stopped := context.AfterFunc(ctx, func() { time.AfterFunc(r.cfg.Grace, cancel) })
 	defer stopped()
 
-	log := r.log.With(zap.String("domain", domain))
-	d := &domainRoute{
-		Router: r, domain: domain, log: log, settleCtx: settle,
-		batches: make(chan batch, batchesInWork), share: r.cfg.Memory.Share(0),
+	share := r.cfg.Memory.Share(0)
+	publisher := &publisher{js: r.js, session: r.session}
+	progress := newProgress()
+	settler := &settler{
+		domain: domain, ctx: settling, view: r.view, letters: r.letters, publisher: publisher, progress: progress, share: share,
+		overflows: r.overflows, undecided: r.undecided, health: r.cfg.Health, metrics: r.metrics, log: r.log.With(zap.String("domain", domain)),
 	}
-	d.order = newOrder(d)
-	d.slow = newSlowLane(d)
-	var work sync.WaitGroup
-	work.Go(d.settleBatches)
-	watching, stopWatching := context.WithCancel(ctx)
-	work.Go(func() { d.followClock(watching) })
-	pull := stream.Pull{
-		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Handle: d.handle, Pulse: r.pulse, Memory: d.memory(),
+	order := newOrder(r.nc, r.js, r.layout.EventLog(domain), settler)
+	return newRoute(r.view, settler, order).run(ctx, r.nc, stream.Pull{
+		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Pulse: r.pulse, Memory: r.memoryOf(share),
 		Held: stream.NewHeld(stream.AckWait, 2*stream.RouterMaxPending),
-		OnError: func(err error) {
-			log.Warn("cannot pull events, will go on trying", zap.String("stream", r.layout.EventLog(domain)), zap.Error(err))
-		},
+	}, func(ctx context.Context) { r.followClock(ctx, domain, settler.log) })
+}
+
+const (
+	// eventCopies is how often the bytes of an event are in memory while it is in work: here,
+	// and on their way within an embedded server. Those of its deliveries are counted where
+	// they are published.
+	eventCopies = 2
+	// eventCost is what an event in work takes beside its bytes.
+	eventCost = 2 << 10
+)
+
+// memoryOf is what the events of one domain may take.
+func (r *Router) memoryOf(share *budget.Share) stream.Memory {
+	if r.cfg.Memory == nil {
+		return stream.Memory{}
 	}
-	err := pull.Run(ctx, r.nc)
-	d.slow.close()
-	stopWatching()
-	close(d.batches)
-	d.order.close()
-	work.Wait()
-	d.troubled.Wait()
-	return err
+	return stream.Memory{Share: share, Times: eventCopies, Each: eventCost}
 }

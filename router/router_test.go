@@ -15,6 +15,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/router"
 )
@@ -47,14 +48,14 @@ func TestFanOut(t *testing.T) {
 	get := []*subscription.Subscription{
 		r.subscribe(wants("exact-type", []string{"other.type", "notes.added"})),
 		r.subscribe(wants("whole-domain", []string{"notes.*"})),
-		r.subscribe(wants("filtered", added, subscription.Exact(map[string]string{"subject": note(1).Subject}))),
-		r.subscribe(wants("filtered-by-data", added, subscription.Exact(map[string]string{"data.big": "12345678901234567890"}))),
+		r.subscribe(wants("filtered", added, filter.Exact(map[string]string{"subject": note(1).Subject}))),
+		r.subscribe(wants("filtered-by-data", added, filter.Exact(map[string]string{"data.big": "12345678901234567890"}))),
 		r.subscribe(state(wants("is-paused", added), subscription.Paused)),
 	}
 	miss := []*subscription.Subscription{
 		r.subscribe(wants("other-type", []string{"notes.removed"})),
 		r.subscribe(wants("other-domain", []string{"orders.*"})),
-		r.subscribe(wants("other-subject", added, subscription.Exact(map[string]string{"subject": "x"}))),
+		r.subscribe(wants("other-subject", added, filter.Exact(map[string]string{"subject": "x"}))),
 		r.subscribe(state(wants("is-disabled", added), subscription.Disabled)),
 	}
 	running := r.route()
@@ -319,7 +320,7 @@ func TestWaitsForEventLog(t *testing.T) {
 	sub := r.subscribe(wants("hook", []string{"later.*"}))
 	r.route("later", "notes")
 	testkit.Until(t, func() (bool, string) {
-		return r.logged.FilterMessageSnippet("cannot pull events").Len() > 0, "nothing is said about the missing stream"
+		return r.logged.FilterMessageSnippet("failed to pull events").Len() > 0, "nothing is said about the missing stream"
 	})
 	if err := r.layout.EnsureEventLog(t.Context(), r.js, "later"); err != nil {
 		t.Fatal(err)

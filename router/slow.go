@@ -8,71 +8,74 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// maxSlow bounds how many events of a domain wait for filters that take long. When there
-// are as many, no more events are taken from the log until one is decided.
+// maxSlow bounds how many events of a domain wait for filters that take long. At that number
+// no more events are taken from the log until one is decided.
 const maxSlow = 256
 
-// A slowLane decides, one after the other, whether subscriptions want an event whose
+// A slowMatcher decides, one after the other, whether subscriptions want an event whose
 // filters take long for it. The deliveries to all other subscriptions are on their way by
 // then, and the events behind it do not wait for it:
 //
 //	handle ─► quickly decided ─► publish ───────────────────────► settle
 //	   └────► the rest, event by event ─► decide ─► publish ────────┘
 //
-// What one decision takes is bounded, so the lane always moves: see package subscription.
-type slowLane struct {
-	*domainRoute
+// The work of one decision is bounded, so it always makes progress: see package subscription.
+type slowMatcher struct {
+	settler *settler
+	order   *order
+	decided chan<- batch
 	room    chan struct{} // has an element for each event that waits
 	events  chan *slowEvent
 	working sync.WaitGroup
 }
 
-// A slowEvent is an event with the subscriptions that are not decided about.
+// A slowEvent is an event with the subscriptions that are not decided.
 type slowEvent struct {
 	routed   *routed
 	snapshot *subscription.Snapshot
 	subs     []*subscription.Subscription
-	release  func() // the server is told that it is in work until then
+	release  func() // ends holding the event
 }
 
-func newSlowLane(d *domainRoute) *slowLane {
-	l := &slowLane{domainRoute: d, room: make(chan struct{}, maxSlow), events: make(chan *slowEvent, maxSlow)}
-	l.working.Go(func() {
-		for e := range l.events {
-			l.decide(e)
-			<-l.room
+// newSlowMatcher returns a slowMatcher that passes events on to decided, or to order.
+func newSlowMatcher(settler *settler, order *order, decided chan<- batch) *slowMatcher {
+	s := &slowMatcher{settler: settler, order: order, decided: decided, room: make(chan struct{}, maxSlow), events: make(chan *slowEvent, maxSlow)}
+	s.working.Go(func() {
+		for e := range s.events {
+			s.decide(e)
+			<-s.room
 		}
 	})
-	return l
+	return s
 }
 
-// add has an event wait, and waits itself while there is no room.
-func (l *slowLane) add(e *slowEvent) {
+// add adds an event, and waits while there is no room.
+func (s *slowMatcher) add(e *slowEvent) {
 	e.release = stream.KeepHolding(e.routed.msg)
-	l.room <- struct{}{}
-	l.events <- e
+	s.room <- struct{}{}
+	s.events <- e
 }
 
-// close returns when all that waits is decided, or handed back because time is up.
-func (l *slowLane) close() {
-	close(l.events)
-	l.working.Wait()
+// close returns when all events are decided, or handed back because time is up.
+func (s *slowMatcher) close() {
+	close(s.events)
+	s.working.Wait()
 }
 
-func (l *slowLane) decide(e *slowEvent) {
+func (s *slowMatcher) decide(e *slowEvent) {
 	r := e.routed
-	if l.settleCtx.Err() != nil {
+	if s.settler.ctx.Err() != nil {
 		e.release()
-		l.nak(r.msg, time.Millisecond)
+		s.settler.nak(r.msg, time.Millisecond)
 		return
 	}
 	var matches subscription.Matches
 	e.snapshot.JudgeSlow(r.event, e.subs, &matches)
-	r.targets = append(r.targets, l.sendAll(r, &matches)...)
+	r.targets = append(r.targets, s.settler.publisher.publish(r, &matches)...)
 	if r.isOrdered() {
-		l.order.add(r)
+		s.order.add(r)
 		e.release()
 		return
 	}
-	l.batches <- batch{[]routed{*r}, e.release}
+	s.decided <- batch{[]routed{*r}, e.release}
 }

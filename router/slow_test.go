@@ -14,14 +14,15 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // costly are filters that take n patterns on the text of longEvent.
-func costly(n int) []subscription.Filter {
-	var filters []subscription.Filter
+func costly(n int) []filter.Filter {
+	var filters []filter.Filter
 	for i := range n {
-		filters = append(filters, subscription.Not(subscription.Glob(map[string]string{"data.text": strings.Repeat("*[a-y]?", 60+i%3) + "*[z]*"})))
+		filters = append(filters, filter.Not(filter.Glob(map[string]string{"data.text": strings.Repeat("*[a-y]?", 60+i%3) + "*[z]*"})))
 	}
 	return filters
 }
@@ -108,7 +109,7 @@ func TestCostlyFiltersDelayNoOther(t *testing.T) {
 	const events, rounds, most = 150, 10, 1.5
 	r := newRig(t)
 	neighbour := r.subscribe(wants("neighbour", []string{"notes.*"}))
-	r.subscribe(wants("ordinary", []string{"notes.removed"}, subscription.Glob(map[string]string{"data.text": "a*a"})))
+	r.subscribe(wants("ordinary", []string{"notes.removed"}, filter.Glob(map[string]string{"data.text": "a*a"})))
 	// It takes all that its budget allows, as TestSlowInputs finds it.
 	r.subscribe(wants("worst", []string{"notes.added"}, costly(20)...))
 	running := r.route()

@@ -210,8 +210,10 @@ func TestBreakerOfTwoSenders(t *testing.T) {
 			return
 		}
 		if counting.Load() {
-			most.Store(max(most.Load(), now.Add(1)))
+			under := now.Add(1)
 			defer now.Add(-1)
+			for seen := most.Load(); under > seen && !most.CompareAndSwap(seen, under); seen = most.Load() {
+			}
 			testkit.Pause(t.Context(), 20*time.Millisecond) // others have the time to come
 		}
 		w.WriteHeader(http.StatusInternalServerError)

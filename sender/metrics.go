@@ -1,12 +1,9 @@
 package sender
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/subscription/breaker"
 )
 
 type metrics struct {
@@ -15,7 +12,7 @@ type metrics struct {
 	seconds     prometheus.Histogram
 	endToEnd    prometheus.Histogram
 	deadLetters *prometheus.CounterVec
-	lanes       prometheus.Gauge
+	workers     prometheus.Gauge
 	handshakes  *prometheus.CounterVec
 	breakers    prometheus.Gauge
 	transitions *prometheus.CounterVec
@@ -28,6 +25,7 @@ type metrics struct {
 	held        *prometheus.CounterVec
 
 	repeatsAvoided prometheus.Counter
+	rearmed        prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -47,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jetpost_sender_dead_letters_total", Help: "Deliveries given up, by reason.",
 		}, []string{"reason"}),
-		lanes: prometheus.NewGauge(prometheus.GaugeOpts{
+		workers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "jetpost_sender_subscriptions", Help: "Subscriptions whose queues this sender pulls from.",
 		}),
 	}
@@ -70,6 +68,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.oldest = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "jetpost_sender_oldest_waiting_seconds", Help: "How long the oldest delivery has been in its queue, over all queues of this sender, when they were last looked at.",
 	})
+	m.rearmed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jetpost_sender_timers_rearmed_total", Help: "Retry timers that were due and that the NATS server had not fired, stored again.",
+	})
 	m.repeatsAvoided = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jetpost_sender_repeats_avoided_total", Help: "Deliveries that were queued again after a crash of NATS, and were not made again: the attempt log had them.",
 	})
@@ -82,26 +83,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, o := range delivery.Outcomes() {
 		m.byOutcome[o] = m.attempts.WithLabelValues(o.String())
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.lanes, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.clockSet, m.held, m.repeatsAvoided} {
+	for _, c := range []prometheus.Collector{m.attempts, m.seconds, m.endToEnd, m.deadLetters, m.workers, m.handshakes, m.breakers, m.transitions, m.members, m.ownership, m.oldest, m.clockSet, m.held, m.repeatsAvoided, m.rearmed} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
 }
-
-func (m *metrics) attempt(a *delivery.Attempt, d *delivery.Delivery) {
-	m.byOutcome[a.Outcome].Inc()
-	m.seconds.Observe(time.Duration(a.Duration).Seconds())
-	if a.Outcome == delivery.Delivered && a.Attempt == 1 && !a.Manual && !d.Accepted.IsZero() && d.Redrive.At.IsZero() {
-		m.endToEnd.Observe(time.Since(d.Accepted).Seconds())
-	}
-}
-
-func (m *metrics) deadLetter(reason delivery.Reason) {
-	m.deadLetters.WithLabelValues(string(reason)).Inc()
-}
-
-func (m *metrics) handshake(result findingKind) { m.handshakes.WithLabelValues(string(result)).Inc() }
-
-func (m *metrics) transition(to breaker.State) { m.transitions.WithLabelValues(string(to)).Inc() }

@@ -225,7 +225,7 @@ func TestLaggingIsSaid(t *testing.T) {
 		return err == nil
 	}
 	eventually(t, func() (bool, string) { // the other one has noticed, too
-		return r.logged.FilterMessage("deliveries wait for too long").Len() >= 1 && lags(), "nobody has written it down"
+		return r.logged.FilterMessage("deliveries wait too long").Len() >= 1 && lags(), "nobody has written it down"
 	})
 	oldest := func(s *running) int { return gauge(t, s.reg, "jetpost_sender_oldest_waiting_seconds") }
 	eventually(t, func() (bool, string) {

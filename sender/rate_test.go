@@ -226,7 +226,7 @@ func TestRateWithoutState(t *testing.T) {
 	r.send()
 	r.queue(sub, 0, 5)
 	eventually(t, func() (bool, string) {
-		return r.logged.FilterMessageSnippet("cannot reserve").Len() > 0, "nothing is said about the bucket"
+		return r.logged.FilterMessageSnippet("failed to reserve").Len() > 0, "nothing is said about the bucket"
 	})
 	if n := len(rc.all()); n > 0 {
 		t.Errorf("%d requests were made without a turn", n)

@@ -1,11 +1,11 @@
 package sender
 
 import (
-	"net/http"
 	"testing"
 	"time"
 
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/sender/transport"
 )
 
 func retrying(jitter float64, delays ...time.Duration) *subscription.Delivery {
@@ -72,33 +72,29 @@ func TestNextDelaySchedule(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
+// The delays of a whole day's schedule, each within its jitter, and what a receiver
+// asks for between its own delay and a day.
+func TestWholeSchedule(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 3, 1, 12, 0, 0, 500_000_000, time.UTC)
-	for text, want := range map[string]time.Duration{
-		"":                               0,
-		"0":                              0,
-		"120":                            2 * time.Minute,
-		" 7 ":                            7 * time.Second,
-		"86400":                          24 * time.Hour,
-		"86401":                          24 * time.Hour,
-		"4294967295":                     24 * time.Hour,
-		"4294967296":                     24 * time.Hour,
-		"9223372037":                     24 * time.Hour,
-		"99999999999999999999":           24 * time.Hour,
-		"Sun, 01 Mar 2026 12:01:00 GMT":  59*time.Second + 500*time.Millisecond,
-		"Sunday, 01-Mar-26 12:01:00 GMT": 59*time.Second + 500*time.Millisecond, // obsolete forms
-		"Sun Mar  1 12:01:00 2026":       59*time.Second + 500*time.Millisecond,
-		"Sun, 01 Mar 2026 11:00:00 GMT":  0,
-		"Fri, 31 Dec 9999 23:59:59 GMT":  24 * time.Hour,
-		// What cannot be read is ignored.
-		"-1": 0, "1.5": 0, "1e3": 0, "soon": 0, "0x10": 0, "2026-03-01T12:01:00Z": 0, "5, 10": 0,
-	} {
-		if got := retryAfter(http.Header{"Retry-After": {text}}, now); got != want {
-			t.Errorf("%q: got %s, want %s", text, got, want)
+	hour := retrying(0.2, 0, 5*time.Second, 5*time.Minute, 15*time.Minute, 40*time.Minute)
+	day := retrying(0.1, 0, 5*time.Second, 5*time.Minute, 30*time.Minute, 2*time.Hour, 5*time.Hour, 10*time.Hour, 14*time.Hour, 20*time.Hour, 24*time.Hour)
+	for _, d := range []*subscription.Delivery{hour, day} {
+		for n := 1; n <= len(d.Retry); n++ {
+			for _, asked := range []time.Duration{0, time.Second, 30 * time.Minute, 1000 * time.Hour} {
+				got, more := nextDelay(d, n, asked)
+				if n == len(d.Retry) {
+					if more {
+						t.Errorf("attempt %d was the last, and there is another after %s", n, got)
+					}
+					continue
+				}
+				planned := time.Duration(d.Retry[n])
+				spread := time.Duration(float64(planned) * d.Jitter)
+				least, most := max(planned-spread, min(asked, transport.MaxRetryAfter)), max(planned+spread, min(asked, transport.MaxRetryAfter))
+				if !more || got < least || got > most {
+					t.Errorf("after attempt %d, asked for %s: got %s, more: %t, want %s to %s", n, asked, got, more, least, most)
+				}
+			}
 		}
-	}
-	if got := retryAfter(http.Header{}, now); got != 0 {
-		t.Errorf("without the header: got %s, want none", got)
 	}
 }

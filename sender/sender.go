@@ -1,35 +1,25 @@
 // Package sender turns deliveries into HTTP requests.
 //
-// It reads the queues of all active subscriptions and the retry timers that have
-// fired. It writes a record of every request to the attempt log, a timer for every
-// delivery that has to wait for its next attempt, and a dead letter for every delivery
-// it gives up. A delivery leaves its queue only after these are stored: after a crash a
-// request may be made again, under the same delivery id, but none is missing.
+// It reads the queues of all active subscriptions and the retry timers that have fired. It
+// writes a record of every request to the attempt log, a timer for every delivery that has to
+// wait for its next attempt, and a dead letter for every delivery it gives up. A delivery
+// leaves its queue only after these are stored: after a crash a request may be made again,
+// under the same delivery id, but none is missing.
 //
-//	DELIVERIES_<id> ─► pull ─► wait for a turn ─► sync view ─► render, sign ─► request ─► judge
-//	      ▲                    (with a rate only)                                           │
-//	      │                                                                                 ▼
-//	      │                                                         settle ◄─── record in ATTEMPTS
-//	      │                                                           ├─► DEADLETTERS
-//	      └── pump ◄── RETRIES_<nn> (timers) ◄────────────────────────┘
+//	DELIVERIES_<id> ─► worker ─► rate limiter ─► take ─► render ─► attempt ─► judge ─► record ─► settle
+//	      ▲                      (with a rate)                                           │        │
+//	      │                                                                     ATTEMPTS ┘        ├─► DEADLETTERS
+//	      └── pump ◄── RETRIES_<nn> (timers) ◄────────────────────────────────────────────────────┘
 //
-// Senders share the subscriptions: each pulls for those that it owns, see membership,
-// ownership, and package members.
-//
-// The first delivery of an ordered subscription is handed back whatever the delay: see
-// head.
-//
-// While a subscription's breaker is open nobody pulls from its queue, but for one
-// probe at a time: see trial, and package breaker.
-//
-// Before the first delivery the receiver is asked for its consent, where the
-// subscription says so. Turns are agreed on with the other senders in the bucket
-// state.
+// A Sender has one worker for each subscription that it owns (package membership); pipeline
+// has the steps of one delivery. What a worker needs is in packages of their own: probe while
+// the breaker is not closed, ordered for the head of an ordered subscription, handshake for
+// the receiver's consent, timers and manual for what follows an attempt. Senders agree with
+// each other in the bucket state.
 package sender
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -42,153 +32,54 @@ import (
 
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/egress"
-	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
-	"github.com/jetpost/jetpost/internal/stream/budget"
 	"github.com/jetpost/jetpost/internal/subscription"
-	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/internal/subscription/members"
+	"github.com/jetpost/jetpost/sender/backlog"
+	"github.com/jetpost/jetpost/sender/clock"
+	"github.com/jetpost/jetpost/sender/handshake"
+	"github.com/jetpost/jetpost/sender/manual"
+	"github.com/jetpost/jetpost/sender/membership"
+	"github.com/jetpost/jetpost/sender/ordered"
+	"github.com/jetpost/jetpost/sender/probe"
+	"github.com/jetpost/jetpost/sender/rate"
+	"github.com/jetpost/jetpost/sender/timers"
+	"github.com/jetpost/jetpost/sender/transport"
 )
-
-// Config of a sender.
-type Config struct {
-	// Egress decides which addresses may be called. Required.
-	Egress *egress.Guard
-	// Proxies are those that endpoints may name. What goes through one that is not
-	// there is tried again later, and never sent without it. Default: none.
-	Proxies *subscription.Proxies
-	// UserAgent of every request. Default: "jetpost".
-	UserAgent string
-	// Origin is the name under which receivers are asked for their consent, a host
-	// name for all senders of an installation together. Default: the name of this
-	// machine.
-	Origin string
-	// PublicURL is where the API is reached from outside, https://host without a
-	// slash at its end: receivers are told to call back below it. Default: they are
-	// not.
-	PublicURL string
-	// Grace is how long requests under way may take to end, and to be recorded,
-	// after Run's context has ended. Requests that take longer are broken off and
-	// made again by another sender. Default: 45 s, the longest request and 15 s.
-	Grace time.Duration
-	// Version of jetpost, shown to those who ask which senders there are.
-	Version string
-	// PID is the id of this process. A sender that starts on the same machine finds out by
-	// it that this one is dead, and need not wait until its record goes by itself.
-	// Default: 0, it waits.
-	PID int
-	// Heartbeat is how often this sender tells the others that it is alive, at least twice
-	// within stream.MembersTTL. Default: 1.5 s.
-	Heartbeat time.Duration
-	// Debounce is for how long this sender goes on with a subscription that another one
-	// has taken over. Default: 2 s.
-	Debounce time.Duration
-	// OrderedRecheck is how often the first delivery of an ordered subscription, while
-	// it waits for its next attempt, is looked at: so long may it take until a change
-	// of the subscription has it attempted at once. Default: 30 s.
-	OrderedRecheck time.Duration
-	// Probes is when an endpoint whose breaker is open is tried. Default: after 5 s,
-	// doubling up to 1 h, with full jitter.
-	Probes breaker.Timing
-	// Health is told which streams store nothing. Default: nobody is.
-	Health *stream.Health
-	// Events is where operational events go. The caller keeps it running. Default:
-	// nowhere.
-	Events *operational.Publisher
-	// LaggingAfter is how long the first delivery of a queue may wait before there is an
-	// event about it. Default: 15 min; negative: there is none.
-	LaggingAfter time.Duration
-	// LookEvery is how often queues in which deliveries wait are looked at, give or take
-	// a third. Default: 45 s.
-	LookEvery time.Duration
-	// Connections is how many connections to receivers may be open at a time. Requests
-	// beyond that wait. Default: 0, as many as there are.
-	Connections int
-	// FreeFiles is how many more files this process may open, beside those that it keeps
-	// for what it stores. It is asked for each connection. Default: not known, and not asked.
-	FreeFiles func() int
-	// Memory bounds what the deliveries in hand take, over all subscriptions together;
-	// each has a share. Default: their number is the only bound.
-	Memory *budget.Budget
-	// Publishing bounds what is on its way to NATS and not stored yet. Default: nothing
-	// does.
-	Publishing *budget.Budget
-}
-
-func (c Config) withDefaults() Config {
-	if c.UserAgent == "" {
-		c.UserAgent = "jetpost"
-	}
-	if c.Origin == "" {
-		c.Origin, _ = os.Hostname() // missing: see validate
-	}
-	if c.OrderedRecheck == 0 {
-		c.OrderedRecheck = 30 * time.Second
-	}
-	if c.Grace == 0 {
-		c.Grace = 45 * time.Second
-	}
-	if c.Heartbeat == 0 {
-		c.Heartbeat = 1500 * time.Millisecond
-	}
-	if c.Debounce == 0 {
-		c.Debounce = 2 * time.Second
-	}
-	if c.LaggingAfter == 0 {
-		c.LaggingAfter = 15 * time.Minute
-	}
-	if c.LookEvery == 0 {
-		c.LookEvery = 45 * time.Second
-	}
-	return c
-}
-
-func (c Config) validate() error {
-	if c.Egress == nil {
-		return errors.New("sender: no egress rules: which addresses may be called must be decided")
-	}
-	if c.Origin == "" || c.LookEvery < 0 || c.OrderedRecheck < 0 {
-		return errors.New("sender: the origin must be a host name, and the intervals positive")
-	}
-	if c.Heartbeat < 0 || c.Heartbeat > stream.MembersTTL/2 || c.Debounce < 0 {
-		return fmt.Errorf("sender: the heartbeat must be positive and at most %s, and the debounce positive", stream.MembersTTL/2)
-	}
-	return nil
-}
 
 // A Sender makes the requests of all active subscriptions.
 type Sender struct {
 	cfg     Config
 	nc      *nats.Conn
-	session *stream.Session
 	js      jetstream.JetStream
 	layout  stream.Layout
+	session *stream.Session
+	pulse   *stream.Pulse
+	state   *stream.Bucket // on which senders agree
 	view    *subscription.View
-	store   *subscription.Store
 	log     *zap.Logger
 	metrics *metrics
 
-	clients  *clients
-	trail    *audit.Trail
+	client   *transport.Client
 	attempts *delivery.Log
 	letters  *delivery.DeadLetters
 	reserve  *stream.Reserve
+	disabler *disabler
 
-	token    string // names this sender in leases, and among the members
-	members  *membership
-	breakers *breakers
-	manual   manualCopies
-	backlogs *backlogs
+	members  *membership.Membership
+	keeper   *clock.Keeper
+	clock    *clock.Clock
+	breakers *probe.Breakers
+	asker    *handshake.Asker
+	manual   *manual.Successes
+	timers   *timers.Timers
+	backlogs *backlog.Watcher
 
 	warned int // see warnOfConnections
-	clock  clock
-	state  *stream.Bucket // what senders agree on
-	pulse  *stream.Pulse
 }
 
-// New returns a sender. view must be kept running by the caller and open its
-// secrets; store is where a subscription is disabled whose receiver is gone.
+// New returns a sender. view must be kept running by the caller and open its secrets; store is
+// where a subscription is disabled.
 func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.View, store *subscription.Store, log *zap.Logger, reg prometheus.Registerer) (*Sender, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -202,110 +93,129 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	if err != nil {
 		return nil, fmt.Errorf("sender: %w", err)
 	}
+	trail := audit.New(js, layout, "sender", log).Report(cfg.Health)
+	reserve := stream.NewReserve(js, layout, log)
+	log = log.Named("sender")
+	state := stream.NewBucket(js, layout.StateBucket())
+	client := transport.New(transport.Config{
+		Egress: cfg.Egress, Proxies: cfg.Proxies, Connections: cfg.Connections, FreeFiles: cfg.FreeFiles, Held: metrics.held,
+	}, log)
+	keeper := clock.NewKeeper(js, layout, state, view, log, metrics.clockSet)
+	host, _ := os.Hostname() // for people only
+	self := members.Member{ID: membership.NewID(), Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)}
 	s := &Sender{
-		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, state: stream.NewBucket(js, layout.StateBucket()), view: view, store: store, log: log.Named("sender"), metrics: metrics,
-		clients: newClients(cfg.Egress, cfg.Proxies).on(newMachine(log.Named("sender"), metrics), &cfg), trail: audit.New(js, layout, "sender", log).Report(cfg.Health),
-		attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout),
+		cfg: cfg, nc: nc, js: js, layout: layout, session: stream.NewSession(nc), state: state, view: view, log: log, metrics: metrics,
+		pulse: &stream.Pulse{OnStall: func(d time.Duration) {
+			log.Warn("this process has stood still, deliveries handed to it meanwhile are left to other senders", zap.Duration("duration", d))
+		}},
+		client: client, attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout), reserve: reserve,
+		disabler: &disabler{store: store, trail: trail, events: cfg.Events, log: log},
+		members:  membership.New(membership.Config{Self: self, Heartbeat: cfg.Heartbeat, Members: metrics.members}, nc, js, layout, log),
+		keeper:   keeper, clock: keeper.Clock(),
+		breakers: probe.NewBreakers(probe.Config{
+			Member: self.ID, Timing: cfg.Probes, Events: cfg.Events, Open: metrics.breakers, Transitions: metrics.transitions,
+		}, state, view, keeper.Clock(), log),
+		asker: handshake.New(handshake.Config{
+			Origin: cfg.Origin, PublicURL: cfg.PublicURL, UserAgent: cfg.UserAgent, Results: metrics.handshakes,
+		}, client, view, store, trail, log),
+		manual: manual.New(state, log),
+		timers: timers.New(nc, js, layout, keeper.Clock(), log),
+		backlogs: backlog.New(backlog.Config{
+			LookEvery: cfg.LookEvery, LaggingAfter: cfg.LaggingAfter, Events: cfg.Events, Oldest: metrics.oldest,
+		}, js, layout, state, view, log),
 	}
-	s.reserve = stream.NewReserve(js, layout, log)
-	s.attempts.Reserve(s.reserve)
-	s.token, s.breakers, s.backlogs, s.pulse = newMemberID(), newBreakers(), newBacklogs(), &stream.Pulse{OnStall: func(d time.Duration) {
-		s.log.Warn("this process has stood still, the deliveries that it was handed meanwhile are left to others", zap.Duration("duration", d))
-	}}
-	host, _ := os.Hostname() // it is for people only
-	s.members = newMembership(members.Member{ID: s.token, Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)})
-	s.clock.read, s.clock.agree = s.serverTime, s.agreeOnClock
+	s.attempts.Reserve(reserve)
 	return s, nil
 }
 
-// Run sends until ctx ends. It returns nil when the requests under way have
-// ended and are settled, or the grace period is over. The other senders are told first,
-// so that they have begun by the time this one stops pulling.
+// CheckMachine returns nil, or why this machine cannot make requests.
+func (s *Sender) CheckMachine(context.Context) error { return s.client.CheckMachine() }
+
+// Run sends until ctx ends. It returns nil when the requests under way have ended and are
+// settled, or the grace period is over. The other senders are notified first, so that they
+// have begun by the time this one stops pulling.
 func (s *Sender) Run(ctx context.Context) error {
 	// Requests and their settling outlive ctx by the grace period.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	pulling, stopPulling := context.WithCancel(work)
 	defer stopPulling()
-	defer s.clients.closeIdle()
+	defer s.client.CloseIdle()
 
-	var running, partaking sync.WaitGroup
-	alive, leave := context.WithCancel(work)
+	var running, alive sync.WaitGroup
+	member, leave := context.WithCancel(work)
 	defer leave()
-	partaking.Go(func() { s.takePart(alive) })
-	partaking.Go(func() { s.pulse.Run(alive) })
+	alive.Go(func() { s.members.Run(member) })
+	alive.Go(func() { s.pulse.Run(member) })
 	for _, shard := range s.layout.RetryShards() {
-		running.Go(func() { s.pump(pulling, work, shard) })
+		pump := timers.NewPump(s.timers, shard, s.view, s.session, s.reserve, s.letters, s.cfg.Health)
+		running.Go(func() { pump.Run(pulling, work, s.pulse, s.memoryOfPump()) })
 	}
-	running.Go(func() { s.followClock(pulling) })
-	running.Go(func() { s.followBreakers(pulling) })
-	running.Go(func() { s.followManual(pulling) })
-	running.Go(func() { s.watchBacklogs(pulling) })
-	running.Go(func() { s.watchPending(pulling) })
-	running.Go(func() { s.runLanes(pulling, work) })
+	running.Go(func() { s.keeper.Run(pulling) })
+	running.Go(func() { s.timers.WatchOverdue(pulling, s.members.Leads, s.metrics.rearmed) })
+	running.Go(func() { s.breakers.Follow(pulling, s.nc) })
+	running.Go(func() { s.manual.Follow(pulling, s.nc) })
+	running.Go(func() { s.backlogs.Run(pulling) })
+	running.Go(func() { s.runWorkers(pulling, work) })
 
 	<-ctx.Done()
-	s.drain(ctx)
+	s.members.Drain(ctx)
 	stopPulling()
 	grace := time.AfterFunc(s.cfg.Grace, cancel)
 	defer grace.Stop()
 	running.Wait()
 	leave()
-	partaking.Wait()
-	s.leave(ctx)
+	alive.Wait()
+	s.members.Leave(ctx)
 	return nil
 }
 
-// runLanes keeps one lane running for each active subscription that this sender owns.
-func (s *Sender) runLanes(ctx, work context.Context) {
-	lanes := make(map[string]*lane)
+// runWorkers keeps one worker running for each active subscription that this sender owns.
+func (s *Sender) runWorkers(ctx, work context.Context) {
+	workers := make(map[string]*worker)
 	var running sync.WaitGroup
 	defer running.Wait()
-	owned := newOwnership(s)
-	if !owned.await(ctx) {
+	owned := membership.NewOwnership(s.members, s.cfg.Debounce, s.metrics.gained, s.metrics.lost)
+	if !owned.Await(ctx) {
 		return
 	}
 	for {
 		changed, now := s.view.Changed(), time.Now()
 		snapshot := s.view.Snapshot()
-		moved := owned.refresh(snapshot)
-		for id, l := range lanes {
+		moved, deleted := owned.Refresh(snapshot)
+		for id, w := range workers {
 			sub, ok := snapshot.Get(id)
-			if ok && l.serves(sub) && !owned.stops(sub, now) {
+			if ok && w.fits(sub) && !owned.Stops(sub, now) {
 				continue
 			}
-			l.stop()
-			delete(lanes, id)
-			owned.forget(id)
+			w.stop()
+			delete(workers, id)
+			owned.Forget(id)
 			if !ok {
-				s.breakers.forget(id)
-				s.manual.forget(id)
+				deleted = append(deleted, id)
 			}
+		}
+		for _, id := range deleted {
+			s.breakers.Forget(id)
+			s.manual.Forget(id)
 		}
 		for _, sub := range snapshot.All() {
-			if lanes[sub.ID] != nil || sub.State != subscription.Active || !owned.starts(sub) {
+			if workers[sub.ID] != nil || sub.State != subscription.Active || !owned.Starts(sub) {
 				continue
 			}
-			laneCtx, stop := context.WithCancel(ctx)
-			l := &lane{
-				Sender: s, id: sub.ID, terms: termsOf(sub), stop: stop,
-				recorder: s.attempts.Recorder(sub.ID), made: s.attempts.Made(sub.ID), breaker: s.breakers.of(sub.ID),
-				memory: s.memoryOf(sub), held: stream.NewHeld(stream.AckWait, max(2*sub.Delivery.MaxInFlight, 64)),
-			}
-			if l.terms.ordered {
-				l.head = new(head)
-			}
-			lanes[sub.ID] = l
-			running.Go(func() { l.run(laneCtx, work) })
+			workerCtx, stop := context.WithCancel(ctx)
+			w := s.newWorker(sub, stop)
+			workers[sub.ID] = w
+			running.Go(func() { w.run(workerCtx, work) })
 		}
-		s.metrics.lanes.Set(float64(len(lanes)))
-		s.warnOfConnections(lanes)
-		s.countBreakers()
-		expired, stopTimer := owned.next()
+		s.metrics.workers.Set(float64(len(workers)))
+		s.warnOfConnections(workers)
+		s.breakers.Count()
+		expired, stopTimer := owned.Next()
 		select {
 		case <-ctx.Done():
-			for _, l := range lanes {
-				l.stop()
+			for _, w := range workers {
+				w.stop()
 			}
 		case <-changed:
 		case <-moved:
@@ -316,4 +226,84 @@ func (s *Sender) runLanes(ctx, work context.Context) {
 			return
 		}
 	}
+}
+
+// newWorker returns a worker for a subscription; stop ends its context.
+func (s *Sender) newWorker(sub *subscription.Subscription, stop context.CancelFunc) *worker {
+	id, terms := sub.ID, termsOf(sub)
+	settler := &settler{
+		id: id, queue: terms.queue, js: s.js, layout: s.layout, letters: s.letters, timers: s.timers, manual: s.manual, disabler: s.disabler,
+		events: s.cfg.Events, reserve: s.reserve, health: s.cfg.Health, metrics: s.metrics, log: s.log,
+	}
+	w := &worker{
+		id: id, terms: terms, stop: stop,
+		nc: s.nc, view: s.view, clock: s.clock, asker: s.asker, breakers: s.breakers, breaker: s.breakers.Of(id, terms.breaker),
+		backlogs: s.backlogs, made: s.attempts.Made(id), settler: settler, disabler: s.disabler, metrics: s.metrics, log: s.log,
+		userAgent: s.cfg.UserAgent,
+		pull: stream.Pull{
+			Stream: terms.queue.Stream, Consumer: terms.queue.Consumer, Batch: min(terms.batch, 256),
+			Held: stream.NewHeld(stream.AckWait, max(2*sub.Delivery.MaxInFlight, 64)), Memory: s.memoryOf(sub), Alone: s.members.IsAlone, Pulse: s.pulse,
+			OnError: func(err error) {
+				s.log.Warn("failed to pull deliveries, will retry", zap.String("subscription_id", id), zap.Error(err))
+			},
+		},
+	}
+	if terms.rate > 0 {
+		w.limiter = func() *rate.Limiter { return rate.NewLimiter(s.state, s.clock, id, terms.rate) }
+	}
+	if terms.ordered {
+		w.order = &order{
+			id: id, head: ordered.New(id, s.state, s.session, s.clock), recheck: s.cfg.OrderedRecheck,
+			view: s.view, clock: s.clock, endpoint: w.endpointFor, settler: settler, log: s.log,
+		}
+		settler.order = w.order
+	}
+	w.pipeline = &pipeline{
+		id: id, shard: terms.queue.RetryShard, session: s.session, clock: s.clock, client: s.client, manual: s.manual, timers: s.timers,
+		attempts: s.attempts, recorder: s.attempts.Recorder(id), order: w.order, settler: settler, serves: w.serves, metrics: s.metrics, log: s.log,
+	}
+	return w
+}
+
+// warnOfConnections logs that more requests may be under way than connections may be open,
+// once for each doubling.
+func (s *Sender) warnOfConnections(workers map[string]*worker) {
+	inFlight := 0
+	for _, w := range workers {
+		inFlight += w.terms.batch
+	}
+	if s.cfg.Connections <= 0 || inFlight <= max(s.cfg.Connections, 2*s.warned) {
+		return
+	}
+	s.warned = inFlight
+	s.log.Info("more requests may be under way than connections may be open, the others are held: raise the limit of open files (ulimit -n, LimitNOFILE) or lower max_in_flight",
+		zap.Int("in_flight", inFlight), zap.Int("subscriptions", len(workers)), zap.Int("connections", s.cfg.Connections))
+}
+
+const (
+	// eventCopies is how often the bytes of an event are in memory while its delivery is in
+	// hand: as received, as sent, and as a timer, a dead letter, or within an embedded server.
+	eventCopies = 3
+	// requestCost is what a request under way takes beside the event: the response up to
+	// transport.MaxReadBody, or the buffers and stacks of a connection before that.
+	requestCost = transport.MaxReadBody
+	// requeueCost is what a retry takes beside the event that is put back on its queue.
+	requeueCost = 2 << 10
+)
+
+// memoryOf is what the deliveries of a subscription may take. Each has at least one in hand,
+// whatever the receivers of the others hold: see package budget.
+func (s *Sender) memoryOf(sub *subscription.Subscription) stream.Memory {
+	if s.cfg.Memory == nil {
+		return stream.Memory{}
+	}
+	return stream.Memory{Share: s.cfg.Memory.Share(sub.Delivery.MaxInFlight), Times: eventCopies, Each: requestCost}
+}
+
+// memoryOfPump is what the retries of a shard may take on the way back to their queues.
+func (s *Sender) memoryOfPump() stream.Memory {
+	if s.cfg.Memory == nil {
+		return stream.Memory{}
+	}
+	return stream.Memory{Share: s.cfg.Memory.Share(0), Times: eventCopies, Each: requeueCost}
 }

@@ -187,8 +187,8 @@ func TestNothingCanBeStored(t *testing.T) {
 	r.queue(later, 0, 3)
 	r.queue(never, 0, 3)
 	eventually(t, func() (bool, string) {
-		timers := r.logged.FilterMessage("cannot store retry timer, its delivery is held and not settled").Len()
-		letters := r.logged.FilterMessage("cannot store dead letter, its delivery is held and not settled").Len()
+		timers := r.logged.FilterMessage("failed to store retry timer, its delivery is held and not settled").Len()
+		letters := r.logged.FilterMessage("failed to store dead letter, its delivery is held and not settled").Len()
 		return timers == 3 && letters == 3, fmt.Sprintf("%d timers and %d letters are held, want 3 and 3", timers, letters)
 	})
 	if err := r.layout.Ensure(t.Context(), r.js, nil); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/jetpost/jetpost/internal/keyring"
 	profile "github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // aliases are domains that are old names of others: a subscription to one of them gets
@@ -24,7 +25,7 @@ func aliases(domain string) []string {
 // A wish is which events a document asks for.
 type wish struct {
 	types   []string
-	filters []subscription.Filter
+	filters []filter.Filter
 }
 
 // wishOf looks the types of a document up in the catalogue and compiles its criteria.

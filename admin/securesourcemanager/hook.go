@@ -18,6 +18,7 @@ import (
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // A hook is the resource as answers show it, its keys in the order of the original's
@@ -195,8 +196,8 @@ func (d *document) requestURL() (base, query string, err error) {
 
 // filters want the events of the repository, and of its pushes those that the branch
 // filter passes.
-func (d *document) filters(parent string) ([]subscription.Filter, error) {
-	all := []subscription.Filter{securesourcemanager.RepositoryFilter(parent)}
+func (d *document) filters(parent string) ([]filter.Filter, error) {
+	all := []filter.Filter{securesourcemanager.RepositoryFilter(parent)}
 	branches, err := securesourcemanager.BranchFilter(d.BranchFilter)
 	if syntax, ok := errors.AsType[*glob.SyntaxError](err); ok {
 		return nil, badField("INVALID_BRANCH_FILTER", "hook.pushOption.branchFilter", "\"{branchFilter}\" is not a glob: {problem} at offset {offset}.",
@@ -209,8 +210,8 @@ func (d *document) filters(parent string) ([]subscription.Filter, error) {
 		return all, nil
 	}
 	if slices.ContainsFunc(d.Events, func(name string) bool { return name != triggers()[0].name }) {
-		push := subscription.Exact(map[string]string{"type": typePush})
-		branches = []subscription.Filter{subscription.Any(subscription.Not(push), subscription.All(branches...))}
+		push := filter.Exact(map[string]string{"type": typePush})
+		branches = []filter.Filter{filter.Any(filter.Not(push), filter.All(branches...))}
 	}
 	return append(all, branches...), nil
 }

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -100,6 +101,9 @@ type program struct {
 	home   string
 	exited chan struct{} // closed when it has ended
 	quiet  bool          // its log is not shown when the test fails
+
+	began time.Time
+	ended time.Time // valid once exited is closed
 }
 
 // programEnv is the environment of a program: that of the tests, without what
@@ -147,6 +151,7 @@ func (p *program) start(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	p.cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
+	p.began = time.Now()
 	err = p.cmd.Start()
 	_ = theirs.Close()
 	if err != nil {
@@ -154,6 +159,7 @@ func (p *program) start(tb testing.TB) {
 	}
 	go func() {
 		_ = p.cmd.Wait() // ProcessState says it all
+		p.ended = time.Now()
 		_ = ours.Close()
 		close(p.exited)
 	}()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -113,6 +112,9 @@ func (o *oracle) check(t *testing.T, f *findings) {
 		f.add(fmt.Sprintf("attempts of unexpected delivery %s: %+v", d, found))
 	}
 	o.checkRepeats(f)
+	for _, v := range o.victims { // all were started again
+		o.noteEnded(v)
+	}
 	o.report(t, f)
 	for _, list := range [][]string{o.endedAlone, o.violations, f.discrepancies} {
 		for _, text := range list[:min(len(list), shownStories)] {
@@ -483,44 +485,6 @@ func (o *oracle) routedAgain(e *oEvent) *fault {
 	return nil
 }
 
-// story is all that is known of a delivery.
-func (o *oracle) story(s *oSub, e *oEvent, d string, requests []*oRequest, records []delivery.Attempt, letters []delivery.DeadLetter, problems []string) string {
-	since := func(at time.Time) string {
-		if at.IsZero() {
-			return "never"
-		}
-		return fmt.Sprintf("%.3fs", at.Sub(o.began).Seconds())
-	}
-	var b strings.Builder
-	line := func(format string, args ...any) { _, _ = fmt.Fprintf(&b, format+"\n", args...) }
-	line("%s", strings.Join(problems, "; "))
-	filters, _ := json.Marshal(s.filters)
-	line("    delivery %s of event %s (%s) for %s (%s %v %s)", d, e.id, e.kind, s.id, s.profile, s.types, filters)
-	if s.wire >= 0 {
-		line("    over %s", o.wires[s.wire].name)
-	}
-	line("    published %s accepted %s; subscription created %s deleting %s", since(e.began), since(e.accepted), since(s.created), since(s.deleting))
-	for _, stop := range s.stops {
-		line("    paused %s to %s", since(stop.from), since(stop.to))
-	}
-	for _, r := range requests {
-		line("    request %d (attempt %s) sent %s at %s until %s fault %q ok %t", r.nth, r.attempt, since(r.sent), since(r.at), since(r.done), r.fault, r.ok)
-	}
-	for _, a := range records {
-		line("    record %d: attempt %d at %s %s %d %s", a.Sequence, a.Attempt, since(a.At), a.Outcome, a.Status, a.Error)
-	}
-	for _, l := range letters {
-		line("    dead letter %s after %d attempts at %s", l.Reason, l.Attempts, since(l.At))
-	}
-	var faults []string
-	for _, f := range o.faults {
-		faults = append(faults, fmt.Sprintf("%s to %s %s", since(f.at), since(f.end), f))
-	}
-	line("    faults: %s", strings.Join(faults, ", "))
-	line("%s", o.logOf(d))
-	return b.String()
-}
-
 // overview is what a person wants to see of a run.
 func overview(lines ...[2]string) string {
 	var b strings.Builder
@@ -528,19 +492,4 @@ func overview(lines ...[2]string) string {
 		_, _ = fmt.Fprintf(&b, "  %-44s %s\n", line[0], line[1])
 	}
 	return b.String()
-}
-
-// logOf returns what all programs have said about a delivery.
-func (o *oracle) logOf(delivery string) string {
-	var found []string
-	for _, p := range o.programs {
-		for _, line := range p.stderr.lines(delivery) {
-			var fields map[string]any
-			if json.Unmarshal([]byte(line), &fields) == nil {
-				line = fmt.Sprint(fields["time"], " ", fields["msg"], " attempt ", fields["attempt"], " ", fields["outcome"], " ", fields["status"], " ", fields["error"])
-			}
-			found = append(found, "    log "+line)
-		}
-	}
-	return strings.Join(found, "\n")
 }

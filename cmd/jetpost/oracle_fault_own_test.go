@@ -6,9 +6,13 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestPlanOfFaults: the same seed plans the same faults, and each deed has its turn
@@ -47,6 +51,35 @@ func TestPlanOfFaults(t *testing.T) {
 		}
 		if len(kinds) != len(deeds) {
 			t.Errorf("the deck from %d has only %d kinds", first, len(kinds))
+		}
+	}
+}
+
+// TestKilledLater: on a busy machine a process works for a while after its kill was decided.
+// What it does until it is dead is explained by the kill; what others do from then on is not.
+func TestKilledLater(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	after := func(ms int) time.Time { return at.Add(time.Duration(ms) * time.Millisecond) }
+	f := &fault{effects: effects{requests: true, records: true}, kind: "kill sender", at: at}
+	o := &oracle{faultList: faultList{faults: []*fault{f}}}
+	if err := o.strike(t, f, func() error { return nil }); err != nil || f.struck.Before(at) {
+		t.Fatalf("struck at %v: %v", f.struck, err)
+	}
+	f.struck, f.end = after(500), after(600)
+	for _, c := range []struct {
+		what       string
+		sent, done int
+		want       bool
+	}{
+		{"made before, and settled", -9000, -8000, false},
+		{"made before, and not settled", -300, -200, true},
+		{"made before the process is dead", 200, 300, true},
+		{"under way when it dies", 400, 700, true},
+		{"made by another one afterwards", 550, 560, false},
+	} {
+		if got := o.during(f, []*oRequest{{sent: after(c.sent), done: after(c.done)}}); got != c.want {
+			t.Errorf("%s: explained %t, want %t", c.what, got, c.want)
 		}
 	}
 }
@@ -115,5 +148,39 @@ func TestBadWire(t *testing.T) {
 				eventually(t, "the wire works again", func() bool { return exchange(factDeadline) == nil })
 			}
 		})
+	}
+}
+
+// TestStoryOfProcesses: a discrepancy is printed with what the processes around it have logged,
+// and with those that had ended by then left out.
+func TestStoryOfProcesses(t *testing.T) {
+	t.Parallel()
+	began := time.Now().Add(-time.Minute)
+	at := func(s int) time.Time { return began.Add(time.Duration(s) * time.Second) }
+	o := &oracle{oReceivers: &oReceivers{}, began: began}
+	lives := func(name string, from time.Time) *program {
+		p := &program{name: name, cmd: &exec.Cmd{Process: &os.Process{Pid: 7}}, stderr: new(printed), exited: make(chan struct{}), began: from}
+		for s := range 40 {
+			line := func(level, message string) {
+				_, _ = fmt.Fprintf(p.stderr, `{"level":%q,"time":%q,"msg":%q,"subscription_id":"a"}`+"\n", level, at(s).Format(time.RFC3339Nano), message)
+			}
+			line("info", "attempt")
+			line("warn", fmt.Sprint("trouble of ", name, " at ", s))
+		}
+		o.programs = append(o.programs, p)
+		return p
+	}
+	lives("sender-0", at(0))
+	dead := lives("sender-1", at(0))
+	dead.ended = at(10)
+	close(dead.exited)
+	lives("sender-1 again", at(30))
+	got := o.processesAround([]*oRequest{{sent: at(20), at: at(21)}}, "a")
+	want := "    sender-0: process 7, started at 0.000s, lives; attempts for a logged: 6\n"
+	for s := 18; s <= 23; s++ {
+		want += fmt.Sprintf(`        {"level":"warn","time":%q,"msg":"trouble of sender-0 at %d","subscription_id":"a"}`+"\n", at(s).Format(time.RFC3339Nano), s)
+	}
+	if diff := cmp.Diff(strings.TrimSuffix(want, "\n"), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

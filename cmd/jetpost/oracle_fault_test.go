@@ -42,7 +42,8 @@ type effects struct {
 type fault struct {
 	effects
 	kind, target string
-	at           time.Time
+	at           time.Time // before it began
+	struck       time.Time // when it had: a busy machine takes its time to kill a process
 	end          time.Time // when everything was as before; zero: it lasts
 
 	repeated map[string]map[string]bool // what it explains: deliveries by subscription
@@ -64,7 +65,8 @@ func (f *fault) until() time.Time {
 	case f.outage || f.wire != "":
 		return f.end.Add(comesBack)
 	}
-	return f.at
+	// A process works until it is killed: until then it makes requests that it does not settle.
+	return later(f.at, f.struck)
 }
 
 // comesBack is how long it may take, on a busy machine, until connections that were
@@ -144,6 +146,16 @@ func (o *oracle) happens(t *testing.T, p plannedFault) *fault {
 	return f
 }
 
+// strike begins what is planned, and notes when it has begun.
+func (o *oracle) strike(t *testing.T, f *fault, begin func() error) error {
+	t.Helper()
+	err := begin()
+	o.faultMu.Lock()
+	defer o.faultMu.Unlock()
+	f.struck = time.Now()
+	return err
+}
+
 func (o *oracle) ended(faults ...*fault) {
 	o.faultMu.Lock()
 	defer o.faultMu.Unlock()
@@ -179,7 +191,7 @@ func (o *oracle) harmProcesses(t *testing.T, plan []plannedFault, halfway func()
 		await(t.Context(), p.pause)
 		f := o.happens(t, p)
 		open = append(open, f)
-		if err := p.begin(t, p.target, rand.New(rand.NewPCG(p.seed, 1))); err != nil {
+		if err := o.strike(t, f, func() error { return p.begin(t, p.target, rand.New(rand.NewPCG(p.seed, 1))) }); err != nil {
 			t.Fatalf("%s: %v", f, err)
 		}
 		await(t.Context(), p.lasts)
@@ -200,7 +212,7 @@ func (o *oracle) harmWires(t *testing.T, plan []plannedFault) {
 	for _, p := range plan {
 		await(t.Context(), p.pause+500*time.Millisecond)
 		f := o.happens(t, p)
-		if err := p.begin(t, p.target, rand.New(rand.NewPCG(p.seed, 1))); err != nil {
+		if err := o.strike(t, f, func() error { return p.begin(t, p.target, rand.New(rand.NewPCG(p.seed, 1))) }); err != nil {
 			o.wrong("%s: %v", f, err)
 		}
 		await(t.Context(), p.lasts)
@@ -225,7 +237,7 @@ type victim struct {
 func (o *oracle) start(t *testing.T, v *victim) {
 	t.Helper()
 	p := prepareProgram(t, v.s.args...)
-	p.quiet = true
+	p.name, p.quiet = v.name, true
 	p.cmd.Env, v.env = append(p.cmd.Env, v.env...), nil
 	if o.clock != nil {
 		o.clock.give(p)
@@ -237,12 +249,18 @@ func (o *oracle) start(t *testing.T, v *victim) {
 
 // kill ends the victim like a crash does.
 func (o *oracle) kill(v *victim) {
+	o.noteEnded(v)
+	v.s.kill()
+}
+
+// noteEnded takes note of a victim that has ended by itself.
+func (o *oracle) noteEnded(v *victim) {
 	select {
 	case <-v.s.exited:
-		o.endedAlone = append(o.endedAlone, fmt.Sprintf("%s ended by itself: %s", v.name, v.s.stderr.tail(10)))
+		o.endedAlone = append(o.endedAlone, fmt.Sprintf("%s (process %d) ended by itself at %.3fs, %s: %s",
+			v.name, v.s.cmd.Process.Pid, v.s.ended.Sub(o.began).Seconds(), v.s.cmd.ProcessState, v.s.stderr.tail(10)))
 	default:
 	}
-	v.s.kill()
 }
 
 // awaitLine waits until the victim says that it works. On a cluster whose servers

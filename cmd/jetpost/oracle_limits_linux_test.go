@@ -78,7 +78,7 @@ func (o *oracle) startingWith(what string, variable func(*rand.Rand, *victim) st
 		t.Helper()
 		f := o.happens(t, plannedFault{deed: after, target: target})
 		defer o.ended(f)
-		return errors.Join(kill(t, target, nil), start(t, target))
+		return errors.Join(o.strike(t, f, func() error { return kill(t, target, nil) }), start(t, target))
 	}
 	return d
 }

@@ -65,7 +65,7 @@ func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 		case err == nil && left != before:
 			before, changed = left, time.Now()
 		case time.Since(changed) > patience:
-			o.wrong("work that is left does not change any more: %s (%v)", left, err)
+			o.wrong("work that is left does not change any more: %s (%v)\n%s", left, err, describeLeft(t.Context(), js, left))
 			return
 		}
 		nothing = 0
@@ -122,6 +122,45 @@ func unfinished(ctx context.Context, js jetstream.JetStream, name string) (uint6
 		left += n
 	}
 	return left, nil
+}
+
+// describeLeft says of each stream that left names what is in it, and where it and its
+// consumer are.
+func describeLeft(ctx context.Context, js jetstream.JetStream, left string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(left, ", ") {
+		name, _, _ := strings.Cut(part, ":")
+		s, err := js.Stream(ctx, name)
+		if err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", name, err)
+			continue
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+		if err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", name, err)
+			continue
+		}
+		state, subjects := info.State, info.State.Subjects
+		state.Subjects = nil
+		fmt.Fprintf(&b, "%s: %+v, cluster %+v\n", name, state, info.Cluster)
+		for consumers := s.ListConsumers(ctx); ; {
+			c, more := <-consumers.Info()
+			if !more {
+				break
+			}
+			fmt.Fprintf(&b, "  consumer %s: delivered %+v, acked %+v, %d pending, %d in flight, %d handed out again, %d requests, cluster %+v\n",
+				c.Name, c.Delivered, c.AckFloor, c.NumPending, c.NumAckPending, c.NumRedelivered, c.NumWaiting, c.Cluster)
+		}
+		for subject, n := range subjects {
+			m, err := s.GetLastMsgForSubject(ctx, subject)
+			if err != nil {
+				fmt.Fprintf(&b, "  %s: %d, %v\n", subject, n, err)
+				continue
+			}
+			fmt.Fprintf(&b, "  %s: %d, the last is %d of %s, %v\n", subject, n, m.Sequence, m.Time.Format(time.RFC3339Nano), m.Header)
+		}
+	}
+	return b.String()
 }
 
 // queued is how many deliveries wait in the queue of a subscription.

@@ -68,10 +68,11 @@ func storageFaults() (all []storageFault) {
 func remove(t *testing.T, o *storageOracle, stream string, _ *rand.Rand) expectedLoss {
 	t.Helper()
 	there := o.messagesOf(t, stream)
+	last := o.endOf(t, stream, there)
 	if err := os.RemoveAll(o.streamDir(stream)); err != nil {
 		t.Fatal(err)
 	}
-	e := expectedLoss{stream: stream, kinds: []string{inventory.Missing, inventory.Replaced}, was: lastOf(there), count: lastOf(there), messages: there}
+	e := expectedLoss{stream: stream, kinds: []string{inventory.Missing, inventory.Replaced}, was: last, count: last, messages: there}
 	if stream == "KV_inventory" { // it was written while it was being written down
 		e.was, e.count, e.now, e.messages = anyNumber, anyNumber, anyNumber, nil
 	}
@@ -83,7 +84,7 @@ func remove(t *testing.T, o *storageOracle, stream string, _ *rand.Rand) expecte
 func emptied(name string) func(*testing.T, *storageOracle, string, *rand.Rand) expectedLoss {
 	return func(t *testing.T, o *storageOracle, stream string, _ *rand.Rand) expectedLoss {
 		t.Helper()
-		last := lastOf(o.messagesOf(t, stream))
+		last := o.endOf(t, stream, o.messagesOf(t, stream))
 		if err := os.Truncate(filepath.Join(o.streamDir(stream), name), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -120,9 +121,9 @@ func changed(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expect
 // cut takes the end of a stream away, and what says how far it went.
 func cut(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expectedLoss {
 	t.Helper()
-	was := lastOf(o.messagesOf(t, stream))
+	was := o.endOf(t, stream, o.messagesOf(t, stream))
 	gone := o.cutOff(t, stream, false, r)
-	now := lastOf(o.messagesOf(t, stream))
+	now := o.endOf(t, stream, o.messagesOf(t, stream))
 	e := expectedLoss{stream: stream, kinds: []string{inventory.WentBack}, was: was, now: now, count: was - now, messages: gone}
 	if stream == "KV_subscriptions" { // keys are lost
 		e.kinds, e.was, e.now, e.count = append(e.kinds, inventory.Damaged), anyNumber, anyNumber, anyNumber
@@ -137,7 +138,7 @@ func cutBesideIndex(t *testing.T, o *storageOracle, stream string, r *rand.Rand)
 	before := o.messagesOf(t, stream)
 	gone := o.cutOff(t, stream, true, r)
 	there, left := liveOf(before), liveOf(o.messagesOf(t, stream))
-	e := expectedLoss{stream: stream, kinds: []string{inventory.Damaged}, was: lastOf(before), count: uint64(max(len(there)-len(left), 1)), messages: gone}
+	e := expectedLoss{stream: stream, kinds: []string{inventory.Damaged}, was: o.endOf(t, stream, before), count: uint64(max(len(there)-len(left), 1)), messages: gone}
 	if len(left) > 0 {
 		e.now = left[len(left)-1]
 	}
@@ -158,7 +159,11 @@ func removeMessages(t *testing.T, o *storageOracle, stream string, _ *rand.Rand)
 	if err := os.RemoveAll(filepath.Join(o.streamDir(stream), "msgs")); err != nil {
 		t.Fatal(err)
 	}
-	e := expectedLoss{stream: stream, kinds: []string{inventory.WentBack}, was: lastOf(there), count: lastOf(there), messages: there}
+	was, now := o.endOf(t, stream, there), o.endOf(t, stream, nil) // a stream that was created again still knows where it began
+	e := expectedLoss{stream: stream, kinds: []string{inventory.WentBack}, was: was, now: now, count: was - now, messages: there}
+	if was == now { // it had nothing
+		e.kinds = nil
+	}
 	if stream == "KV_subscriptions" {
 		e.kinds, e.was, e.now, e.count = append(e.kinds, inventory.Damaged), anyNumber, anyNumber, anyNumber
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -71,8 +72,21 @@ func (s *server) blocksOf(tb testing.TB, stream string) []string {
 	return blocks
 }
 
-// lastOf is the last sequence that there ever was.
-func lastOf(messages []storedMessage) (last uint64) {
+// endOf is the last sequence that a stream with these messages ever had, or the one before its
+// first: one that was created again begins behind where it ended, and its description says so.
+func (s *server) endOf(tb testing.TB, stream string, messages []storedMessage) (last uint64) {
+	tb.Helper()
+	text, err := os.ReadFile(filepath.Join(s.streamDir(stream), "meta.inf"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var description struct {
+		FirstSeq uint64 `json:"first_seq"`
+	}
+	if err := json.Unmarshal(text, &description); err != nil {
+		tb.Fatalf("the description of %s: %v", stream, err)
+	}
+	last = max(description.FirstSeq, 1) - 1
 	for i := range messages {
 		last = max(last, messages[i].sequence)
 	}

@@ -68,7 +68,9 @@ type storageSub struct {
 	more  object
 	times map[string]int  // by event
 	maybe map[string]bool // those that nothing knows of any more
-	again map[string]bool // those that may come once more
+	again map[string]bool // those that may come once more: whenever it is looked for what is owed
+	// cameAgain is how many of these have come once more since the last fault.
+	cameAgain int
 
 	got  map[string]int // of the first read arrivals, by event
 	read int
@@ -174,6 +176,7 @@ func (o *storageOracle) suffer(t *testing.T, faults []storageFault) {
 	o.awaitLosses(t, expected)
 	o.repair(t, expected)
 	o.publishSome(t, 6)
+	o.awaitReconciled(t, expected)
 	o.check(t)
 	o.checkRemade(t, owed)
 	if t.Failed() {
@@ -223,6 +226,7 @@ func (o *storageOracle) hasLost(stream, subscription, event string) bool {
 func (o *storageOracle) forgetLost(t *testing.T) {
 	t.Helper()
 	for _, s := range o.subs {
+		s.cameAgain = 0
 		requests := o.requestsOf(t, s)
 		queue, timers := "DELIVERIES_"+s.id, shardOf(s.id)
 		for id := range s.times {
@@ -237,7 +241,7 @@ func (o *storageOracle) forgetLost(t *testing.T) {
 			if owed && (o.hasLost(queue, "", id) || o.hasLost(timers, s.id, id)) && (o.hasLost("EVENTS_shop", "", id) || o.lost["ATTEMPTS"] != nil) {
 				s.maybe[id] = true
 			}
-			if recordLost { // whenever it is looked for what is owed
+			if recordLost {
 				s.again[id] = true
 			}
 		}

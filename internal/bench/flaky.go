@@ -122,12 +122,14 @@ func (b *bench) flakyRate(ctx context.Context, delay time.Duration, refuses bool
 		close(pending)
 		return g.Wait()
 	}
+	ctx, stop := endWhenStalled(ctx, func() int64 { return first.Load() + accepted.Load() })
+	defer stop()
 	await := func(n int64) (time.Time, error) {
 		select {
 		case at := <-reached[n]:
 			return at, nil
 		case <-ctx.Done():
-			return time.Time{}, ctx.Err()
+			return time.Time{}, context.Cause(ctx)
 		}
 	}
 	if err := publish(0, warm); err != nil {
@@ -147,7 +149,37 @@ func (b *bench) flakyRate(ctx context.Context, delay time.Duration, refuses bool
 	select {
 	case <-all:
 	case <-ctx.Done():
-		return 0, 0, ctx.Err()
+		return 0, 0, context.Cause(ctx)
 	}
 	return float64(n) / ended.Sub(began).Seconds(), (cpuTime() - cpu) / time.Duration(n), nil
+}
+
+// stallLimit is after how long without progress a measurement fails: a delivery became a
+// dead letter, or the breaker has opened and does not close.
+const stallLimit = time.Minute
+
+var errStalled = fmt.Errorf("no delivery arrived for %s: a dead letter, or an open breaker", stallLimit)
+
+// endWhenStalled returns a context that ends with errStalled when what progress counts has
+// not changed for stallLimit.
+func endWhenStalled(ctx context.Context, progress func() int64) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		poll := time.NewTicker(stallLimit / 20)
+		defer poll.Stop()
+		for before, since := progress(), time.Now(); ; {
+			select {
+			case <-poll.C:
+			case <-ctx.Done():
+				return
+			}
+			if now := progress(); now != before {
+				before, since = now, time.Now()
+			} else if time.Since(since) > stallLimit {
+				cancel(errStalled)
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }

@@ -48,27 +48,6 @@ func parseRedrive(text string) (Redrive, error) {
 // same sequence: the stream of dead letters may lose its end, and use it again.
 func (r Redrive) Name() string { return placeName(r.Letter, r.At) }
 
-// Chain names the attempts of d that are numbered together: all that its schedule
-// makes, before and after a redrive, or the one that somebody has asked for.
-func (d *Delivery) Chain() string {
-	if d.Manual == "" {
-		return d.Origin
-	}
-	return d.Origin + ":manual:" + d.Manual
-}
-
-// Waiting is since when d waits to be delivered: when its event was stored, or it
-// was redriven.
-func (d *Delivery) Waiting() time.Time {
-	if !d.Redrive.At.IsZero() {
-		return d.Redrive.At
-	}
-	return d.Accepted
-}
-
-// Scheduled is the place in the schedule of the attempt with a number, from 1.
-func (d *Delivery) Scheduled(attempt int) int { return max(attempt-d.Redrive.Before, 1) }
-
 // Redriven is the message that puts the delivery of a dead letter back on its
 // queue. It is stored once, however often it is published within stream.Dedupe.
 func (l *Letter) Redriven(subject, expected string, now time.Time) *nats.Msg {

@@ -295,3 +295,28 @@ func timeHeader(h nats.Header, name string) (time.Time, error) {
 	}
 	return time.Unix(0, ns), nil
 }
+
+// Chain names the attempts of d that are numbered together: all those of its schedule, before
+// and after a redrive, or the manual one.
+func (d *Delivery) Chain() string {
+	if d.Manual == "" {
+		return d.Origin
+	}
+	return d.Origin + ":manual:" + d.Manual
+}
+
+// Waiting is since when d waits to be delivered: when its event was stored, or it was
+// redriven.
+func (d *Delivery) Waiting() time.Time {
+	if !d.Redrive.At.IsZero() {
+		return d.Redrive.At
+	}
+	return d.Accepted
+}
+
+// Scheduled is the place in the schedule of the attempt with a number, from 1.
+func (d *Delivery) Scheduled(attempt int) int { return max(attempt-d.Redrive.Before, 1) }
+
+// MayBeMade reports whether a message of a queue says that its delivery may have been
+// made: see Delivery.Again.
+func MayBeMade(h nats.Header) bool { return header(h, stream.HeaderAgain) != "" }

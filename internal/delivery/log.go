@@ -3,16 +3,16 @@ package delivery
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
-	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/jetpost/jetpost/internal/stream"
 )
@@ -22,27 +22,34 @@ import (
 // A message of its stream holds the records of one subscription, one JSON object
 // a line: one record, or as many as a Recorder had at hand.
 type Log struct {
-	js      jetstream.JetStream
-	layout  stream.Layout
-	health  *stream.Health // nil: nobody wants to know
-	reserve *stream.Reserve
+	js        jetstream.JetStream
+	layout    stream.Layout
+	cfg       stream.PublisherConfig
+	publisher *stream.Publisher
 }
 
 // NewLog returns the attempt log of an installation.
 func NewLog(js jetstream.JetStream, layout stream.Layout) *Log {
-	return &Log{js: js, layout: layout}
+	l := &Log{js: js, layout: layout, cfg: stream.PublisherConfig{Pause: firstRecordPause, LongPause: longRecordPause}}
+	return l.configure()
+}
+
+// configure makes the publisher anew.
+func (l *Log) configure() *Log {
+	l.publisher = stream.NewPublisher(l.cfg, l.js)
+	return l
 }
 
 // Report has the log tell h whether it stores what it is given.
 func (l *Log) Report(h *stream.Health) *Log {
-	l.health = h
-	return l
+	l.cfg.Health = h
+	return l.configure()
 }
 
 // Reserve has the log use room that is kept for it when the store is full.
 func (l *Log) Reserve(r *stream.Reserve) *Log {
-	l.reserve = r
-	return l
+	l.cfg.Reserve = r
+	return l.configure()
 }
 
 // Record stores a, and returns when it is stored.
@@ -90,11 +97,6 @@ const (
 	longRecordPause  = 10 * time.Second
 )
 
-// recordOptions leave trying again to publish, which knows when to stop.
-func recordOptions() []jetstream.PublishOpt {
-	return []jetstream.PublishOpt{jetstream.WithStallWait(5 * time.Second), jetstream.WithRetryAttempts(0)}
-}
-
 // publish tries until data is stored or ctx ends. Whether a publish that failed was
 // stored is not known, but a repeat under the same id is recognised.
 func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*jetstream.PubAck, error) {
@@ -102,49 +104,24 @@ func (l *Log) publish(ctx context.Context, subject, id string, data []byte) (*je
 		stream.HeaderMessageID:      {id},
 		stream.HeaderExpectedStream: {l.layout.Attempts()},
 	}}
-	var lastErr error
-	pauses := stream.Pauses(firstRecordPause, longRecordPause)
+	publication := l.publisher.Send(msg)
 	for {
-		var ack *jetstream.PubAck
-		err := l.reserve.Settle(ctx, func() (err error) {
-			ack, err = l.publishOnce(ctx, msg)
-			return err
-		})
+		ack, err := publication.Wait(ctx, time.Time{})
+		if err != nil {
+			return nil, errors.Join(err, publication.Last())
+		}
+		if publication.Last() == nil || !ack.Duplicate {
+			return ack, nil
+		}
+		// Was it this very record that an earlier try has stored?
+		other, err := l.isOther(ctx, ack.Sequence, data)
 		if err == nil {
-			l.health.Stored(l.layout.Attempts())
-			if lastErr == nil || !ack.Duplicate {
-				return ack, nil
-			}
-			// Was it this very record that an earlier try has stored?
-			if ack.Duplicate, err = l.isOther(ctx, ack.Sequence, data); err == nil {
-				return ack, nil
-			}
+			ack.Duplicate = other
+			return ack, nil
 		}
-		if ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), lastErr)
+		if retryErr := publication.Retry(ctx, time.Time{}, err); retryErr != nil {
+			return nil, errors.Join(retryErr, err)
 		}
-		lastErr = err
-		l.health.Failed(l.layout.Attempts(), err)
-		select {
-		case <-time.After(pauses.NextBackOff()):
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), lastErr)
-		}
-	}
-}
-
-func (l *Log) publishOnce(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	future, err := l.js.PublishMsgAsync(msg, recordOptions()...)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case ack := <-future.Ok():
-		return ack, nil
-	case err := <-future.Err():
-		return nil, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
@@ -163,99 +140,122 @@ const indexBits = 10
 
 func place(sequence uint64, index int) uint64 { return sequence<<indexBits | uint64(index) } //nolint:gosec // a line number
 
-// Next is the Sequence that the next record will have at least.
-func (l *Log) Next(ctx context.Context) (uint64, error) {
-	head, err := stream.ReadHead(ctx, l.js, l.layout.Attempts())
-	return place(head.Last+1, 0), err
+// A Recorder stores the attempts of one subscription that need no number from the log: those
+// of deliveries whose number is certain, and after which there is no other. It stores together
+// the records that arrive while it is waiting for the log:
+//
+//	attempts  ─a─┬──b─c─d──┬─e──────
+//	messages     └►[a]─ack─┴►[b c d]─ack…
+//
+// so a single record is stored at once, and many cost one message. None is reported as stored
+// before it is.
+type Recorder struct {
+	log     *Log
+	subject string
+
+	mu      sync.Mutex
+	waiting []*recordBatch // to be stored, oldest first; the last one is being filled
+	storing bool
 }
 
-// Latest returns up to limit attempts of a subscription, newest first, older
-// than the one at sequence before (0: from the newest).
-func (l *Log) Latest(ctx context.Context, subscription string, before uint64, limit int) ([]Attempt, error) {
-	below := uint64(0)
-	if before > 0 {
-		below = before>>indexBits + 1 // its own message too: other records in it may be older
-	}
-	messages, err := stream.Latest(ctx, l.js, l.layout.Attempts(), l.layout.AttemptSubject(subscription), below, limit+1)
-	if err != nil {
-		return nil, err
-	}
-	attempts := make([]Attempt, 0, limit)
-	for i := range messages {
-		records, err := decodeAttempts(&messages[i])
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range slices.Backward(records) {
-			if before > 0 && a.Sequence >= before {
-				continue
-			}
-			if len(attempts) == limit {
-				return attempts, nil
-			}
-			attempts = append(attempts, a)
-		}
-	}
-	return attempts, nil
+// recordBatch is one message.
+type recordBatch struct {
+	data   []byte
+	count  int
+	stored chan struct{} // closed when it is stored, or err says why not
+	err    error
+
+	// ctx ends when no caller waits for it any more.
+	ctx     context.Context //nolint:containedctx // the batch is work of its own
+	cancel  context.CancelFunc
+	waiting atomic.Int64
 }
 
-// OfDelivery returns the latest attempt of a delivery, nil when there is none.
-func (l *Log) OfDelivery(ctx context.Context, subscription, id string) (*Attempt, error) {
-	before := uint64(0)
-	for chunk := firstChunk; ; chunk = min(4*chunk, lastChunk) {
-		attempts, err := l.Latest(ctx, subscription, before, chunk)
-		if err != nil {
-			return nil, err
-		}
-		for i := range attempts {
-			if attempts[i].DeliveryID == id {
-				return &attempts[i], nil
-			}
-		}
-		if len(attempts) < chunk {
-			return nil, ctx.Err()
-		}
-		before = attempts[len(attempts)-1].Sequence
+func newRecordBatch() *recordBatch {
+	b := &recordBatch{stored: make(chan struct{})}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	return b
+}
+
+// leave is called by a caller that waits no longer.
+func (b *recordBatch) leave() {
+	if b.waiting.Add(-1) == 0 {
+		b.cancel()
 	}
 }
 
-// Follow yields attempts as they are recorded, from sequence on (0: from the
-// oldest), until ctx ends. An empty subscription means all of them.
-func (l *Log) Follow(ctx context.Context, subscription string, from uint64) iter.Seq2[Attempt, error] {
-	r := stream.Range{FromSequence: from >> indexBits, Follow: true}
-	if subscription != "" {
-		r.Subject = l.layout.AttemptSubject(subscription)
-	}
-	return func(yield func(Attempt, error) bool) {
-		for message, err := range stream.Read(ctx, l.js, l.layout.Attempts(), r) {
-			if err != nil {
-				yield(Attempt{}, err)
-				return
-			}
-			records, err := decodeAttempts(&message)
-			for _, a := range records {
-				if a.Sequence >= from && !yield(a, nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(Attempt{}, err)
-				return
-			}
-		}
-	}
+// Limits of a message: its stream takes 64 KiB with its header, its place in the
+// log tells 1,024 records apart.
+const (
+	maxBatchBytes   = 60 << 10
+	maxBatchRecords = 1 << indexBits
+)
+
+// Recorder returns a recorder for a subscription.
+func (l *Log) Recorder(subscription string) *Recorder {
+	return &Recorder{log: l, subject: l.layout.AttemptSubject(subscription)}
 }
 
-// decodeAttempts reads the records of a message, oldest first.
-func decodeAttempts(r *stream.Record) ([]Attempt, error) {
-	var attempts []Attempt
-	for line := range bytes.Lines(r.Data) {
-		a := Attempt{}
-		if err := json.Unmarshal(line, &a); err != nil {
-			return attempts, fmt.Errorf("decode attempt record %d: %w", r.Sequence, err)
+// Record stores a and returns when it is stored. It gives up like Log.Record.
+func (r *Recorder) Record(ctx context.Context, a *Attempt) error {
+	a.fit()
+	b := r.add(a)
+	defer b.leave()
+	select {
+	case <-b.stored:
+	case <-ctx.Done():
+		select {
+		case <-b.stored: // an aborted request is a request too
+		case <-time.After(lastMoment):
+			return fmt.Errorf("record attempt %d of %s: %w", a.Attempt, a.DeliveryID, ctx.Err())
 		}
-		a.Sequence = place(r.Sequence, len(attempts))
-		attempts = append(attempts, a)
 	}
-	return attempts, nil
+	if b.err != nil {
+		return fmt.Errorf("record attempt %d of %s: %w", a.Attempt, a.DeliveryID, b.err)
+	}
+	return nil
+}
+
+func (r *Recorder) add(a *Attempt) *recordBatch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.waiting); n == 0 || r.waiting[n-1].count == maxBatchRecords {
+		r.waiting = append(r.waiting, newRecordBatch())
+	}
+	b := r.waiting[len(r.waiting)-1]
+	end := len(b.data)
+	b.data = append(a.append(b.data), '\n')
+	if len(b.data) > maxBatchBytes && b.count > 0 { // no room for this one: it begins the next
+		next := newRecordBatch()
+		next.data = bytes.Clone(b.data[end:])
+		b.data = b.data[:end]
+		r.waiting = append(r.waiting, next)
+		b = next
+	}
+	b.count++
+	b.waiting.Add(1)
+	if !r.storing {
+		r.storing = true
+		go r.store()
+	}
+	return b
+}
+
+// store stores batches until none is waiting.
+func (r *Recorder) store() {
+	for {
+		r.mu.Lock()
+		if len(r.waiting) == 0 {
+			r.storing = false
+			r.mu.Unlock()
+			return
+		}
+		b := r.waiting[0]
+		r.waiting = r.waiting[1:]
+		r.mu.Unlock()
+		// It is not bound to the context of any one of its attempts, but to all of them.
+		_, b.err = r.log.publish(b.ctx, r.subject, nuid.Next(), b.data)
+		b.cancel()
+		close(b.stored)
+	}
 }

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -62,10 +60,6 @@ const (
 // Made returns what the log knows of a subscription. Nothing is read before it is
 // asked for.
 func (l *Log) Made(subscription string) *Made { return &Made{log: l, subscription: subscription} }
-
-// MayBeMade reports whether a message of a queue says that its delivery may have been
-// made: see Delivery.Again.
-func MayBeMade(h nats.Header) bool { return header(h, stream.HeaderAgain) != "" }
 
 // Has reports whether d was delivered before it was put on its queue at queued. now is
 // the time of the NATS server, as all times here. A success of before a redrive does

@@ -11,6 +11,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -22,13 +23,22 @@ const module = "github.com/jetpost/jetpost/"
 
 func main() {
 	most := flag.Int("most", 0, "fail when there are more files than this; 0: never")
+	blocks := flag.Bool("blocks", false, "print the executed blocks of each file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	files, err := measure(ctx)
+	executed, err := measure(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "journey:", err)
 		os.Exit(1)
+	}
+	files := make(map[string]int)
+	for _, block := range slices.Sorted(maps.Keys(executed)) {
+		file, _, _ := strings.Cut(block, ":")
+		files[file] += executed[block]
+		if *blocks {
+			fmt.Println(block)
+		}
 	}
 	show(files)
 	if *most > 0 && len(files) > *most {
@@ -37,7 +47,7 @@ func main() {
 	}
 }
 
-// measure returns how many statements of each file one event executes.
+// measure returns the blocks that one event executes, with the number of their statements.
 func measure(ctx context.Context) (map[string]int, error) {
 	dir, err := os.MkdirTemp("", "journey-")
 	if err != nil {
@@ -56,14 +66,13 @@ func measure(ctx context.Context) (map[string]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run with an event: %w", err)
 	}
-	files := make(map[string]int)
+	blocks := make(map[string]int)
 	for block, statements := range with {
 		if without[block] == 0 {
-			file, _, _ := strings.Cut(block, ":")
-			files[strings.TrimPrefix(file, module)] += statements
+			blocks[strings.TrimPrefix(block, module)] = statements
 		}
 	}
-	return files, nil
+	return blocks, nil
 }
 
 // steps are the folders in the order in which an event reaches them.

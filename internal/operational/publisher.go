@@ -64,6 +64,8 @@ type Publisher struct {
 	layout  stream.Layout
 	log     *zap.Logger
 	metrics *metrics
+	// publisher does not repeat: a batch does, so that its events keep their order.
+	publisher *stream.Publisher
 
 	mu      sync.Mutex
 	waiting []Event
@@ -82,11 +84,14 @@ func NewPublisher(cfg Config, js jetstream.JetStream, layout stream.Layout, log 
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{cfg: cfg, js: js, layout: layout, log: log.Named("operational"), metrics: m, wake: make(chan struct{}, 1)}, nil
+	return &Publisher{
+		cfg: cfg, js: js, layout: layout, log: log.Named("operational"), metrics: m,
+		publisher: stream.NewPublisher(stream.PublisherConfig{Stall: cfg.Patience}, js), wake: make(chan struct{}, 1),
+	}, nil
 }
 
 // Publish takes events for Run to publish, in their order. It never blocks. What does
-// not fit is dropped: the services have priority.
+// not fit is dropped: first of all the work goes on.
 func (p *Publisher) Publish(events ...Event) {
 	if p == nil {
 		return
@@ -147,19 +152,20 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return nil
 }
 
-// A pendingEvent is an event that is not known to be stored.
-type pendingEvent struct {
+// An outgoing event is one that is being published.
+type outgoing struct {
 	Event
 
-	msg    *nats.Msg
-	future jetstream.PubAckFuture
-	err    error
+	msg         *nats.Msg
+	sent        bool
+	publication stream.Publication
+	err         error // why it is not known to be stored
 }
 
 // publishAll tries until all events of a batch are stored or refused for good. When
 // ctx ends, what is left is tried once more, and dropped.
 func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
-	pending := make([]*pendingEvent, 0, len(batch))
+	events := make([]*outgoing, 0, len(batch))
 	for _, e := range batch {
 		ce, err := e.cloudEvent(p.layout)
 		if err != nil { // a mistake in this package, which a test finds
@@ -167,22 +173,22 @@ func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
 			p.log.Error("operational event cannot be encoded", zap.Error(err))
 			continue
 		}
-		pending = append(pending, &pendingEvent{Event: e, msg: p.message(ce, e.kind)})
+		events = append(events, &outgoing{Event: e, msg: p.message(ce, e.kind)})
 	}
 	pauses := backoff.ExponentialBackOff{InitialInterval: firstPause, Multiplier: 2, MaxInterval: longPause}
 	for tries := 0; ; tries++ {
-		pending = p.try(pending)
-		if len(pending) == 0 {
+		events = p.try(events)
+		if len(events) == 0 {
 			return
 		}
 		if tries == 0 {
-			p.log.Warn("failed to store operational events, will keep trying", zap.Int("events", len(pending)), zap.Error(pending[0].err))
+			p.log.Warn("failed to store operational events, will keep trying", zap.Int("events", len(events)), zap.Error(events[0].err))
 		}
 		timer := time.NewTimer(pauses.NextBackOff())
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			p.drop(p.try(pending))
+			p.drop(p.try(events))
 			return
 		case <-timer.C:
 		}
@@ -197,82 +203,47 @@ func (p *Publisher) message(e *event.Event, kind string) *nats.Msg {
 	return &nats.Msg{Subject: p.layout.EventSubject(stream.OperationalDomain, kind), Header: h, Data: e.Data}
 }
 
-// try publishes pending and returns those that are not known to be stored, in their
+// try publishes events and returns those that are not known to be stored, in their
 // order.
-func (p *Publisher) try(pending []*pendingEvent) (left []*pendingEvent) {
+func (p *Publisher) try(events []*outgoing) (left []*outgoing) {
 	if !p.js.Conn().IsConnected() {
-		for _, l := range pending {
-			l.err = nats.ErrDisconnected
+		for _, e := range events {
+			e.err = nats.ErrDisconnected
 		}
-		return pending
+		return events
 	}
-	for _, l := range pending {
-		// A missing stream is not waited for here: the next try is.
-		l.future, l.err = p.js.PublishMsgAsync(l.msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(p.cfg.Patience))
+	for _, e := range events {
+		if e.sent {
+			e.publication.Again()
+			continue
+		}
+		e.publication, e.sent = p.publisher.Send(e.msg), true
 	}
-	patience := time.NewTimer(p.cfg.Patience)
-	defer patience.Stop()
-	late := false
-	for _, l := range pending {
-		switch ack := l.await(patience.C, &late); {
-		case ack == nil && isTooLarge(l.err):
-			p.metrics.count(&l.Event, outcomeRefused)
-			p.log.Error("operational event is refused", zap.String("event_type", typePrefix+l.kind), zap.String("subscription_id", l.subject), zap.Error(l.err))
-		case ack == nil:
-			left = append(left, l)
+	patience, cancel := context.WithTimeout(context.Background(), p.cfg.Patience)
+	defer cancel()
+	for _, e := range events {
+		var ack *jetstream.PubAck
+		switch ack, e.err = e.publication.Answer(patience.Done()); {
+		case stream.IsTooLarge(e.err):
+			p.metrics.count(&e.Event, outcomeRefused)
+			p.log.Error("operational event is refused", zap.String("event_type", typePrefix+e.kind), zap.String("subscription_id", e.subject), zap.Error(e.err))
+		case e.err != nil:
+			left = append(left, e)
 		case ack.Duplicate:
-			p.metrics.count(&l.Event, outcomeDuplicate)
+			p.metrics.count(&e.Event, outcomeDuplicate)
 		default:
-			p.metrics.count(&l.Event, outcomeStored)
+			p.metrics.count(&e.Event, outcomeStored)
 		}
 	}
 	return left
 }
 
-var errNoAnswer = errors.New("no answer from the server")
-
-// await returns the answer, or nil and sets err. Once it was late, only answers that
-// are there already count.
-func (l *pendingEvent) await(patience <-chan time.Time, late *bool) *jetstream.PubAck {
-	if l.err != nil {
-		return nil
+// drop gives events up when the process ends.
+func (p *Publisher) drop(events []*outgoing) {
+	for _, e := range events {
+		p.metrics.count(&e.Event, outcomeDropped)
 	}
-	if !*late {
-		select {
-		case ack := <-l.future.Ok():
-			return ack
-		case l.err = <-l.future.Err():
-			return nil
-		case <-patience:
-			*late = true
-		}
-	}
-	select {
-	case ack := <-l.future.Ok():
-		return ack
-	case l.err = <-l.future.Err():
-	default:
-		l.err = errNoAnswer
-	}
-	return nil
-}
-
-// isTooLarge reports a refusal of this one event, by a log with limits of its
-// operator's own. Whatever else is wrong is wrong with the log, and will be repaired.
-func isTooLarge(err error) bool {
-	if errors.Is(err, nats.ErrMaxPayload) {
-		return true
-	}
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum
-}
-
-// drop gives pending up, when the process ends.
-func (p *Publisher) drop(pending []*pendingEvent) {
-	for _, l := range pending {
-		p.metrics.count(&l.Event, outcomeDropped)
-	}
-	if len(pending) > 0 {
-		p.log.Warn("operational events are dropped: jetpost is stopped before they could be stored", zap.Int("events", len(pending)), zap.Error(pending[0].err))
+	if len(events) > 0 {
+		p.log.Warn("operational events are dropped: jetpost is stopped before they could be stored", zap.Int("events", len(events)), zap.Error(events[0].err))
 	}
 }

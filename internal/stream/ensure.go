@@ -184,25 +184,47 @@ func (l Layout) renewMembers(ctx context.Context, js jetstream.JetStream) error 
 	return ensureBucket(ctx, js, want)
 }
 
+// ensureStream creates a stream that does not exist, and compares one that does. Another
+// process, or another task of this one, may delete it to create it again meanwhile.
 func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
-	err := retryBusy(ctx, func(ctx context.Context) error {
+	existing, err := createOrLookUp(ctx, js, want.Name, func(ctx context.Context) error {
 		_, err := js.CreateStream(ctx, want)
 		return err
 	})
-	if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		if err != nil {
-			return fmt.Errorf("create stream %s: %w", want.Name, err)
-		}
-		return nil
-	}
-	existing, err := js.Stream(ctx, want.Name)
-	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", want.Name, err)
+	if err != nil || existing == nil {
+		return err
 	}
 	if problem := incompatible(existing.CachedInfo().Config, want); problem != "" {
 		return fmt.Errorf("stream %s exists with %s: move it away, or use another --prefix", want.Name, problem)
 	}
 	return nil
+}
+
+// createTries bounds how often a stream is created that exists, and is deleted before it can
+// be looked up.
+const createTries = 5
+
+// createOrLookUp returns the stream that create does not create because it exists; nil when it
+// was created.
+func createOrLookUp(ctx context.Context, js jetstream.JetStream, name string, create func(context.Context) error) (jetstream.Stream, error) {
+	var err error
+	for range createTries {
+		err = retryBusy(ctx, create)
+		if err == nil {
+			return nil, nil //nolint:nilnil // there is nothing to compare
+		}
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && !errors.Is(err, jetstream.ErrBucketExists) {
+			return nil, fmt.Errorf("create stream %s: %w", name, err)
+		}
+		var existing jetstream.Stream
+		if existing, err = js.Stream(ctx, name); err == nil {
+			return existing, nil
+		}
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("look up stream %s: %w", name, err)
 }
 
 // incompatible compares what jetpost's guarantees rest on. Limits are left alone.
@@ -234,20 +256,13 @@ func ensureConsumer(ctx context.Context, js jetstream.JetStream, name string, wa
 }
 
 func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
-	err := retryBusy(ctx, func(ctx context.Context) error {
+	name := bucketStream(want.Bucket)
+	existing, err := createOrLookUp(ctx, js, name, func(ctx context.Context) error {
 		_, err := js.CreateKeyValue(ctx, want)
 		return err
 	})
-	if !errors.Is(err, jetstream.ErrBucketExists) {
-		if err != nil {
-			return fmt.Errorf("create bucket %s: %w", want.Bucket, err)
-		}
-		return nil
-	}
-	name := "KV_" + want.Bucket
-	existing, err := js.Stream(ctx, name)
-	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", name, err)
+	if err != nil || existing == nil {
+		return err
 	}
 	if have := existing.CachedInfo().Config.Storage; have != want.Storage {
 		return fmt.Errorf("stream %s exists with %s storage: move it away, or use another --prefix", name, have)

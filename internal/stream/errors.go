@@ -24,6 +24,7 @@ const (
 	codeMessageDamaged        jetstream.ErrorCode = 10057 // "malformed or corrupt message", of a delete
 	codeNotEnabled            jetstream.ErrorCode = 10076
 	codeStoreFailed           jetstream.ErrorCode = 10077 // maximum messages or bytes; or storeClosed
+	codeHeaderTooLarge        jetstream.ErrorCode = 10097
 	codeOffline               jetstream.ErrorCode = 10118
 	codeDuplicateInProcess    jetstream.ErrorCode = 10158
 	codeTooManyRequests       jetstream.ErrorCode = 10167
@@ -37,6 +38,17 @@ const storeClosed = "store is closed"
 // storeNotCreated is how the description begins with which a server answers that cannot
 // make the files of a stream or a consumer. Nothing but the text says so.
 const storeNotCreated = "error creating store"
+
+// IsTooLarge reports the refusal of one message, by a stream with limits of its operator's
+// own, or by the connection. What else is wrong is wrong with the stream, for every
+// message.
+func IsTooLarge(err error) bool {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return true
+	}
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum || api.ErrorCode == codeHeaderTooLarge)
+}
 
 // A PublishFailure says what an unsuccessful publish to a stream means.
 type PublishFailure int

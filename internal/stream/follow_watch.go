@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 
 var (
 	errWatchClosed = errors.New("the watch was closed")
-	errWatchSilent = errors.New("the watch brings nothing")
+	errWatchSilent = errors.New("timed out waiting for watch updates")
 )
 
 const (
@@ -25,11 +27,19 @@ const (
 	watchReconnectDelay = 250 * time.Millisecond // at most, so that not all read at once
 )
 
-// following is the state of one watch.
+// maxBatch is how many entries are taken at most before they are applied.
+const maxBatch = 1024
+
+// following is the state of one watch. Entries are collected until everything was read
+// (loaded); from then on each batch of them is applied.
 type following struct {
-	epoch   uint64 // of the Follower when the watch was opened
-	head    Head   // of the bucket, before that
-	entries map[string]Entry
+	epoch uint64 // of the Follower when the watch was opened
+	head  Head   // of the bucket, before that
+	// known are the values that do not count as changed until everything was read: those
+	// that were applied from the same bucket.
+	known map[string]version
+	keys  bool // the watch is of some keys only
+	all   bool // a delta has deletions of what is not known, too: see FollowConfig.Begin
 
 	last   uint64 // revision of the last entry
 	marked bool   // the mark that ends the initial entries has come
@@ -39,6 +49,10 @@ type following struct {
 	silent int    // how often nothing has come for WatchSilence before the mark
 	loaded bool   // was applied once
 	dirty  bool   // there is something to apply
+
+	put     map[string]Entry    // that is not known, since it was applied last
+	deleted map[string]uint64   // since it was applied last
+	same    map[string]struct{} // until everything was read: keys that are as they were
 }
 
 // watch reads everything, then follows changes, until ctx ends, the watch fails
@@ -52,19 +66,20 @@ func (f *Follower) watch(ctx context.Context, reconnected <-chan nats.Status) (l
 	if err != nil {
 		return false, err
 	}
-	// What the watch still has to say after its context has ended must be read, or
-	// the client library's goroutine would wait for ever with it in hand.
-	defer func() {
-		go func() {
-			for range watcher.Updates() { // reading is all there is to do
-			}
-		}()
-	}()
-	wait := time.NewTimer(watchLoadTimeout)
+	defer abandon(watcher)
+	wait := time.NewTimer(watchLoadTimeout) // see arm
 	defer wait.Stop()
+	var resync <-chan time.Time
+	if f.cfg.Resync > 0 {
+		timer := time.NewTimer(f.cfg.Resync/2 + rand.N(f.cfg.Resync/2)) //nolint:gosec // jitter
+		defer timer.Stop()
+		resync = timer.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
+			return w.loaded, nil
+		case <-resync:
 			return w.loaded, nil
 		case <-reconnected:
 			// The server may have forgotten the watch with the connection. The client
@@ -76,22 +91,18 @@ func (f *Follower) watch(ctx context.Context, reconnected <-chan nats.Status) (l
 			return w.loaded, nil
 		case <-f.rewatch:
 			if w.loaded { // otherwise a watch is being opened just now
+				f.log.Warn("the watch of a bucket is behind, opening it again", zap.Uint64("applied", w.last))
 				return true, nil
 			}
-			continue // whoever is impatient must not keep the timer from going off
+			continue // an impatient caller must not keep the timer from going off
 		case <-wait.C:
-			if !w.marked {
-				if err := f.endOfDamaged(ctx, w); err != nil {
-					return w.loaded, err
-				}
-				break
+			if err := f.expired(ctx, w); err != nil {
+				return w.loaded, err
 			}
-			w.lagged, w.idle, w.dirty = true, true, true
 		case e, ok := <-watcher.Updates():
-			if !ok {
+			if !ok || !w.takeAll(e, watcher.Updates()) {
 				return w.loaded, errWatchClosed
 			}
-			w.take(e)
 		}
 		if w.ready() {
 			if !f.apply(w) {
@@ -103,18 +114,32 @@ func (f *Follower) watch(ctx context.Context, reconnected <-chan nats.Status) (l
 	}
 }
 
-// endOfDamaged is for a watch that brings nothing and has not said that it has brought
-// all.
-func (f *Follower) endOfDamaged(ctx context.Context, w *following) error {
-	if IsWatchEnd(ctx, f.js, bucketStream(f.cfg.Bucket), w.last, w.head.Last) {
+// expired is called when nothing has come for the time that arm has set.
+func (f *Follower) expired(ctx context.Context, w *following) error {
+	w.dirty = true
+	switch {
+	case !w.marked && !w.keys && IsWatchEnd(ctx, f.js, bucketStream(f.cfg.Bucket), w.last, w.head.Last):
 		f.log.Error("messages of a bucket are damaged: it is followed without them", zap.Uint64("seq", w.last), zap.Uint64("last", w.head.Last))
-		w.marked, w.dirty, w.idle, w.lagged = true, true, true, true
-		return nil
-	}
-	if w.silent++; w.silent >= int(watchLoadTimeout/WatchSilence) {
-		return errWatchSilent
+		w.marked, w.idle, w.lagged = true, true, true
+	case !w.marked:
+		if w.silent++; w.silent >= int(watchLoadTimeout/WatchSilence) {
+			return errWatchSilent
+		}
+	case !w.complete():
+		w.lagged = true
+	default:
+		w.idle = true
 	}
 	return nil
+}
+
+// abandon reads what a watch still sends after its context has ended: otherwise the
+// client library's goroutine would wait without end.
+func abandon(w jetstream.KeyWatcher) {
+	go func() {
+		for range w.Updates() { // reading is all there is to do
+		}
+	}()
 }
 
 // drainSignals forgets those that the watch about to be opened answers anyway.
@@ -132,7 +157,10 @@ func drainSignals(reconnected <-chan nats.Status, rewatch <-chan struct{}) {
 // openWatch opens a watch, which lives as long as ctx. The head is asked for
 // before: what it covers, the watch will bring.
 func (f *Follower) openWatch(ctx context.Context, cancel func()) (*following, jetstream.KeyWatcher, error) {
-	w := &following{entries: map[string]Entry{}, dirty: true}
+	w := &following{
+		dirty: true, keys: f.cfg.Keys != "", all: f.cfg.Begin != nil,
+		put: make(map[string]Entry), deleted: make(map[string]uint64), same: make(map[string]struct{}),
+	}
 	f.mu.Lock()
 	w.epoch = f.epoch
 	f.mu.Unlock()
@@ -140,20 +168,49 @@ func (f *Follower) openWatch(ctx context.Context, cancel func()) (*following, je
 	if w.head, err = f.head(ctx); err != nil {
 		return nil, nil, err
 	}
+	f.mu.Lock()
+	if f.cfg.Begin == nil && f.loaded && f.created.Equal(w.head.Created) && f.applied <= w.head.Last {
+		w.known = f.known
+	}
+	f.mu.Unlock()
 	timeout := time.AfterFunc(watchOpenTimeout, cancel)
-	defer timeout.Stop()
 	kv, err := f.js.KeyValue(ctx, f.cfg.Bucket)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open bucket %s: %w", f.cfg.Bucket, err)
 	}
-	watcher, err := kv.WatchAll(ctx)
+	watcher, err := kv.Watch(ctx, cmp.Or(f.cfg.Keys, jetstream.AllKeys))
 	if err != nil {
 		return nil, nil, fmt.Errorf("watch bucket %s: %w", f.cfg.Bucket, err)
+	}
+	if !timeout.Stop() {
+		abandon(watcher)
+		return nil, nil, fmt.Errorf("watch bucket %s: %w", f.cfg.Bucket, context.DeadlineExceeded)
 	}
 	return w, watcher, nil
 }
 
-// take notes one entry; nil is the mark that ends the initial ones.
+// takeAll takes e and what is waiting behind it. It reports whether the channel
+// is still open.
+func (w *following) takeAll(e jetstream.KeyValueEntry, more <-chan jetstream.KeyValueEntry) bool {
+	for n := 1; ; n++ {
+		w.take(e)
+		if n == maxBatch {
+			return true
+		}
+		var ok bool
+		select {
+		case e, ok = <-more:
+			if !ok {
+				return false
+			}
+		default:
+			return true
+		}
+	}
+}
+
+// take notes one entry; nil is the mark that ends the initial ones. It does no I/O: the
+// client library cannot go on reading while its channel is full.
 func (w *following) take(e jetstream.KeyValueEntry) {
 	w.dirty, w.idle, w.silent = true, false, 0
 	if e == nil {
@@ -164,32 +221,73 @@ func (w *following) take(e jetstream.KeyValueEntry) {
 		return // had already
 	}
 	w.last, w.behind = e.Revision(), e.Delta() > 0
+	key := e.Key()
+	delete(w.put, key)
+	delete(w.deleted, key)
+	delete(w.same, key)
 	if e.Operation() != jetstream.KeyValuePut {
-		delete(w.entries, e.Key())
+		w.deleted[key] = e.Revision()
 		return
 	}
-	w.entries[e.Key()] = Entry{Value: e.Value(), Revision: e.Revision(), Stored: e.Created()}
+	entry := Entry{Value: e.Value(), Revision: e.Revision(), Stored: e.Created()}
+	if known, ok := w.known[key]; ok && !w.loaded && known == entry.version() {
+		w.same[key] = struct{}{}
+		return
+	}
+	w.put[key] = entry
 }
 
-// ready reports whether the entries are the whole truth up to the last one. On a
-// cluster the watch may read from a replica that is behind the leader, so the head
-// must have been reached too, unless that was erased. And where the server had more
-// to send, a key may have changed more often than the bucket keeps history: what
-// took its place comes later. The time limits keep both from waiting for ever.
-func (w *following) ready() bool { return w.dirty && w.complete() && (!w.behind || w.idle) }
+// delta is what the watch has brought since the last one; known is what was applied
+// before.
+func (w *following) delta(known map[string]version, revision uint64) Delta {
+	delta := Delta{Put: w.put, Deleted: w.deleted, Revision: revision, Start: !w.loaded}
+	if !w.all {
+		maps.DeleteFunc(delta.Deleted, func(key string, _ uint64) bool { _, ok := known[key]; return !ok })
+	}
+	if !w.loaded {
+		for key := range known {
+			_, same := w.same[key]
+			_, put := w.put[key]
+			_, deleted := w.deleted[key]
+			if !same && !put && !deleted {
+				delta.Deleted[key] = 0 // it was purged with its deletion
+			}
+		}
+		w.known, w.same = nil, nil
+	}
+	w.put, w.deleted = make(map[string]Entry), make(map[string]uint64)
+	return delta
+}
 
+// ready reports whether what has come may be applied: everything was read once.
+func (w *following) ready() bool { return w.dirty && w.complete() && (w.loaded || w.settled()) }
+
+// complete reports whether everything that was in the bucket when the watch was
+// opened has been read.
+//
+// The mark says so. But on a cluster the watch may read from a replica that is
+// behind the leader, so the head must have been reached too; unless that was
+// erased (a deletion whose marker was purged), when nothing will ever reach it.
 func (w *following) complete() bool {
-	return w.marked && (w.last >= w.head.Last || w.head.Replicas <= 1 || w.lagged)
+	return w.marked && (w.last >= w.head.Last || w.head.Replicas <= 1 || w.lagged || w.keys)
 }
 
-// arm sets the time after which what is missing is no longer waited for.
+// settled reports whether the entries so far are the whole truth up to the last
+// one. When a key changes more often than the bucket keeps history before the
+// watch has read it, the watch skips what is gone: it has passed that revision,
+// and what took its place comes later. Where the server had nothing more to send
+// that cannot be. The time limit keeps an endless stream of changes from holding
+// up every Sync.
+func (w *following) settled() bool { return !w.behind || w.idle }
+
+// arm sets the time after which expired is called.
 func (w *following) arm(wait *time.Timer) {
 	switch {
 	case !w.marked:
 		wait.Reset(WatchSilence)
 	case !w.complete():
 		wait.Reset(watchLagTimeout)
-	case w.behind && !w.idle:
+	case !w.settled():
 		wait.Reset(watchSettleTimeout)
 	default:
 		wait.Stop()

@@ -434,7 +434,7 @@ func streamsTable(t *testing.T) string {
 		cfg := info.CachedInfo().Config
 		kept, most, full, size := "until settled", "no limit", "–", "no limit"
 		if cfg.Retention != jetstream.WorkQueuePolicy {
-			kept = "for ever"
+			kept = "unlimited"
 		}
 		switch {
 		case cfg.MaxAge >= 24*time.Hour:

@@ -42,6 +42,9 @@ func (l Layout) RebuildRetries(ctx context.Context, js jetstream.JetStream, shar
 	if err := ensureStream(ctx, js, cfg); err != nil {
 		return 0, true, err
 	}
+	if err := beginBehind(ctx, js, name, last); err != nil {
+		return 0, true, err
+	}
 	if err := ensureConsumer(ctx, js, name, l.RetryConsumerConfig(shard)); err != nil {
 		return 0, true, err
 	}
@@ -59,6 +62,20 @@ func (l Layout) RebuildRetries(ctx context.Context, js jetstream.JetStream, shar
 		kept++
 	}
 	return kept, true, nil
+}
+
+// beginBehind makes sure that a stream that was created again begins behind the last message
+// of the one before it. Another process that ensures the streams may have created it, without
+// knowing where it has to begin; what it has got since is found by reconciling.
+func beginBehind(ctx context.Context, js jetstream.JetStream, name string, last uint64) error {
+	s, err := js.Stream(ctx, name)
+	if err == nil && s.CachedInfo().State.FirstSeq <= last {
+		err = s.Purge(ctx, jetstream.WithPurgeSequence(last+1))
+	}
+	if err != nil {
+		return fmt.Errorf("have stream %s begin at %d: %w", name, last+1, err)
+	}
+	return nil
 }
 
 // readTimers reads the timers of a shard that can be read, and where the stream ends.

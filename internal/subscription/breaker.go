@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // Modes of a breaker.
@@ -57,14 +58,14 @@ func (b Breaker) withDefaults() Breaker {
 // stored before there were breakers.
 func (d *Delivery) BreakerTerms() Breaker { return d.Breaker.withDefaults() }
 
-func (b Breaker) validate(found *problems) {
+func (b Breaker) validate(found *validation.Problems) {
 	if b.Mode != BreakerOn && b.Mode != BreakerOff {
-		found.add("delivery.breaker.mode", "%q is not a mode: use %s or %s", plain.Clip(b.Mode), BreakerOn, BreakerOff)
+		found.Add("delivery.breaker.mode", "%q is not a mode: use %s or %s", plain.Clip(b.Mode), BreakerOn, BreakerOff)
 	}
 	if b.Failures < 1 || b.Failures > maxBreakerFailures {
-		found.add("delivery.breaker.failures", "is %d: use 1 to %d", b.Failures, maxBreakerFailures)
+		found.Add("delivery.breaker.failures", "is %d: use 1 to %d", b.Failures, maxBreakerFailures)
 	}
 	if after := time.Duration(b.DisableAfter); after != 0 && (after < minDisableAfter || after > maxDisableAfter) {
-		found.add("delivery.breaker.disable_after", "is %s: use %s to %s, or 0s for never", b.DisableAfter, Duration(minDisableAfter), Duration(maxDisableAfter))
+		found.Add("delivery.breaker.disable_after", "is %s: use %s to %s, or 0s for never", b.DisableAfter, Duration(minDisableAfter), Duration(maxDisableAfter))
 	}
 }

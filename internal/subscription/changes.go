@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // Changes are the names of the fields, as the API has them, in which after is another
@@ -77,7 +79,7 @@ func sameValue(b, a reflect.Value) bool {
 		is, _ := reflect.TypeAssert[[]SigningKey](a) // of the same type
 		return slices.EqualFunc(was, is, sameKey)
 	}
-	if filters, ok := reflect.TypeAssert[[]Filter](b); ok {
+	if filters, ok := reflect.TypeAssert[[]filter.Filter](b); ok {
 		was, err1 := json.Marshal(filters)
 		is, err2 := json.Marshal(a.Interface())
 		return err1 == nil && err2 == nil && string(was) == string(is)

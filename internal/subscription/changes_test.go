@@ -10,11 +10,12 @@ import (
 
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 func changeable() *subscription.Subscription {
 	return &subscription.Subscription{
-		ID: "ci", Types: []string{"git.push"}, Filters: []subscription.Filter{subscription.Exact(map[string]string{"subject": "main"})},
+		ID: "ci", Types: []string{"git.push"}, Filters: []filter.Filter{filter.Exact(map[string]string{"subject": "main"})},
 		Endpoint: subscription.Endpoint{
 			URL: "https://ci.example.com/hook", Query: keyring.NewSecret("token=1"), Method: "POST",
 			Headers: map[string]string{"X-A": "1"}, SecretHeaders: map[string]keyring.Secret{"X-B": keyring.NewSecret("2")},
@@ -46,7 +47,7 @@ func TestChanges(t *testing.T) {
 			s.Endpoint.Query = keyring.NewSecret("token=1")
 			s.Endpoint.SecretHeaders = map[string]keyring.Secret{"X-B": keyring.NewSecret("2")}
 			s.Secrets = []subscription.SigningKey{{ID: "key_1", Secret: keyring.NewSecret("whsec_1")}}
-			s.Filters = []subscription.Filter{subscription.Exact(map[string]string{"subject": "main"})}
+			s.Filters = []filter.Filter{filter.Exact(map[string]string{"subject": "main"})}
 		}, ""},
 		{"a secret query", func(s *subscription.Subscription) { s.Endpoint.Query = keyring.NewSecret("token=2") }, "endpoint.query"},
 		{"a secret header", func(s *subscription.Subscription) {

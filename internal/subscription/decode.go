@@ -12,7 +12,9 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/internal/subscription/strict"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
@@ -32,10 +34,10 @@ const MaxSize = 256 << 10
 // These are the ones that traits has for the profile; nil has those of
 // StandardTraits for all of them.
 func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription, error) {
-	var found problems
+	var found validation.Problems
 	if len(b) > MaxSize {
-		found.add("", "is larger than %d bytes", MaxSize)
-		return nil, found.err()
+		found.Add("", "is larger than %d bytes", MaxSize)
+		return nil, found.Err()
 	}
 	var in struct {
 		Subscription
@@ -52,11 +54,11 @@ func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription
 	decodeStrict(b, reflect.ValueOf(&in).Elem(), "", &found)
 	if !in.Secret.IsZero() && !in.Secret.IsPlaceholder() {
 		if len(in.Secrets) > 0 {
-			found.add("secret", "is given together with secrets: give one of them, and to change the secret of a subscription rotate it")
+			found.Add("secret", "is given together with secrets: give one of them, and to change the secret of a subscription rotate it")
 		}
 		in.Secrets = []SigningKey{{Secret: in.Secret}}
 	}
-	if err := found.err(); err != nil {
+	if err := found.Err(); err != nil {
 		return nil, err
 	}
 	return &in.Subscription, nil
@@ -64,13 +66,12 @@ func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription
 
 // decodeStrict is json.Unmarshal without its leniency: names are compared by
 // case, and a name that is not a field, or comes twice, is a problem. v can be set.
-func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *problems) {
+func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *validation.Problems) {
 	if field != "" && strict.Kind(raw) == "null" {
 		return // as if it were not there
 	}
-	if f, ok := reflect.TypeAssert[*Filter](v.Addr()); ok {
-		*f = parseFilter(raw, field, 1, found)
-		f.check(field, 1, found)
+	if f, ok := reflect.TypeAssert[*filter.Filter](v.Addr()); ok {
+		*f = filter.Parse(raw, field, found)
 		return
 	}
 	if _, ok := reflect.TypeAssert[json.Unmarshaler](v.Addr()); ok {
@@ -83,23 +84,23 @@ func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *pro
 	case reflect.Slice:
 		elements, err := strict.Array(raw)
 		if err != nil {
-			found.add(field, "%s", err)
+			found.Add(field, "%s", err)
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
 		for i, element := range elements {
-			decodeStrict(element, v.Index(i), index(field, i), found)
+			decodeStrict(element, v.Index(i), validation.Index(field, i), found)
 		}
 	case reflect.Map:
 		members, err := strict.Object(raw)
 		if err != nil {
-			found.add(field, "%s", err)
+			found.Add(field, "%s", err)
 			return
 		}
 		v.Set(reflect.MakeMapWithSize(v.Type(), len(members)))
 		for _, m := range members {
 			value := reflect.New(v.Type().Elem()).Elem()
-			decodeStrict(m.Value, value, join(field, m.Name), found)
+			decodeStrict(m.Value, value, validation.Join(field, m.Name), found)
 			v.SetMapIndex(reflect.ValueOf(m.Name), value)
 		}
 	case reflect.Pointer:
@@ -110,10 +111,10 @@ func decodeStrict(raw json.RawMessage, v reflect.Value, field string, found *pro
 	}
 }
 
-func decodeStruct(raw json.RawMessage, v reflect.Value, field string, found *problems) {
+func decodeStruct(raw json.RawMessage, v reflect.Value, field string, found *validation.Problems) {
 	members, err := strict.Object(raw)
 	if err != nil {
-		found.add(field, "%s", err)
+		found.Add(field, "%s", err)
 		return
 	}
 	fields := structFields(v)
@@ -124,10 +125,10 @@ func decodeStruct(raw json.RawMessage, v reflect.Value, field string, found *pro
 			for i := range fields {
 				names[i] = fields[i].name
 			}
-			found.add(join(field, m.Name), "is not a field: use %s", strings.Join(names, ", "))
+			found.Add(validation.Join(field, m.Name), "is not a field: use %s", strings.Join(names, ", "))
 			continue
 		}
-		decodeStrict(m.Value, fields[i].value, join(field, m.Name), found)
+		decodeStrict(m.Value, fields[i].value, validation.Join(field, m.Name), found)
 	}
 }
 
@@ -151,7 +152,7 @@ func structFields(v reflect.Value) []structField {
 	return fields
 }
 
-func decodeLeaf(raw json.RawMessage, v reflect.Value, field string, found *problems) {
+func decodeLeaf(raw json.RawMessage, v reflect.Value, field string, found *validation.Problems) {
 	if at, ok := reflect.TypeAssert[*time.Time](v.Addr()); ok && string(raw) != "null" {
 		decodeTime(raw, at, field, found)
 		return
@@ -161,11 +162,11 @@ func decodeLeaf(raw json.RawMessage, v reflect.Value, field string, found *probl
 	switch {
 	case err == nil:
 	case errors.As(err, &wrongType) && isBeyond(raw, v.Kind()):
-		found.add(field, "is out of range")
+		found.Add(field, "is out of range")
 	case errors.As(err, &wrongType):
-		found.add(field, "must be %s, not %s", describe(v.Kind()), strict.Kind(raw))
+		found.Add(field, "must be %s, not %s", describe(v.Kind()), strict.Kind(raw))
 	default:
-		found.add(field, "%s", err)
+		found.Add(field, "%s", err)
 	}
 }
 
@@ -182,15 +183,15 @@ func isBeyond(raw json.RawMessage, kind reflect.Kind) bool {
 }
 
 // decodeTime reads what RFC 3339 allows, which is more than encoding/json does.
-func decodeTime(raw json.RawMessage, at *time.Time, field string, found *problems) {
+func decodeTime(raw json.RawMessage, at *time.Time, field string, found *validation.Problems) {
 	var text string
 	err := json.Unmarshal(raw, &text)
 	if err != nil {
-		found.add(field, "must be an RFC 3339 time, such as %s, not %s", timestamp.Example, strict.Kind(raw))
+		found.Add(field, "must be an RFC 3339 time, such as %s, not %s", timestamp.Example, strict.Kind(raw))
 		return
 	}
 	if *at, err = timestamp.Parse(text); err != nil {
-		found.add(field, "must be an RFC 3339 time, such as %s: %s", timestamp.Example, err)
+		found.Add(field, "must be an RFC 3339 time, such as %s: %s", timestamp.Example, err)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
+	"github.com/jetpost/jetpost/internal/subscription/validation/validationtest"
 )
 
 const written = `{
@@ -32,7 +34,7 @@ func TestDecode(t *testing.T) {
 	}
 	want := &Subscription{
 		ID: "ci", Description: "builds", Types: []string{"git.push", "artifact.*"},
-		Filters: []Filter{Exact(map[string]string{"subject": "main"}), Not(Prefix(map[string]string{"data.path": "tmp/"}))},
+		Filters: []filter.Filter{filter.Exact(map[string]string{"subject": "main"}), filter.Not(filter.Prefix(map[string]string{"data.path": "tmp/"}))},
 		Endpoint: Endpoint{
 			URL: "https://example.com/hook", Query: keyring.NewSecret("token=swordfish"), Method: "PUT",
 			Headers: map[string]string{"X-Team": "red"}, SecretHeaders: map[string]keyring.Secret{"Authorization": keyring.NewSecret("Bearer swordfish")},
@@ -272,7 +274,7 @@ func TestDecodeProblems(t *testing.T) {
 // sortedProblems is wantProblems for problems in any order.
 func sortedProblems(t *testing.T, err error, want []string) {
 	t.Helper()
-	got := problemsOf(t, err)
+	got := validationtest.Of(t, err)
 	if len(got) != len(want) {
 		t.Fatalf("got problems\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
@@ -321,7 +323,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || string(again) != string(shown) {
 			t.Fatalf("%v\n%s became\n%s", err, shown, again)
 		}
-		if _, err := NewTable(back); err != nil {
+		if _, err := filter.NewTable(back); err != nil {
 			t.Fatalf("what is valid does not compile: %v", err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // Consent is where a handshake stands.
@@ -97,13 +98,13 @@ func (s *Subscription) RequestRate() float64 {
 	return limit
 }
 
-func (h *Handshake) validate(found *problems) {
+func (h *Handshake) validate(found *validation.Problems) {
 	switch h.Mode {
 	case "", HandshakePreferred, HandshakeRequired:
 	default:
-		found.add("handshake.mode", "%q is not a mode: use %s, %s or %s", plain.Clip(h.Mode), HandshakeOff, HandshakePreferred, HandshakeRequired)
+		found.Add("handshake.mode", "%q is not a mode: use %s, %s or %s", plain.Clip(h.Mode), HandshakeOff, HandshakePreferred, HandshakeRequired)
 	}
 	if h.Rate < 0 || h.Rate > maxHandshakeRate {
-		found.add("handshake.rate", "is %d: use 1 to %s requests per minute, or leave it out", h.Rate, strconv.Itoa(maxHandshakeRate))
+		found.Add("handshake.rate", "is %d: use 1 to %s requests per minute, or leave it out", h.Rate, strconv.Itoa(maxHandshakeRate))
 	}
 }

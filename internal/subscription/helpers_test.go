@@ -1,14 +1,13 @@
 package subscription
 
 import (
-	"errors"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // example returns a valid subscription with one of every secret.
@@ -16,7 +15,7 @@ func example(tb testing.TB, id string) *Subscription {
 	tb.Helper()
 	s := &Subscription{
 		ID: id, Types: []string{"git.push"},
-		Filters: []Filter{Exact(map[string]string{"subject": "main"})},
+		Filters: []filter.Filter{filter.Exact(map[string]string{"subject": "main"})},
 		Endpoint: Endpoint{
 			URL: "https://example.com/hook", Query: keyring.NewSecret("token=swordfish"),
 			Headers:       map[string]string{"X-Team": "red"},
@@ -46,35 +45,12 @@ func testLayout(tb testing.TB) stream.Layout {
 	return layout
 }
 
-// problemsOf returns the problems of a *ValidationError, as "field: message".
-func problemsOf(tb testing.TB, err error) []string {
-	tb.Helper()
-	if err == nil {
-		return nil
+func ids(subs []*Subscription) []string {
+	out := make([]string, len(subs))
+	for i, s := range subs {
+		out[i] = s.ID
 	}
-	var invalid *ValidationError
-	if !errors.As(err, &invalid) {
-		tb.Fatalf("got %T (%v), want a *ValidationError", err, err)
-	}
-	texts := make([]string, len(invalid.Problems))
-	for i, p := range invalid.Problems {
-		texts[i] = p.Field + ": " + p.Message
-	}
-	return texts
-}
-
-// wantProblems compares the problems with the fields and part of the messages.
-func wantProblems(tb testing.TB, err error, want ...string) {
-	tb.Helper()
-	got := problemsOf(tb, err)
-	ok := len(got) == len(want)
-	for i := 0; ok && i < len(want); i++ {
-		field, part, _ := strings.Cut(want[i], ": ")
-		ok = strings.HasPrefix(got[i], field+": ") && strings.Contains(got[i], part)
-	}
-	if !ok {
-		tb.Errorf("got problems\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
-	}
+	return out
 }
 
 // testRules are those of an installation whose profiles all sign by Standard

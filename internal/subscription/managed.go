@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // Who may keep a subscription beside the native API.
@@ -54,15 +55,15 @@ func ManagedProblem(before, after *Subscription) error {
 	if before.Managed.By == "" {
 		return nil
 	}
-	var found problems
+	var found validation.Problems
 	for _, field := range Changes(before, after) {
 		free := false
 		for _, prefix := range freeFields() {
 			free = free || strings.HasPrefix(field, prefix)
 		}
 		if !free {
-			found.add(field, "is kept through the %s API, under %s: change it there", before.Managed.By, before.Managed.Name)
+			found.Add(field, "is kept through the %s API, under %s: change it there", before.Managed.By, before.Managed.Name)
 		}
 	}
-	return found.err()
+	return found.Err()
 }

@@ -4,8 +4,8 @@
 //	admin ──► Decode, Validate ──► Store ──► KV bucket ──► View ──► Snapshot ──► router, sender
 //
 // A Store reads and changes subscriptions by revision. A View is a live copy of
-// all of them; its Snapshot says which subscriptions want an event. The Egress
-// guard says which endpoint addresses may be called.
+// all of them; its Snapshot says which subscriptions want an event, by the filters of
+// package filter.
 //
 // What is saved has been checked completely: a filter that cannot be evaluated is
 // refused then, and a stored record that can no longer be read matches nothing
@@ -25,6 +25,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
@@ -42,7 +43,7 @@ type Subscription struct {
 	// of a domain.
 	Types []string `json:"types"`
 	// Filters must all match an event. None: every event of Types.
-	Filters []Filter `json:"filters,omitempty"`
+	Filters []filter.Filter `json:"filters,omitempty"`
 	// Endpoint is where deliveries go.
 	Endpoint Endpoint `json:"endpoint"`
 	// Profile is how a delivery looks to the receiver. Default: cloudevents.

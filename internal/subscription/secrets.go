@@ -10,6 +10,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // MinSecret is the shortest secret that the native API takes, in bytes. A shorter one
@@ -42,10 +43,10 @@ func (s *Subscription) eachSecret(do func(field string, secret, old keyring.Secr
 				was = secret
 			}
 		}
-		do(join(fieldSecretHeaders, plain.Clip(name)), s.Endpoint.SecretHeaders[name], was)
+		do(validation.Join(fieldSecretHeaders, plain.Clip(name)), s.Endpoint.SecretHeaders[name], was)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Template.Secrets)) {
-		do(join(fieldTemplateSecrets, plain.Clip(name)), s.Template.Secrets[name], old.Template.Secrets[name])
+		do(validation.Join(fieldTemplateSecrets, plain.Clip(name)), s.Template.Secrets[name], old.Template.Secrets[name])
 	}
 }
 
@@ -69,18 +70,18 @@ func Unfit(secret keyring.Secret) string { return plain.SecretProblem(secret.Rev
 // newSecrets are the secrets that are not in old and have a problem.
 func (s *Subscription) newSecrets(old *Subscription, problemOf func(keyring.Secret) string) []Problem {
 	old = cmp.Or(old, &Subscription{})
-	var found problems
+	var found validation.Problems
 	s.eachSecret(func(field string, secret, was keyring.Secret) {
 		if problem := problemOf(secret); problem != "" && field != fieldQuery && !was.Equal(secret) {
-			found.add(field, "%s", problem)
+			found.Add(field, "%s", problem)
 		}
 	}, old)
 	for i, key := range s.Secrets {
 		if problem := problemOf(key.Secret); problem != "" && !hasKey(old.Secrets, key.Secret) {
-			found.add(join(index(fieldSecrets, i), "secret"), "%s", problem)
+			found.Add(validation.Join(validation.Index(fieldSecrets, i), "secret"), "%s", problem)
 		}
 	}
-	return found.list
+	return found.List()
 }
 
 // Given are the fields of the secrets that a change brings by itself. It is to be asked
@@ -134,11 +135,11 @@ func (s *Subscription) ExposureOf(old *Subscription, given map[string]bool, befo
 
 // Problems refuse an exposure.
 func (x *Exposure) Problems() []Problem {
-	var found problems
+	var found validation.Problems
 	for _, field := range x.Fields {
-		found.add(field, "%s: send it again with this change, or take it out; a token with the role admin may say keep_secrets=true", x.change)
+		found.Add(field, "%s: send it again with this change, or take it out; a token with the role admin may say keep_secrets=true", x.change)
 	}
-	return found.list
+	return found.List()
 }
 
 // Reason is what the audit trail has about an exposure; empty where there is none.

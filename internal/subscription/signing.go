@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // Limits of signing keys (Standard Webhooks 1.0.0; the reference service keeps as
@@ -121,13 +122,13 @@ func decodeKey(encoded string) ([]byte, bool) {
 }
 
 // check says why the key cannot be one of its kind.
-func (k SigningKey) check(kind SecretKind) error {
+func (k SigningKey) Check(kind SecretKind) error {
 	switch kind {
 	case NoSecret:
 		return errors.New("has no place in this profile: leave it out")
 	case SharedSecret:
 		secret := k.Secret.Reveal()
-		if problem := Unfit(k.Secret); problem != "" && textProblem(secret) != "" { // the vendors take white space
+		if problem := Unfit(k.Secret); problem != "" && validation.TextProblem(secret) != "" { // the vendors take white space
 			return errors.New(problem)
 		}
 		if secret == "" || len(secret) > maxSecretBytes {
@@ -190,7 +191,7 @@ func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duratio
 		return SigningKey{}, fmt.Errorf("rotate secret of subscription %s: overlap %s: use 0s to %s", s.ID, overlap, Duration(MaxOverlap))
 	}
 	key := NewSigningKey(secret, now)
-	if err := key.check(traits.Secrets); err != nil {
+	if err := key.Check(traits.Secrets); err != nil {
 		return SigningKey{}, fmt.Errorf("rotate secret of subscription %s: the secret %w", s.ID, err)
 	}
 	keys := []SigningKey{key}
@@ -214,7 +215,7 @@ func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duratio
 
 // CheckSecret says why secret cannot be one of a profile of these traits.
 func (t *Traits) CheckSecret(secret keyring.Secret) error {
-	return SigningKey{Secret: secret}.check(t.Secrets)
+	return SigningKey{Secret: secret}.Check(t.Secrets)
 }
 
 // randomText returns n random characters of [a-z2-7].

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/subscription/validation/validationtest"
 )
 
 func whsec(bytes int) string {
@@ -206,7 +207,7 @@ func TestKeepSecrets(t *testing.T) {
 		s.Secrets[0] = SigningKey{ID: "key_unknown", Secret: kept}
 		bare := &Subscription{Secrets: old.Secrets}
 		s.KeepSecrets(bare)
-		wantProblems(t, s.Validate(testRules()),
+		validationtest.Want(t, s.Validate(testRules()),
 			"endpoint.query: there is none", "endpoint.secret_headers.x-other: there is none", `secrets[0].secret: no`)
 		if s.ActiveSecrets(time.Now()) == nil || len(s.ActiveSecrets(time.Now())) != 0 {
 			t.Error("a placeholder signs")

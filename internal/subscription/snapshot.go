@@ -6,7 +6,11 @@ import (
 	"sync"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
+
+// Matches are the subscriptions that an event is for.
+type Matches = filter.Matches[*Subscription]
 
 // A Snapshot is all subscriptions at one moment. It never changes, so it may be
 // used by any number of goroutines without a lock; what it returns is shared and
@@ -15,23 +19,25 @@ type Snapshot struct {
 	// Revision of the last change that is in it.
 	Revision uint64
 
-	table  *Table
+	table  *filter.Table[*Subscription]
 	broken map[string]Broken
 	all    func() []*Subscription // made when first asked for
 }
 
-func newSnapshot(table *Table, broken map[string]Broken, revision uint64) *Snapshot {
+func newSnapshot(table *filter.Table[*Subscription], broken map[string]Broken, revision uint64) *Snapshot {
 	return &Snapshot{Revision: revision, table: table, broken: broken, all: sync.OnceValue(func() []*Subscription {
-		all := make([]*Subscription, 0, table.Len())
-		for _, e := range table.entries.all() {
-			all = append(all, e.sub)
-		}
+		all := slices.AppendSeq(make([]*Subscription, 0, table.Len()), table.All())
 		slices.SortFunc(all, func(a, b *Subscription) int { return strings.Compare(a.ID, b.ID) })
 		return all
 	})}
 }
 
-func emptySnapshot() *Snapshot { return newSnapshot(emptyTable(), nil, 0) }
+func emptySnapshot() *Snapshot { return newSnapshot(emptyTable(), map[string]Broken{}, 0) }
+
+func emptyTable() *filter.Table[*Subscription] {
+	empty, _ := filter.NewTable[*Subscription]() // there is nothing to compile
+	return empty
+}
 
 // Get returns a subscription, whatever its state.
 func (s *Snapshot) Get(id string) (*Subscription, bool) { return s.table.Get(id) }

@@ -18,6 +18,7 @@ import (
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/subscription/validation/validationtest"
 )
 
 // startStore returns a store on a server of its own.
@@ -115,11 +116,11 @@ func TestStoreRefusesWhatCannotWork(t *testing.T) {
 	bad := example(t, "ci")
 	bad.Endpoint.URL = "ftp://example.com"
 	_, err := store.Create(t.Context(), bad)
-	wantProblems(t, err, "endpoint.url: must start with https://")
+	validationtest.Want(t, err, "endpoint.url: must start with https://")
 	good := create(t, store, example(t, "ci"))
 	bad.Revision, bad.Queue = good.Revision, good.Queue
 	_, err = store.Update(t.Context(), bad)
-	wantProblems(t, err, "endpoint.url: must start with https://")
+	validationtest.Want(t, err, "endpoint.url: must start with https://")
 	if _, err := store.Update(t.Context(), example(t, "new")); err == nil || !strings.Contains(err.Error(), "was not read from the store") {
 		t.Errorf("update of what was never stored: got %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/plain"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
 )
 
 // Limits of an endpoint, in bytes.
@@ -37,17 +38,17 @@ var reservedHeaders = []string{
 // them there.
 var secretHeaderNames = []string{"Authorization", "Cookie"}
 
-func (e *Endpoint) validate(traits Traits, found *problems) {
+func (e *Endpoint) validate(traits Traits, found *validation.Problems) {
 	e.validateURL(found)
 	if methods := traits.methods(); !slices.Contains(methods, e.Method) {
 		last := len(methods) - 1
-		found.add("endpoint.method", "%q: use %s or %s, in capitals", plain.Clip(e.Method), strings.Join(methods[:last], ", "), methods[last])
+		found.Add("endpoint.method", "%q: use %s or %s, in capitals", plain.Clip(e.Method), strings.Join(methods[:last], ", "), methods[last])
 	}
 	if t := time.Duration(e.Timeout); t < minTimeout || t > maxTimeout {
-		found.add("endpoint.timeout", "is %s: use %s to %s", e.Timeout, Duration(minTimeout), Duration(maxTimeout))
+		found.Add("endpoint.timeout", "is %s: use %s to %s", e.Timeout, Duration(minTimeout), Duration(maxTimeout))
 	}
 	if e.Proxy != "" && !proxyKeyPattern.MatchString(e.Proxy) {
-		found.add("endpoint.proxy", "%s", ProxyProblem(e.Proxy))
+		found.Add("endpoint.proxy", "%s", ProxyProblem(e.Proxy))
 	}
 	e.validateHeaders(traits, found)
 }
@@ -58,19 +59,19 @@ func ProxyProblem(key string) string { return "proxy with key '" + plain.Clip(ke
 
 // validateURL shows nothing of the URL: it may have a password where none is
 // allowed.
-func (e *Endpoint) validateURL(found *problems) {
+func (e *Endpoint) validateURL(found *validation.Problems) {
 	const field = "endpoint.url"
 	for _, problem := range urlProblems(e.URL) {
-		found.add(field, "%s", problem)
+		found.Add(field, "%s", problem)
 	}
 	query := e.Query.Reveal()
 	switch {
 	case e.Query.IsPlaceholder():
-		found.add("endpoint.query", "%s stands for a stored secret, and there is none: leave it out, or give the query", keyring.Placeholder)
+		found.Add("endpoint.query", "%s stands for a stored secret, and there is none: leave it out, or give the query", keyring.Placeholder)
 	case len(query) > maxQuery:
-		found.add("endpoint.query", "is longer than %d bytes", maxQuery)
+		found.Add("endpoint.query", "is longer than %d bytes", maxQuery)
 	case strings.IndexFunc(query, func(r rune) bool { return r <= ' ' || r == '#' || r >= 0x7f }) >= 0:
-		found.add("endpoint.query", "has a space, a control character, a # or a character outside ASCII: percent-encode it")
+		found.Add("endpoint.query", "has a space, a control character, a # or a character outside ASCII: percent-encode it")
 	}
 }
 
@@ -112,43 +113,43 @@ func isAlphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-func (e *Endpoint) validateHeaders(traits Traits, found *problems) {
+func (e *Endpoint) validateHeaders(traits Traits, found *validation.Problems) {
 	if n := len(e.Headers) + len(e.SecretHeaders); n > maxHeaders {
-		found.add("endpoint.headers", "and secret_headers have %d entries, at most %d are allowed", n, maxHeaders)
+		found.Add("endpoint.headers", "and secret_headers have %d entries, at most %d are allowed", n, maxHeaders)
 		return
 	}
 	var size int
 	seen := make(map[string]string) // canonical name to field
 	check := func(group, name, value string) {
-		field := join(group, plain.Clip(name))
+		field := validation.Join(group, plain.Clip(name))
 		size += len(name) + len(value)
 		if problem := headerProblem(name, traits.Headers); problem != "" {
-			found.add(field, "%s", problem)
+			found.Add(field, "%s", problem)
 		}
 		if problem := headerValueProblem(value, traits.HeaderText); problem != "" {
-			found.add(field, "%s", problem)
+			found.Add(field, "%s", problem)
 		}
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
 		if first, ok := seen[canonical]; ok {
-			found.add(field, "is the same header as %s: remove one", first)
+			found.Add(field, "is the same header as %s: remove one", first)
 		}
 		seen[canonical] = field
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
 		check("endpoint.headers", name, e.Headers[name])
 		if canonical := textproto.CanonicalMIMEHeaderKey(name); slices.Contains(secretHeaderNames, canonical) && !slices.Contains(traits.Headers, canonical) {
-			found.add(join("endpoint.headers", name), "holds a secret: put it into secret_headers, whose values are never shown")
+			found.Add(validation.Join("endpoint.headers", name), "holds a secret: put it into secret_headers, whose values are never shown")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.SecretHeaders)) {
 		value := e.SecretHeaders[name]
 		if value.IsPlaceholder() {
-			found.add(join("endpoint.secret_headers", plain.Clip(name)), "%s stands for a stored secret, and there is none: leave it out, or give the value", keyring.Placeholder)
+			found.Add(validation.Join("endpoint.secret_headers", plain.Clip(name)), "%s stands for a stored secret, and there is none: leave it out, or give the value", keyring.Placeholder)
 		}
 		check("endpoint.secret_headers", name, value.Reveal())
 	}
 	if size > maxHeaderBytes {
-		found.add("endpoint.headers", "and secret_headers have %d bytes in all, at most %d are allowed", size, maxHeaderBytes)
+		found.Add("endpoint.headers", "and secret_headers have %d bytes in all, at most %d are allowed", size, maxHeaderBytes)
 	}
 }
 

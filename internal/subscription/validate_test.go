@@ -9,13 +9,16 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
+	"github.com/jetpost/jetpost/internal/subscription/validation"
+	"github.com/jetpost/jetpost/internal/subscription/validation/validationtest"
 )
 
 func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	t.Parallel()
 	s := &Subscription{
 		ID: "Bad_ID", Description: "bell \a", Types: []string{"git push", "git.push", "git.push", "*", "Git.*", "no.such"},
-		Filters: []Filter{Exact(map[string]string{"Subject": ""}), {}},
+		Filters: []filter.Filter{filter.Exact(map[string]string{"Subject": ""}), {}},
 		Endpoint: Endpoint{
 			URL: "ftp://user:swordfish@/#x", Method: "GET", Timeout: Duration(time.Minute),
 			Headers: map[string]string{"Content-Type": "x", "a b": "c", "X-A": "line\nbreak"},
@@ -25,7 +28,7 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		State:    "asleep", Labels: map[string]string{"-": "a", "b": strings.Repeat("c", 300)},
 	}
 	err := s.Validate(Rules{Profiles: []string{"cloudevents", "standard"}, Traits: testRules().Traits, Types: func(t string) bool { return t == "git.push" }})
-	wantProblems(t, err,
+	validationtest.Want(t, err,
 		`id: "Bad_ID" is not an id`,
 		`description: control character U+0007`,
 		`types[0]: "git push" is not an event type`,
@@ -93,17 +96,17 @@ func TestValidateTypes(t *testing.T) {
 	} {
 		s := example(t, "ci")
 		s.Types = []string{bad}
-		if got := problemsOf(t, s.Validate(testRules())); len(got) != 1 || !strings.HasPrefix(got[0], "types[0]: ") {
+		if got := validationtest.Of(t, s.Validate(testRules())); len(got) != 1 || !strings.HasPrefix(got[0], "types[0]: ") {
 			t.Errorf("%q: got %q", bad, got)
 		}
 	}
 	s := example(t, "ci")
 	s.Types = nil
-	wantProblems(t, s.Validate(testRules()), "types: is empty: give at least one")
+	validationtest.Want(t, s.Validate(testRules()), "types: is empty: give at least one")
 	for i := range 201 {
 		s.Types = append(s.Types, fmt.Sprintf("a.b%d", i))
 	}
-	wantProblems(t, s.Validate(testRules()), "types: has 201 entries, at most 200")
+	validationtest.Want(t, s.Validate(testRules()), "types: has 201 entries, at most 200")
 	s.Types = s.Types[:200]
 	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
@@ -167,7 +170,7 @@ func TestValidateURL(t *testing.T) {
 	} {
 		s := example(t, "ci")
 		s.Endpoint.URL = tt.url
-		got := problemsOf(t, s.Validate(testRules()))
+		got := validationtest.Of(t, s.Validate(testRules()))
 		switch {
 		case tt.want == "" && len(got) > 0:
 			t.Errorf("%q: refused: %s", tt.url, got)
@@ -186,7 +189,7 @@ func TestValidateQuery(t *testing.T) {
 		"a=b&c=%20": "", "a b": "has a space", "a\nb": "a control character", "a#b": "a #", "ä": "outside ASCII", strings.Repeat("a", 4097): "longer than 4096",
 	} {
 		s.Endpoint.Query = keyring.NewSecret(query)
-		got := problemsOf(t, s.Validate(testRules()))
+		got := validationtest.Of(t, s.Validate(testRules()))
 		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {
 			t.Errorf("%q: got %q, want %q", query, got, want)
 		}
@@ -195,7 +198,7 @@ func TestValidateQuery(t *testing.T) {
 	s.Endpoint.URL = "https://example.com/?c=swordfish"
 	s.SetDefaults(time.Now())
 	err := s.Validate(testRules())
-	wantProblems(t, err, "endpoint.url: has a query as well as endpoint.query")
+	validationtest.Want(t, err, "endpoint.url: has a query as well as endpoint.query")
 	if strings.Contains(err.Error(), "swordfish") {
 		t.Errorf("the query is shown: %v", err)
 	}
@@ -237,7 +240,7 @@ func TestValidateHeaderText(t *testing.T) {
 			if isText && !text {
 				want = 2
 			}
-			got := problemsOf(t, s.Validate(rules))
+			got := validationtest.Of(t, s.Validate(rules))
 			if len(got) != want || want > 0 && !strings.HasSuffix(got[0], "has a control character or one outside ASCII") {
 				t.Errorf("%q, text %t: got %q", value, text, got)
 			}
@@ -245,7 +248,7 @@ func TestValidateHeaderText(t *testing.T) {
 		for _, value := range []string{"\u0085", "a\u009bb", "a\u0080", "a\x7f", "a\r\nB: \u00fc", "\x00", "\xfc", "\xc3", " \u00fc", "\u00fc\t"} {
 			s := example(t, "ci")
 			s.Endpoint.SecretHeaders = map[string]keyring.Secret{"X-B": keyring.NewSecret(value)}
-			if got := problemsOf(t, s.Validate(rules)); len(got) != 1 || strings.Contains(got[0], value) {
+			if got := validationtest.Of(t, s.Validate(rules)); len(got) != 1 || strings.Contains(got[0], value) {
 				t.Errorf("%q, text %t: got %q", value, text, got)
 			}
 		}
@@ -257,7 +260,7 @@ func TestValidateHeaders(t *testing.T) {
 	validate := func(headers map[string]string, secret map[string]keyring.Secret) []string {
 		s := example(t, "ci")
 		s.Endpoint.Headers, s.Endpoint.SecretHeaders = headers, secret
-		return problemsOf(t, s.Validate(testRules()))
+		return validationtest.Of(t, s.Validate(testRules()))
 	}
 	for _, name := range []string{
 		"Host", "host", "content-length", "Content-Type", "content-encoding", "connection", "keep-alive", "transfer-encoding", "te", "trailer",
@@ -347,7 +350,7 @@ func TestValidateDelivery(t *testing.T) {
 	} {
 		s := example(t, "ci")
 		tt.change(&s.Delivery)
-		got := problemsOf(t, s.Validate(testRules()))
+		got := validationtest.Of(t, s.Validate(testRules()))
 		if (tt.want == "") != (len(got) == 0) || tt.want != "" && !strings.Contains(got[0], tt.want) {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
@@ -365,27 +368,27 @@ func TestValidateLabelsAndSecrets(t *testing.T) {
 	for i := range 33 {
 		s.Labels[fmt.Sprint(i)] = "a"
 	}
-	wantProblems(t, s.Validate(testRules()), "labels: has 33 entries, at most 32")
+	validationtest.Want(t, s.Validate(testRules()), "labels: has 33 entries, at most 32")
 	s.Labels = nil
 	key := s.Secrets[0]
 	s.Secrets = []SigningKey{key, key}
-	wantProblems(t, s.Validate(testRules()), "secrets[1].id: is given twice")
+	validationtest.Want(t, s.Validate(testRules()), "secrets[1].id: is given twice")
 	s.Secrets = make([]SigningKey, 12)
-	wantProblems(t, s.Validate(testRules()), "secrets: has 12 entries, at most 11")
+	validationtest.Want(t, s.Validate(testRules()), "secrets: has 12 entries, at most 11")
 }
 
 func TestValidateFiltersInAll(t *testing.T) {
 	t.Parallel()
 	s := example(t, "ci")
 	s.Filters = nil
-	for range maxFilterNodes / 2 { // two nodes each
-		s.Filters = append(s.Filters, Exact(map[string]string{"subject": "main"}))
+	for range 5000 / 2 { // two nodes each
+		s.Filters = append(s.Filters, filter.Exact(map[string]string{"subject": "main"}))
 	}
 	if err := s.Validate(testRules()); err != nil {
 		t.Error(err)
 	}
 	s.Filters = append(s.Filters, s.Filters[0])
-	wantProblems(t, s.Validate(testRules()), "filters: have 5002 filters and entries in all, at most 5000")
+	validationtest.Want(t, s.Validate(testRules()), "filters: have 5002 filters and entries in all, at most 5000")
 }
 
 func TestManyProblemsAreBounded(t *testing.T) {
@@ -394,9 +397,9 @@ func TestManyProblemsAreBounded(t *testing.T) {
 	for range 190 {
 		s.Types = append(s.Types, "no type")
 	}
-	s.Filters = make([]Filter, 200)
-	if got := len(problemsOf(t, s.Validate(testRules()))); got != maxProblems {
-		t.Errorf("got %d problems, want %d", got, maxProblems)
+	s.Filters = make([]filter.Filter, 200)
+	if got := len(validationtest.Of(t, s.Validate(testRules()))); got != validation.MaxProblems {
+		t.Errorf("got %d problems, want %d", got, validation.MaxProblems)
 	}
 }
 

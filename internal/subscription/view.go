@@ -3,16 +3,14 @@ package subscription
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -38,68 +36,64 @@ func (c ViewConfig) withDefaults() ViewConfig {
 	return c
 }
 
+// syncBurst is how many requests of Sync may follow each other at once: a single event
+// must not wait for the interval, which is there for a stream of them.
+const syncBurst = 8
+
 // ErrStopped is returned by Sync when the view's Run has ended.
 var ErrStopped = errors.New("the view of subscriptions has stopped")
 
 // A View is a live copy of all subscriptions.
 //
-//	                  ┌──────────── Run ────────────┐
-//	bucket ─► watch ──┼─► follow: decode, new table ┼─► Snapshot, Changed
-//	bucket ─► its     │                             │
-//	  last revision ──┼─► ask ──────────────────────┼─► Sync
-//	                  └─────────────────────────────┘
+//	bucket ─► stream.Follower ─► change: decode, new table ─► Snapshot, Changed
+//	                     └─────────────────────────────────► Sync
 //
-// follow lives through lost connections, watches that end, and buckets that are
-// made anew; while it cannot read, the last snapshot stays. Use NewView.
+// While the bucket cannot be read, the last snapshot stays. Use NewView.
 type View struct {
-	cfg     ViewConfig
-	js      jetstream.JetStream
-	layout  stream.Layout
-	keyring *keyring.Keyring
-	log     *zap.Logger
+	follower *stream.Follower
+	keyring  *keyring.Keyring
+	log      *zap.Logger
 
 	snapshot atomic.Pointer[Snapshot]
-	stored   map[string]time.Time // when the records in it were stored; follow's own
-	rewatch  chan struct{}        // asks follow to open the watch again
-	wake     chan struct{}        // tells ask that next is there
-	stopped  chan struct{}        // closed when Run ends
 
-	mu       sync.Mutex
-	epoch    uint64        // counts the times that a bucket was given up: see startOver
-	loaded   bool          // everything was read once from this bucket
-	settled  bool          // see watching.settled
-	applied  uint64        // up to this revision
-	created  time.Time     // of the bucket that it was read from
-	progress chan struct{} // closed when one of the above changes
-	changed  chan struct{} // closed when there is a new snapshot
-	next     *question     // which ask sends next
+	mu      sync.Mutex
+	changed chan struct{} // closed when there is a new snapshot
 }
 
 // NewView makes a view, which is empty until Run has read the bucket. Without a
 // keyring (nil) secrets stay sealed, and ActiveSecrets are empty: a router needs
 // none.
 func NewView(cfg ViewConfig, js jetstream.JetStream, layout stream.Layout, keyring *keyring.Keyring, log *zap.Logger) *View {
-	v := &View{
-		cfg: cfg.withDefaults(), js: js, layout: layout, keyring: keyring, log: log.Named("subscription"),
-		rewatch: make(chan struct{}, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
-		progress: make(chan struct{}), changed: make(chan struct{}),
-	}
+	cfg = cfg.withDefaults()
+	v := &View{keyring: keyring, log: log.Named("subscription"), changed: make(chan struct{})}
 	v.snapshot.Store(emptySnapshot())
+	v.follower = stream.NewFollower(stream.FollowConfig{
+		Bucket: layout.SubscriptionsBucket(), Change: v.change,
+		Resync: cfg.Resync, SyncInterval: cfg.SyncInterval, SyncBurst: syncBurst, Patience: cfg.Patience,
+	}, js, v.log)
 	return v
 }
 
 // Run keeps the view up to date until ctx ends. It returns an error only when the
 // connection was closed for good. It can be called once.
-func (v *View) Run(ctx context.Context) error {
-	defer close(v.stopped)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return v.follow(ctx) })
-	g.Go(func() error { v.ask(ctx); return nil })
-	return g.Wait()
-}
+func (v *View) Run(ctx context.Context) error { return v.follower.Run(ctx) }
 
 // Snapshot returns the subscriptions as far as they are known here. See Sync.
 func (v *View) Snapshot() *Snapshot { return v.snapshot.Load() }
+
+// Sync returns a snapshot that has every change which was acknowledged before the
+// call. Calls share requests to the server, so it may be called for every event. While
+// the server does not answer it waits, until ctx ends or Run does (ErrStopped).
+func (v *View) Sync(ctx context.Context) (*Snapshot, error) {
+	err := v.follower.Sync(ctx)
+	if errors.Is(err, stream.ErrStopped) {
+		return nil, ErrStopped
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.Snapshot(), nil
+}
 
 // Changed returns a channel that is closed when there is a newer snapshot. Call it
 // before Snapshot, so that no change falls between the two:
@@ -115,65 +109,49 @@ func (v *View) Changed() <-chan struct{} {
 	return v.changed
 }
 
-// follow opens one watch after the other.
-func (v *View) follow(ctx context.Context) error {
-	nc := v.js.Conn()
-	reconnected := nc.StatusChanged(nats.CONNECTED)
-	defer nc.RemoveStatusListener(reconnected)
-
-	pauses := stream.Pauses(time.Second, 30*time.Second) // jetstream.md, section 8
-	pause := pauses.NextBackOff()
-	for failures := 0; ; {
-		loaded, err := v.watch(ctx, reconnected)
-		if loaded {
-			pauses.Reset()
-			pause, failures = pauses.NextBackOff(), 0
-		}
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case nc.IsClosed():
-			return fmt.Errorf("watch subscriptions: %w", nats.ErrConnectionClosed)
-		case err == nil: // it is time to read everything again
+// change makes a snapshot of the last one and what has changed since.
+func (v *View) change(d stream.Delta) {
+	if len(d.Put)+len(d.Deleted) == 0 {
+		return
+	}
+	last := v.Snapshot()
+	broken := maps.Clone(last.broken)
+	replaced := slices.Collect(maps.Keys(d.Deleted))
+	put := make([]*Subscription, 0, len(d.Put))
+	for id := range d.Deleted {
+		delete(broken, id)
+	}
+	for id, e := range d.Put {
+		delete(broken, id)
+		sub, err := decodeRecord(id, e.Revision, e.Value, v.keyring)
+		if err != nil { // it matches nothing, rather than what it said before
+			replaced = append(replaced, id)
+			broken[id] = v.report(id, e.Revision, err)
 			continue
 		}
-		if failures++; failures == 1 {
-			v.log.Warn("cannot follow changes of subscriptions, will keep trying", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-reconnected:
-		case <-time.After(pause):
-			pause = pauses.NextBackOff()
+		put = append(put, sub)
+	}
+	table, err := last.table.Without(replaced...).With(put...)
+	if err != nil { // which it should not be: what was decoded has been checked
+		table = last.table.Without(replaced...)
+		for _, sub := range put {
+			next, err := table.With(sub)
+			if err != nil {
+				next, broken[sub.ID] = table.Without(sub.ID), v.report(sub.ID, sub.Revision, err)
+			}
+			table = next
 		}
 	}
-}
-
-// publish makes what a watch has learned known. It reports false when the watch
-// is of a bucket that was given up since.
-func (v *View) publish(w *watching) bool {
+	v.snapshot.Store(newSnapshot(table, broken, d.Revision))
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.epoch != w.epoch {
-		return false
-	}
-	v.loaded, v.settled, v.created = true, w.settled(), w.head.Created
-	v.applied = max(w.last, w.head.Last)
-	if v.Snapshot().table != w.table {
-		v.snapshot.Store(newSnapshot(w.table, maps.Clone(w.broken), v.applied))
-		close(v.changed)
-		v.changed = make(chan struct{})
-	}
-	close(v.progress)
-	v.progress = make(chan struct{})
-	return true
+	close(v.changed)
+	v.changed = make(chan struct{})
 }
 
-// openAgain asks for a new watch, if that was not asked for already.
-func (v *View) openAgain() {
-	select {
-	case v.rewatch <- struct{}{}:
-	default:
-	}
+// report logs that a record cannot be used: once, because a Delta has each record once.
+func (v *View) report(id string, revision uint64, err error) Broken {
+	v.log.Error("subscription cannot be read and matches no event",
+		zap.String("subscription_id", id), zap.Uint64("revision", revision), zap.Error(err))
+	return Broken{id, revision, err}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // vendorFields are filters in the words of other systems.
@@ -22,8 +23,8 @@ const pushType = "git.push"
 
 // compile returns the filters that the flags stand for, of a subscription to types; none are
 // known where only other fields of it are changed.
-func (f *vendorFields) compile(types []string) ([]subscription.Filter, error) {
-	var filters []subscription.Filter
+func (f *vendorFields) compile(types []string) ([]filter.Filter, error) {
+	var filters []filter.Filter
 	if f.JFrogCriteria != "" {
 		compiled, err := f.criteria(types)
 		if err != nil {
@@ -37,15 +38,15 @@ func (f *vendorFields) compile(types []string) ([]subscription.Filter, error) {
 			return nil, fmt.Errorf("--branch-filter: %w", err)
 		}
 		if len(pushes) > 0 && (len(types) != 1 || types[0] != pushType) {
-			other := subscription.Not(subscription.Exact(map[string]string{"type": pushType}))
-			pushes = []subscription.Filter{subscription.Any(other, subscription.All(pushes...))}
+			other := filter.Not(filter.Exact(map[string]string{"type": pushType}))
+			pushes = []filter.Filter{filter.Any(other, filter.All(pushes...))}
 		}
 		filters = append(filters, pushes...)
 	}
 	return filters, nil
 }
 
-func (f *vendorFields) criteria(types []string) ([]subscription.Filter, error) {
+func (f *vendorFields) criteria(types []string) ([]filter.Filter, error) {
 	text := f.JFrogCriteria
 	if path, isFile := strings.CutPrefix(text, "@"); isFile {
 		read, err := plain.ReadFile(path)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/internal/subscription/strict"
 )
 
@@ -25,14 +26,14 @@ import (
 // One set of filters does for all events of a domain: those about moved, copied and
 // promoted items have the repository and the path that an item comes from in
 // repo_key and path, which are what criteria are about.
-func Criteria(domain string, raw json.RawMessage) ([]subscription.Filter, error) {
+func Criteria(domain string, raw json.RawMessage) ([]filter.Filter, error) {
 	var c criteria
 	own := keysOf(domain)
 	c.read(raw, own, domain)
 	if len(c.problems) == 0 {
 		c.check(domain)
 	}
-	var filters []subscription.Filter
+	var filters []filter.Filter
 	if len(c.problems) == 0 {
 		filters = c.filters(domain)
 		for _, f := range filters {

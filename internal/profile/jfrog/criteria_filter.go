@@ -4,12 +4,12 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 	"github.com/jetpost/jetpost/schemas"
 )
 
 // filters compiles criteria that have been checked.
-func (c *criteria) filters(domain string) []subscription.Filter {
+func (c *criteria) filters(domain string) []filter.Filter {
 	switch domain {
 	case "artifact", "artifact_property", "docker":
 		return c.repositories()
@@ -18,10 +18,10 @@ func (c *criteria) filters(domain string) []subscription.Filter {
 	case "release_bundle", "distribution", "destination", "artifactory_release_bundle":
 		return c.names(c.flags[keyAnyBundle], "data.release_bundle_name", exact("data.release_bundle_name", c.lists[keyBundles]))
 	case "release_bundle_v2":
-		var selected []subscription.Filter
+		var selected []filter.Filter
 		for _, repository := range slices.Sorted(maps.Keys(c.bundles)) {
 			if names := exact("data.release_bundle_name", c.bundles[repository]); len(names) > 0 {
-				selected = append(selected, subscription.All(one("data.repository_key", repository), anyOf(names)))
+				selected = append(selected, filter.All(one("data.repository_key", repository), anyOf(names)))
 			}
 		}
 		return c.names(c.flags[keyAnyBundle], "data.release_bundle_name", selected)
@@ -36,7 +36,7 @@ func (c *criteria) filters(domain string) []subscription.Filter {
 
 // repositories: the repository is one of those selected, or of a class all of which
 // are, and the path passes the patterns.
-func (c *criteria) repositories() []subscription.Filter {
+func (c *criteria) repositories() []filter.Filter {
 	const repository = "data.repo_key"
 	selected := exact(repository, c.lists[keyRepos])
 	if len(selected) > 0 {
@@ -45,11 +45,11 @@ func (c *criteria) repositories() []subscription.Filter {
 		for i, key := range c.lists[keyRepos] {
 			caches[i] = key + "-cache"
 		}
-		selected = append(selected, subscription.All(one(schemas.RepositoryClass, "remote"), anyOf(exact(repository, caches))))
+		selected = append(selected, filter.All(one(schemas.RepositoryClass, "remote"), anyOf(exact(repository, caches))))
 	}
 	if c.flags[keyAnyLocal] {
-		known := subscription.Glob(map[string]string{schemas.RepositoryClass: "*"}) // true when there is one
-		selected = append(selected, one(schemas.RepositoryClass, "local"), subscription.Not(known))
+		known := filter.Glob(map[string]string{schemas.RepositoryClass: "*"}) // true when there is one
+		selected = append(selected, one(schemas.RepositoryClass, "local"), filter.Not(known))
 	}
 	if c.flags[keyAnyRemote] {
 		selected = append(selected, one(schemas.RepositoryClass, "remote"))
@@ -62,55 +62,55 @@ func (c *criteria) repositories() []subscription.Filter {
 
 // names: any name, or one that is selected or matches a pattern to include, but
 // none that matches one to exclude.
-func (c *criteria) names(all bool, name string, selected []subscription.Filter) []subscription.Filter {
+func (c *criteria) names(all bool, name string, selected []filter.Filter) []filter.Filter {
 	if all {
 		return c.excluded(name)
 	}
 	return slices.Concat(wants(append(selected, c.patterns(keyInclude, name)...)), c.excluded(name))
 }
 
-func (c *criteria) excluded(of string) []subscription.Filter {
+func (c *criteria) excluded(of string) []filter.Filter {
 	if patterns := c.patterns(keyExclude, of); len(patterns) > 0 {
-		return []subscription.Filter{subscription.Not(anyOf(patterns))}
+		return []filter.Filter{filter.Not(anyOf(patterns))}
 	}
 	return nil
 }
 
-func (c *criteria) patterns(key, of string) []subscription.Filter {
-	var patterns []subscription.Filter
+func (c *criteria) patterns(key, of string) []filter.Filter {
+	var patterns []filter.Filter
 	for _, p := range c.lists[key] {
 		patterns = append(patterns, ant(of, p))
 	}
 	return patterns
 }
 
-func ant(of, pattern string) subscription.Filter {
-	return subscription.Ant(map[string]string{of: pattern})
+func ant(of, pattern string) filter.Filter {
+	return filter.Ant(map[string]string{of: pattern})
 }
 
-func one(of, value string) subscription.Filter {
-	return subscription.Exact(map[string]string{of: value})
+func one(of, value string) filter.Filter {
+	return filter.Exact(map[string]string{of: value})
 }
 
-func exact(of string, values []string) []subscription.Filter {
-	var filters []subscription.Filter
+func exact(of string, values []string) []filter.Filter {
+	var filters []filter.Filter
 	for _, value := range values {
 		filters = append(filters, one(of, value))
 	}
 	return filters
 }
 
-func anyOf(filters []subscription.Filter) subscription.Filter {
+func anyOf(filters []filter.Filter) filter.Filter {
 	if len(filters) == 1 {
 		return filters[0]
 	}
-	return subscription.Any(filters...)
+	return filter.Any(filters...)
 }
 
 // wants is no filter when there is nothing to choose from.
-func wants(filters []subscription.Filter) []subscription.Filter {
+func wants(filters []filter.Filter) []filter.Filter {
 	if len(filters) == 0 {
 		return nil
 	}
-	return []subscription.Filter{anyOf(filters)}
+	return []filter.Filter{anyOf(filters)}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // selects compiles criteria and evaluates them as a router does.
@@ -22,7 +23,7 @@ func selects(tb testing.TB, domain, criteria string) func(data map[string]any, c
 	if err != nil {
 		tb.Fatalf("%s %s: %v", domain, criteria, err)
 	}
-	table, err := subscription.NewTable(&subscription.Subscription{ID: "s", Types: []string{domain + ".*"}, Filters: filters, State: subscription.Active})
+	table, err := filter.NewTable(&subscription.Subscription{ID: "s", Types: []string{domain + ".*"}, Filters: filters, State: subscription.Active})
 	if err != nil {
 		tb.Fatalf("%s %s: %v", domain, criteria, err)
 	}
@@ -420,7 +421,7 @@ func BenchmarkCriteria(b *testing.B) {
 					}
 					subs[i] = &subscription.Subscription{ID: fmt.Sprintf("s%05d", i), Types: []string{"artifact.deployed"}, Filters: filters, State: subscription.Active}
 				}
-				table, err := subscription.NewTable(subs...)
+				table, err := filter.NewTable(subs...)
 				if err != nil {
 					b.Fatal(err)
 				}

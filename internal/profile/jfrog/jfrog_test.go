@@ -22,6 +22,7 @@ import (
 	"github.com/jetpost/jetpost/internal/profile/jfrog"
 	"github.com/jetpost/jetpost/internal/profile/wire"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // The capture of a real instance, and what it signed it with.
@@ -241,7 +242,7 @@ func TestCheck(t *testing.T) {
 		{"settings.source", subscription.Subscription{Settings: map[string]string{"source": "jfrog/jfrt"}}},
 		{"settings.source", subscription.Subscription{Settings: map[string]string{"source": "jfrog/@1"}}},
 		{"secrets[0].secret", subscription.Subscription{Secrets: []subscription.SigningKey{{Secret: keyring.NewSecret("secret ")}}}},
-		{"filters[0].exact.datacontenttype", subscription.Subscription{Filters: []subscription.Filter{subscription.Exact(map[string]string{"datacontenttype": "text/csv"})}}},
+		{"filters[0].exact.datacontenttype", subscription.Subscription{Filters: []filter.Filter{filter.Exact(map[string]string{"datacontenttype": "text/csv"})}}},
 	} {
 		got := (jfrog.Webhook{}).Traits().Check(&tt.sub)
 		if len(got) != 1 || got[0].Field != tt.field {

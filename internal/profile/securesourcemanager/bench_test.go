@@ -6,6 +6,7 @@ import (
 
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // What a push costs where there are many hooks, each of a repository of its own.
@@ -16,10 +17,10 @@ func BenchmarkRepositoryFilter(b *testing.B) {
 		for i := range subs {
 			subs[i] = &subscription.Subscription{
 				ID: fmt.Sprintf("s%05d", i), Types: []string{"git.push"}, State: subscription.Active,
-				Filters: []subscription.Filter{RepositoryFilter(fmt.Sprint(name, i))},
+				Filters: []filter.Filter{RepositoryFilter(fmt.Sprint(name, i))},
 			}
 		}
-		table, err := subscription.NewTable(subs...)
+		table, err := filter.NewTable(subs...)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/gobwas/glob"
 
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 const (
@@ -24,25 +24,25 @@ const (
 // so that * matches a / as well, for the name of a branch without refs/heads/; if
 // refs/ occurs in it, it may match the full ref instead. A tag has no branch name.
 //
-// An error of syntax wraps a *glob.SyntaxError with its offset in the filter.
-func BranchFilter(filter string) ([]subscription.Filter, error) {
-	if filter == "" || filter == "*" || filter == "**" {
+// An error of syntax wraps a *glob.SyntaxError with its offset in the pattern.
+func BranchFilter(pattern string) ([]filter.Filter, error) {
+	if pattern == "" || pattern == "*" || pattern == "**" {
 		return nil, nil
 	}
-	if len(filter) > maxBranchFilter {
-		return nil, fmt.Errorf("the branch filter has %d bytes, at most %d are allowed", len(filter), maxBranchFilter)
+	if len(pattern) > maxBranchFilter {
+		return nil, fmt.Errorf("the branch filter has %d bytes, at most %d are allowed", len(pattern), maxBranchFilter)
 	}
-	if _, err := glob.Compile(filter); err != nil {
+	if _, err := glob.Compile(pattern); err != nil {
 		return nil, fmt.Errorf("read the branch filter: %w", err)
 	}
 	// What stands before a whole pattern does not change what it means: a pattern
 	// has no beginning that looks back, and its braces are closed.
-	refs := subscription.Glob(map[string]string{"data.ref": branchRefs + filter})
-	if strings.Contains(filter, "refs/") {
-		refs = subscription.Any(refs, subscription.Glob(map[string]string{"data.ref": filter}))
+	refs := filter.Glob(map[string]string{"data.ref": branchRefs + pattern})
+	if strings.Contains(pattern, "refs/") {
+		refs = filter.Any(refs, filter.Glob(map[string]string{"data.ref": pattern}))
 	}
 	if err := refs.Validate(); err != nil {
-		return nil, fmt.Errorf("the branch filter %q cannot be used: %w", filter, err)
+		return nil, fmt.Errorf("the branch filter %q cannot be used: %w", pattern, err)
 	}
-	return []subscription.Filter{refs}, nil
+	return []filter.Filter{refs}, nil
 }

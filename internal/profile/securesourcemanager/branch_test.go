@@ -12,18 +12,19 @@ import (
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 // passes evaluates a branch filter as a router does.
-func passes(tb testing.TB, filter string) func(ref string) bool {
+func passes(tb testing.TB, pattern string) func(ref string) bool {
 	tb.Helper()
-	filters, err := securesourcemanager.BranchFilter(filter)
+	filters, err := securesourcemanager.BranchFilter(pattern)
 	if err != nil {
-		tb.Fatalf("%q: %v", filter, err)
+		tb.Fatalf("%q: %v", pattern, err)
 	}
-	table, err := subscription.NewTable(&subscription.Subscription{ID: "s", Types: []string{"git.push"}, Filters: filters, State: subscription.Active})
+	table, err := filter.NewTable(&subscription.Subscription{ID: "s", Types: []string{"git.push"}, Filters: filters, State: subscription.Active})
 	if err != nil {
-		tb.Fatalf("%q: %v", filter, err)
+		tb.Fatalf("%q: %v", pattern, err)
 	}
 	return func(ref string) bool {
 		data, err := json.Marshal(map[string]string{"ref": ref})

@@ -3,7 +3,7 @@ package securesourcemanager
 import (
 	"regexp"
 
-	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 const namePart = `[A-Za-z0-9]([A-Za-z0-9._:-]{0,98}[A-Za-z0-9])?`
@@ -26,13 +26,13 @@ func ValidRepository(name string) bool { return repositoryPattern.MatchString(na
 //
 // Names and full names are not compared: repositories in two locations can share
 // them.
-func RepositoryFilter(name string) subscription.Filter {
-	return subscription.Any(
-		subscription.Suffix(map[string]string{"source": "/" + name}),
-		subscription.All(
-			subscription.Suffix(map[string]string{"data.repository.uris.api": "/" + name}),
-			subscription.Not(subscription.Glob(map[string]string{"source": "{,*/}projects/*/locations/*/repositories/*"})),
+func RepositoryFilter(name string) filter.Filter {
+	return filter.Any(
+		filter.Suffix(map[string]string{"source": "/" + name}),
+		filter.All(
+			filter.Suffix(map[string]string{"data.repository.uris.api": "/" + name}),
+			filter.Not(filter.Glob(map[string]string{"source": "{,*/}projects/*/locations/*/repositories/*"})),
 		),
-		subscription.Exact(map[string]string{"source": name}),
+		filter.Exact(map[string]string{"source": name}),
 	)
 }

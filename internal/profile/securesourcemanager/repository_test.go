@@ -11,6 +11,7 @@ import (
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/profile/securesourcemanager"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 func TestValidRepository(t *testing.T) {
@@ -48,10 +49,10 @@ func TestRepositoryFilter(t *testing.T) {
 	for i, repository := range all {
 		subs = append(subs, &subscription.Subscription{
 			ID: fmt.Sprintf("s%d", i), Types: []string{"git.*"}, State: subscription.Active,
-			Filters: []subscription.Filter{securesourcemanager.RepositoryFilter(repository)},
+			Filters: []filter.Filter{securesourcemanager.RepositoryFilter(repository)},
 		})
 	}
-	table, err := subscription.NewTable(subs...)
+	table, err := filter.NewTable(subs...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/profile/wire"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/subscription/filter"
 )
 
 func TestJSON(t *testing.T) {
@@ -41,10 +42,10 @@ func TestJSON(t *testing.T) {
 
 func TestCheckJSON(t *testing.T) {
 	t.Parallel()
-	sub := &subscription.Subscription{Profile: "jfrog", Filters: []subscription.Filter{
-		subscription.Exact(map[string]string{"datacontenttype": "application/json"}),
-		subscription.Exact(map[string]string{"subject": "a", "datacontenttype": "text/plain"}),
-		subscription.Prefix(map[string]string{"datacontenttype": "text/"}),
+	sub := &subscription.Subscription{Profile: "jfrog", Filters: []filter.Filter{
+		filter.Exact(map[string]string{"datacontenttype": "application/json"}),
+		filter.Exact(map[string]string{"subject": "a", "datacontenttype": "text/plain"}),
+		filter.Prefix(map[string]string{"datacontenttype": "text/"}),
 	}}
 	got := wire.CheckJSON(sub)
 	if len(got) != 1 || got[0].Field != "filters[1].exact.datacontenttype" {

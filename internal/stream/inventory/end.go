@@ -53,12 +53,16 @@ func (i *Inventory) mayHaveLostEnd(name string, was Stream, now *stream.Shape) b
 // endLost is how many messages a stream has lost with its end, at least: kept is the newest
 // that is there.
 func (i *Inventory) endLost(name string, was Stream, now *stream.Shape, kept uint64) uint64 {
+	unreadable := kept == 0 && now.Messages > 0 // the newest is damaged: see FindDamage
 	if i.layout.NeedsAll(name) {
+		if unreadable {
+			return 0
+		}
 		return now.Last - min(kept, now.Last)
 	}
 	fewer := i.fewer(name, was, now)
-	if kept == 0 && now.Messages > 0 {
-		return fewer // the newest cannot be read: see FindDamage
+	if unreadable {
+		return fewer
 	}
 	if i.isSettled(name) && now.Last == was.Last && kept < was.Kept {
 		return max(fewer, 1) // with the end it may be lost that others were deleted

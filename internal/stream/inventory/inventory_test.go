@@ -600,27 +600,3 @@ func TestKindOf(t *testing.T) {
 		}
 	}
 }
-
-// A bucket whose last revisions are lost, while the server knows how far it went, shows
-// older ones: the number of keys is the same.
-func TestRevisionComesBack(t *testing.T) {
-	t.Parallel()
-	n := newInstallation(t)
-	i := n.open(t)
-	n.publish(t, "$KV.subscriptions.a", 1)
-	n.publish(t, "$KV.subscriptions.b", 1)
-	n.check(t, i)
-	wantKinds(t, i, map[string]string{})
-	n.publish(t, "$KV.subscriptions.c", 1) // after the last look
-	bucket, err := n.JS().Stream(t.Context(), "KV_subscriptions")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := bucket.Purge(t.Context(), jetstream.WithPurgeSubject("$KV.subscriptions.c")); err != nil { // as the server sees it that has lost the end
-		t.Fatal(err)
-	}
-	found := n.open(t).Losses()
-	if len(found) != 1 || found[0].Stream != "KV_subscriptions" || found[0].Kind != inventory.Damaged || found[0].Now != 2 || found[0].Count != 1 || !found[0].Open() {
-		t.Fatalf("losses %+v, want one of KV_subscriptions behind its second message", found)
-	}
-}
