@@ -118,7 +118,7 @@ func (m *Membership) Leads(name string) bool {
 		return true
 	}
 	h := fnv.New32a()
-	_, _ = io.WriteString(h, name) // never fails
+	_, _ = io.WriteString(h, name)                             // never fails
 	return live[int(h.Sum32()%uint32(len(live)))] == m.self.ID //nolint:gosec // a count
 }
 
