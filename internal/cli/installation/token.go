@@ -74,20 +74,17 @@ func (c *tokenCreateCmd) Run(e *terminal.Env) error {
 	if c.Rate != 0 {
 		body["rate"] = c.Rate
 	}
-	api, err := c.Client(e.Ctx, e.Version)
-	if err != nil {
-		return err
-	}
 	document, err := output.Raw(body)
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	made, err := api.Tokens.CreateJSON(e.Ctx, document, client.WithResponse(&answer))
+	made, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.MadeToken, error) {
+		return api.Tokens.CreateJSON(e.Ctx, document, o)
+	})
 	if err != nil {
 		return err
 	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error {
+	return c.Show(e, answer, func() error {
 		if c.Quiet {
 			_, err := fmt.Fprintln(e.Stdout, plain.Shown(made.Text, plain.LineLimit))
 			return err

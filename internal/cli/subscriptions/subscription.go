@@ -78,20 +78,17 @@ func (c *createCmd) Run(e *terminal.Env) error {
 	if c.ID != "" {
 		body["id"] = c.ID
 	}
-	api, err := c.Client(e.Ctx, e.Version)
-	if err != nil {
-		return err
-	}
 	document, err := output.Raw(body)
 	if err != nil {
 		return err
 	}
-	var answer client.Response
-	created, err := api.Subscriptions.CreateJSON(e.Ctx, document, client.WithResponse(&answer))
+	created, answer, err := connect.Request(e, &c.Flags, func(api *connect.Client, o client.Option) (*v1.Subscription, error) {
+		return api.Subscriptions.CreateJSON(e.Ctx, document, o)
+	})
 	if err != nil {
 		return err
 	}
-	return c.Show(e, json.RawMessage(answer.Body), func() error { return printCreated(e.Stdout, created) })
+	return c.Show(e, answer, func() error { return printCreated(e.Stdout, created) })
 }
 
 func printCreated(w io.Writer, created *v1.Subscription) error {
