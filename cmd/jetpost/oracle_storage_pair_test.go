@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A queue whose description is damaged is not made anew where its subscription is lost too.
+// A queue whose description is damaged is not created again where its subscription is lost too.
 // Its files stay, and once both losses are accepted the process is ready.
 func TestQueueAndSubscriptionsAreLost(t *testing.T) {
 	t.Parallel()

@@ -29,7 +29,7 @@ const (
 	// a terminal obeys, some as they are and some escaped, and a byte that is no text.
 	hostileWire = "\u007f\u0080\u009b31m\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u2028\u2029\ufeff\U000e0041" +
 		"\xff" + `\u0000\u0007\u001b[2J\u001b]0;x\u0007\r\u0085\u202dEND\nFORGED`
-	// hostile is the same for who reads the JSON.
+	// hostile is the same for readers of the JSON.
 	hostile = "\u007f\u0080\u009b31m\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u2028\u2029\ufeff\U000e0041" +
 		"\ufffd\x00\x07\x1b[2J\x1b]0;x\x07\r\u0085\u202dEND\nFORGED"
 )

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// When all places are taken, who has been quiet is forgotten, but not all are looked at
+// When all places are taken, quiet addresses are removed, but not all are visited
 // for every wrong token.
 func TestTidyIsBounded(t *testing.T) {
 	t.Parallel()

@@ -109,7 +109,7 @@ func noSecrets(t *testing.T, f *fixture, texts ...string) {
 	}
 }
 
-// The handler knows who asks, from where, and under which name; and so does the
+// The handler knows the principal, its address and its name; and so does the
 // client.
 func TestPrincipal(t *testing.T) {
 	t.Parallel()

@@ -101,7 +101,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// A token works at once on processes that have not heard of it, and stops working on
+// A token works at once on processes that have not received it, and stops working on
 // all of them.
 func TestTwoProcesses(t *testing.T) {
 	t.Parallel()

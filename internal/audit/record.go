@@ -144,7 +144,7 @@ func clip(s string) string {
 	return s[:end] + "…"
 }
 
-// fitState replaces what is too large by its size and hash, so that who has it from
+// fitState replaces what is too large by its size and hash, so that a copy from
 // elsewhere can be compared with it. There is no secret in it that could be
 // guessed from that.
 func fitState(state json.RawMessage) json.RawMessage {

@@ -375,7 +375,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// Members of a trail of a later version are kept by who reads them.
+// Members of a trail of a later version are kept by readers.
 func TestLaterVersion(t *testing.T) {
 	t.Parallel()
 	line := []byte(`{"sequence":1,"at":"2026-03-01T12:30:00Z","action":"token.create","target":"tokens/1","actor":"a","mood":"good","previous":""}`)

@@ -99,7 +99,7 @@ func TestParseHead(t *testing.T) {
 	}
 }
 
-// Whatever is done to the records, who has the head finds out.
+// Every change of the records is detected with the head.
 func TestEveryChangeIsFound(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
