@@ -12,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // What the files of NATS say of a stream while nothing runs, read without any code of
@@ -91,6 +93,32 @@ func (s *server) endOf(tb testing.TB, stream string, messages []storedMessage) (
 		last = max(last, messages[i].sequence)
 	}
 	return last
+}
+
+// firedLast is how many of the last messages of a stream are retry timers that have fired
+// since the program was told to stop. The server stores them by itself, also after jetpost has
+// looked where the stream ends.
+func (o *storageOracle) firedLast(messages []storedMessage) (fired uint64) {
+	stored := map[uint64]storedMessage{}
+	last := uint64(0)
+	for _, m := range messages {
+		if last = max(last, m.sequence); !m.deletion {
+			stored[m.sequence] = m
+		}
+	}
+	for ; last > 0; last-- {
+		m, ok := stored[last]
+		if !ok || !strings.Contains(subjectOf(m), ".due.") || m.stored().Before(o.stopping) {
+			break
+		}
+		fired++
+	}
+	return fired
+}
+
+// stored is when a message was stored.
+func (m *storedMessage) stored() time.Time {
+	return time.Unix(0, int64(binary.LittleEndian.Uint64(m.bytes[12:]))) //nolint:gosec // a time
 }
 
 // liveOf are the sequences of the messages that are not deleted.

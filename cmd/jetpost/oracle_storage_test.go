@@ -55,7 +55,8 @@ type storageOracle struct {
 	unrecorded  map[string]int
 	lettersLost map[string]bool // events whose dead letters were lost
 
-	damaged time.Time // when
+	stopping time.Time // when it was told to stop before the last fault
+	damaged  time.Time // when that happened
 
 	faults, published, remade, given, repeated int
 }
@@ -156,6 +157,7 @@ func (o *storageOracle) suffer(t *testing.T, faults []storageFault) {
 	})
 	// A message that was damaged stays, and counts.
 	eventually(t, "what waits is queued", func() bool { return o.backlog(t, "waiting") >= len(o.round) })
+	o.stopping = time.Now()
 	o.stop(t)
 	o.damaged = time.Now()
 

@@ -26,9 +26,10 @@ import (
 )
 
 const (
-	// maxNamed is how many deliveries of a subscription are named, the newest: as many as fit
-	// into a value. The retry of an older one is sent, under the same delivery id.
-	maxNamed = 64
+	// MaxNamed is how many deliveries of a subscription are named, the newest: as many as fit
+	// into a value of stream.StateValueSize with its headers, at 75 bytes each. The retry of
+	// an older one is sent, under the same delivery id.
+	MaxNamed = 48
 	// maxTries is how often a key is written while other senders write it too.
 	maxTries = 10
 	// timeout bounds reading or writing a key.
@@ -61,7 +62,7 @@ func (s *Successes) Record(ctx context.Context, d *delivery.Delivery) {
 	one := success{Key: schedule.TimerKey(), At: time.Now().UTC()}
 	err := s.change(ctx, d.SubscriptionID, func(all []success) []success {
 		all = append(slices.DeleteFunc(all, func(other success) bool { return other.Key == one.Key }), one)
-		return all[max(0, len(all)-maxNamed):]
+		return all[max(0, len(all)-MaxNamed):]
 	})
 	if err != nil {
 		s.log.Warn("failed to record the success of a manual attempt, a retry may follow",

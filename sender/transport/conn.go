@@ -2,9 +2,11 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptrace"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -139,3 +141,34 @@ func (c *answeredConn) Close() error {
 	c.end()
 	return c.Conn.Close()
 }
+
+// errLost is why a request was not made: another sender may have its delivery.
+var errLost = errors.New("the delivery was held for too long before its connection was established")
+
+// WhileInHand returns a context with which a request is made only if its delivery is not lost
+// when its connection is established. On a busy machine a connection and its TLS take time, in
+// which the process may stand still or lose NATS:
+//
+//	lost? ──► dial, TLS ──► lost? ──► request
+//
+// InHand reports whether the request was made. Checking in the reader of the body would work as
+// well, but makes net/http write the header separately, in one more system call.
+func WhileInHand(ctx context.Context, lost func() bool) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+		if !lost() {
+			return
+		}
+		cancel(errLost)
+		// HTTP/2 checks the context before it writes, and other requests use the connection.
+		// HTTP/1 writes in any case.
+		if c, ok := got.Conn.(*tls.Conn); ok && c.ConnectionState().NegotiatedProtocol == "h2" {
+			return
+		}
+		_ = got.Conn.Close()
+	}}
+	return httptrace.WithClientTrace(ctx, trace), func() { cancel(nil) }
+}
+
+// InHand reports whether the request was made with a context of WhileInHand.
+func InHand(ctx context.Context) bool { return !errors.Is(context.Cause(ctx), errLost) }
