@@ -54,20 +54,24 @@ chaos: ## Run the fault tests for long (FAULTS=120, SEED=the time; docs/faults.m
 		go test -v -count 1 -timeout 2h -run '^TestOracle' ./cmd/jetpost || failed=1; \
 	echo; $(FIGURES); exit $$failed
 
-# Each new input is minimised for a minute by default, which is where short runs
-# would spend all of their time. At the end of its time the fuzzer may report that
+# Two targets run at a time, with one worker each and a log of its own that is printed
+# when it ends. Each new input is minimised for a minute by default, which is where short
+# runs would spend all of their time. At the end of its time the fuzzer may report that
 # its own context has ended: that is no failing input.
-fuzz: ## Run every fuzz target of every package (FUZZTIME=5m each)
+fuzz: ## Run every fuzz target of every package, two at a time (FUZZTIME=5m each)
 	@listed="$$(go test -list '^Fuzz' ./...)"; \
 	targets="$$(awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }' <<<"$$listed")"; \
 	[[ -n "$$targets" ]] || { echo 'There is no fuzz target.' >&2; exit 1; }; \
-	out="$$(mktemp)"; trap 'rm -f "$$out"' EXIT; \
-	while read -r package target; do \
-		echo "go test -fuzz $$target $$package"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" </dev/null >"$$out" 2>&1 || \
-			{ grep -q 'context deadline exceeded' "$$out" && ! grep -q 'Failing input' "$$out"; } || { cat "$$out"; exit 1; }; \
-		tail -n 2 "$$out"; \
-	done <<<"$$targets"
+	logs="$$(mktemp -d)"; trap 'rm -rf "$$logs"' EXIT; export logs; \
+	fuzz() { \
+		local log="$$logs/$${1//[^a-z]/_}_$$2" code=0; \
+		go test -run '^$$' -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x -parallel 1 "$$1" </dev/null >"$$log" 2>&1 || \
+			{ grep -q 'context deadline exceeded' "$$log" && ! grep -q 'Failing input' "$$log"; } || code=1; \
+		{ echo "go test -fuzz $$2 $$1"; if ((code)); then cat "$$log"; else tail -n 2 "$$log"; fi; } >"$$log.done"; \
+		cat "$$log.done"; \
+		return $$code; \
+	}; export -f fuzz; \
+	xargs -P 2 -n 2 bash -c 'fuzz "$$1" "$$2"' fuzz <<<"$$targets"
 
 bench: build ## Measure throughput and latency beside the machine's own limits, then run the Go benchmarks
 	bin/jetpost bench

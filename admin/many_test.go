@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // Sixteen clients create subscriptions at once, each id twice: one of the two gets it
@@ -95,10 +96,7 @@ func TestManyAtOnce(t *testing.T) {
 		if time.Now().After(late) {
 			t.Fatalf("%d goroutines and %d MB are left; before there were %d and %d MB", now, left>>20, goroutines, heap>>20)
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-t.Context().Done():
-		}
+		testkit.Pause(t.Context(), 50*time.Millisecond)
 	}
 }
 

@@ -13,10 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // newSpeakingFixture has an API that publishes operational events.
@@ -44,29 +46,22 @@ type said struct {
 // returns them.
 func (f *fixture) awaitSaid(n int) (all []said) {
 	f.t.Helper()
-	late := time.After(patience)
-	for {
-		events := f.nats.Events(stream.OperationalDomain)
-		if len(events) < n {
-			select {
-			case <-late:
-				f.t.Fatalf("after %s there are %d operational events, want %d", patience, len(events), n)
-			case <-time.After(10 * time.Millisecond):
-			}
-			continue
+	var events []*event.Event
+	testkit.Until(f.t, func() (bool, string) {
+		events = f.nats.Events(stream.OperationalDomain)
+		return len(events) >= n, fmt.Sprintf("there are %d operational events, want %d", len(events), n)
+	})
+	for _, e := range events {
+		if err := f.live.Current().Validate(e); err != nil {
+			f.t.Error(err)
 		}
-		for _, e := range events {
-			if err := f.live.Current().Validate(e); err != nil {
-				f.t.Error(err)
-			}
-			one := said{kind: strings.TrimPrefix(e.Type, "jetpost.")}
-			if err := json.Unmarshal(e.Data, &one.data); err != nil {
-				f.t.Fatal(err)
-			}
-			all = append(all, one)
+		one := said{kind: strings.TrimPrefix(e.Type, "jetpost.")}
+		if err := json.Unmarshal(e.Data, &one.data); err != nil {
+			f.t.Fatal(err)
 		}
-		return all
+		all = append(all, one)
 	}
+	return all
 }
 
 // What people do to subscriptions is published, each thing once, without a value of

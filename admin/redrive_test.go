@@ -21,6 +21,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // run lets an admin work on redrive jobs until stop is called, or the test ends.
@@ -47,10 +48,7 @@ func (f *fixture) eventually(what string, fact func() bool) {
 		if time.Now().After(deadline) {
 			f.t.Fatalf("not after %s: %s", patience, what)
 		}
-		select {
-		case <-f.t.Context().Done():
-		case <-time.After(10 * time.Millisecond):
-		}
+		testkit.Pause(f.t.Context(), 10*time.Millisecond)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/jetpost/jetpost/client/api"
 )
 
-// Audit is the trail of what was changed, and of looks at secrets.
+// Audit is the trail of changes, and of reads of secrets.
 type Audit struct{ s *server }
 
 // An AuditFilter says which records to list. The zero value says all.

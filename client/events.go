@@ -39,7 +39,7 @@ func (c Events) Pages(ctx context.Context, f EventFilter, options ...Option) ite
 }
 
 // Follow returns events as they are stored, from now on or from FromSeq or FromTime on,
-// until ctx ends: see Attempts.Follow. After a lost connection go on from a little before
+// until ctx ends: see Attempts.Follow. After a lost connection continue a little before
 // the StoredAt of the last event, since every domain has sequences of its own.
 func (c Events) Follow(ctx context.Context, f EventFilter, options ...Option) iter.Seq2[*api.StoredEvent, error] {
 	return follow[api.StoredEvent](ctx, c.s, get("events").by(url.Values(f.parameters())), options)

@@ -47,7 +47,7 @@ func (c Domains) Put(ctx context.Context, name string, files *api.DomainFiles, o
 	return call[api.DomainChange](ctx, c.s, newRequest(http.MethodPut, "domains", name).with(files), options)
 }
 
-// PutJSON is Put with the body as somebody has written it.
+// PutJSON is Put with the body as it was written.
 func (c Domains) PutJSON(ctx context.Context, name string, body []byte, options ...Option) (*api.DomainChange, error) {
 	return call[api.DomainChange](ctx, c.s, newRequest(http.MethodPut, "domains", name).with(body), options)
 }

@@ -92,7 +92,7 @@ func ExampleSubscriptions_Replace() {
 
 	_, err = c.Subscriptions.Replace(ctx, "ci", sub, client.IfMatch(first.ETag())) // it has changed
 	if p, ok := errors.AsType[*api.Problem](err); ok && p.Status == http.StatusPreconditionFailed {
-		fmt.Println("changed by somebody else")
+		fmt.Println("changed by another client")
 	}
 	sub.Types, sub.Delivery.MaxInFlight = []string{"git.nope"}, 5000
 	_, err = c.Subscriptions.Replace(ctx, "ci", sub)
@@ -103,7 +103,7 @@ func ExampleSubscriptions_Replace() {
 	}
 	// Output:
 	// 201 Builds of main.
-	// changed by somebody else
+	// changed by another client
 	// delivery.max_in_flight
 	// types[0]
 }

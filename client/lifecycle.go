@@ -7,7 +7,7 @@ import (
 	"github.com/jetpost/jetpost/client/api"
 )
 
-// Pause holds deliveries back. Events go on being matched.
+// Pause pauses deliveries. Events are still matched.
 func (c Subscriptions) Pause(ctx context.Context, id string, body api.PauseOptions, options ...Option) (*api.Subscription, error) {
 	return call[api.Subscription](ctx, c.s, post("subscriptions", id, "pause").with(body), options)
 }

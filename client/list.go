@@ -53,7 +53,7 @@ func (p parameters) time(name string, at time.Time) parameters {
 	return p.text(name, at.UTC().Format(time.RFC3339Nano))
 }
 
-// pages are those of a list. each makes the request anew.
+// pages are those of a list. each makes the request again.
 func pages[P any](ctx context.Context, s *server, each func() *request, options []Option, next func(*P) string) iter.Seq2[*P, error] {
 	return func(yield func(*P, error) bool) {
 		cursor := ""

@@ -17,7 +17,7 @@ func IfMatch(etag string) Option { return header("If-Match", etag) }
 // status 304 while that is still the ETag of what it asks for.
 func IfNoneMatch(etag string) Option { return header("If-None-Match", etag) }
 
-// IdempotencyKey has a POST done once, however often it is made with this key within 24
+// IdempotencyKey has a POST done once, for any number of requests with this key within 24
 // hours; and so it may be repeated. The key is a text of one's own, as crypto/rand.Text
 // makes one. Servers keep no answer that has a token in it: Tokens.Create takes no key.
 func IdempotencyKey(key string) Option {

@@ -15,7 +15,7 @@ func (c Storage) Get(ctx context.Context, options ...Option) (*api.Storage, erro
 	return call[api.Storage](ctx, c.s, get("storage"), options)
 }
 
-// AcceptLoss goes on without what is lost.
+// AcceptLoss accepts the loss of streams.
 func (c Storage) AcceptLoss(ctx context.Context, body *api.AcceptOptions, options ...Option) (*api.Storage, error) {
 	return call[api.Storage](ctx, c.s, post("storage", "accept-loss").with(body), options)
 }

@@ -35,7 +35,7 @@ func (c Subscriptions) Create(ctx context.Context, sub *api.Subscription, option
 	return call[api.Subscription](ctx, c.s, post("subscriptions").with(sub), options)
 }
 
-// CreateJSON is Create with the document as somebody has written it.
+// CreateJSON is Create with the document as it was written.
 func (c Subscriptions) CreateJSON(ctx context.Context, document []byte, options ...Option) (*api.Subscription, error) {
 	return call[api.Subscription](ctx, c.s, post("subscriptions").with(document), options)
 }
@@ -65,7 +65,7 @@ func (c Subscriptions) Replace(ctx context.Context, id string, sub *api.Subscrip
 	return call[api.Subscription](ctx, c.s, newRequest(http.MethodPut, "subscriptions", id).with(sub), options)
 }
 
-// ReplaceJSON is Replace with the document as somebody has written it.
+// ReplaceJSON is Replace with the document as it was written.
 func (c Subscriptions) ReplaceJSON(ctx context.Context, id string, document []byte, options ...Option) (*api.Subscription, error) {
 	return call[api.Subscription](ctx, c.s, newRequest(http.MethodPut, "subscriptions", id).with(document), options)
 }

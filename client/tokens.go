@@ -16,7 +16,7 @@ func (c Tokens) Create(ctx context.Context, body *api.TokenOptions, options ...O
 	return c.create(ctx, body, options)
 }
 
-// CreateJSON is Create with the document as somebody has written it.
+// CreateJSON is Create with the document as it was written.
 func (c Tokens) CreateJSON(ctx context.Context, document []byte, options ...Option) (*api.MadeToken, error) {
 	return c.create(ctx, document, options)
 }
@@ -53,7 +53,7 @@ func (c Tokens) Change(ctx context.Context, id string, change any, options ...Op
 	return call[api.Token](ctx, c.s, newRequest(http.MethodPatch, "tokens", id).with(change), options)
 }
 
-// Revoke has a token let nobody in any more.
+// Revoke makes a token invalid.
 func (c Tokens) Revoke(ctx context.Context, id string, options ...Option) error {
 	return c.s.call(ctx, newRequest(http.MethodDelete, "tokens", id).apply(options), nil)
 }

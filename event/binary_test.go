@@ -12,6 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // wire prints a message as it travels: headers in order, an empty line, the payload.
@@ -32,7 +33,7 @@ func TestEventAsMessageGolden(t *testing.T) {
 	e := pushEvent()
 	h := nats.Header{}
 	e.SetHeader(h)
-	goldenEvent(t, "push.nats", wire(h, e.Data))
+	testkit.Golden(t, *updateEvents, "push.nats", wire(h, e.Data))
 }
 
 // A real server and client lie between the two codecs: what they trim, fold or
@@ -226,7 +227,7 @@ func TestFromMessageRefuses(t *testing.T) {
 	}
 }
 
-// What cannot be read is somebody else's text: it must not get into logs.
+// What cannot be read is foreign text: it must not get into logs.
 func TestFromMessageErrorHidesValue(t *testing.T) {
 	t.Parallel()
 	_, err := event.FromMessage(with("ce-subject", "swordfish%FF"), nil)

@@ -3,8 +3,6 @@ package event_test
 import (
 	"errors"
 	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,24 +13,6 @@ import (
 )
 
 var updateEvents = flag.Bool("update", false, "rewrite the golden files in testdata")
-
-// golden compares got with a file in testdata, or rewrites it with -update.
-func goldenEvent(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *updateEvents {
-		if err := os.WriteFile(path, got, 0o600); err != nil {
-			t.Fatalf("update golden file: %v", err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("read golden file: %v", err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs (-want +got); -update rewrites it:\n%s", path, diff)
-	}
-}
 
 // wantEvent compares events. The order of extensions is not part of an event, and
 // no data is the same as data of no length.

@@ -222,7 +222,7 @@ func (m *members) setData() error {
 		e.Data = data
 	case m.data == nil:
 	case IsJSON(e.DataContentType):
-		if e.DataContentType == "" { // the JSON format implies it, a binary reader must be told
+		if e.DataContentType == "" { // the JSON format implies it, binary mode must name it
 			e.DataContentType = "application/json"
 		}
 		e.Data = m.data

@@ -12,7 +12,7 @@ import (
 
 // Validate reports all that keeps e from being a CloudEvent 1.0.2, in one error
 // that wraps ErrInvalidEvent: the required attributes, the type of every attribute and
-// the names of extensions. It is the one answer for all ways in which events come in.
+// the names of extensions. All ways in which events arrive use it.
 //
 // A nil error means that e survives SetHeader and FromMessage unchanged, and
 // AppendStructured and ParseStructured but for the white space around JSON data and an
@@ -205,7 +205,7 @@ var uriChars = func() (classes [256]uint8) {
 // uriProblem says why s is not a URI reference (RFC 3986, section 4.1); empty when it
 // is one. It leaves s out: a URI may hold a password.
 //
-// Of two forms that the grammar allows and nobody needs it says so too, because Go's
+// It reports two rare forms that the grammar allows too, because Go's
 // net/url does not read them, and with it the CloudEvents SDK of many receivers: a host
 // with ASCII characters that are percent-encoded, and IP literals of future versions.
 func uriProblem(s string) string {

@@ -158,7 +158,7 @@ func TestValidateHidesSource(t *testing.T) {
 	}
 }
 
-// What is accepted here must not be refused by receivers for ever.
+// What is accepted here must not be refused by every receiver later.
 func FuzzValidateForSDK(f *testing.F) {
 	for source := range uriReferences {
 		f.Add("1", source, "t", "", "")

@@ -16,7 +16,7 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// Events say of what class the repository is which they are about, if somebody knows:
+// Events carry the class of their repository, if it is registered:
 // the publisher, or else the registry.
 func TestPublishSaysTheRepositoryClass(t *testing.T) {
 	t.Parallel()

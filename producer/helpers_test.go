@@ -15,6 +15,7 @@ import (
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -129,25 +130,7 @@ func (f *fixture) limit(t *testing.T, domain string, change func(*jetstream.Stre
 // count reads jetpost_producer_events_total.
 func (f *fixture) count(t *testing.T, domain, outcome string) int {
 	t.Helper()
-	families, err := f.reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() != "jetpost_producer_events_total" {
-			continue
-		}
-		for _, m := range family.GetMetric() {
-			labels := map[string]string{}
-			for _, label := range m.GetLabel() {
-				labels[label.GetName()] = label.GetValue()
-			}
-			if labels["domain"] == domain && labels["outcome"] == outcome {
-				return int(m.GetCounter().GetValue())
-			}
-		}
-	}
-	return 0
+	return int(testkit.Metric(t, f.reg, "jetpost_producer_events_total", domain, outcome))
 }
 
 // within bounds what must not hang.

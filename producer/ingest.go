@@ -23,7 +23,7 @@ const (
 )
 
 // Handler is the HTTP ingest, POST /v1/events on whatever path it is mounted. It
-// takes CloudEvents in binary, structured and batch mode, told apart by their
+// takes CloudEvents in binary, structured and batch mode, distinguished by their
 // Content-Type, and answers:
 //
 //	201  stored: a receipt, or for a batch {"receipts":[…]} in the batch's order

@@ -13,7 +13,7 @@ import (
 	"github.com/jetpost/jetpost/producer"
 )
 
-// Bodies that arrive slowly hold memory. Who sends too many of them is told to come
+// Bodies that arrive slowly hold memory. A client with too many of them is asked to come
 // again, others are not, and with the end of each there is room again.
 func TestIngestWithinMemory(t *testing.T) {
 	t.Parallel()

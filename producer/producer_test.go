@@ -453,7 +453,7 @@ func TestPublishAgainWhenNoAnswerComes(t *testing.T) {
 	if err := f.js.DeleteStream(t.Context(), f.layout.EventLog("orders")); err != nil {
 		t.Fatal(err)
 	}
-	// Somebody who listens and does not answer, as a leader that just died.
+	// A listener that does not answer, as a leader that just died.
 	heard := make(chan *nats.Msg, 10)
 	nc := f.server.Connect()
 	if _, err := nc.ChanSubscribe("events.orders.>", heard); err != nil {

@@ -52,7 +52,7 @@ func follower(t *testing.T, server *streamtest.Server) (*producer.Producer, *sch
 	return p, live
 }
 
-// However many events of types that nobody knows come in, the server is asked once
+// However many events of unknown types arrive, the server is asked once
 // in 20 ms at most.
 func TestUnknownTypesAskSeldom(t *testing.T) {
 	t.Parallel()

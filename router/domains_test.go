@@ -17,6 +17,7 @@ import (
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/producer"
 	"github.com/jetpost/jetpost/router"
 	"github.com/jetpost/jetpost/schemas"
@@ -142,14 +143,14 @@ func TestDeletedDomainComesBack(t *testing.T) {
 	if _, err := r.register(store, "shop", `{}`, schemas.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() (bool, string) { // or it never knows that there was one
+	testkit.Until(t, func() (bool, string) { // or it never knows that there was one
 		c, err := r.js.Consumer(t.Context(), r.layout.EventLog("shop"), stream.RouterConsumer)
 		return err == nil && c.CachedInfo().NumWaiting > 0, "the domain is not routed"
 	})
 	if err := store.Delete(t.Context(), "shop", 0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() (bool, string) {
+	testkit.Until(t, func() (bool, string) {
 		return r.logged.FilterMessageSnippet("domain was deleted").Len() == 1, "the router goes on"
 	})
 	e := note(7)

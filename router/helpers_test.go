@@ -25,6 +25,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/filter"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/router"
 )
 
@@ -135,7 +136,7 @@ func (r *rig) route(domains ...string) *running {
 			if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 				r.t.Errorf("router: %v", err)
 			}
-		case <-time.After(patience):
+		case <-testkit.Timeout():
 			r.t.Error("the router does not stop")
 		}
 		stopView()
@@ -185,32 +186,15 @@ func (r *rig) publishMany(first, n int) {
 	}
 	select {
 	case <-r.js.PublishAsyncComplete():
-	case <-time.After(patience):
+	case <-testkit.Timeout():
 		r.t.Fatal("events are not stored")
-	}
-}
-
-// eventually waits until fact holds; what says so when it never does.
-func eventually(tb testing.TB, fact func() (bool, string)) {
-	tb.Helper()
-	late := time.After(patience)
-	for {
-		ok, what := fact()
-		if ok {
-			return
-		}
-		select {
-		case <-late:
-			tb.Fatalf("after %s: %s", patience, what)
-		case <-time.After(10 * time.Millisecond):
-		}
 	}
 }
 
 func (r *rig) state(name string) jetstream.StreamState {
 	r.t.Helper()
 	var state jetstream.StreamState
-	eventually(r.t, func() (bool, string) { // a server that restarts does not answer
+	testkit.Until(r.t, func() (bool, string) { // a server that restarts does not answer
 		s, err := r.js.Stream(r.t.Context(), name)
 		if err != nil {
 			return false, err.Error()
@@ -234,7 +218,7 @@ func (r *rig) storedAt(sequence uint64) time.Time {
 // awaitQueued waits until at least n deliveries are in a queue.
 func (r *rig) awaitQueued(sub *subscription.Subscription, n int) {
 	r.t.Helper()
-	eventually(r.t, func() (bool, string) {
+	testkit.Until(r.t, func() (bool, string) {
 		have := r.state(sub.Queue.Stream).Msgs
 		return have >= uint64(n), fmt.Sprintf("queue of %s has %d deliveries, want %d", sub.ID, have, n) //nolint:gosec // small
 	})
@@ -243,7 +227,7 @@ func (r *rig) awaitQueued(sub *subscription.Subscription, n int) {
 // awaitRouted waits until all events are settled.
 func (r *rig) awaitRouted() {
 	r.t.Helper()
-	eventually(r.t, func() (bool, string) {
+	testkit.Until(r.t, func() (bool, string) {
 		c, err := r.js.Consumer(r.t.Context(), r.layout.EventLog("notes"), stream.RouterConsumer)
 		if err != nil {
 			return false, err.Error()
@@ -308,41 +292,6 @@ func (r *rig) setAckWait(wait time.Duration) {
 	if _, err := r.js.UpdateConsumer(r.t.Context(), r.layout.EventLog("notes"), cfg); err != nil {
 		r.t.Fatal(err)
 	}
-}
-
-// counter is the value of a metric, over all its labels.
-func counter(tb testing.TB, reg *prometheus.Registry, name string) float64 {
-	tb.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var sum float64
-	for _, family := range families {
-		if family.GetName() == name {
-			for _, m := range family.GetMetric() {
-				sum += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return sum
-}
-
-// gauge is the value of a metric, over all its labels.
-func gauge(tb testing.TB, reg *prometheus.Registry, name string) (sum float64) {
-	tb.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() == name {
-			for _, m := range family.GetMetric() {
-				sum += m.GetGauge().GetValue()
-			}
-		}
-	}
-	return sum
 }
 
 // upTo is 0, 1, … n-1.

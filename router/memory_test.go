@@ -9,6 +9,7 @@ import (
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream/budget"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // large is the note number n with a size.
@@ -35,7 +36,7 @@ func TestLargeEventsToMany(t *testing.T) {
 	running := r.route()
 	most := int64(0)
 	for _, sub := range subs {
-		eventually(t, func() (bool, string) {
+		testkit.Until(t, func() (bool, string) {
 			most = max(most, r.publishing.Used())
 			have := r.state(sub.Queue.Stream).Msgs
 			return have >= events, fmt.Sprintf("queue of %s has %d deliveries, want %d", sub.ID, have, events)

@@ -16,6 +16,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/filter"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // ordered has the deliveries of a subscription made in order.
@@ -118,7 +119,7 @@ func TestOrderedByTwoRouters(t *testing.T) {
 	r.wantInOrder(some, slices.DeleteFunc(from(1, events), func(n uint64) bool { return n%2 == 1 }))
 	r.wantQueued(free, upTo(events)...)
 	for _, running := range []*running{first, second} {
-		if counter(t, running.reg, "jetpost_router_events_total") == 0 {
+		if testkit.Metric(t, running.reg, "jetpost_router_events_total") == 0 {
 			t.Error("a router had nothing to do")
 		}
 	}
@@ -152,8 +153,8 @@ func TestOrderedWaitsForOthers(t *testing.T) {
 	held := r.handOut(2)
 	stops := r.route()
 	r.awaitQueued(free, events-2)
-	eventually(t, func() (bool, string) {
-		waiting := gauge(t, stops.reg, "jetpost_router_ordered_waiting")
+	testkit.Until(t, func() (bool, string) {
+		waiting := testkit.Metric(t, stops.reg, "jetpost_router_ordered_waiting")
 		return waiting == events-2, fmt.Sprintf("%v events wait, want %d", waiting, events-2)
 	})
 	r.wantInOrder(inOrder, nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/schemas"
 )
 
@@ -60,7 +61,7 @@ func TestOverflowIsSaid(t *testing.T) {
 	letters := delivery.NewDeadLetters(r.js, r.layout)
 	ids := map[string]bool{}
 	for _, id := range subs {
-		eventually(t, func() (bool, string) {
+		testkit.Until(t, func() (bool, string) {
 			all, err := letters.Latest(t.Context(), id, 0, n)
 			for _, letter := range all {
 				ids[letter.DeliveryID] = true
@@ -76,7 +77,7 @@ func TestOverflowIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	count, events := 0, 0
-	eventually(t, func() (bool, string) {
+	testkit.Until(t, func() (bool, string) {
 		count, events = 0, 0
 		for _, e := range r.server.Events(stream.OperationalDomain) {
 			events++

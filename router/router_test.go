@@ -16,6 +16,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/filter"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/router"
 )
 
@@ -104,7 +105,7 @@ func TestFanOut(t *testing.T) {
 	for name, want := range map[string]float64{
 		"jetpost_router_events_total": 1, "jetpost_router_deliveries_total": 5, "jetpost_router_events_unmatched_total": 0,
 	} {
-		if got := counter(t, running.reg, name); got != want {
+		if got := testkit.Metric(t, running.reg, name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
@@ -117,7 +118,7 @@ func TestNoMatch(t *testing.T) {
 	r.publishMany(0, 300)
 	r.awaitRouted()
 	running.stop()
-	if got := counter(t, running.reg, "jetpost_router_events_unmatched_total"); got != 300 {
+	if got := testkit.Metric(t, running.reg, "jetpost_router_events_unmatched_total"); got != 300 {
 		t.Errorf("%v events are counted as unmatched, want 300", got)
 	}
 	if entries := r.logged.FilterLevelExact(zap.WarnLevel).All(); len(entries) > 0 {
@@ -162,7 +163,7 @@ func TestUnreadableEvent(t *testing.T) {
 	if diff := cmp.Diff(want, got, bySequence); diff != "" {
 		t.Errorf("letters are about others (-want +got):\n%s", diff)
 	}
-	if got := counter(t, running.reg, "jetpost_router_events_unreadable_total"); got != 2 {
+	if got := testkit.Metric(t, running.reg, "jetpost_router_events_unreadable_total"); got != 2 {
 		t.Errorf("%v events are counted as unreadable, want 2", got)
 	}
 	if got := r.logged.FilterLevelExact(zap.ErrorLevel).Len(); got != 2 {
@@ -260,7 +261,7 @@ func TestFullQueue(t *testing.T) {
 			t.Errorf("the letter has data %s, want %s", record.Data, note(n).Data)
 		}
 	}
-	if got := counter(t, running.reg, "jetpost_router_overflow_total"); got != 3 {
+	if got := testkit.Metric(t, running.reg, "jetpost_router_overflow_total"); got != 3 {
 		t.Errorf("%v deliveries are counted as overflowing, want 3", got)
 	}
 }
@@ -307,7 +308,7 @@ func TestDeletedSubscription(t *testing.T) {
 	r.publish(note(1)) // and not any more
 	r.awaitRouted()
 	r.wantQueued(other, 0, 1)
-	if got := counter(t, running.reg, "jetpost_router_overflow_total"); got != 0 {
+	if got := testkit.Metric(t, running.reg, "jetpost_router_overflow_total"); got != 0 {
 		t.Errorf("%v deliveries are counted as overflowing, want none", got)
 	}
 }
@@ -318,7 +319,7 @@ func TestWaitsForEventLog(t *testing.T) {
 	r := newRig(t)
 	sub := r.subscribe(wants("hook", []string{"later.*"}))
 	r.route("later", "notes")
-	eventually(t, func() (bool, string) {
+	testkit.Until(t, func() (bool, string) {
 		return r.logged.FilterMessageSnippet("failed to pull events").Len() > 0, "nothing is said about the missing stream"
 	})
 	if err := r.layout.EnsureEventLog(t.Context(), r.js, "later"); err != nil {
@@ -427,7 +428,7 @@ func TestTwoRouters(t *testing.T) {
 	var sum float64
 	for _, running := range routers {
 		running.stop()
-		routed := counter(t, running.reg, "jetpost_router_events_total")
+		routed := testkit.Metric(t, running.reg, "jetpost_router_events_total")
 		if routed == 0 {
 			t.Error("one router has done nothing")
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/filter"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // costly are filters that take n patterns on the text of longEvent.
@@ -78,7 +79,7 @@ func TestFiltersOverBudget(t *testing.T) {
 			}
 		}
 	}
-	if got, want := counter(t, running.reg, "jetpost_router_match_budget_total"), float64(2*(n-len(short))); got != want {
+	if got, want := testkit.Metric(t, running.reg, "jetpost_router_match_budget_total"), float64(2*(n-len(short))); got != want {
 		t.Errorf("counted %g, want %g", got, want)
 	}
 	if got := r.logged.FilterField(zap.String("subscription_id", "expensive")).Len(); got != n-len(short) {
@@ -86,7 +87,7 @@ func TestFiltersOverBudget(t *testing.T) {
 	}
 	running.stop()
 	counts := map[string]int{}
-	eventually(t, func() (bool, string) {
+	testkit.Until(t, func() (bool, string) {
 		clear(counts)
 		for _, e := range r.server.Events(stream.OperationalDomain) {
 			var data struct{ Count int }
@@ -147,7 +148,7 @@ func TestCostlyFiltersDelayNoOther(t *testing.T) {
 	if ratio > most {
 		t.Errorf("p99 is %.2f times as long beside costly filters, at most %.1f is allowed", ratio, most)
 	}
-	if got := counter(t, running.reg, "jetpost_router_match_budget_total"); got == 0 {
+	if got := testkit.Metric(t, running.reg, "jetpost_router_match_budget_total"); got == 0 {
 		t.Error("nothing was costly")
 	}
 }

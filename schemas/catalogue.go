@@ -27,7 +27,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// shipped holds the domains that come with jetpost. A new folder is picked up
+// shipped holds the domains that ship with jetpost. A new folder is picked up
 // without a change here.
 //
 //go:embed */*.json
@@ -55,7 +55,7 @@ type Domain struct {
 	Validation Validation
 	// Open domains accept events that are not registered, without validation.
 	Open bool
-	// Shipped is true for the domains that come with jetpost.
+	// Shipped is true for the domains that ship with jetpost.
 	Shipped bool
 	// Revision of a domain that was registered at run time; 0 for all others, which
 	// are from folders.
@@ -133,7 +133,7 @@ func (c *Catalogue) Names() []string {
 		names = append(names, d.Name)
 	}
 	for _, b := range c.broken {
-		if stream.ValidDomain(b.Domain) { // a key that somebody else has written
+		if stream.ValidDomain(b.Domain) { // a key that another program has written
 			names = append(names, b.Domain)
 		}
 	}

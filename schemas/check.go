@@ -24,7 +24,7 @@ type Verdict struct {
 // wraps ErrUnknownType, or it is a *ValidationError from a domain that enforces
 // its schemas. The data is decoded once and not changed.
 //
-// Check looks at the type and the data. Whether e is a CloudEvent at all is up to
+// Check checks the type and the data. Whether e is a CloudEvent at all is up to
 // e.Validate.
 func (c *Catalogue) Check(e *event.Event) (Verdict, error) {
 	t, err := c.Resolve(e.Type)
@@ -48,7 +48,7 @@ func (c *Catalogue) Validate(e *event.Event) error {
 }
 
 // check validates data as if the domain's mode was "enforce". It returns the
-// concrete type so that callers can tell a warning from no warning.
+// concrete type so that callers can distinguish a warning from none.
 func (t *Type) check(contentType string, data []byte) *ValidationError {
 	if t.compiled == nil {
 		return nil // an open domain's type without a schema: any data will do

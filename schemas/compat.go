@@ -33,21 +33,21 @@ func (i Incompatibility) String() string { return printable(i.Place()) + " " + i
 type Comparison struct {
 	// Incompatible are the reasons to refuse the new version.
 	Incompatible []Incompatibility
-	// Warnings are no reasons, but worth a thought: a field that is described for
+	// Warnings are no reasons, but deserve a review: a field that is described for
 	// the first time, which nothing has held data to so far.
 	Warnings []Incompatibility
 	// Added, Changed and Removed are event types, sorted. A type is changed when its
 	// schema is another one, or a definition that the domain shares is.
 	Added, Changed, Removed []string
-	// Stored is about the stored events. Compare does not look at them.
+	// Stored is about the stored events. Compare does not read them.
 	Stored StoredCheck
 }
 
 // Compare looks for what next, the new version of the domain old, would refuse that old
 // accepted, or no longer has. The rules are plain, and applied to each field of the data:
 //
-//   - an event type is gone, or the type prefix is another one;
-//   - a field is gone, or required now;
+//   - an event type is removed, or the type prefix changed;
+//   - a field is removed, or required now;
 //   - a field no longer accepts a type or a value of an enum, or a limit of it is narrower;
 //   - a pattern, a format or another condition on one value is new or has changed;
 //   - an object has no members any more but those that are described.
@@ -84,13 +84,13 @@ func Compare(old, next *Domain) Comparison {
 		case !had:
 			c.Added = append(c.Added, is.Name)
 			if old.Open && enforced && is.Schema != nil {
-				refuse(file, "", "holds the event to a schema: the domain was open, so its data was not looked at so far")
+				refuse(file, "", "holds the event to a schema: the domain was open, so its data was not checked so far")
 			}
 			continue
 		case !has:
 			c.Removed = append(c.Removed, was.Name)
 			if !next.Open {
-				refuse(file, "", "is gone: the event type %s would be refused", was.Name)
+				refuse(file, "", "is removed: the event type %s would be refused", was.Name)
 			}
 			continue
 		}

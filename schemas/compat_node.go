@@ -67,7 +67,7 @@ func (n node) list(keyword string) []node {
 	return found
 }
 
-// exactPointer is pointer without its bound: it is looked up by, not only shown.
+// exactPointer is pointer without its bound, for lookups.
 func exactPointer(tokens ...string) string {
 	var b strings.Builder
 	for _, token := range tokens {
@@ -119,8 +119,8 @@ func (n node) values() ([]any, bool) {
 	return []any{only}, true
 }
 
-// annotates reports whether a keyword says something about data without refusing
-// any. Keywords that nobody knows do so too (JSON Schema 2020-12, section 6.5).
+// annotates reports whether a keyword is an annotation, which refuses no data. Unknown
+// keywords are annotations too (JSON Schema 2020-12, section 6.5).
 func annotates(keyword string) bool {
 	switch keyword {
 	case "$ref", "$dynamicRef", "$recursiveRef", "type", "enum", "const", "allOf", "anyOf", "oneOf", "not", "if", "then", "else",

@@ -64,7 +64,7 @@ func (c *comparison) compare(was, is field) {
 		c.warn(is.at, "", "is not compared: it has too many forms, or references that are not followed; examples and stored events are held against it")
 		return
 	}
-	if gone := was.kinds() &^ is.kinds(); gone != 0 {
+	if removed := was.kinds() &^ is.kinds(); removed != 0 {
 		n, keyword := is.with("type", "enum", "const", "anyOf", "oneOf")
 		for _, choice := range [...]string{"anyOf", "oneOf"} {
 			if is.at.has(choice) && !is.at.has("type") {
@@ -75,7 +75,7 @@ func (c *comparison) compare(was, is field) {
 			c.refuse(is.at, "", "accepts nothing any more")
 			return
 		}
-		c.refuse(n, keyword, "no longer accepts the type "+gone.String())
+		c.refuse(n, keyword, "no longer accepts the type "+removed.String())
 	}
 	c.compareValues(was, is)
 	c.compareLimits(was, is)
@@ -115,14 +115,14 @@ func (c *comparison) compareValues(was, is field) {
 		c.refuse(n, keyword, "accepts only certain values now")
 		return
 	}
-	var gone []string
+	var removed []string
 	for _, v := range before {
 		if is.kinds()&kindOfValue(v) != 0 && !slices.ContainsFunc(now, func(a any) bool { return sameJSON(a, v) }) {
-			gone = append(gone, cut(show(v)))
+			removed = append(removed, cut(show(v)))
 		}
 	}
-	if len(gone) > 0 {
-		c.refuse(n, keyword, "no longer accepts "+list(gone))
+	if len(removed) > 0 {
+		c.refuse(n, keyword, "no longer accepts "+list(removed))
 	}
 }
 
@@ -156,7 +156,7 @@ func (c *comparison) compareLimits(was, is field) {
 	}
 }
 
-// compareMembers looks at the members of objects.
+// compareMembers compares the members of objects.
 func (c *comparison) compareMembers(was, is field) {
 	required := was.required()
 	now := is.required()
@@ -205,7 +205,7 @@ func (c *comparison) compareMembers(was, is field) {
 	c.comparePatterns(was, is, wasClosed)
 }
 
-// comparePatterns looks at members by patterns of their names.
+// comparePatterns compares members by patterns of their names.
 func (c *comparison) comparePatterns(was, is field, wasClosed bool) {
 	before := map[string]node{}
 	for _, each := range was.objects() {
@@ -235,7 +235,7 @@ func (f field) constrains() bool {
 	})
 }
 
-// compareItems looks at the items of arrays.
+// compareItems compares the items of arrays.
 func (c *comparison) compareItems(was, is field) {
 	longest := 0
 	for _, f := range []field{was, is} {
@@ -281,7 +281,7 @@ func noItems(f field) bool {
 	})
 }
 
-// compareTexts looks at keywords of which any change is taken to be a narrower one.
+// compareTexts compares keywords of which any change counts as narrower.
 func (c *comparison) compareTexts(was, is field) {
 	for _, rule := range []struct {
 		keyword string
@@ -336,7 +336,7 @@ func (c *comparison) compareRest(was, is field) {
 				if !listed || was.kinds()&of == 0 || was.says(keyword, n.schema[keyword]) {
 					continue
 				}
-				c.warn(n, keyword, "is new or has changed, and no rule tells whether it still accepts all that was accepted: examples and stored events are held against it")
+				c.warn(n, keyword, "is new or has changed, and no rule covers whether it still accepts all that was accepted: it is checked against examples and stored events")
 			}
 		}
 	}

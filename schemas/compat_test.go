@@ -209,7 +209,7 @@ func TestCompareDomains(t *testing.T) {
 		want     []string // in the texts
 	}{
 		{"a type added", created(), created("paid.schema.json", object, "paid.example.json", "{}"), nil},
-		{"a type removed", created("paid.schema.json", object, "paid.example.json", "{}"), created(), []string{"paid.schema.json is gone: the event type orders.paid would be refused"}},
+		{"a type removed", created("paid.schema.json", object, "paid.example.json", "{}"), created(), []string{"paid.schema.json is removed: the event type orders.paid would be refused"}},
 		{"another prefix", created(), created("domain.json", `{"name":"orders","type_prefix":"com.example."}`), []string{"domain.json#/type_prefix is com.example., before orders."}},
 		{"another description", created(), created("domain.json", `{"name":"orders","description":"D"}`), nil},
 		{"enforced", created("domain.json", `{"name":"orders","validation":"warn"}`), created(), []string{"domain.json#/validation is enforce, before warn"}},

@@ -22,7 +22,7 @@ const (
 	// maxStepsPerValue is how many schemas may be evaluated for one value, whatever is in
 	// it. A domain with a schema that can need more cannot be registered.
 	maxStepsPerValue = 1000
-	// Of a pattern, so many instructions are run, or so many bytes looked at, in one step.
+	// Of a pattern, so many instructions are run, or so many bytes read, in one step.
 	instructionsPerStep = 64
 	maxSteps            = math.MaxInt32
 )
@@ -342,7 +342,7 @@ func (m *measure) steps(s *jsonschema.Schema, value any) int {
 }
 
 func (m *measure) object(s *jsonschema.Schema, members map[string]any) int {
-	total := len(members) / 8 // it looks at each of them
+	total := len(members) / 8 // it visits each of them
 	for name, member := range members {
 		evaluated := s.Properties[name]
 		total = add(total, m.steps(evaluated, member))

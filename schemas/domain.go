@@ -30,7 +30,7 @@ const (
 	defsKind
 )
 
-// kindOf tells what a file is by its name alone.
+// kindOf is the kind of a file, by its name alone.
 func kindOf(name string) fileKind {
 	if name == domainFile {
 		return domainKind

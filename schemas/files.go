@@ -23,7 +23,7 @@ type bundle struct {
 }
 
 // DecodeFiles reads {"files": {"domain.json": {…}, …}}. The error is a *LoadError.
-// What the files say is not looked at: see NewDomain.
+// The content of the files is not checked: see NewDomain.
 func DecodeFiles(data []byte) (Files, error) {
 	var found problems
 	files := decodeFiles(data, &found)

@@ -15,7 +15,7 @@ import (
 )
 
 // A Live has the catalogue as it is now: the domains that were loaded, and those
-// that are registered in the catalog bucket as they come and go. Each change makes
+// that are registered in the catalog bucket, and follows changes. Each change makes
 // a new Catalogue, which is swapped in whole. While the bucket cannot be read, the
 // last one stays. Use NewLive.
 type Live struct {
@@ -134,8 +134,8 @@ func (l *Live) report(next *Catalogue) {
 		return func(name string) bool { return slices.Contains(names, name) }
 	}
 	added := slices.DeleteFunc(slices.Clone(now), known(before))
-	gone := slices.DeleteFunc(slices.Clone(before), known(now))
-	if len(added)+len(gone) > 0 {
-		l.log.Info("domains have changed", zap.Strings("added", added), zap.Strings("gone", gone))
+	removed := slices.DeleteFunc(slices.Clone(before), known(now))
+	if len(added)+len(removed) > 0 {
+		l.log.Info("domains have changed", zap.Strings("added", added), zap.Strings("removed", removed))
 	}
 }

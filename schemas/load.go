@@ -76,7 +76,7 @@ func (e *LoadError) Error() string {
 	return b.String()
 }
 
-// problems collects, so that a person can mend everything in one go.
+// problems collects all problems of the files, so that one run shows them all.
 type problems []FileProblem
 
 func (p *problems) add(file, format string, args ...any) {

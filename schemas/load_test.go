@@ -340,7 +340,7 @@ func TestDir(t *testing.T) {
 	}
 }
 
-// TestPipesAreNotOpened would wait forever if they were.
+// A pipe that is opened blocks until it has a writer.
 func TestPipesAreNotOpened(t *testing.T) {
 	t.Parallel()
 	fsys := folder("my/domain.json", `{"name":"my","open":true}`)

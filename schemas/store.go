@@ -17,7 +17,7 @@ import (
 // What a Store answers when it cannot do what it is asked.
 var (
 	ErrNotFound = errors.New("domain not found")
-	ErrConflict = errors.New("domain was changed by somebody else")
+	ErrConflict = errors.New("domain was changed by another client")
 	// ErrReserved is wrapped by the error for a domain that is not registered: it
 	// comes with jetpost, or from a folder.
 	ErrReserved = errors.New("domain cannot be changed at run time")
@@ -166,7 +166,7 @@ func (s *Store) Put(ctx context.Context, name string, files Files, options PutOp
 		case !errors.Is(err, ErrConflict) || try == putTries:
 			return nil, fmt.Errorf("register domain %s: %w", name, err)
 		}
-		// Somebody wrote to the bucket in between: look again.
+		// Another client wrote to the bucket in between: read it again.
 		if err := pause(ctx, try); err != nil {
 			return nil, fmt.Errorf("register domain %s: %w", name, err)
 		}
@@ -311,7 +311,7 @@ func (s *Store) List(ctx context.Context) ([]Domain, error) {
 // is that which it must have. ErrNotFound, ErrReserved, ErrConflict, ErrHasEvents.
 //
 // The event log and the routers' consumer on it stay: an event of a producer that
-// has not heard of the deletion yet is kept, and routed when the domain is
+// has not received the deletion yet is kept, and routed when the domain is
 // registered again.
 func (s *Store) Delete(ctx context.Context, name string, revision uint64) error {
 	d, err := s.Get(ctx, name)

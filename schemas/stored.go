@@ -92,10 +92,10 @@ func (c *Comparison) checkEvent(was, is *Type, e *event.Event, sequence uint64) 
 	})
 }
 
-// storedEvents remembers what was found, for a registration that has to begin anew because
+// storedEvents remembers what was found, for a registration that starts over because
 // something else was registered meanwhile.
 type storedEvents struct {
-	revision uint64 // of the version before; 0: nothing was looked at
+	revision uint64 // of the version before; 0: nothing was checked
 	found    Comparison
 }
 

@@ -1,6 +1,7 @@
 package sender_test
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // farConn hears of its server later than what it says is heard.
@@ -17,7 +19,7 @@ type farConn struct{ net.Conn }
 
 func (c farConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	<-time.After(20 * time.Millisecond)
+	testkit.Pause(context.Background(), 20*time.Millisecond)
 	return n, err
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/sender"
 )
 
@@ -213,7 +214,7 @@ func TestBreakerOfTwoSenders(t *testing.T) {
 			defer now.Add(-1)
 			for seen := most.Load(); under > seen && !most.CompareAndSwap(seen, under); seen = most.Load() {
 			}
-			<-time.After(20 * time.Millisecond) // others have the time to come
+			testkit.Pause(t.Context(), 20*time.Millisecond) // others have the time to come
 		}
 		w.WriteHeader(http.StatusInternalServerError)
 	})

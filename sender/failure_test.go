@@ -17,6 +17,7 @@ import (
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/sender"
 )
 
@@ -101,7 +102,7 @@ func TestHostileReceivers(t *testing.T) {
 	hang := func() {
 		select {
 		case <-done:
-		case <-time.After(patience):
+		case <-testkit.Timeout():
 		}
 	}
 	write := func(c net.Conn, text string) { _, _ = c.Write([]byte(text)) }
@@ -135,7 +136,7 @@ func TestHostileReceivers(t *testing.T) {
 				select {
 				case <-done:
 					return
-				case <-time.After(100 * time.Millisecond):
+				case <-testkit.TimeoutAfter(100 * time.Millisecond):
 					if _, err := c.Write([]byte("1\r\nx\r\n")); err != nil {
 						return
 					}

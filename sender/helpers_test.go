@@ -30,6 +30,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/sender"
 )
 
@@ -144,7 +145,7 @@ func (r *rig) queue(sub *subscription.Subscription, first, n int) {
 	}
 	select {
 	case <-r.js.PublishAsyncComplete():
-	case <-time.After(patience):
+	case <-testkit.Timeout():
 		r.t.Fatal("the deliveries are not stored")
 	}
 }
@@ -200,7 +201,7 @@ func (r *rig) send(change ...func(*sender.Config)) *running {
 			if err != nil {
 				r.t.Errorf("sender: %v", err)
 			}
-		case <-time.After(patience):
+		case <-testkit.Timeout():
 			r.t.Error("the sender does not stop")
 		}
 		stopView()
@@ -276,7 +277,7 @@ func (rc *receiver) all() []*request {
 // await waits until there are n requests, and returns all there are.
 func (rc *receiver) await(n int) []*request {
 	rc.t.Helper()
-	late := time.After(patience)
+	late := testkit.Timeout()
 	for {
 		rc.mu.Lock()
 		have, grown := slices.Clone(rc.requests), rc.grown
@@ -299,23 +300,6 @@ func (rc *receiver) notes() map[string]int {
 		notes[r.note()]++
 	}
 	return notes
-}
-
-// eventually waits until fact holds; what says so when it never does.
-func eventually(t *testing.T, fact func() (bool, string)) {
-	t.Helper()
-	late := time.After(patience)
-	for {
-		ok, what := fact()
-		if ok {
-			return
-		}
-		select {
-		case <-late:
-			t.Fatalf("after %s: %s", patience, what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
 }
 
 // consumer is what the server knows of the senders' consumer on a queue.
@@ -416,23 +400,13 @@ func (rc *receiver) wantOnce(first, n int) {
 	}
 }
 
+var eventually = testkit.Until
+
 // counter is the value of a metric with a label, or over all labels.
 func counter(t *testing.T, reg *prometheus.Registry, name, label string) float64 {
 	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
+	if label == "" {
+		return testkit.Metric(t, reg, name)
 	}
-	var sum float64
-	for _, family := range families {
-		if family.GetName() != name {
-			continue
-		}
-		for _, m := range family.GetMetric() {
-			if label == "" || len(m.GetLabel()) > 0 && m.GetLabel()[0].GetValue() == label {
-				sum += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return sum
+	return testkit.Metric(t, reg, name, label)
 }

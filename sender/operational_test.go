@@ -19,6 +19,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/schemas"
 	"github.com/jetpost/jetpost/sender"
 )
@@ -317,7 +318,7 @@ func TestIdleQueuesAreNotLookedAt(t *testing.T) {
 		for range n {
 			select {
 			case <-rounds:
-			case <-time.After(patience):
+			case <-testkit.Timeout():
 				t.Fatal("no queue is looked at")
 			}
 		}
@@ -333,7 +334,7 @@ func TestIdleQueuesAreNotLookedAt(t *testing.T) {
 	r.awaitAttempts(sub, 1)
 	select {
 	case <-asked: // once it was used
-	case <-time.After(patience):
+	case <-testkit.Timeout():
 		t.Error("a queue that was used is not looked at")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/sender"
 )
 
@@ -26,7 +27,7 @@ func TestTwoSenders(t *testing.T) {
 	r := newRig(t)
 	rc := receive(t, func(w http.ResponseWriter, got *request) {
 		if k, _ := strconv.Atoi(got.note()); k%4 == 0 { // some take their time
-			<-time.After(3 * time.Millisecond)
+			testkit.Pause(t.Context(), 3*time.Millisecond)
 		}
 		w.WriteHeader(http.StatusOK)
 	})
@@ -267,7 +268,7 @@ func TestGracefulStop(t *testing.T) {
 	close(release)
 	select {
 	case <-stopped:
-	case <-time.After(patience):
+	case <-testkit.Timeout():
 		t.Fatal("the sender does not stop")
 	}
 	first := r.attempts(sub)

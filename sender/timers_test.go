@@ -14,6 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // timer stores the retry of a note, as a sender does.
@@ -37,7 +38,7 @@ func (r *rig) stored() {
 	r.t.Helper()
 	select {
 	case <-r.js.PublishAsyncComplete():
-	case <-time.After(2 * patience):
+	case <-testkit.TimeoutAfter(2 * patience):
 		r.t.Fatal("what was published is not stored")
 	}
 }
@@ -348,7 +349,7 @@ func TestManyTimers(t *testing.T) {
 	r.queue(sub, many+others, others)
 	select {
 	case <-all:
-	case <-time.After(patience + time.Duration(many)*10*time.Millisecond):
+	case <-testkit.TimeoutAfter(patience + time.Duration(many)*10*time.Millisecond):
 		t.Fatalf("%d of %d retries have arrived", retries.Load(), many)
 	}
 	r.awaitSettled(sub)

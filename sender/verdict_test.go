@@ -12,6 +12,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // The profile says what a status means: what it rejects is a dead letter at once,
@@ -164,7 +165,7 @@ func TestLettersOfHeaders(t *testing.T) {
 			if !strings.Contains(raw, "\r\nX-JFrog-Event-Auth: t0ken\r\n") {
 				t.Errorf("request %d: got\n%s", n+1, raw)
 			}
-		case <-time.After(patience):
+		case <-testkit.Timeout():
 			t.Fatal("no request has come")
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jetpost/jetpost/admin"
 	"github.com/jetpost/jetpost/admin/admintest"
@@ -169,22 +168,6 @@ func (s *site) stored() map[string]*subscription.Subscription {
 		found[sub.ID] = sub
 	}
 	return found
-}
-
-// eventually waits for a fact.
-func (s *site) eventually(what string, fact func() bool) {
-	s.T.Helper()
-	deadline := time.NewTimer(2 * patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !fact() {
-		select {
-		case <-deadline.C:
-			s.T.Fatalf("waited in vain: %s", what)
-		case <-tick.C:
-		}
-	}
 }
 
 const subscriptions = "/event/api/v1/subscriptions"

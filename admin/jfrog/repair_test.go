@@ -12,6 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func twoHandlers(key, first, second string) string {
@@ -75,7 +76,7 @@ func TestBreakOff(t *testing.T) {
 	}
 	unblock()
 	s.run()
-	s.eventually("the second handler is made", func() bool {
+	testkit.Eventually(s.T, "the second handler is made", func() bool {
 		return s.is("key-1 0 https://c.example.com/ first active", "key-1 1 https://b.example.com/ second active")
 	})
 	s.do("PUT", subscriptions+"/key-1", twoHandlers("key-1", a, c)).want(http.StatusNoContent)
@@ -131,7 +132,7 @@ func TestMended(t *testing.T) {
 	for range 2 {
 		in.site().run()
 	}
-	s.eventually("all is in line", func() bool {
+	testkit.Eventually(s.T, "all is in line", func() bool {
 		return s.is(
 			"changed 0 https://c.example.com/ first active", "changed 1 https://a.example.com/ second active",
 			"created 0 https://a.example.com/ first active", "created 1 https://b.example.com/ second active",

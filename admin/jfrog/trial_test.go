@@ -7,6 +7,7 @@ import (
 
 	"github.com/jetpost/jetpost/admin/jfrog"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // Without a sender a test fails within its bound, and leaves nothing behind.
@@ -55,7 +56,7 @@ func TestTrialsAreSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.run()
-	s.eventually("the old one is gone", func() bool { return len(s.stored()) == 1 })
+	testkit.Eventually(s.T, "the old one is gone", func() bool { return len(s.stored()) == 1 })
 	if s.stored()["test-new"] == nil {
 		t.Errorf("there are %v", s.stored())
 	}

@@ -26,12 +26,12 @@ type Attempt struct {
 	Method         string     `json:"method" doc:"Of the request."`
 	URL            string     `json:"url" doc:"Of the request; a query is shown as ?…"`
 	Status         int        `json:"status,omitempty" doc:"Of the answer; missing when there was none."`
-	Error          string     `json:"error,omitempty" doc:"Why there was no answer, or what was wrong with it."`
+	Error          string     `json:"error,omitempty" doc:"Why there was no answer, or why it failed."`
 	ResponseBody   string     `json:"response_body,omitempty" doc:"The beginning of the answer, at most 4 KiB."`
 	RequestBytes   int        `json:"request_bytes" doc:"Size of the body that was sent."`
 	NextAttempt    *time.Time `json:"next_attempt,omitempty" doc:"When the next attempt is due; missing when there is none."`
 	Redelivered    bool       `json:"redelivered,omitempty" doc:"A crash may have repeated this request."`
-	Manual         bool       `json:"manual,omitempty" doc:"Somebody has asked for this request, beside those of the schedule. Its number counts only the requests made for that."`
+	Manual         bool       `json:"manual,omitempty" doc:"This attempt was requested, beside those of the schedule. Its number counts only requested attempts."`
 	Sequence       uint64     `json:"sequence,omitempty" doc:"Its place in the attempt log."`
 }
 
@@ -98,7 +98,7 @@ type DiscardReason struct {
 type DiscardOptions struct {
 	SelectionOptions
 
-	All    bool   `json:"all,omitempty" doc:"Nothing is selected on purpose: all dead letters are meant."`
+	All    bool   `json:"all,omitempty" doc:"Confirms that all dead letters are selected."`
 	Reason string `json:"reason,omitempty" maxLength:"1000" doc:"Why, for the audit trail."`
 }
 

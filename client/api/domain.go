@@ -10,7 +10,7 @@ type DomainSummary struct {
 	Name        string     `json:"name"`
 	Description string     `json:"description,omitempty"`
 	TypePrefix  string     `json:"type_prefix" doc:"What the types of its events begin with."`
-	Validation  string     `json:"validation" doc:"What becomes of an event whose data breaks its schema: enforce, warn or off."`
+	Validation  string     `json:"validation" doc:"How an event whose data breaks its schema is treated: enforce, warn or off."`
 	Open        bool       `json:"open" doc:"Events that are not registered are accepted as well."`
 	Origin      string     `json:"origin" enum:"shipped,folder,registered" doc:"shipped with jetpost, from a folder given to the server, or registered over the API."`
 	Types       []string   `json:"types" doc:"The types of its events."`
@@ -41,12 +41,12 @@ type DomainChange struct {
 
 	Change       string         `json:"change" enum:"created,updated,unchanged" doc:"What was done, or would be."`
 	DryRun       bool           `json:"dry_run,omitempty" doc:"Nothing was done."`
-	Compatible   bool           `json:"compatible" doc:"No rule, no example and no stored event says that events which were accepted would be refused, or that a field is gone."`
-	Checked      int            `json:"stored_events_checked" doc:"How many of the last stored events the new version was held against."`
+	Compatible   bool           `json:"compatible" doc:"By the rules, the examples and the stored events, no accepted event would be refused, and no field is removed."`
+	Checked      int            `json:"stored_events_checked" doc:"How many of the last stored events the new version was checked against."`
 	Refused      int            `json:"stored_events_refused" doc:"How many of them it would refuse, though the registered version accepts them. The first are listed in incompatible."`
 	Incompatible []FieldProblem `json:"incompatible,omitempty" doc:"Where not; field is a file and a JSON pointer into it, or into the event where the message names a stored one."`
-	Warnings     []FieldProblem `json:"warnings,omitempty" doc:"What is worth a thought."`
+	Warnings     []FieldProblem `json:"warnings,omitempty" doc:"Remarks that deserve a review."`
 	Added        []string       `json:"added,omitempty" doc:"Event types that are new."`
 	Changed      []string       `json:"changed,omitempty" doc:"Event types with another schema."`
-	Removed      []string       `json:"removed,omitempty" doc:"Event types that are gone."`
+	Removed      []string       `json:"removed,omitempty" doc:"Deleted event types."`
 }

@@ -7,7 +7,7 @@ type EventType struct {
 	Type        string          `json:"type" doc:"The type attribute of the events."`
 	Domain      string          `json:"domain"`
 	Description string          `json:"description,omitempty"`
-	Validation  string          `json:"validation" doc:"What becomes of an event whose data breaks the schema: enforce refuses it, warn stores it with a warning, off does not look."`
+	Validation  string          `json:"validation" doc:"How an event whose data breaks the schema is treated: enforce refuses it, warn stores it with a warning, off does not check."`
 	Schema      json.RawMessage `json:"schema,omitempty" doc:"The JSON Schema of the data; with schema=true only."`
 	Example     json.RawMessage `json:"example,omitempty" doc:"Data that the schema accepts."`
 }
@@ -23,7 +23,7 @@ type EventTypeDetail struct {
 	Domain      string                     `json:"domain"`
 	Event       string                     `json:"event" doc:"The type without the domain's prefix."`
 	Description string                     `json:"description,omitempty"`
-	Validation  string                     `json:"validation" doc:"What becomes of an event whose data breaks the schema: enforce, warn or off."`
+	Validation  string                     `json:"validation" doc:"How an event whose data breaks the schema is treated: enforce, warn or off."`
 	Schema      json.RawMessage            `json:"schema,omitempty" doc:"The JSON Schema of the data. Missing: the domain is open, and any data will do."`
 	Definitions map[string]json.RawMessage `json:"definitions,omitempty" doc:"What the schema may refer to by file name."`
 	Examples    []TypeExample              `json:"examples" doc:"Data that the schema accepts, the main one first."`

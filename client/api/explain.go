@@ -34,11 +34,11 @@ type Verdict struct {
 	SubscriptionID string   `json:"subscription_id"`
 	State          State    `json:"state" doc:"Of the subscription."`
 	Matched        bool     `json:"matched" doc:"Whether it gets a delivery."`
-	Because        Because  `json:"because" enum:"matched,disabled,type,filter,match_budget,deleted" doc:"What decides: matched, everything wants it; disabled, the subscription's state; type, none of its types is that of the event; filter, the clause in decided; match_budget, the filters take more steps than one event may take, so it becomes a dead letter; deleted, in stories: the subscription is not there any more."`
+	Because        Because  `json:"because" enum:"matched,disabled,type,filter,match_budget,deleted" doc:"What decides: matched, all conditions match; disabled, the subscription's state; type, none of its types is that of the event; filter, the clause in decided; match_budget, the filters take more steps than one event may take, so it becomes a dead letter; deleted, in stories: the subscription is deleted."`
 	Reason         string   `json:"reason" doc:"The same in words."`
 	Type           string   `json:"type,omitempty" doc:"Which of the subscription's types is that of the event."`
 	Decided        *Clause  `json:"decided,omitempty" doc:"The innermost clause that does not match."`
-	Filters        []Clause `json:"filters,omitempty" doc:"All its filters with the clauses inside, where one subscription was asked for. They are not looked at when no type is that of the event."`
+	Filters        []Clause `json:"filters,omitempty" doc:"All its filters with their clauses, if one subscription was requested. They are not evaluated when no type matches the event's."`
 }
 
 // Because is what decided whether a subscription wants an event.
@@ -56,11 +56,11 @@ const (
 
 // A Clause is a part of a filter, and what it says of an event.
 type Clause struct {
-	Path    string     `json:"path" doc:"Where it stands in the subscription: filters[0].any[1].exact.subject."`
+	Path    string     `json:"path" doc:"Its place in the subscription: filters[0].any[1].exact.subject."`
 	Dialect string     `json:"dialect" doc:"Which kind of filter it is."`
 	Matched bool       `json:"matched" doc:"Whether the event fulfils it."`
 	Wanted  string     `json:"wanted,omitempty" doc:"The text, the pattern or the expression; missing where there are clauses inside."`
-	Values  []Compared `json:"values,omitempty" doc:"What the event has of what the clause looks at."`
+	Values  []Compared `json:"values,omitempty" doc:"The values of the event that the clause reads."`
 	Failure string     `json:"failure,omitempty" doc:"Why an expression has no value."`
 	Clauses []Clause   `json:"clauses,omitempty" doc:"Those inside."`
 }
@@ -68,6 +68,6 @@ type Clause struct {
 // Compared is what an event has under a name: an attribute, or data.<path>.
 type Compared struct {
 	Name    string `json:"name" doc:"An attribute, or data.<path> for a value in the data."`
-	Value   string `json:"value,omitempty" doc:"What the event has there, up to 512 bytes. Left out for who may not read events, where it is of the data."`
+	Value   string `json:"value,omitempty" doc:"What the event has there, up to 512 bytes. Left out for tokens that may not read events, if it is from the data."`
 	Missing bool   `json:"missing,omitempty" doc:"The event has no such attribute, or no text, number or boolean there."`
 }

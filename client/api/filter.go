@@ -16,7 +16,7 @@ type Filter struct {
 	SQL    string            `json:"sql,omitempty"`    // a CloudEvents SQL expression, which must be true
 }
 
-// MarshalJSON writes <, > and & as escapes, whatever the encoder is told: the bytes of an
+// MarshalJSON writes <, > and & as escapes, whatever the encoder's settings: the bytes of an
 // answer are the same in every version.
 func (f Filter) MarshalJSON() ([]byte, error) {
 	type plain Filter

@@ -43,7 +43,7 @@ type BreakerState struct {
 	State       string    `json:"state" enum:"closed,open,half-open,off" doc:"closed: deliveries are made; open: they wait, and one at a time probes the endpoint; half-open: a few are made, to see whether it stays up; off: the subscription has no breaker."`
 	Since       time.Time `json:"since,omitzero" doc:"Since when; missing when it has never opened."`
 	DownSince   time.Time `json:"down_since,omitzero" doc:"Since when the endpoint has been down: its first failure since its last success, or that success. Missing while it is closed."`
-	Reason      string    `json:"reason,omitempty" doc:"Why the state is what it is."`
+	Reason      string    `json:"reason,omitempty" doc:"The reason for the state."`
 	LastStatus  int       `json:"last_status,omitempty" doc:"Of the last request that failed; missing when there was no answer."`
 	LastError   string    `json:"last_error,omitempty" doc:"Of the last request that failed."`
 	LastFailure time.Time `json:"last_failure,omitzero" doc:"When that was."`
@@ -68,6 +68,6 @@ type Backlog struct {
 	OldestAge      Duration  `json:"oldest_age,omitzero" doc:"How long ago that was, by the clock of the NATS server."`
 	Retries        uint64    `json:"retries" doc:"Deliveries that wait for the time of their next attempt, outside of the queue."`
 	NextRetryAt    time.Time `json:"next_retry_at,omitzero" doc:"When the next of these is due; of one subscription only, and where there are no more than 50."`
-	OverBudgetAt   time.Time `json:"filters_over_budget_at,omitzero" doc:"When its filters last took more steps for an event than one event may take, among its newest 20 dead letters: those events are dead letters with the reason match_budget. Of one subscription only."`
+	OverBudgetAt   time.Time `json:"filters_over_budget_at,omitzero" doc:"When its filters last exceeded the step limit for an event, among its newest 20 dead letters: those events are dead letters with the reason match_budget. Of one subscription only."`
 	NoQueue        bool      `json:"no_queue,omitempty" doc:"The queue was deleted past jetpost: an admin makes it again within ten minutes."`
 }

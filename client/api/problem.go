@@ -12,7 +12,7 @@ type Problem struct { //nolint:errname // what RFC 9457 calls it
 	Title     string         `json:"title" doc:"The status in words."`
 	Status    int            `json:"status" doc:"The HTTP status."`
 	Detail    string         `json:"detail" doc:"What is wrong, and what to do about it."`
-	Errors    []FieldProblem `json:"errors,omitempty" doc:"Everything that is wrong with what was sent, so that it can be mended in one go."`
+	Errors    []FieldProblem `json:"errors,omitempty" doc:"All problems of the request, so that one correction fixes them."`
 	RequestID string         `json:"request_id,omitempty" doc:"Under which the server's log has more, for errors that are not the client's."`
 	Stored    []Receipt      `json:"stored,omitempty" hidden:"true" doc:"Of a batch of events that could not be stored as a whole: what is stored."`
 

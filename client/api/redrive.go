@@ -35,10 +35,10 @@ type RedriveJob struct {
 	State     string           `json:"state" enum:"dry_run,running,done,cancelled,failed"`
 	Selection SelectionOptions `json:"selection"`
 	Rate      float64          `json:"rate" doc:"How many per second, at most."`
-	Total     int              `json:"total" doc:"How many there were when the job was made. Letters that come later, also those of deliveries that fail again, are not part of it."`
+	Total     int              `json:"total" doc:"How many there were when the job was created. Later dead letters, also those of deliveries that fail again, are not part of it."`
 	Done      int              `json:"done" doc:"How many are on their queues again, or were redriven by an admin that was killed at that moment."`
-	Failed    int              `json:"failed" doc:"How many could not be: they are dead letters as before."`
-	Gone      int              `json:"gone,omitempty" doc:"How many somebody else has redriven or discarded meanwhile, or have aged out."`
+	Failed    int              `json:"failed" doc:"How many could not be redriven: they stay dead letters."`
+	Gone      int              `json:"gone,omitempty" doc:"How many were redriven or discarded by another request meanwhile, or have aged out."`
 	Failures  []RedriveFailure `json:"failures,omitempty" doc:"The first that failed."`
 	Error     string           `json:"error,omitempty" doc:"Why the job has failed."`
 	StartedAt time.Time        `json:"started_at"`
@@ -56,20 +56,20 @@ type RedriveFailure struct {
 
 // ReconcileOptions are the body of a request to make lost deliveries again.
 type ReconcileOptions struct {
-	DryRun bool      `json:"dry_run,omitempty" doc:"Say which deliveries are missing, and make none."`
-	Since  time.Time `json:"since,omitzero" doc:"Look at events that were stored at this time or later. Default: as far back as it is known what the subscription wanted, and what was made for it."`
+	DryRun bool      `json:"dry_run,omitempty" doc:"List the missing deliveries without making them."`
+	Since  time.Time `json:"since,omitzero" doc:"Check events stored at this time or later. Default: as far back as the subscription's filters and deliveries are known."`
 }
 
 // Reconciled is the answer to it.
 type Reconciled struct {
 	SubscriptionID string            `json:"subscription_id" doc:"Which subscription."`
-	Since          time.Time         `json:"since" doc:"Events that were stored since then were looked at."`
+	Since          time.Time         `json:"since" doc:"Events stored since then were checked."`
 	Owed           uint64            `json:"owed" doc:"How many of them the subscription wants."`
 	Missing        uint64            `json:"missing" doc:"How many of their deliveries are in no queue, timer, attempt or dead letter."`
 	Made           uint64            `json:"made" doc:"How many of these were put on the queue again."`
 	Items          []MissingDelivery `json:"items" doc:"The first 100 of those that are missing."`
-	Complete       bool              `json:"complete" doc:"Whether all events were looked at. If not, ask again with since as in next."`
-	Next           time.Time         `json:"next,omitzero" doc:"Where to go on."`
+	Complete       bool              `json:"complete" doc:"Whether all events were checked. If not, repeat the request with since as in next."`
+	Next           time.Time         `json:"next,omitzero" doc:"Where to continue."`
 }
 
 // A MissingDelivery is one that is owed and nowhere to be found.

@@ -15,12 +15,12 @@ const (
 type Repository struct {
 	Key         string `json:"key" doc:"What events call it: data.repo_key."`
 	Class       Class  `json:"class" enum:"local,remote,virtual,federated" doc:"Of what class it is. Events of name-cache are of the remote repository name."`
-	PackageType string `json:"package_type,omitempty" doc:"What it holds; missing: not known."`
+	PackageType string `json:"package_type,omitempty" doc:"Its package type; missing: unknown."`
 	Revision    uint64 `json:"revision" doc:"Changes with every change; the ETag."`
 }
 
 // RepositoryOptions are the body of a request to register one.
 type RepositoryOptions struct {
 	Class       Class   `json:"class" required:"true" enum:"local,remote,virtual,federated" doc:"Of what class it is. It never changes: delete the repository and register it again." example:"local"`
-	PackageType *string `json:"package_type,omitempty" maxLength:"64" doc:"What it holds. Default: what is known already." example:"generic"`
+	PackageType *string `json:"package_type,omitempty" maxLength:"64" doc:"Its package type. Default: the stored one." example:"generic"`
 }

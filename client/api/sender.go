@@ -8,8 +8,8 @@ type Sender struct {
 	Host          string    `json:"host" doc:"The name of its machine."`
 	Version       string    `json:"version" doc:"Of jetpost."`
 	Started       time.Time `json:"started" doc:"When it did."`
-	LastSeen      time.Time `json:"last_seen" doc:"When it has last said that it is alive, which it does every few seconds."`
-	Draining      bool      `json:"draining" doc:"It is being stopped: it finishes what it has in hand, and takes no more."`
+	LastSeen      time.Time `json:"last_seen" doc:"The time of its last heartbeat, which it sends every few seconds."`
+	Draining      bool      `json:"draining" doc:"It is stopping: it finishes its deliveries in flight, and takes no more."`
 	Subscriptions int       `json:"subscriptions" doc:"For how many active subscriptions it makes the deliveries."`
 }
 

@@ -37,7 +37,7 @@ type Subscription struct {
 	Secrets     []SigningKey      `json:"secrets,omitempty" doc:"The keys that sign deliveries, the newest first. Their values are never shown."`
 	Delivery    Delivery          `json:"delivery" doc:"How hard to try."`
 	State       State             `json:"state" doc:"active; paused: events match and wait; disabled: events do not match. Default: active."`
-	StateReason string            `json:"state_reason,omitempty" doc:"Why the state is what it is."`
+	StateReason string            `json:"state_reason,omitempty" doc:"The reason for the state."`
 	Labels      map[string]string `json:"labels,omitempty" doc:"Your own, up to 32."`
 	Managed     Managed           `json:"managed,omitzero" doc:"Which compatible API keeps it; missing: this one. Here only delivery, handshake, labels and the state of such a one can be changed."`
 	Queue       Queue             `json:"queue,omitzero" doc:"Where its deliveries wait in JetStream."`
@@ -45,7 +45,7 @@ type Subscription struct {
 	UpdatedAt   time.Time         `json:"updated_at,omitzero" doc:"When it was changed last."`
 	Revision    uint64            `json:"revision,omitempty" doc:"Changes with every change; the ETag."`
 	Secret      string            `json:"secret,omitempty" doc:"The signing secret: whsec_ and base64, or what the profile takes. In a request: the one to use instead of one that is made. In answers: only in that to the request that created the subscription."`
-	DryRun      *TrialResult      `json:"dry_run,omitempty" doc:"What would come of a request with ?dry_run=true: only in the answer to one."`
+	DryRun      *TrialResult      `json:"dry_run,omitempty" doc:"The result of a request with ?dry_run=true: only in its answer."`
 }
 
 // An Endpoint is a URL and how to call it.
@@ -55,7 +55,7 @@ type Endpoint struct {
 	Method        string            `json:"method" doc:"POST, PUT or PATCH, or another one that the profile allows. Default: POST."`
 	Headers       map[string]string `json:"headers,omitempty" doc:"Sent with every request."`
 	SecretHeaders map[string]string `json:"secret_headers,omitempty" doc:"As well, but their values are never shown."`
-	Proxy         string            `json:"proxy,omitempty" doc:"The key of the HTTP proxy that requests go through, one that the installation knows (jetpost serve --proxy). Default: none."`
+	Proxy         string            `json:"proxy,omitempty" doc:"The key of the HTTP proxy that requests go through, one that is configured (jetpost serve --proxy). Default: none."`
 	Timeout       Duration          `json:"timeout" doc:"For one request, to the end of the answer: 1s to 30s. Default: 15s."`
 }
 
@@ -79,7 +79,7 @@ type Delivery struct {
 // Retrying is when a delivery is tried again.
 type Retrying struct {
 	Schedule []Duration `json:"schedule" doc:"The delay before each attempt; the first is 0s. []: one attempt, no retries. Default, also for null: 0s, 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h."`
-	Jitter   float64    `json:"jitter" doc:"The share of a delay by which it may come out longer or shorter: 0 to 1. Default: 0.2."`
+	Jitter   float64    `json:"jitter" doc:"The share by which a delay may be longer or shorter: 0 to 1. Default: 0.2."`
 }
 
 // A Breaker says when deliveries to an endpoint that is down are held back.
@@ -95,8 +95,8 @@ type Handshake struct {
 	Mode          string    `json:"mode" doc:"off; preferred: the receiver is asked, and delivered to whatever it answers; required: deliveries wait for its consent. Default: off."`
 	Rate          int       `json:"rate,omitempty" doc:"How many requests per minute it is asked to allow, 1 to 600000. Default: none is asked for."`
 	Consent       Consent   `json:"consent,omitempty" doc:"pending, allowed or denied."`
-	Reason        string    `json:"reason,omitempty" doc:"Why consent is what it is."`
-	Origin        string    `json:"origin,omitempty" doc:"The name under which it was asked, and which every delivery carries once it has consented."`
+	Reason        string    `json:"reason,omitempty" doc:"The reason for the state of consent."`
+	Origin        string    `json:"origin,omitempty" doc:"The origin of the request for consent, which every delivery carries after consent."`
 	AllowedRate   int       `json:"allowed_rate,omitempty" doc:"How many requests per minute it allows; missing: any."`
 	CheckedAt     time.Time `json:"checked_at,omitzero" doc:"When it was asked last, or called back."`
 	Callback      string    `json:"callback,omitempty" doc:"Hash of the token that it was given to call back with."`
@@ -105,7 +105,7 @@ type Handshake struct {
 
 // A SigningKey signs deliveries until it expires.
 type SigningKey struct {
-	ID        string     `json:"id" doc:"Tells keys apart without showing them."`
+	ID        string     `json:"id" doc:"Distinguishes keys without showing them."`
 	Secret    string     `json:"secret" doc:"Shown as [secret]."`
 	PublicKey string     `json:"public_key,omitempty" doc:"For receivers to verify signatures of an Ed25519 key with: whpk_ and base64."`
 	CreatedAt time.Time  `json:"created_at,omitzero" doc:"When it became the first key."`
@@ -125,7 +125,7 @@ type BrokenRecord struct {
 	Error string `json:"error"`
 }
 
-// A TrialResult is what would come of a request with dry_run.
+// A TrialResult is the result of a request with dry_run.
 type TrialResult struct {
 	// Changes are shown for secrets too, which cannot be compared in any other way by
 	// those who keep subscriptions in files. Who can ask could as well replace them.
@@ -134,7 +134,7 @@ type TrialResult struct {
 
 // Deleted is the answer to the deletion of a subscription.
 type Deleted struct {
-	Dropped uint64 `json:"dropped" doc:"How many deliveries waited and will not be made: queued and retries together."`
+	Dropped uint64 `json:"dropped" doc:"How many waiting deliveries are not made: queued and retries together."`
 	Queued  uint64 `json:"queued" doc:"Those that were in the queue, in flight or not attempted yet or due again."`
 	Retries uint64 `json:"retries" doc:"Those that waited for the time of their next attempt."`
 }

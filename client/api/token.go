@@ -29,7 +29,7 @@ type Token struct {
 
 // TokenOptions are the body of a request for a token.
 type TokenOptions struct {
-	Name      string     `json:"name" required:"true" maxLength:"100" doc:"Who will use it, and for what." example:"shop backend"`
+	Name      string     `json:"name" required:"true" maxLength:"100" doc:"Its user and purpose." example:"shop backend"`
 	Role      Role       `json:"role" required:"true" enum:"admin,operator,auditor,publisher" doc:"What it allows."`
 	Domains   []string   `json:"domains,omitempty" doc:"For a publisher, and required for it: the domains whose events it may publish and read, or * alone for all." example:"[\"orders\"]"`
 	Rate      float64    `json:"rate,omitempty" minimum:"0" maximum:"100000" doc:"Requests per second that each process of the server answers to it. Default: as many as to any token."`

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 const applied = `# two of them
@@ -225,7 +227,7 @@ func TestApplyPrune(t *testing.T) {
 	create("older", "--label", "from=git")
 	create("elsewhere", "--label", "from=console")
 	create("plain")
-	file := tempFile(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
+	file := testkit.File(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
 	s.cli("apply", "-f", file, "--prune").fails("--prune needs --label")
 	s.cli("apply", "-f", file, "--prune", "--label", "from=svn").fails("subs.yaml:4: labels: ci does not have the label from=svn")
 	s.cli("apply", "-f", file, "--prune", "--label", "from=git").fails("nothing was changed: --prune would delete 2 subscriptions that are not in the files: old, older", "--yes")
@@ -242,13 +244,13 @@ func TestApplyPrune(t *testing.T) {
 	s.cli("apply", "-f", file, "--exit-code").fails("--exit-code goes with --dry-run")
 }
 
-// Somebody else changes a subscription between the look at it and the change: nothing
+// Another client changes a subscription between the plan and the change: nothing
 // of theirs is lost unseen, and what fails does not hold up the others.
 func TestApplyConflict(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
 	const two = "id: a\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/%'}\n---\nid: b\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/%'}\n"
-	file := tempFile(t, "subs.yaml", strings.ReplaceAll(two, "%", "one"))
+	file := testkit.File(t, "subs.yaml", strings.ReplaceAll(two, "%", "one"))
 	s.cli("apply", "-f", file).ok("2 created")
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(two, "%", "two")), 0o600); err != nil {
 		t.Fatal(err)
@@ -268,7 +270,7 @@ func TestApplyConflict(t *testing.T) {
 		s.pass(w, r)
 	}
 	s.setIntercept(meddle)
-	if r := s.cli("apply", "-f", file).ok("a changed", ": endpoint.url, labels", "2 changed"); !strings.Contains(r.stderr, "a was changed by somebody else meanwhile, looking again") {
+	if r := s.cli("apply", "-f", file).ok("a changed", ": endpoint.url, labels", "2 changed"); !strings.Contains(r.stderr, "a was changed by another client meanwhile, planning again") {
 		t.Errorf("got %s", r.stderr)
 	}
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(two, "%", "three")), 0o600); err != nil {
@@ -313,9 +315,9 @@ func TestExport(t *testing.T) {
 	fresh.cliWith(t.Context(), all, "apply", "-f", "-").fails("endpoint.query: [secret] stands for", "endpoint.secret_headers.X-Key", "template.secrets.token", "secret: [secret] stands for")
 	fresh.cliWith(t.Context(), all, "apply", "-f", "-", "--without-secrets").ok("4 created")
 	// With the secrets where the comments say, all is as it was.
-	mended := strings.NewReplacer("query: '[secret]'", "query: token=swordfish", "X-Key: '[secret]'", "X-Key: sardine", "X-Other: '[secret]'", "X-Other: swordfish", "token: '[secret]'", "token: sardine").Replace(all)
-	mended = strings.Replace(mended, "profile: jfrog\nstate: paused\nsecret: '[secret]'", "profile: jfrog\nstate: paused\nsecret: swordfish", 1)
-	fresh.cliWith(t.Context(), mended, "apply", "-f", "-").ok()
+	edited := strings.NewReplacer("query: '[secret]'", "query: token=swordfish", "X-Key: '[secret]'", "X-Key: sardine", "X-Other: '[secret]'", "X-Other: swordfish", "token: '[secret]'", "token: sardine").Replace(all)
+	edited = strings.Replace(edited, "profile: jfrog\nstate: paused\nsecret: '[secret]'", "profile: jfrog\nstate: paused\nsecret: swordfish", 1)
+	fresh.cliWith(t.Context(), edited, "apply", "-f", "-").ok()
 	for _, id := range []string{"ci", "jars"} { // created paused
 		if state := fresh.cli("subscription", "get", id, "-o", "json").shownJSON()["state"]; state != "paused" {
 			t.Errorf("%s is %v", id, state)
@@ -325,7 +327,7 @@ func TestExport(t *testing.T) {
 	if diff := cmp.Diff(all, fresh.cli("export").ok().stdout); diff != "" {
 		t.Errorf("the export of what was exported (-want +got):\n%s", diff)
 	}
-	fresh.cliWith(t.Context(), mended, "apply", "-f", "-", "--dry-run", "--exit-code").ok("4 unchanged")
+	fresh.cliWith(t.Context(), edited, "apply", "-f", "-", "--dry-run", "--exit-code").ok("4 unchanged")
 }
 
 // What a compatible API keeps is not deleted by files that know nothing of it, and not
@@ -342,7 +344,7 @@ func TestManagedSubscriptionsAreLeftAlone(t *testing.T) {
 		w.WriteHeader(answer.Code)
 		_, _ = w.Write([]byte(strings.Replace(answer.Body.String(), `"id":"hook",`, `"id":"hook","managed":{"by":"jfrog","name":"releases"},`, 1)))
 	})
-	file := tempFile(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
+	file := testkit.File(t, "subs.yaml", "id: ci\ntypes: [git.push]\nendpoint: {url: 'http://127.0.0.1:9000/'}\nlabels: {from: git}\n")
 	s.cli("apply", "-f", file, "--prune", "--label", "from", "--yes").ok("ci created", "old deleted", "1 created, 1 deleted")
 	s.cli("subscription", "get", "hook").ok()
 	r := s.cli("export").ok("id: ci")

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // recordThree leaves three records.
@@ -87,22 +88,22 @@ func TestAuditVerify(t *testing.T) {
 	}
 	head := strings.TrimSpace(s.cli("audit", "head").ok().stdout)
 	second := audit.Head{Sequence: 2, Hash: audit.Hash([]byte(strings.Split(string(text), "\n")[1]))}
-	heads := tempFile(t, "heads.txt", "# published\n"+head+"  # today\n\n"+second.String()+"\n")
+	heads := testkit.File(t, "heads.txt", "# published\n"+head+"  # today\n\n"+second.String()+"\n")
 	s.cli("audit", "verify").ok("records 1 to 3 follow each other", "head "+head)
 	s.cli("audit", "verify", "--head", head).ok("the head of record 3 holds")
 
 	offline := func(file string, args ...string) cliResult {
 		t.Helper()
-		nobody := &apiServer{tb: t, url: "http://127.0.0.1:1"}
-		return nobody.cli(append([]string{"audit", "verify", file}, args...)...)
+		unreachable := &apiServer{tb: t, url: "http://127.0.0.1:1"}
+		return unreachable.cli(append([]string{"audit", "verify", file}, args...)...)
 	}
 	offline(file, "--heads", heads).ok("records 1 to 3 follow each other", "head of record 2 holds", "head of record 3 holds")
 	if got := s.cliWith(t.Context(), string(text), "audit", "verify", "-").ok().stdout; !strings.Contains(got, "records 1 to 3") {
 		t.Errorf("got %s", got)
 	}
-	part := tempFile(t, "part", s.cli("audit", "export", "--from", "2", "--to", "3").ok().stdout)
-	offline(part, "--heads", heads).ok("records 2 to 3 follow each other", "records 1 to 1 are not there")
-	late := tempFile(t, "late", s.cli("audit", "export", "--from", "3").ok().stdout)
+	part := testkit.File(t, "part", s.cli("audit", "export", "--from", "2", "--to", "3").ok().stdout)
+	offline(part, "--heads", heads).ok("records 2 to 3 follow each other", "records 1 to 1 are missing")
+	late := testkit.File(t, "late", s.cli("audit", "export", "--from", "3").ok().stdout)
 	offline(late, "--heads", heads).ok("the head of record 2 cannot be checked")
 
 	lines := strings.SplitAfter(string(text), "\n")
@@ -114,12 +115,12 @@ func TestAuditVerify(t *testing.T) {
 		"the last one":    {lines[0] + lines[1] + strings.Replace(lines[2], "rotate_secret", "show_secret", 1), "record 3 has the hash"},
 		"no export":       {"hello\n", "record 1 cannot be read"},
 	} {
-		r := offline(tempFile(t, "wrong", wrong.text), "--heads", heads)
+		r := offline(testkit.File(t, "wrong", wrong.text), "--heads", heads)
 		if r.fails(wrong.want); exitCode(r.err) == 0 {
 			t.Errorf("%s: got exit status 0", name)
 		}
 		var report audit.Report
-		r = offline(tempFile(t, "wrong", wrong.text), "--heads", heads, "--output", "json")
+		r = offline(testkit.File(t, "wrong", wrong.text), "--heads", heads, "--output", "json")
 		if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || report.Break == nil || r.err == nil {
 			t.Errorf("%s: got %s, error %v", name, r.stdout, r.err)
 		}

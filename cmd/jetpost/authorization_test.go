@@ -15,7 +15,7 @@ import (
 )
 
 // needOf is what each operation of the API needs. It is written down a second time
-// here, so that nobody gives a new route away by forgetting to think of it.
+// here, so that no new route is open by accident.
 func needOf() map[string]access.Need {
 	return map[string]access.Need{
 		"list-subscriptions": access.NeedRead, "get-subscription": access.NeedRead, "create-subscription": access.NeedOperate,
@@ -150,16 +150,15 @@ func (s *apiServer) token(t *testing.T, body string) (id, text string) {
 	return made.ID, made.Token
 }
 
-// Every route of the API, with tokens of every role, with none, and with such as let
-// nobody in.
+// Every route of the API, with tokens of every role, with none, and with invalid ones.
 func TestAuthorization(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
 	type holder struct {
 		name, token string
-		role        access.Role // none: it lets nobody in
+		role        access.Role // none: it is refused
 	}
-	holders := []holder{{"no token", "", ""}, {"the server's token", apiToken, access.Admin}, {"somebody's token", apiToken + "x", ""}}
+	holders := []holder{{"no token", "", ""}, {"the server's token", apiToken, access.Admin}, {"an unknown token", apiToken + "x", ""}}
 	for _, role := range access.Roles() {
 		domains := ""
 		if role == access.Publisher {
@@ -182,7 +181,7 @@ func TestAuthorization(t *testing.T) {
 	}
 	holders = append(holders, holder{"expired", expired, ""}, holder{"revoked", revoked, ""})
 
-	values := strings.NewReplacer("{id}", "nobody", "{sequence}", "7", "{delivery_id}", "dlv_nobody", "{type}", "git.push", "{name}", "nobody", "{key}", "nobody", "{domain}", "git")
+	values := strings.NewReplacer("{id}", "unknown", "{sequence}", "7", "{delivery_id}", "dlv_unknown", "{type}", "git.push", "{name}", "unknown", "{key}", "unknown", "{domain}", "git")
 	routes := append(documentedRoutes(t, s), extraRoutes()...)
 	slices.SortFunc(routes, func(a, b guardedRoute) int { return strings.Compare(a.name, b.name) })
 	for _, route := range routes {
@@ -215,7 +214,7 @@ func TestAuthorization(t *testing.T) {
 	}
 	// What does not ask for a token.
 	for path, status := range map[string]int{
-		"/openapi.json": 200, "/livez": 200, "/readyz": 200, "/metrics": 200, "/v1/handshakes/nobody/nothing": 404, "/": 200, "/nothing": 404,
+		"/openapi.json": 200, "/livez": 200, "/readyz": 200, "/metrics": 200, "/v1/handshakes/unknown/nothing": 404, "/": 200, "/nothing": 404,
 	} {
 		if r, body := s.request(t, http.MethodGet, path, "", ""); r.StatusCode != status {
 			t.Errorf("GET %s without a token: got %d %s, want %d", path, r.StatusCode, body, status)

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -243,13 +242,4 @@ func (s *apiServer) record(id, deliveryID string, change func(*delivery.Attempt)
 	if err := delivery.NewLog(s.js, s.layout).Record(s.tb.Context(), a, deliveryID, func(*delivery.Attempt) {}); err != nil {
 		s.tb.Fatal(err)
 	}
-}
-
-func tempFile(tb testing.TB, name, content string) string {
-	tb.Helper()
-	path := filepath.Join(tb.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return path
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func TestClientErrors(t *testing.T) {
@@ -22,7 +23,7 @@ func TestClientErrors(t *testing.T) {
 	if strings.Contains(r.err.Error(), "swordfish") {
 		t.Error("the error shows the token")
 	}
-	file := tempFile(t, "token", "jp_wrong-jp_wrong-jp_wrong")
+	file := testkit.File(t, "token", "jp_wrong-jp_wrong-jp_wrong")
 	runWith("subscription", "list", "--server", s.url, "--token-file", file).fails("does not accept the token in " + file)
 	runWith("subscription", "list", "--server", s.url).fails("asks for a token", "--token")
 	gone := httptest.NewServer(http.NotFoundHandler())

@@ -60,7 +60,7 @@ func testNow() (sec int64, nsec int32, mono int64) {
 var clockedDirs []string //nolint:gochecknoglobals // see removeClocked
 
 // clocked is the test binary with a clock that can be set. It is built once, since the
-// whole program is built anew with another package time; the build is kept in the cache.
+// whole program is built again with another package time; the build is kept in the cache.
 var clocked = sync.OnceValues(func() (path string, err error) { //nolint:gochecknoglobals // built once for all tests
 	dir, err := os.MkdirTemp("", "jetpost-clock-")
 	if err != nil {

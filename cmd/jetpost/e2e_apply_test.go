@@ -48,8 +48,8 @@ func TestSubscriptionsFromFiles(t *testing.T) {
 	}
 
 	exported := jetpost(first, "CI_KEY=", 0, "export", "--label", "from=git")
-	mended := strings.NewReplacer("X-Key: '[secret]'", "X-Key: {env: CI_KEY}", "profile: jfrog\nlabels:\n  from: git\nsecret: '[secret]'", "profile: jfrog\nlabels:\n  from: git\nsecret: {file: jf}").Replace(exported)
-	if err := os.WriteFile(filepath.Join(dir, "moved.yaml"), []byte(mended), 0o600); err != nil {
+	edited := strings.NewReplacer("X-Key: '[secret]'", "X-Key: {env: CI_KEY}", "profile: jfrog\nlabels:\n  from: git\nsecret: '[secret]'", "profile: jfrog\nlabels:\n  from: git\nsecret: {file: jf}").Replace(exported)
+	if err := os.WriteFile(filepath.Join(dir, "moved.yaml"), []byte(edited), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	jetpost(second, "CI_KEY=sturgeon", 0, "apply", "-f", "moved.yaml", "--prune", "--label", "from=git")

@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // withBreaker are the delivery options of a subscription whose breaker opens soon.
@@ -50,11 +51,7 @@ func TestProberIsKilled(t *testing.T) {
 	}
 	eventually(t, "the breaker opens", func() bool { return state().State == string(breaker.Open) })
 	open.Store(true)
-	select {
-	case <-probing:
-	case <-time.After(factDeadline):
-		t.Fatal("nobody probes")
-	}
+	testkit.Receive(t, probing, "probe of a sender")
 	eventually(t, "the API shows the probe", func() bool { return state().Probing })
 	second := sp.join(t, "sender")
 	back.Store(true)
@@ -72,7 +69,7 @@ func TestProberIsKilled(t *testing.T) {
 		t.Errorf("the sender that was killed has left the lease %+v, for %s", left.Lease, holds)
 	}
 	if !holdsWithin(t.Context(), comesAgain, func() bool { return c.count() > before }) {
-		t.Errorf("nobody has probed %s after the prober was killed", comesAgain)
+		t.Errorf("no sender has probed %s after the prober was killed", comesAgain)
 	}
 	eventuallyWithin(t, 2*factDeadline, "everything arrives", func() bool { return len(eventIDs(t, c.arrivals())) >= 30 && state().State == string(breaker.Closed) })
 	eventually(t, "each is delivered", func() bool {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A stream of events that a test changes things under.
@@ -45,10 +47,7 @@ func startLoad(tb testing.TB, s *server, pause time.Duration) *load {
 				l.mu.Lock()
 				l.order = append(l.order, h.id)
 				l.mu.Unlock()
-				select {
-				case <-time.After(pause):
-				case <-ctx.Done():
-				}
+				testkit.Pause(ctx, pause)
 			}
 		})
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // damage changes one byte of a text in the file of a stream.
@@ -94,7 +96,7 @@ func TestDamagedFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+			s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 			receiver := startCatcher(t, nil)
 			s.subscribe(t, "spare", receiver.URL, []string{"shop.other"}, nil)
 			s.subscribe(t, "hook", receiver.URL, []string{"shop.wanted"}, nil)

@@ -15,19 +15,19 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 )
 
-// switched is a receiver that is broken until it is mended.
-func switched(tb testing.TB) (c *catcher, mended *atomic.Bool) {
+// switched is a receiver that fails until it is repaired.
+func switched(tb testing.TB) (c *catcher, repaired *atomic.Bool) {
 	tb.Helper()
-	mended = new(atomic.Bool)
+	repaired = new(atomic.Bool)
 	c = startCatcher(tb, func(w http.ResponseWriter, _ *http.Request, _ *arrival) {
-		if !mended.Load() {
+		if !repaired.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = w.Write([]byte("down for <maintenance>"))
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	return c, mended
+	return c, repaired
 }
 
 // A receiver is down for longer than the schedule, and what was given up is made
@@ -35,7 +35,7 @@ func switched(tb testing.TB) (c *catcher, mended *atomic.Bool) {
 func TestRedriveJourney(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	c, mended := switched(t)
+	c, repaired := switched(t)
 	s.subscribe(t, "back", c.URL, []string{"artifact.*"}, object{"delivery": withoutBreaker(retrying(0, "0s", "100ms"))})
 	const many = 12
 	for _, id := range numbered("lost", many) {
@@ -63,7 +63,7 @@ func TestRedriveJourney(t *testing.T) {
 		})
 	})
 
-	mended.Store(true)
+	repaired.Store(true)
 	before := c.count()
 	if out := s.run(t, "deadletters", "redrive", "back", "--dry-run"); !strings.Contains(out, "12 dead letters") {
 		t.Errorf("dry run: %s", out)
@@ -86,7 +86,7 @@ func TestRedriveJourney(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("attempts of the deliveries that were redriven (-want +got):\n%s", diff)
 	}
-	// The log tells every attempt from the others.
+	// The log distinguishes the attempts.
 	var attempts []delivery.Attempt
 	eventually(t, "all attempts are recorded", func() bool {
 		attempts = s.attempts(t, "back")
@@ -114,7 +114,7 @@ func TestRedriveJourney(t *testing.T) {
 func TestRedriveSurvivesKill(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	c, mended := switched(t)
+	c, repaired := switched(t)
 	more := object{"delivery": withoutBreaker(retrying(0, "0s"))}
 	more["delivery"].(object)["max_in_flight"] = 8
 	s.subscribe(t, "back", c.URL, []string{"artifact.*"}, more)
@@ -123,7 +123,7 @@ func TestRedriveSurvivesKill(t *testing.T) {
 		s.publish(t, deployed(id, "libs"))
 	}
 	eventually(t, "all are dead letters", func() bool { return len(s.letters(t, "back")) == many })
-	mended.Store(true)
+	repaired.Store(true)
 	before := c.count()
 	var job v1.RedriveJob
 	s.call(t, http.MethodPost, "/v1/redrives", object{"subscription": "back", "rate": 50}, &job)
@@ -160,7 +160,7 @@ func TestRedriveSurvivesKill(t *testing.T) {
 	t.Logf("%d letters, 2 kills, %d repeats, %d deliveries in flight at a time", many, repeats, 8)
 }
 
-// While a delivery waits for its next attempt, somebody asks for one more. One that
+// While a delivery waits for its next attempt, an operator requests one more. One that
 // fails changes nothing about the schedule; one that succeeds ends it.
 func TestRedeliverWhileRetryWaits(t *testing.T) {
 	t.Parallel()
@@ -221,14 +221,14 @@ func TestRedeliverWhileRetryWaits(t *testing.T) {
 func TestRedriveInterrupted(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	c, mended := switched(t)
+	c, repaired := switched(t)
 	s.subscribe(t, "back", c.URL, []string{"artifact.*"}, object{"delivery": withoutBreaker(retrying(0, "0s"))})
 	const many = 20
 	for _, id := range numbered("lost", many) {
 		s.publish(t, deployed(id, "libs"))
 	}
 	eventually(t, "all are dead letters", func() bool { return len(s.letters(t, "back")) == many })
-	mended.Store(true)
+	repaired.Store(true)
 	before := c.count()
 	p := s.start(t, "deadletters", "redrive", "back", "--rate", "2")
 	c.waitFor(t, before+1)

@@ -212,7 +212,7 @@ func TestFiltered(t *testing.T) {
 		}
 	}
 	// The router matches an event with all subscriptions at once, and queues what it
-	// matches before it goes on: what "all" has got last, nobody gets any more.
+	// matches before it goes on: what "all" has received last, no subscription receives any more.
 	for id, want := range wanted {
 		if got := hooks[id].count(); got != len(want) {
 			t.Errorf("%s: %d requests, want %d", id, got, len(want))
@@ -220,9 +220,9 @@ func TestFiltered(t *testing.T) {
 	}
 }
 
-// Receivers that never answer, or answer drop by drop, delay nobody else: the
+// Receivers that never answer, or answer drop by drop, delay no others: the
 // others have everything before the first request to those has even ended.
-func TestDeadReceiverDelaysNobody(t *testing.T) {
+func TestDeadReceiverDelaysNoOthers(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	const events = 300

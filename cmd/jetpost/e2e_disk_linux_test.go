@@ -65,7 +65,7 @@ func fillDisk(t *testing.T, disk string) (empty func()) {
 	}
 }
 
-// The disk is full to the last byte, by another program. Publishers are told, what was
+// The disk is full to the last byte, by another program. Publishers receive errors, what was
 // requested is not requested again; and when there is room and the process was started
 // again everything that was acknowledged is delivered.
 func TestFullDisk(t *testing.T) {

@@ -119,4 +119,3 @@ func unpack(t *testing.T, archive, to string) (written time.Time) {
 		}
 	}
 }
-

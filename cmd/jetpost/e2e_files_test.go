@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/jetpost/jetpost/internal/stream/inventory"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // accepted starts the server on damaged files, and accepts all losses, one of which it names
@@ -33,7 +34,7 @@ func TestDescriptionsAreDamaged(t *testing.T) {
 	for _, stream := range []string{"EVENTS_shop", "ATTEMPTS", "DEADLETTERS", "AUDIT"} {
 		t.Run(stream, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+			s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 			c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, _ *arrival) {
 				w.WriteHeader(http.StatusInternalServerError)
 			})
@@ -68,7 +69,7 @@ func TestDescriptionsAreDamaged(t *testing.T) {
 // made again all the same.
 func TestTimerIsDamaged(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, a *arrival) {
 		if a.nth == 1 {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -98,7 +99,7 @@ func TestTimerIsDamaged(t *testing.T) {
 // again that was made before that.
 func TestAttemptsAreGone(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 	c := startCatcher(t, nil)
 	s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, nil)
 	ids := numbered("wanted", 5)
@@ -135,7 +136,7 @@ func TestTimersBesideDamaged(t *testing.T) {
 	for _, of := range []string{"wanted-one", "wanted-two", "wanted-three"} {
 		t.Run(of, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+			s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 			c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, a *arrival) {
 				if a.nth == 1 {
 					w.WriteHeader(http.StatusInternalServerError)
@@ -163,7 +164,7 @@ func TestTimersBesideDamaged(t *testing.T) {
 // was created later.
 func TestRoutersStateIsDamaged(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 	before, later := startCatcher(t, nil), startCatcher(t, nil)
 	s.subscribe(t, "before", before.URL, []string{"shop.wanted"}, nil)
 	ids := numbered("wanted", 8)

@@ -140,7 +140,7 @@ func TestFrozenSenderWithRate(t *testing.T) {
 	c := startCatcher(t, nil)
 	f.admins[0].subscribe(t, "paced", c.URL, []string{"artifact.*"}, map[string]any{"delivery": map[string]any{"rate": 1}})
 	f.steady(1)
-	frozen := f.senders[slices.IndexFunc(f.senders, func(s *server) bool { return s.lanes() == 1 })]
+	frozen := f.senders[slices.IndexFunc(f.senders, func(s *server) bool { return s.pulled() == 1 })]
 	for _, id := range numbered("event", n) {
 		f.admins[0].publish(t, deployed(id, "libs"))
 	}

@@ -34,7 +34,7 @@ func (s *server) newRepositoryAs(t *testing.T, name string) *repository {
 
 // A hook gets the events of its own repository, those that its branch filter passes,
 // at its target with the sensitive query; events of jetpost's git adapter, and payloads
-// of the original that somebody publishes. A change is in force for the next push.
+// of the original that a client publishes. A change is in force for the next push.
 func TestHookJourney(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

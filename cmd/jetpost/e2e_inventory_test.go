@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/jetpost/jetpost/internal/stream/inventory"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // streamDir is where the embedded server of s keeps a stream.
@@ -76,7 +77,7 @@ func TestSubscriptionsAreGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+			s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 			c := startCatcher(t, nil)
 			s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, nil)
 			s.call(t, http.MethodPost, "/v1/subscriptions/hook/pause", nil, nil)
@@ -134,7 +135,7 @@ func TestSubscriptionsAreGone(t *testing.T) {
 // The subscriptions are there, but have lost keys: nothing is routed by fewer of them.
 func TestSubscriptionsHaveLess(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t))
 	c := startCatcher(t, nil)
 	for _, id := range numbered("hook", 3) {
 		s.subscribe(t, id, c.URL, []string{"artifact.*"}, nil)
@@ -162,7 +163,7 @@ func TestSubscriptionsHaveLess(t *testing.T) {
 // The audit trail is gone. A new one is no whole one.
 func TestAuditTrailIsGone(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t))
 	c := startCatcher(t, nil)
 	s.subscribe(t, "hook", c.URL, []string{"artifact.*"}, nil)
 	if _, stderr, code := s.command(t, "audit", "verify"); code != 0 {
@@ -190,7 +191,7 @@ func TestAuditTrailIsGone(t *testing.T) {
 // A queue is gone, others go on, and its subscription gets a new one.
 func TestQueueIsGone(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 	c, other := startCatcher(t, nil), startCatcher(t, nil)
 	s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, nil)
 	s.subscribe(t, "other", other.URL, []string{"shop.wanted"}, nil)
@@ -223,7 +224,7 @@ func TestQueueIsGone(t *testing.T) {
 // to the disk. How much is lost is said, to the number, and work goes on.
 func TestImageOfThePast(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t), "--schemas", shopDomain(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t))
 	c := startCatcher(t, nil)
 	s.subscribe(t, "hook", c.URL, []string{"shop.wanted"}, nil)
 	for _, id := range numbered("before", 5) {

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A fleet is many processes of each role on a NATS server of its own.
@@ -36,7 +37,7 @@ const fleetToken = "token-of-a-fleet"
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(freePort(t))
+	_, port, _ := net.SplitHostPort(testkit.FreeAddress(t))
 	p := prepareProgram(t, natsCommand, filepath.Join(t.TempDir(), "nats"), port)
 	p.start(t)
 	p.line(t, "listening on")
@@ -78,8 +79,8 @@ func (f *fleet) jetStream() jetstream.JetStream {
 	return js
 }
 
-// lanes is for how many subscriptions a sender pulls, by its metrics.
-func (s *server) lanes() int {
+// pulled is how many subscriptions a sender pulls, by its metrics.
+func (s *server) pulled() int {
 	r, err := s.try(context.Background(), http.MethodGet, "/metrics", nil)
 	if err != nil {
 		return -1
@@ -113,9 +114,9 @@ func (f *fleet) steady(n int) map[string]int {
 		clear(want)
 		sum := 0
 		for _, s := range f.senders {
-			lanes := s.lanes()
-			want[s.member(f.t)] = lanes
-			sum += lanes
+			pulled := s.pulled()
+			want[s.member(f.t)] = pulled
+			sum += pulled
 		}
 		if sum != n {
 			return false
@@ -238,7 +239,7 @@ func TestFleet(t *testing.T) {
 	repeats := -len(expected)
 	for _, a := range c.arrivals() {
 		if repeats++; !expected[a.id()] {
-			t.Errorf("%s has arrived, which nobody has published", a.id())
+			t.Errorf("%s has arrived, which was not published", a.id())
 		}
 	}
 	t.Logf("%d events, %d deliveries, %d repeats", len(accepted)+len(steady), len(expected), repeats)

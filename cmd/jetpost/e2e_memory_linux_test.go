@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// counting is the receivers of several subscriptions, told apart by their paths.
+// counting is the receivers of several subscriptions, distinguished by their paths.
 type counting struct {
 	*httptest.Server
 	mu      sync.Mutex

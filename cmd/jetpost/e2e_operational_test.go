@@ -75,9 +75,9 @@ func TestObserversOfEachOther(t *testing.T) {
 	}
 }
 
-// The example of docs/operational-events.md. Somebody is told that an endpoint is down,
+// The example of docs/operational-events.md. An observer receives that an endpoint is down,
 // and that it is back.
-func TestToldOfABreaker(t *testing.T) {
+func TestBreakerEventsArrive(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	ops := startCatcher(t, nil)
@@ -94,7 +94,7 @@ func TestToldOfABreaker(t *testing.T) {
 	s.call(t, http.MethodPost, "/v1/subscriptions/hook/pause", nil, nil) // or it may open again
 	s.call(t, http.MethodPost, "/v1/subscriptions/hook/breaker/reset", nil, nil)
 	ops.waitFor(t, 2)
-	var told struct {
+	var event struct {
 		Type string
 		Data struct {
 			SubscriptionID string `json:"subscription_id"`
@@ -103,12 +103,12 @@ func TestToldOfABreaker(t *testing.T) {
 			Status         int
 		}
 	}
-	if err := json.Unmarshal(ops.arrivals()[0].body, &told); err != nil {
+	if err := json.Unmarshal(ops.arrivals()[0].body, &event); err != nil {
 		t.Fatal(err)
 	}
-	if told.Type != "jetpost.breaker.opened" || told.Data.SubscriptionID != "hook" || told.Data.Status != http.StatusBadGateway ||
-		told.Data.Labels["team"] != "anvil" || "http://"+told.Data.EndpointHost != down.URL {
-		t.Errorf("told %+v", told)
+	if event.Type != "jetpost.breaker.opened" || event.Data.SubscriptionID != "hook" || event.Data.Status != http.StatusBadGateway ||
+		event.Data.Labels["team"] != "anvil" || "http://"+event.Data.EndpointHost != down.URL {
+		t.Errorf("got %+v", event)
 	}
 	if out := s.run(t, "schemas", "list"); !strings.Contains(out, "jetpost") {
 		t.Errorf("schemas list does not show the domain:\n%s", out)

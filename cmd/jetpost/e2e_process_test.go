@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // SIGTERM in the middle of everything: requests under way are settled, the exit
@@ -23,12 +24,10 @@ import (
 // making a request again.
 func TestStopInMidLoad(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--http", freePort(t))
+	s := startServer(t, "--http", testkit.FreeAddress(t))
 	slow := startCatcher(t, func(w http.ResponseWriter, r *http.Request, _ *arrival) {
-		select {
-		case <-time.After(200 * time.Millisecond):
+		if testkit.Pause(r.Context(), 200*time.Millisecond) {
 			w.WriteHeader(http.StatusOK)
-		case <-r.Context().Done():
 		}
 	})
 	fast := startCatcher(t, nil)
@@ -83,7 +82,7 @@ func TestStopInMidLoad(t *testing.T) {
 }
 
 // Each role in a process of its own, two senders among them, on one NATS server:
-// everything arrives once, whoever does the work, and both senders do.
+// everything arrives once, whichever sender does the work, and both do.
 func TestRolesSplit(t *testing.T) {
 	t.Parallel()
 	sp := startSplit(t)
@@ -127,7 +126,7 @@ func TestRolesSplit(t *testing.T) {
 // With an fsync before each acknowledgement everything works as without.
 func TestSyncAlways(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--nats-sync", "always", "--http", freePort(t))
+	s := startServer(t, "--nats-sync", "always", "--http", testkit.FreeAddress(t))
 	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, a *arrival) {
 		if a.nth == 1 && strings.HasSuffix(a.id(), "0") {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -164,7 +163,7 @@ func TestSecretsStayInside(t *testing.T) {
 		headerSecret = "header-S3cr3t-0815"
 	)
 	signing := "whsec_" + base64.StdEncoding.EncodeToString([]byte("signing-S3cr3t-of-thirty-two-bytes"[:32]))
-	s := startServer(t, "--log-level", "debug", "--http", freePort(t))
+	s := startServer(t, "--log-level", "debug", "--http", testkit.FreeAddress(t))
 	var shown bytes.Buffer // all that the API answers, but for those that show a secret by design
 	see := func(r reply) {
 		for name, values := range r.header {
@@ -227,7 +226,7 @@ func TestSecretsStayInside(t *testing.T) {
 	for _, path := range []string{
 		"/v1/subscriptions", "/v1/subscriptions/secretive", "/v1/attempts", "/v1/subscriptions/secretive/attempts",
 		"/v1/subscriptions/secretive/dead-letters", "/v1/subscriptions/unreachable/attempts", "/v1/subscriptions/unreachable/dead-letters",
-		"/v1/events", "/metrics", "/readyz", "/openapi.json", "/v1/subscriptions/nobody?token=" + s.token,
+		"/v1/events", "/metrics", "/readyz", "/openapi.json", "/v1/subscriptions/unknown?token=" + s.token,
 	} {
 		see(s.do(t, http.MethodGet, path, nil))
 	}
@@ -282,7 +281,7 @@ func searchFor(t *testing.T, s *server, secrets map[string]string) {
 	}
 }
 
-// Whoever has no token gets nothing, and is told so.
+// A request without a token is refused with the reason.
 func TestTokenIsAskedFor(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -304,8 +303,8 @@ func TestTokenIsAskedFor(t *testing.T) {
 			t.Errorf("GET %s without a token: %d %s", path, r.status, r.body)
 		}
 	}
-	if told := s.line(t, "admin token"); !strings.Contains(told, filepath.Join(s.data, "admin.token")) {
-		t.Errorf("the first start says %q about its token", told)
+	if line := s.line(t, "admin token"); !strings.Contains(line, filepath.Join(s.data, "admin.token")) {
+		t.Errorf("the first start says %q about its token", line)
 	}
 	info, err := os.Stat(filepath.Join(s.data, "admin.token"))
 	if err != nil || info.Mode().Perm() != 0o600 {

@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,42 +24,12 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
-	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
-// factDeadline is how long a test waits for a fact that should be one at once. It
-// is as long as a machine under load may ever need.
-const factDeadline = 60 * time.Second
+const factDeadline = testkit.Patience
 
-// eventually waits until fact holds.
-func eventually(tb testing.TB, what string, fact func() bool) {
-	tb.Helper()
-	eventuallyWithin(tb, factDeadline, what, fact)
-}
-
-func eventuallyWithin(tb testing.TB, within time.Duration, what string, fact func() bool) {
-	tb.Helper()
-	if !holdsWithin(tb.Context(), within, fact) {
-		tb.Fatalf("after %s still not: %s", within, what)
-	}
-}
-
-func holdsWithin(ctx context.Context, within time.Duration, fact func() bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		if fact() {
-			return true
-		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
-}
+var eventually, eventuallyWithin, holdsWithin = testkit.Eventually, testkit.EventuallyWithin, testkit.HoldsWithin
 
 // printed is what a process has written so far.
 type printed struct {
@@ -95,7 +63,7 @@ func (p *printed) lines(text string) []string {
 }
 
 // logged waits for the line of its log that contains text, of which there is one; a line
-// is written up to 100 ms after what it tells of.
+// is written up to 100 ms after the fact.
 func (p *program) logged(tb testing.TB, text string) string {
 	tb.Helper()
 	eventually(tb, "the log says: "+text, func() bool { return len(p.stderr.lines(text)) > 0 })
@@ -229,7 +197,7 @@ func (p *program) wait(tb testing.TB) int {
 	tb.Helper()
 	select {
 	case <-p.exited:
-	case <-time.After(factDeadline):
+	case <-testkit.Timeout():
 		tb.Fatalf("%s does not end; it said\n%s", p.name, p.stderr.tail(30))
 	}
 	return p.cmd.ProcessState.ExitCode()
@@ -344,10 +312,6 @@ func (s *server) jetStream(tb testing.TB) jetstream.JetStream {
 
 // freePort returns an address of this machine that stays free while a server that was
 // killed is not there.
-func freePort(tb testing.TB) string {
-	tb.Helper()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(streamtest.FreePort(tb)))
-}
 
 // object is a JSON object.
 type object = map[string]any

@@ -11,7 +11,7 @@ import (
 )
 
 // A subscription that names a proxy is delivered to through it. The proxy's URL is
-// nowhere to be seen, and one that nobody has named is refused.
+// nowhere to be seen, and one that is not configured is refused.
 func TestProxyJourney(t *testing.T) {
 	t.Parallel()
 	const password = "pr0xy-passw0rd"

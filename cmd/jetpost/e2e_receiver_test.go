@@ -53,7 +53,7 @@ func (a *arrival) event() (*cloudevents.Event, error) {
 	return e, e.Validate()
 }
 
-// A catcher is a receiver: it keeps what arrives and answers as it is told.
+// A catcher is a receiver: it keeps what arrives and answers as configured.
 type catcher struct {
 	*httptest.Server
 	mu   sync.Mutex

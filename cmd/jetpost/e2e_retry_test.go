@@ -165,20 +165,20 @@ func TestExhausted(t *testing.T) {
 	c := startCatcher(t, func(w http.ResponseWriter, _ *http.Request, _ *arrival) {
 		w.WriteHeader(http.StatusBadGateway)
 	})
-	s.subscribe(t, "hopeless", c.URL, []string{"artifact.*"}, object{"delivery": retrying(0, "0s", "100ms", "1s")})
+	s.subscribe(t, "exhausted", c.URL, []string{"artifact.*"}, object{"delivery": retrying(0, "0s", "100ms", "1s")})
 	h := deployed("one", "libs")
 	stored := s.publish(t, h)
 	var letters []delivery.DeadLetter
 	eventually(t, "there is a dead letter", func() bool {
-		letters = s.letters(t, "hopeless")
+		letters = s.letters(t, "exhausted")
 		return len(letters) == 1
 	})
 	letter := letters[0]
-	if letter.DeliveryID != delivery.ID("hopeless", h.source, h.id) || letter.Reason != delivery.ReasonExhausted || letter.Attempts != 3 ||
+	if letter.DeliveryID != delivery.ID("exhausted", h.source, h.id) || letter.Reason != delivery.ReasonExhausted || letter.Attempts != 3 ||
 		letter.Status != http.StatusBadGateway || letter.Event.ID != "one" || letter.Event.Sequence != stored.Sequence {
 		t.Errorf("got %+v", letter)
 	}
-	attempts := s.attempts(t, "hopeless")
+	attempts := s.attempts(t, "exhausted")
 	checkSchedule(t, attempts, 0, 0, 100*time.Millisecond, time.Second)
 	for i, want := range []delivery.Outcome{delivery.Retry, delivery.Retry, delivery.Exhausted} {
 		if attempts[i].Outcome != want {
@@ -188,13 +188,13 @@ func TestExhausted(t *testing.T) {
 	if got := c.count(); got != 3 {
 		t.Errorf("%d requests, want 3", got)
 	}
-	if got := s.subscription(t, "hopeless").State; got != "active" {
+	if got := s.subscription(t, "exhausted").State; got != "active" {
 		t.Errorf("the subscription is %s", got)
 	}
 }
 
 // 410 Gone disables the subscription: nothing more is sent, what comes later does
-// not match, and what waited is kept until somebody resumes it.
+// not match, and what waited is kept until it is resumed.
 func TestGone(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

@@ -49,7 +49,7 @@ func TestRegisteredDomainTravels(t *testing.T) {
 	}
 
 	// An admin that starts makes sure of all that is registered, also of an event log that
-	// is lost, when it is told to go on without what was in it.
+	// is lost, when it is started with its loss accepted.
 	admin.run(t, "schemas", "push", shopFolder(t, "spare", shopSchema))
 	admin.subscribe(t, "spare", receiver.URL, []string{"spare.*"}, nil)
 	if code := admin.stop(t); code != 0 {

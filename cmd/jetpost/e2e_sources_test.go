@@ -233,7 +233,7 @@ func TestGitJourney(t *testing.T) {
 }
 
 // Files that appear, change and go in a folder arrive as artifact events, also
-// those that did so while nobody was watching.
+// those that did so while no process was watching.
 func TestFolderJourney(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // fileVariable is how large the files of a child may become, in bytes.
@@ -32,7 +33,7 @@ type natsProcess struct {
 
 func startNATS(tb testing.TB, env ...string) *natsProcess {
 	tb.Helper()
-	_, port, _ := net.SplitHostPort(freePort(tb))
+	_, port, _ := net.SplitHostPort(testkit.FreeAddress(tb))
 	n := &natsProcess{dir: filepath.Join(tb.TempDir(), "nats"), port: port}
 	n.again(tb, env...)
 	return n
@@ -115,7 +116,7 @@ func useUpReserve(t *testing.T, js jetstream.JetStream) {
 }
 
 // The store of the NATS server is full to its limit, and what was kept free is used up.
-// Publishers are told so, what was
+// Publishers receive errors, what was
 // requested is not requested again while it cannot be recorded, and when there is
 // room everything goes on by itself.
 func TestStorageFull(t *testing.T) {
@@ -303,7 +304,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 // One server of a cluster is lost: all goes on. Two are lost: nothing can be stored,
-// and everybody is told. They are back, and all goes on by itself.
+// and all clients see it. They return, and work continues without help.
 func TestClusterNodesLost(t *testing.T) {
 	t.Parallel()
 	cluster := streamtest.NewCluster(t)
@@ -344,7 +345,7 @@ func TestClusterNodesLost(t *testing.T) {
 const publishTimeout = 10 * time.Second
 
 // The server stands still, as on a disk that takes seconds for a write. Publishers
-// wait, or are told within their time; nothing acknowledged is lost.
+// wait, or receive an error within their time; nothing acknowledged is lost.
 func TestStorageStalls(t *testing.T) {
 	t.Parallel()
 	n := startNATS(t)
@@ -388,7 +389,7 @@ func TestStorageStalls(t *testing.T) {
 	s.awaitReady(t, "")
 
 	thaw = freeze(t, n.cmd.Process)
-	meanwhile("told", 5)() // all are answered while it stands still
+	meanwhile("refused", 5)() // all are answered while it stands still
 	thaw()
 	for _, err := range failed {
 		if !errors.Is(err, errNotAccepted) || !strings.Contains(err.Error(), " 503 ") || !strings.Contains(err.Error(), "NATS does not answer") {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // The story of an event, and the explanation of one, as people and programs read them.
@@ -13,7 +15,7 @@ func TestShowAndExplain(t *testing.T) {
 	s.cli("subscription", "create", "--url", "http://127.0.0.1:9000/a", "--id", "main", "--types", "artifact.deployed", "--exact", "subject=main").ok()
 	s.cli("subscription", "create", "--url", "http://127.0.0.1:9000/b", "--id", "dev", "--types", "artifact.deployed", "--exact", "subject=dev").ok()
 	const event = `{"specversion":"1.0","id":"e1","source":"/cli","type":"artifact.deployed","subject":"main","data":{}}`
-	file := tempFile(t, "event.json", event)
+	file := testkit.File(t, "event.json", event)
 
 	s.cli("explain", "--event", file).ok("would be refused", "main          yes", "dev           no", `it wants that subject is "dev", and it is "main"`)
 	s.cli("explain", "--event", file, "--subscription", "dev").ok(`✗ filters[0].exact.subject "dev"   subject "main"`)
@@ -28,7 +30,7 @@ func TestShowAndExplain(t *testing.T) {
 	}
 	s.cli("explain").fails("git/42")
 	s.cli("explain", "git").fails("git/42")
-	s.cli("explain", "--event", tempFile(t, "broken.json", "{")).fails("not JSON")
+	s.cli("explain", "--event", testkit.File(t, "broken.json", "{")).fails("not JSON")
 
 	s.cli("publish", "--type", "artifact.deployed", "--source", "/cli", "--subject", "main", "--id", "e2", "--data", artifact(2)).ok()
 	const place = "artifact/1"
@@ -59,5 +61,5 @@ func TestShowAndExplain(t *testing.T) {
 
 	s.cli("subscription", "backlog").ok("SUBSCRIPTION", "main", "dev")
 	s.cli("subscription", "backlog", "main").ok("closed")
-	s.cli("subscription", "backlog", "nobody").fails("nobody")
+	s.cli("subscription", "backlog", "unknown").fails("unknown")
 }

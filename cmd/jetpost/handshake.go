@@ -30,7 +30,7 @@ func (f *handshakeFlags) resolve(allowHTTP bool) (publicURL, origin string, err 
 			return "", "", fmt.Errorf("--public-url: write https://host, without a user, query and fragment")
 		}
 		if u.Scheme != "https" && (u.Scheme != "http" || !allowHTTP && !isLoopback(u.Hostname())) {
-			return "", "", fmt.Errorf("--public-url %s: use https, since who reads the callback can consent for the receiver; http needs --allow-http", plain.Shown(f.PublicURL, plain.FieldLimit))
+			return "", "", fmt.Errorf("--public-url %s: use https, since a reader of the callback can consent for the receiver; http needs --allow-http", plain.Shown(f.PublicURL, plain.FieldLimit))
 		}
 		publicURL = strings.TrimRight(u.String(), "/")
 		if origin == "" {

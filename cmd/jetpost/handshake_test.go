@@ -5,10 +5,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func TestHandshakeFlags(t *testing.T) {
@@ -88,7 +88,7 @@ func TestConsentByHand(t *testing.T) {
 			t.Fatalf("got callback %q, %v", text, err)
 		}
 		callback = u
-	case <-time.After(factDeadline):
+	case <-testkit.Timeout():
 		t.Fatal("the receiver is not asked")
 	}
 	eventually(t, "the callback is awaited", func() bool {

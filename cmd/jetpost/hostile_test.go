@@ -186,7 +186,7 @@ func TestHostileEvents(t *testing.T) {
 		}
 		h.check(t, x.name)
 	}
-	// A client that dies in the middle, and one that never ends, hold up nobody.
+	// A client that dies in the middle, and one that never ends, delay no others.
 	for _, length := range []int{1000, 10_000} {
 		u, _ := url.Parse(s.url)
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", u.Host)
@@ -309,7 +309,7 @@ func TestHostileSubscriptions(t *testing.T) {
 	}
 }
 
-// Without being told so, jetpost calls no address that is not public, in whatever
+// Unless configured, jetpost calls no address that is not public, in whatever
 // way it is written.
 func TestPrivateAddresses(t *testing.T) {
 	t.Parallel()
@@ -389,7 +389,7 @@ func startRaw(tb testing.TB, answer func(net.Conn, <-chan struct{})) (address st
 	return "http://" + listener.Addr().String()
 }
 
-// without end writes text again and again, with a pause, until nobody reads.
+// without end writes text again and again, with a pause, until the client is disconnected.
 func withoutEnd(conn net.Conn, over <-chan struct{}, text string, pause time.Duration) {
 	ticker := time.NewTicker(max(pause, time.Microsecond))
 	defer ticker.Stop()
@@ -484,7 +484,7 @@ func TestHostileReceivers(t *testing.T) {
 			"endpoint": object{"timeout": timeout}, "delivery": retrying(0, "0s"),
 		})
 	}
-	// And one that nobody accepts connections for: what is sent waits in the system.
+	// And one without a listener that accepts: what is sent waits in the system.
 	deaf, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -26,8 +26,7 @@ import (
 // version is set by the Makefile.
 var version = "dev"
 
-// commandLine is everything jetpost can be told. Each command is in a file of
-// its own name.
+// commandLine is the command line of jetpost.
 type commandLine struct {
 	Config configFlag `placeholder:"FILE" env:"JETPOST_CONFIG" help:"YAML file with values for flags, by their long names; those of a command stand below its name. Flags win over the environment, the environment over the file."`
 

@@ -39,7 +39,7 @@ func (o *oracle) required(s *oSub, e *oEvent) bool {
 		!s.plan.leaving // which events came while it was disabled, only the router knows
 }
 
-// shownStories is how many deliveries that went wrong are told in full.
+// shownStories is how many wrong deliveries are printed in full.
 const shownStories = 5
 
 // findings are what a check has found.
@@ -106,10 +106,10 @@ func (o *oracle) check(t *testing.T, f *findings) {
 		}
 	}
 	for d, found := range letters {
-		f.add(fmt.Sprintf("dead letters of nobody's delivery %s: %+v", d, found))
+		f.add(fmt.Sprintf("dead letters of unexpected delivery %s: %+v", d, found))
 	}
 	for d, found := range records {
-		f.add(fmt.Sprintf("attempts of nobody's delivery %s: %+v", d, found))
+		f.add(fmt.Sprintf("attempts of unexpected delivery %s: %+v", d, found))
 	}
 	o.checkRepeats(f)
 	for _, v := range o.victims { // all were started again
@@ -144,7 +144,7 @@ func (o *oracle) checkRepeats(f *findings) {
 	}
 }
 
-// timesOf tells when the requests for some deliveries were made, a line for each.
+// timesOf lists when the requests for some deliveries were made, a line for each.
 func (o *oracle) timesOf(deliveries []string) string {
 	var b strings.Builder
 	since := func(at time.Time) string { return fmt.Sprintf("%.3f", at.Sub(o.began).Seconds()) }
@@ -206,7 +206,7 @@ func (o *oracle) report(t *testing.T, f *findings) {
 		[2]string{"  because their event was routed again", fmt.Sprint(rerouted)},
 		[2]string{"  because the answer did not arrive", fmt.Sprint(f.unseen)},
 		[2]string{"dead letters", fmt.Sprint(f.letters)},
-		[2]string{"messages that NATS keeps and nobody is owed", fmt.Sprint(f.ghosts)},
+		[2]string{"messages that NATS keeps and no delivery needs", fmt.Sprint(f.ghosts)},
 		[2]string{"breakers that had to be closed by hand", fmt.Sprint(o.breakersClosed)},
 		[2]string{"times that a machine could make no requests", fmt.Sprint(held)},
 		[2]string{"proxies that had to be replaced", fmt.Sprint(stuck)},

@@ -26,7 +26,7 @@ func TestPlanOfFaults(t *testing.T) {
 			atLeast: time.Second, atMost: 3 * time.Second,
 		})
 	}
-	told := func(seed uint64) string {
+	planned := func(seed uint64) string {
 		var b strings.Builder
 		for _, p := range planFaults(rand.New(rand.NewPCG(seed, 1)), deeds, 15) {
 			fmt.Fprintln(&b, p.kind, p.target, p.pause, p.lasts, p.early, p.seed)
@@ -36,11 +36,11 @@ func TestPlanOfFaults(t *testing.T) {
 		}
 		return b.String()
 	}
-	plannedOnce := told(1)
-	if again := told(1); again != plannedOnce {
+	plannedOnce := planned(1)
+	if again := planned(1); again != plannedOnce {
 		t.Errorf("the same seed plans differently:\n%s\n%s", plannedOnce, again)
 	}
-	if told(2) == plannedOnce {
+	if planned(2) == plannedOnce {
 		t.Error("the seed does not matter")
 	}
 	plan := planFaults(rand.New(rand.NewPCG(3, 1)), deeds, 15)

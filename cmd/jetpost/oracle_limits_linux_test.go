@@ -16,7 +16,7 @@ import (
 const limitedMemory = 192 << 20
 
 // TestOracleOfLimits is the same with processes that may open few files, from their start or
-// all of a sudden, or have little memory, and with events that are large now and then. What
+// suddenly, or have little memory, and with events that are large now and then. What
 // the machine does not let a process do is no attempt: it uses none up, repeats nothing and
 // loses nothing. Memory is limited by a cgroup where the machine lets a test make one, and
 // by JETPOST_MEMORY elsewhere, which is said at the beginning.

@@ -82,7 +82,7 @@ func (o *oReceivers) receive(w http.ResponseWriter, r *http.Request) {
 	s := o.subs[strings.TrimPrefix(r.URL.Path, "/hook/")]
 	if s == nil {
 		o.mu.Unlock()
-		o.wrong("a request to %s, which is nobody's endpoint", r.URL)
+		o.wrong("a request to %s, which is no endpoint", r.URL)
 		return
 	}
 	e := o.eventOf(s, id)
@@ -164,7 +164,7 @@ func (o *oReceivers) answer(w http.ResponseWriter, r *http.Request, fault string
 		w.WriteHeader(http.StatusServiceUnavailable)
 	default:
 		status := map[string]int{"302": 302, "400": 400, "404": 404, "410": 410, "500": 500, "503": 503}[fault]
-		w.Header().Set("Location", "/hook/nobody")
+		w.Header().Set("Location", "/hook/none")
 		w.WriteHeader(status)
 	}
 	return false

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // An oracle is one run of the model against the program.
@@ -80,14 +82,7 @@ func (o *oracle) publish(ctx, last context.Context, client int, every time.Durat
 }
 
 // await waits for d or until ctx ends.
-func await(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
+func await(ctx context.Context, d time.Duration) { testkit.Pause(ctx, d) }
 
 // send publishes events in one request and reports whether they are accepted.
 func (o *oracle) send(ctx context.Context, events []*oEvent, mode string) bool {
@@ -219,7 +214,7 @@ func (o *oracle) churn(ctx, last context.Context, changeable []*oSub, most int) 
 	for n := 0; ctx.Err() == nil; n++ {
 		await(ctx, time.Duration(r.IntN(500))*time.Millisecond)
 		s := pick(r, changeable...)
-		switch pick(r, "create", "create", "delete", "pause", "pause", "resume", "resume", "rotate", "rotate", "lanes") {
+		switch pick(r, "create", "create", "delete", "pause", "pause", "resume", "resume", "rotate", "rotate", "limits") {
 		case "create":
 			if len(made) < most {
 				s = newSub(r, fmt.Sprintf("made-%02d", n), plan{flaky: 0.2, faults: quick})
@@ -247,7 +242,7 @@ func (o *oracle) churn(ctx, last context.Context, changeable []*oSub, most int) 
 			}
 		case "rotate":
 			o.rotate(last, s, r)
-		case "lanes":
+		case "limits":
 			if s.ordered {
 				continue // one at a time
 			}

@@ -52,7 +52,7 @@ func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 	const patience = time.Minute
 	poll := time.NewTicker(250 * time.Millisecond)
 	defer poll.Stop()
-	before, changed, told, nothing := "", time.Now(), time.Now(), 0
+	before, changed, printed, nothing := "", time.Now(), time.Now(), 0
 	for ; ; <-poll.C {
 		left, err := waiting(t.Context(), js, but...)
 		switch {
@@ -69,8 +69,8 @@ func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 			return
 		}
 		nothing = 0
-		if time.Since(told) > 20*time.Second {
-			told = time.Now()
+		if time.Since(printed) > 20*time.Second {
+			printed = time.Now()
 			o.progress(t, "still to be done: %s (%v)", left, err)
 			if time.Since(changed) > settleBreakers {
 				o.closeBreakers(t)
@@ -79,7 +79,7 @@ func (o *oracle) settle(t *testing.T, js jetstream.JetStream, but ...string) {
 	}
 }
 
-// settleBreakers is when somebody looks after breakers that are open although nothing
+// settleBreakers is when the test closes breakers that are open although nothing
 // is wrong with their endpoints any more.
 const settleBreakers = 30 * time.Second
 
@@ -102,7 +102,7 @@ func (o *oracle) closeBreakers(t *testing.T) {
 // unfinished is how many messages of a work queue are not done: those that its
 // consumer has still to hand out or to hear of, and timers. A server that was killed
 // between taking note of an ack and removing the message keeps the message, and
-// never hands it out again; nobody owes it anything.
+// never hands it out again; no delivery needs it.
 func unfinished(ctx context.Context, js jetstream.JetStream, name string) (uint64, error) {
 	c, err := js.Consumer(ctx, name, "sender")
 	if err != nil {
@@ -191,7 +191,7 @@ func (o *oracle) comeBack(t *testing.T, js jetstream.JetStream, id string) {
 	o.wrong("%s: %d deliveries wait, and resuming does not help", id, queued(t, js, id))
 }
 
-// ghosts is how many messages the queues and timers hold that nobody is owed any more:
+// ghosts is how many messages the queues and timers hold that no delivery needs any more:
 // see unfinished.
 func ghosts(t *testing.T, js jetstream.JetStream) (found uint64) {
 	t.Helper()

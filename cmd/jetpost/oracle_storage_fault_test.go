@@ -95,7 +95,7 @@ func emptied(name string) func(*testing.T, *storageOracle, string, *rand.Rand) e
 	}
 }
 
-// changed changes a byte of one message. Where it is a record of what was done, nobody
+// changed changes a byte of one message. Where it is a record of what was done, no process
 // may ever read it.
 func changed(t *testing.T, o *storageOracle, stream string, r *rand.Rand) expectedLoss {
 	t.Helper()

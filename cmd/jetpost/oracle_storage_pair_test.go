@@ -9,7 +9,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 )
 
-// A queue whose description is damaged is not made anew where its subscription is lost too.
+// A queue whose description is damaged is not created again where its subscription is lost too.
 // Its files stay, and once both losses are accepted the process is ready.
 func TestQueueAndSubscriptionsAreLost(t *testing.T) {
 	t.Parallel()

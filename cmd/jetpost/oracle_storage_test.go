@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // TestOracleOfStorage takes streams away and damages files while nothing runs, one fault or
@@ -82,7 +83,7 @@ const retriesAfter = "12s"
 func newStorageOracle(t *testing.T, random *rand.Rand) *storageOracle {
 	t.Helper()
 	o := &storageOracle{
-		server: prepareServerIn(t, t.TempDir()+"/data", "--allow-target", "127.0.0.0/8", "--http", freePort(t), "--schemas", shopDomain(t)),
+		server: prepareServerIn(t, t.TempDir()+"/data", "--allow-target", "127.0.0.0/8", "--http", testkit.FreeAddress(t), "--schemas", shopDomain(t)),
 		random: random, began: time.Now(), unrecorded: map[string]int{}, lettersLost: map[string]bool{},
 	}
 	o.restart(t)

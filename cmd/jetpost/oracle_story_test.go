@@ -10,7 +10,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 )
 
-// story tells all that is known of a delivery.
+// story is all that is known of a delivery.
 func (o *oracle) story(s *oSub, e *oEvent, d string, requests []*oRequest, records []delivery.Attempt, letters []delivery.DeadLetter, problems []string) string {
 	since := func(at time.Time) string {
 		if at.IsZero() {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // Where an oracle's processes are started, and how they are connected.
@@ -24,7 +26,7 @@ func ports(t *testing.T, n int) []string {
 	t.Helper()
 	var found []string
 	for len(found) < n {
-		_, port, err := net.SplitHostPort(freePort(t))
+		_, port, err := net.SplitHostPort(testkit.FreeAddress(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +85,7 @@ func (o *oracle) addVictim(t *testing.T, v *victim) {
 // one that makes the key and the token which the others use.
 func (o *oracle) addService(t *testing.T, name, roles, natsURL string, args ...string) *victim {
 	t.Helper()
-	address := freePort(t)
+	address := testkit.FreeAddress(t)
 	data := filepath.Join(t.TempDir(), name)
 	v := &victim{name: name, ready: " listening on ", health: "http://" + address + "/readyz"}
 	if o.home == "" {
@@ -159,7 +161,7 @@ func (o *oracle) clusterDeeds(t *testing.T, nodes []*victim) []*deed {
 		v := node(target)
 		select {
 		case <-v.s.exited:
-		case <-time.After(factDeadline):
+		case <-testkit.Timeout():
 			return fmt.Errorf("%s does not stop", target)
 		}
 		o.start(t, v)

@@ -12,6 +12,8 @@ import (
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A badWire is a connection that can be made bad: a TCP proxy between two that talk to
@@ -31,7 +33,7 @@ func newBadWire(tb testing.TB, name, upstream string) *badWire {
 	tb.Helper()
 	silent := zerolog.Nop()
 	w := &badWire{
-		name: name, address: freePort(tb), upstream: upstream,
+		name: name, address: testkit.FreeAddress(tb), upstream: upstream,
 		server: &toxiproxy.ApiServer{Metrics: toxiproxy.NewMetricsContainer(nil), Logger: &silent},
 	}
 	if err := w.open(tb.Context()); err != nil {
@@ -54,7 +56,7 @@ func (w *badWire) open(ctx context.Context) error {
 }
 
 // patiently does something to a proxy, and reports whether it was done in time: a
-// proxy whose peers die while its toxics are changed may wait for them for ever.
+// proxy whose peers die while its toxics are changed may wait for them without end.
 func patiently(do func()) bool {
 	done := make(chan struct{})
 	go func() {

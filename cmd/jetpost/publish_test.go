@@ -18,9 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/event"
-	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/publish"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // artifact is data that the catalogue accepts.
@@ -56,7 +57,7 @@ func TestPublishOne(t *testing.T) {
 	args := []string{"publish", "--type", "artifact.deployed", "--source", "/me", "--subject", "a b", "--id", "one", "--ext", "team=red", "--time", "2026-01-31T12:00:00Z", "--data", data}
 	s.cli(args...).ok("stored as EVENTS_artifact 1: event one from /me")
 	s.cli(args...).ok("was stored before as EVENTS_artifact 1")
-	file := tempFile(t, "data.json", artifact(2))
+	file := testkit.File(t, "data.json", artifact(2))
 	s.cli("publish", "--type", "artifact.deployed", "--data-file", file, "-o", "json").ok(`"sequence": 2`, `"duplicate": false`)
 	s.cliWith(t.Context(), artifact(3), "publish", "--type", "artifact.deployed", "--data-file", "-").ok("EVENTS_artifact 3")
 
@@ -138,7 +139,7 @@ func TestPublishLines(t *testing.T) {
 	if exitCode(r.err) != 1 {
 		t.Errorf("got exit status %d", exitCode(r.err))
 	}
-	var report cli.PublishReport
+	var report publish.Report
 	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
 		t.Fatalf("%v: %s", err, r.stdout)
 	}

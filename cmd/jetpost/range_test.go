@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/memory"
 )
 
 // Flags are read as the API reads its fields.
@@ -51,7 +52,7 @@ func TestMemoryOutOfRange(t *testing.T) {
 		"99999999999999999999": "more than a machine can have", "9999999999TiB": "more than a machine can have", "lots": "is not an amount of memory",
 		"-99999999999999999999": "is not an amount of memory", "1MiB": "too little",
 	} {
-		var m memoryFlag
+		var m memory.Size
 		if err := m.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}

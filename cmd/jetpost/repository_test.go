@@ -9,7 +9,7 @@ import (
 	v1 "github.com/jetpost/jetpost/client/api"
 )
 
-// The registry of repositories, as somebody keeps it who has no client of the JFrog
+// The registry of repositories, as an operator keeps it without a client of the JFrog
 // Platform, and what such a client sees of it.
 func TestRepositoryCommands(t *testing.T) {
 	t.Parallel()
@@ -24,7 +24,7 @@ func TestRepositoryCommands(t *testing.T) {
 	s.cli("repository", "put", "a b", "--class", "local").fails("key: use 1 to 64 letters")
 	s.cli("repository", "list").ok("KEY ", "libs", "maven", "npm", "remote")
 	s.cli("repository", "list", "--class", "federated").ok()
-	s.cli("repository", "show", "nobody").fails(`"nobody" is not registered`)
+	s.cli("repository", "show", "unknown").fails(`"unknown" is not registered`)
 	var shown v1.Repository
 	if err := json.Unmarshal([]byte(s.cli("repository", "show", "libs", "-o", "json").ok().stdout), &shown); err != nil || shown != (v1.Repository{Key: "libs", Class: "local", PackageType: "maven", Revision: shown.Revision}) {
 		t.Errorf("got %+v, %v", shown, err)
@@ -40,7 +40,7 @@ func TestRepositoryCommands(t *testing.T) {
 	if _, body := s.request(t, "GET", platform, apiToken, ""); string(body) != `{"key":"libs","rclass":"local","packageType":"generic","notes":"kept"}` {
 		t.Errorf("what the platform's API has stored: got %s", body)
 	}
-	s.cli("repository", "delete", "nobody", "npm").fails("delete repository nobody: ", "is not registered").printed("deleted repository npm")
+	s.cli("repository", "delete", "unknown", "npm").fails("delete repository unknown: ", "is not registered").printed("deleted repository npm")
 	if got := s.cli("repository", "delete", "libs", "-o", "json").ok().stdout; got != "[\n  {\n    \"key\": \"libs\"\n  }\n]\n" {
 		t.Errorf("got %q", got)
 	}

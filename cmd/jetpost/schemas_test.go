@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/catalogue"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // shopFolder is a folder of one domain with the event "created".
@@ -53,7 +54,7 @@ func TestSchemasPush(t *testing.T) {
 	s.cli("schemas", "show", "shop.created", "-o", "json").ok(`"event": "created"`)
 	s.cliWith(t.Context(), `{"total":5}`, "schemas", "validate", "shop.created").ok("valid data of shop.created")
 	bad := s.cliWith(t.Context(), `{"total":"5"}`, "schemas", "validate", "shop.created").fails("1 problems")
-	if bad.stdout != "/total must be an integer, is a string\n" || exitCode(bad.err) != 1 || !errors.Is(bad.err, cli.ErrInvalidData) {
+	if bad.stdout != "/total must be an integer, is a string\n" || exitCode(bad.err) != 1 || !errors.Is(bad.err, catalogue.ErrInvalidData) {
 		t.Errorf("%q, %v", bad.stdout, bad.err)
 	}
 	s.cliWith(t.Context(), `{"total":5.5}`, "schemas", "validate", "shop.created", "-o", "json").fails("not valid")
@@ -104,8 +105,8 @@ func TestSchemasOffline(t *testing.T) {
 	s.cli("schemas", "show", "git.psuh", "--offline").fails("did you mean")
 	example := s.cli("schemas", "show", "git.push", "--offline", "--example").ok().stdout
 	s.cliWith(t.Context(), example, "schemas", "validate", "git.push", "-", "--offline").ok("valid")
-	s.cli("schemas", "validate", "git.push", tempFile(t, "push.json", example), "--offline").ok("valid")
-	s.cli("schemas", "validate", "shop.created", tempFile(t, "order.json", `{"total":1.5}`), "--schemas", dir).fails("not valid")
+	s.cli("schemas", "validate", "git.push", testkit.File(t, "push.json", example), "--offline").ok("valid")
+	s.cli("schemas", "validate", "shop.created", testkit.File(t, "order.json", `{"total":1.5}`), "--schemas", dir).fails("not valid")
 	s.cliWith(t.Context(), " ", "schemas", "validate", "git.push", "--offline").fails("there is none")
 	s.cliWith(t.Context(), strings.Repeat("x", stream.MaxEventSize+1), "schemas", "validate", "git.push", "--offline").fails("256 KiB")
 	s.cli("schemas", "list").fails("no server answers")

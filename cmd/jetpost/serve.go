@@ -23,12 +23,13 @@ import (
 	"github.com/jetpost/jetpost/admin/upkeep"
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
-	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/catalogue"
 	"github.com/jetpost/jetpost/internal/cli/connect"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/egress"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/logging"
+	"github.com/jetpost/jetpost/internal/memory"
 	"github.com/jetpost/jetpost/internal/operational"
 	registry "github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
@@ -69,27 +70,28 @@ type serveCmd struct {
 	handshakeFlags
 	operationalFlags
 
-	Memory     memoryFlag `default:"auto" placeholder:"SIZE" help:"How much memory this process may take: 512MiB, 4GiB. What may be in hand at a time follows from it, and when garbage is collected. auto: what the environment variable GOMEMLIMIT says, or the limit of the cgroup (container) that it runs in, or else half of the machine; with the last it plans for 1 GiB at most."`
-	AcceptLoss []string   `name:"accept-loss" group:"NATS" env:"-" placeholder:"STREAM" help:"Go on without what this stream has lost, which /readyz and the log name; it is made anew if it is missing. Can be repeated; all stands for all of them. It is on the audit trail."`
+	Memory     memory.Size `default:"auto" placeholder:"SIZE" help:"How much memory this process may take: 512MiB, 4GiB. What may be in hand at a time follows from it, and when garbage is collected. auto: what the environment variable GOMEMLIMIT says, or the limit of the cgroup (container) that it runs in, or else half of the machine; with the last it plans for 1 GiB at most."`
+	AcceptLoss []string    `name:"accept-loss" group:"NATS" env:"-" placeholder:"STREAM" help:"Accept the losses of this stream, which /readyz and the log name, and continue; a missing stream is created again. Can be repeated; all stands for all of them. The audit trail records it."`
 
 	Schemas   []string      `type:"existingdir" placeholder:"DIR" help:"Folders with event domains of your own, beside those that ship (schemas/README.md). Every process needs the same. To add domains without a restart use jetpost schemas push."`
-	Grace     time.Duration `default:"45s" help:"How long work under way may take to end when jetpost is stopped."`
+	Grace     time.Duration `default:"45s" help:"How long work in flight may take to end when jetpost is stopped."`
 	LogLevel  string        `group:"Log" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error. info has one line for each request made."`
 	LogFormat string        `group:"Log" default:"auto" enum:"auto,json,console" help:"json, console, or auto: console on a terminal."`
 
 	proxies *subscription.Proxies // what Proxy means
-	memory  memoryPlan            // what Memory means
+	memory  memory.Plan           // what Memory means
 	alone   func() bool           // with NATS inside: whether no other process of jetpost is connected
 
-	// listening is told the base URL once requests are answered. For tests.
+	// listening gets the base URL once requests are answered. For tests.
 	listening func(url string)
 }
 
 // Help is the long text of --help.
 func (c *serveCmd) Help() string {
 	return `Runs all of jetpost in one process, on an embedded NATS server, or a part of it on a NATS
-server or cluster of your own. The first admin token is made at the first start, which says
-where it is; jetpost token makes others, with the role that each needs. The process ends cleanly at SIGTERM: what is in flight is finished or handed back.
+server or cluster of your own. The first start creates the first admin token, and prints where
+it is; jetpost token creates others, with the role that each needs. The process ends cleanly at
+SIGTERM: work in flight is finished or handed back.
 
 Examples:
 
@@ -112,16 +114,16 @@ func (c *serveCmd) has(role string) bool { return slices.Contains(c.Roles, role)
 // serve answers requests from the first moment on, beside the rest: streams of which
 // files are damaged, or that are lost, may keep that waiting for long.
 func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) error {
-	c.memory = c.planMemory(log)
+	c.memory = memory.NewPlan(c.Memory, c.NATS == "", log)
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := c.memory.register(reg); err != nil {
+	if err := c.memory.Register(reg); err != nil {
 		return err
 	}
-	// The listener comes before NATS: a port that is taken is said at once.
+	// The listener starts before NATS: a port in use is reported at once.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTP)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", c.HTTP, err)
@@ -129,14 +131,14 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) er
 	defer func() { _ = listener.Close() }()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	face := newFront(reg)
+	front := newFront(reg)
 	var answering errgroup.Group
 	answering.Go(func() error {
 		defer stop()
-		defer close(face.done)
-		return serveHTTP(ctx, listener, face, log)
+		defer close(front.done)
+		return serveHTTP(ctx, listener, front, log)
 	})
-	err = c.compose(ctx, out, face, "http://"+listener.Addr().String(), reg, log)
+	err = c.compose(ctx, out, front, "http://"+listener.Addr().String(), reg, log)
 	stop()
 	return errors.Join(err, answering.Wait())
 }
@@ -144,8 +146,8 @@ func (c *serveCmd) serve(ctx context.Context, out io.Writer, log *zap.Logger) er
 // compose is the composition of jetpost, one straight line: what is needed first
 // comes first, and the defers undo it in the opposite order. It is not split
 // because the order is the point.
-func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url string, reg *prometheus.Registry, log *zap.Logger) (err error) {
-	loaded, err := cli.LoadSchemas(c.Schemas...)
+func (c *serveCmd) compose(ctx context.Context, out io.Writer, front *frontHandler, url string, reg *prometheus.Registry, log *zap.Logger) (err error) {
+	loaded, err := catalogue.Load(c.Schemas...)
 	if err != nil {
 		return err
 	}
@@ -193,22 +195,22 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	if err := streams.Register(reg); err != nil {
 		return fmt.Errorf("register metrics of the inventory: %w", err)
 	}
-	door, err := c.openDoor(js, layout, log, reg)
+	auth, err := c.openAuth(js, layout, log, reg)
 	if err != nil {
 		return err
 	}
 	if c.has(roleAdmin) {
 		if err := connect.WriteDiscovery(c.Data, url); err != nil {
-			log.Warn("clients on this machine have to be told where the server is", zap.Error(err))
+			log.Warn("failed to write the address of the server; commands on this machine need --server", zap.Error(err))
 		}
 		defer connect.RemoveDiscovery(c.Data)
 	}
 	kept := &ensuring{serveCmd: c, js: js, layout: layout, streams: streams, domains: domainNames(loaded), log: log}
 	desk := upkeep.NewStorage(streams, audit.New(js, layout, "admin", log), layout, kept.restore, log)
-	if door.guard != nil && c.has(roleAdmin) {
-		face.serve(face.mux(reg, door.guard.Protect(desk.HeldHandler(face.why), access.Routes{})))
+	if auth.guard != nil && c.has(roleAdmin) {
+		front.serve(front.mux(reg, auth.guard.Protect(desk.HeldHandler(front.why), access.Routes{})))
 	}
-	if err := kept.ensure(ctx, face, desk); err != nil || ctx.Err() != nil {
+	if err := kept.ensure(ctx, front, desk); err != nil || ctx.Err() != nil {
 		return err
 	}
 
@@ -241,7 +243,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	defer stopBackground()
 	var support errgroup.Group
 	support.Go(func() error { return view.Run(background) })
-	support.Go(func() error { c.memory.watch(background); return nil })
+	support.Go(func() error { c.memory.Watch(background); return nil })
 	support.Go(func() error { return streams.Run(background) })
 	support.Go(func() error { return catalogue.Run(background) })
 	if c.has(roleProducer) || c.has(roleAdmin) {
@@ -254,7 +256,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		stopBackground()
 		err = errors.Join(err, support.Wait())
 	}()
-	if err := checkKeyring(ctx, view); err != nil && ctx.Err() == nil { // not told to stop meanwhile
+	if err := checkKeyring(ctx, view); err != nil && ctx.Err() == nil { // not stopped meanwhile
 		return err
 	}
 
@@ -269,8 +271,8 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 		services.Go(func() error { adoptQueues(ctx, js, layout, view, log); return nil })
 	}
 	mux := http.NewServeMux()
-	if door.guard != nil {
-		tokens := door.tokens
+	if auth.guard != nil {
+		tokens := auth.tokens
 		support.Go(func() error { return tokens.Run(background) })
 		if err := tokens.Sync(ctx); err != nil && ctx.Err() == nil { // or the first requests would have to ask
 			return err
@@ -280,7 +282,7 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 			repositories: repositories, storage: storage, events: events, tokens: tokens, log: log, reg: reg, stopping: ctx.Done(),
 			streams: streams, desk: desk,
 		}
-		a, err := shared.mountAPI(mux, door.guard)
+		a, err := shared.mountAPI(mux, auth.guard)
 		if err != nil {
 			return err
 		}
@@ -341,10 +343,10 @@ func (c *serveCmd) compose(ctx context.Context, out io.Writer, face *front, url 
 	}
 	admin.MountHealth(mux, shared, view, reg, checks...)
 	admin.MountRoot(mux, c.has(roleAdmin))
-	face.serve(mux)
-	services.Go(func() error { <-face.done; return nil }) // requests under way need what is below
+	front.serve(mux)
+	services.Go(func() error { <-front.done; return nil }) // requests under way need what is below
 
-	fmt.Fprintf(out, "jetpost %s listening on %s\n%s", version, url, door.notice)
+	fmt.Fprintf(out, "jetpost %s listening on %s\n%s", version, url, auth.notice)
 	if c.listening != nil {
 		c.listening(url)
 	}
@@ -392,7 +394,7 @@ func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler,
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		err := server.Shutdown(grace)
-		if errors.Is(err, context.DeadlineExceeded) { // somebody follows a log
+		if errors.Is(err, context.DeadlineExceeded) { // a client follows a log
 			err = server.Close()
 		}
 		stopped <- err

@@ -27,16 +27,16 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// A door is what lets requests to the API in.
-type door struct {
+// An auth decides which requests to the API are allowed.
+type auth struct {
 	guard  *access.Guard // nil: this process has no API
 	tokens *access.Live  // which the guard goes by, and the caller keeps running
-	notice string        // for who starts jetpost for the first time: where the token is
+	notice string        // for the first start: where the token is
 }
 
-// openDoor makes the door, for roles that have an API.
-func (c *serveCmd) openDoor(js jetstream.JetStream, layout stream.Layout, log *zap.Logger, reg prometheus.Registerer) (*door, error) {
-	d := &door{}
+// openAuth makes the auth for roles that have an API.
+func (c *serveCmd) openAuth(js jetstream.JetStream, layout stream.Layout, log *zap.Logger, reg prometheus.Registerer) (*auth, error) {
+	d := &auth{}
 	if !c.has(roleProducer) && !c.has(roleAdmin) {
 		return d, nil
 	}
@@ -152,9 +152,9 @@ func mountAdmin(mux *http.ServeMux, guard *access.Guard, a *admin.Admin, js jets
 	for _, path := range jfrog.Paths() {
 		mux.Handle(path, guard.Protect(platform.Handler(), access.Routes{Vendors: true, Need: byMethod, Refuse: jfrog.Deny}))
 	}
-	mux.Handle(jfrog.PathLogin, platform.Login()) // who asks for a token has none
+	mux.Handle(jfrog.PathLogin, platform.Login()) // a login has no token yet
 	mux.Handle("/v1/", guard.Protect(a.Handler(), access.Routes{}))
-	mux.Handle("/v1/handshakes/", a.Callback()) // receivers, who bring a token of their own
+	mux.Handle("/v1/handshakes/", a.Callback()) // receivers, with tokens of their own
 	mux.Handle("/openapi.json", a.Handler())
 	mux.Handle("/docs", a.Handler())
 	return nil

@@ -60,13 +60,13 @@ type ensuring struct {
 	accepted bool // --accept-loss was followed
 }
 
-// errHeld is wrapped by the reason why jetpost does not go on by itself.
-var errHeld = errors.New("something is lost without which jetpost does not go on")
+// errHeld is wrapped by the reason why jetpost waits for an operator.
+var errHeld = errors.New("a loss blocks the start until it is accepted")
 
 // ensure creates what is missing in NATS, if this process is an admin, or waits
 // until an admin has. Where something is lost that should be there, it waits until
 // that is accepted.
-func (n *ensuring) ensure(ctx context.Context, face *front, desk *upkeep.Storage) error {
+func (n *ensuring) ensure(ctx context.Context, front *frontHandler, desk *upkeep.Storage) error {
 	for waited := false; ; waited = true {
 		err := n.try(ctx, desk)
 		if err == nil || ctx.Err() != nil {
@@ -74,14 +74,14 @@ func (n *ensuring) ensure(ctx context.Context, face *front, desk *upkeep.Storage
 		}
 		held := errors.Is(err, errHeld)
 		// What the server refuses, or does not answer, because its files are damaged, is
-		// said by a process that lives. Everything else is told at once to who starts it.
+		// logged while the process keeps waiting. Every other error ends the start.
 		_, refused := errors.AsType[*jetstream.APIError](err)
 		if n.NATS == "" && !held && !refused && stream.FaultOf(err) == stream.NoFault {
 			return err
 		}
-		face.waitFor(err)
+		front.waitFor(err)
 		if !waited {
-			n.log.Error("jetpost waits", zap.Error(err))
+			n.log.Error("startup is waiting", zap.Error(err))
 			if n.listening != nil && held {
 				n.listening("")
 			}
@@ -137,7 +137,7 @@ func (n *ensuring) accept(ctx context.Context, desk *upkeep.Storage) error {
 	ctx = access.With(ctx, access.Principal{})
 	_, unknown := n.streams.Pending(n.AcceptLoss)
 	for _, name := range unknown {
-		n.log.Warn("no loss is known of a stream that --accept-loss names, there is nothing to accept: jetpost storage shows what is lost", zap.String("stream", name))
+		n.log.Warn("--accept-loss names a stream without a known loss: jetpost storage shows the losses", zap.String("stream", name))
 	}
 	known, _ := n.streams.Pending(n.AcceptLoss)
 	for _, loss := range known {
@@ -193,8 +193,8 @@ func (n *ensuring) ensureRegistered(ctx context.Context, registered *schemas.Liv
 	return n.streams.Note(ctx)
 }
 
-// suspected are the streams of which the embedded server has said that their files are
-// damaged: it begins to before there is anybody to be told.
+// suspected are the streams that the embedded server has reported as damaged. Its
+// reports start before they have a receiver.
 type suspected struct {
 	mu    sync.Mutex
 	names []string
@@ -203,14 +203,14 @@ type suspected struct {
 	discarded [][2]string // consumers whose state is damaged, by stream
 }
 
-// discard takes note of a consumer that begins anew.
+// discard records a consumer that starts over.
 func (s *suspected) discard(name, consumer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.discarded = append(s.discarded, [2]string{name, consumer})
 }
 
-// passDiscarded has next told of the consumers that begin anew.
+// passDiscarded passes the consumers that start over to next.
 func (s *suspected) passDiscarded(next func(name, consumer string)) {
 	s.mu.Lock()
 	discarded := s.discarded
@@ -231,7 +231,7 @@ func (s *suspected) add(name string) {
 	}
 }
 
-// pass has next told of all of them.
+// pass passes all streams to next, and later ones.
 func (s *suspected) pass(next func(string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"github.com/jetpost/jetpost/admin"
 )
 
-// A front answers requests from the first moment on, whatever the rest of the process
+// A frontHandler answers requests from the first moment on, while the rest of the process
 // waits for: that it lives, and what it waits for. Then it passes on to what is there.
-type front struct {
+type frontHandler struct {
 	handler atomic.Pointer[http.Handler]
 	waiting atomic.Pointer[error]
 	done    chan struct{} // closed when no request is answered any more
@@ -21,8 +21,8 @@ type front struct {
 // errStarting is why a process is not ready before anything else is known.
 var errStarting = errors.New("it is starting")
 
-func newFront(metrics prometheus.Gatherer) *front {
-	f := &front{done: make(chan struct{})}
+func newFront(metrics prometheus.Gatherer) *frontHandler {
+	f := &frontHandler{done: make(chan struct{})}
 	f.waitFor(errStarting)
 	f.serve(f.mux(metrics, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "5")
@@ -32,21 +32,21 @@ func newFront(metrics prometheus.Gatherer) *front {
 }
 
 // mux answers what orchestrators ask, and leaves the rest to another handler.
-func (f *front) mux(metrics prometheus.Gatherer, rest http.Handler) http.Handler {
+func (f *frontHandler) mux(metrics prometheus.Gatherer, rest http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	admin.MountStarting(mux, f.why, metrics)
 	mux.Handle("/", rest)
 	return mux
 }
 
-// waitFor takes note of why the process does not go on.
-func (f *front) waitFor(err error) { f.waiting.Store(&err) }
+// waitFor records why the process waits.
+func (f *frontHandler) waitFor(err error) { f.waiting.Store(&err) }
 
-func (f *front) why() error { return *f.waiting.Load() }
+func (f *frontHandler) why() error { return *f.waiting.Load() }
 
 // serve has requests answered by h from now on.
-func (f *front) serve(h http.Handler) { f.handler.Store(&h) }
+func (f *frontHandler) serve(h http.Handler) { f.handler.Store(&h) }
 
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *frontHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	(*f.handler.Load()).ServeHTTP(w, r)
 }

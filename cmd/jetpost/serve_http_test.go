@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Whoever is slow, in whatever, is given up; and nobody before the longest work is done.
+// A slow client is disconnected, and none before the longest work is done.
 func TestSlowClientsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := newHTTPServer(http.NotFoundHandler(), zap.NewNop())

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // gitRun runs git as a user does, with nothing of this machine's configuration.
@@ -38,7 +39,7 @@ func TestGitCommands(t *testing.T) {
 	bare, work := filepath.Join(dir, "tug.git"), filepath.Join(dir, "work")
 	gitRun(t, dir, "init", "-q", "--bare", "-b", "main", bare)
 	gitRun(t, dir, "init", "-q", "-b", "main", work)
-	token := tempFile(t, "token", apiToken)
+	token := testkit.File(t, "token", apiToken)
 	runGit := func(args ...string) cliResult {
 		var stdout, stderr bytes.Buffer
 		err := run(&terminal.Env{Ctx: t.Context(), Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr}, append([]string{"git"}, args...))

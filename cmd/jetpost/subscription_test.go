@@ -10,9 +10,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/jetpost/jetpost/internal/cli"
+	"github.com/jetpost/jetpost/internal/cli/publish"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/delivery"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // shownJSON is a subscription as --output json prints it.
@@ -43,7 +44,7 @@ func TestSubscriptionCreate(t *testing.T) {
 	s.cli("subscription", "create", "--id", "ci", "--types", "git.push", "--url", "http://127.0.0.1:9000/hook").
 		ok("created subscription ci", "whsec_", "jetpost subscription test ci", "jetpost attempts ci --follow", "http://127.0.0.1:9000/hook")
 
-	secret := tempFile(t, "key", "swordfish\n")
+	secret := testkit.File(t, "key", "swordfish\n")
 	got := s.cli("sub", "create", "--id", "full", "--types", "git.push,git.pull_request", "--types", "artifact.*",
 		"--url", "http://127.0.0.1:9000/hook?token=swordfish", "--profile", "standard",
 		"--exact", "subject=main", "--exact", "data.ref=a,b=c", "--prefix", "data.path=org/", "--suffix", "data.name=.jar",
@@ -76,7 +77,7 @@ func TestSubscriptionCreate(t *testing.T) {
 	}
 
 	// From a file, with a flag over it.
-	file := tempFile(t, "sub.json", `{"id":"from-file","types":["git.push"],"endpoint":{"url":"http://127.0.0.1:9000/","headers":{"A":"1"}},"delivery":{"max_in_flight":2,"retry":{"jitter":0}}}`)
+	file := testkit.File(t, "sub.json", `{"id":"from-file","types":["git.push"],"endpoint":{"url":"http://127.0.0.1:9000/","headers":{"A":"1"}},"delivery":{"max_in_flight":2,"retry":{"jitter":0}}}`)
 	got = s.cli("subscription", "create", "--file", file, "--url", "http://127.0.0.1:9001/", "--header", "B=2", "--schedule", "0s,1s", "-o", "json").shownJSON()
 	if endpoint := got["endpoint"].(map[string]any); endpoint["url"] != "http://127.0.0.1:9001/" || !cmp.Equal(endpoint["headers"], map[string]any{"A": "1", "B": "2"}) {
 		t.Errorf("got %v", endpoint)
@@ -138,7 +139,7 @@ func TestSubscriptionChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.cli("subscription", "update", "a", "--file", tempFile(t, "a.json", string(text))).ok("from a file", "git.*")
+	s.cli("subscription", "update", "a", "--file", testkit.File(t, "a.json", string(text))).ok("from a file", "git.*")
 	s.cli("subscription", "update", "a").fails("nothing to change")
 	s.cli("subscription", "update", "a", "--patch", "{}", "--url", "http://127.0.0.1/").fails("--patch goes alone")
 
@@ -166,7 +167,7 @@ func TestSubscriptionTest(t *testing.T) {
 	if r := s.cli("subscription", "test", "ci", "--wait", "50ms").ok("sent git.push"); !strings.Contains(r.stderr, "no attempt within 50ms") {
 		t.Errorf("got %s", r.stderr)
 	}
-	// Somebody plays the sender: of what has been sent, and of something else.
+	// The test plays the sender: of what has been sent, and of something else.
 	answer := func(outcome delivery.Outcome, status int) *following {
 		f := s.background("subscription", "test", "ci", "--wait", "30s")
 		sent := regexp.MustCompile(`dlv_\w+`).FindString(f.until("dlv_"))
@@ -199,7 +200,7 @@ func TestAttemptsCommand(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
 	s.cli("subscription", "create", "--id", "ci", "--types", "git.push", "--url", "http://127.0.0.1:9000/hook").ok()
-	if r := s.cli("attempts", "ci").ok(); r.stdout != "" || !strings.Contains(r.stderr, "no requests") {
+	if r := s.cli("attempts", "ci").ok(); r.stdout != "" || !strings.Contains(r.stderr, "no attempts") {
 		t.Errorf("got %q, %q", r.stdout, r.stderr)
 	}
 	next := time.Now().Add(time.Hour)
@@ -235,7 +236,7 @@ func TestDeadlettersCommand(t *testing.T) {
 	if r := s.cli("deadletters", "ci").ok(); !strings.Contains(r.stderr, "no dead letters") {
 		t.Errorf("got %q", r.stderr)
 	}
-	event, err := (&cli.EventFields{Type: "git.push", Source: "/x", ContentType: "application/json"}).Event("e1", []byte(`{}`))
+	event, err := (&publish.EventFields{Type: "git.push", Source: "/x", ContentType: "application/json"}).Event("e1", []byte(`{}`))
 	if err != nil {
 		t.Fatal(err)
 	}

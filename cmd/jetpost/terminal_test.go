@@ -21,6 +21,7 @@ import (
 	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/logging"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 	// a terminal obeys, some as they are and some escaped, and a byte that is no text.
 	hostileWire = "\u007f\u0080\u009b31m\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u2028\u2029\ufeff\U000e0041" +
 		"\xff" + `\u0000\u0007\u001b[2J\u001b]0;x\u0007\r\u0085\u202dEND\nFORGED`
-	// hostile is the same for who reads the JSON.
+	// hostile is the same for readers of the JSON.
 	hostile = "\u007f\u0080\u009b31m\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u2028\u2029\ufeff\U000e0041" +
 		"\ufffd\x00\x07\x1b[2J\x1b]0;x\x07\r\u0085\u202dEND\nFORGED"
 )
@@ -148,10 +149,10 @@ func TestCommandsDoNotObeyStrangers(t *testing.T) {
 	s.cli("publish", "--type", "artifact.deployed", "--source", "/cli", "--id", "e1", "--data", data).ok()
 	s.cli("repository", "put", "libs", "--class", "local").ok()
 	s.record("ci", "dlv_1", func(a *delivery.Attempt) { a.Error, a.ResponseBody = "refused", "no" })
-	event := tempFile(t, "event.json", `{"specversion":"1.0","id":"e9","source":"/s","type":"artifact.deployed","data":`+data+`}`)
-	file := tempFile(t, "sub.yaml", "id: new\ntypes: [git.push]\ndescription: d\nlabels: {a: b}\nendpoint: {url: 'http://127.0.0.1:9000/'}\n")
-	changed := tempFile(t, "ci.yaml", "id: ci\ntypes: [git.push]\ndescription: |\n  one\n  two\nendpoint: {url: 'http://127.0.0.1:9000/'}\n")
-	datafile := tempFile(t, "data.json", "{}")
+	event := testkit.File(t, "event.json", `{"specversion":"1.0","id":"e9","source":"/s","type":"artifact.deployed","data":`+data+`}`)
+	file := testkit.File(t, "sub.yaml", "id: new\ntypes: [git.push]\ndescription: d\nlabels: {a: b}\nendpoint: {url: 'http://127.0.0.1:9000/'}\n")
+	changed := testkit.File(t, "ci.yaml", "id: ci\ntypes: [git.push]\ndescription: |\n  one\n  two\nendpoint: {url: 'http://127.0.0.1:9000/'}\n")
+	datafile := testkit.File(t, "data.json", "{}")
 	domain := shopDomain(t)
 	s.cli("token", "create", "n", "--role", "operator").ok()
 	s.cli("subscription", "create", "--id", "odd", "--types", "git.push", "--url", "http://127.0.0.1:9000/", "--description", "a\u202eb\u2028\u061c", "--label", "x=\u2066").ok()
@@ -163,12 +164,12 @@ func TestCommandsDoNotObeyStrangers(t *testing.T) {
 	s.spoil()
 
 	commands := []string{
-		"subscription list", "subscription get ci", "subscription get nobody", "subscription secret ci", "subscription pause ci", "subscription resume ci", "subscription rotate ci",
+		"subscription list", "subscription get ci", "subscription get unknown", "subscription secret ci", "subscription pause ci", "subscription resume ci", "subscription rotate ci",
 		"subscription create --id two --types git.push --url http://127.0.0.1:9000/", "subscription create --id two --types no.such --url ftp://x", "subscription update ci --description x",
 		"subscription backlog", "subscription backlog ci", "subscription breaker ci", "subscription reconcile ci", "subscription test ci --wait 0s", "subscription handshake ci --wait 0s", "subscription delete two",
 		"attempts", "attempts ci", "deadletters", "deadletters show 7", "deadletters redrive 7", "deadletters redrive ci --dry-run", "deadletters jobs", "deadletters jobs job1", "deadletters cancel job1", "deadletters discard 7",
 		"redeliver ci dlv_1 --wait 0s", "repository list", "repository show libs", "repository put more --class local", "repository delete more",
-		"token create n --role operator", "token list", "token show", "token show nobody", "token update nobody --name m", "token revoke nobody",
+		"token create n --role operator", "token list", "token show", "token show unknown", "token update unknown --name m", "token revoke unknown",
 		"audit", "audit show 1", "audit head", "audit verify", "storage", "storage accept-loss git --reason x", "senders",
 		"schemas list", "schemas show artifact.deployed", "schemas show artifact.deployed --schema", "schemas show artifact.deployed --example", "schemas show no.such",
 		"schemas validate artifact.deployed " + datafile, "schemas push " + domain, "schemas delete shop",

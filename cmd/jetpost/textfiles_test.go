@@ -13,13 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
-
-// edited are the forms in which editors save the same text.
-func edited(text string) map[string]string {
-	windows := strings.ReplaceAll(text, "\n", "\r\n")
-	return map[string]string{"plain": text, "with a mark": "\ufeff" + text, "with CRLF": windows, "with a mark and CRLF": "\ufeff" + windows}
-}
 
 // asUTF16 is the form that Windows calls Unicode.
 func asUTF16(text string) string {
@@ -76,7 +71,7 @@ func TestFilesThatPeopleEdit(t *testing.T) {
 		{"export", export, false, func(file string) []string { return []string{"audit", "verify", file} }, "follow each other"},
 		{"token file", apiToken + "\n", false, func(file string) []string { return []string{"storage", "--token-file", file} }, "installation"},
 	} {
-		forms := edited(c.text)
+		forms := testkit.TextForms(c.text)
 		forms["UTF-16"] = asUTF16(c.text)
 		for form, text := range forms {
 			stdin := ""
@@ -105,13 +100,13 @@ func TestFilesThatPeopleEdit(t *testing.T) {
 // So is the configuration.
 func TestTextOfConfiguration(t *testing.T) {
 	t.Parallel()
-	for form, text := range edited("receiver:\n  addr: 127.0.0.1:9\n") {
+	for form, text := range testkit.TextForms("receiver:\n  addr: 127.0.0.1:9\n") {
 		var cli commandLine
 		parser, err := newParser(&terminal.Env{}, &cli, kong.Exit(func(int) {}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parser.Parse([]string{"--config", tempFile(t, "config.yaml", text), "receiver"}); err != nil || cli.Receiver.Addr != "127.0.0.1:9" {
+		if _, err := parser.Parse([]string{"--config", testkit.File(t, "config.yaml", text), "receiver"}); err != nil || cli.Receiver.Addr != "127.0.0.1:9" {
 			t.Errorf("%s: got %q, %v", form, cli.Receiver.Addr, err)
 		}
 	}
@@ -132,14 +127,14 @@ func TestSecretsThatAreHardlyMeant(t *testing.T) {
 		"\ufeff\ufeffs3cret-text": "begins with a byte order mark",
 		"s3cret-text\u00a0":       "ends with white space (U+00A0)",
 	} {
-		file := tempFile(t, "secret", text)
+		file := testkit.File(t, "secret", text)
 		direct := strings.TrimRight(text, "\r\n")
 		for _, args := range [][]string{
 			append(create, "--secret", "@"+file), append(create, "--secret", direct),
 			append(create, "--secret-header", "X-Key=@"+file), append(create, "--secret-header", "X-Key="+direct),
 			{"subscription", "create", "--types", "git.push", "--url", "http://127.0.0.1:9000/", "--profile", "jfrog-custom", "--template-secret", "key=@" + file},
 			{"subscription", "rotate", "ci", "--secret", "@" + file},
-			{"apply", "-f", tempFile(t, "in.yaml", "id: ci\ntypes: [git.push]\nprofile: github\nendpoint: {url: 'http://127.0.0.1/'}\nsecret: {file: "+file+"}\n")},
+			{"apply", "-f", testkit.File(t, "in.yaml", "id: ci\ntypes: [git.push]\nprofile: github\nendpoint: {url: 'http://127.0.0.1/'}\nsecret: {file: "+file+"}\n")},
 		} {
 			r := s.cli(args...).fails(hint)
 			if strings.Contains(r.err.Error()+r.stderr+r.stdout, "s3cret") {
@@ -147,7 +142,7 @@ func TestSecretsThatAreHardlyMeant(t *testing.T) {
 			}
 		}
 	}
-	s.cli(append(create, "--secret", "@"+tempFile(t, "empty", "\ufeff\r\n"))...).fails("is empty")
+	s.cli(append(create, "--secret", "@"+testkit.File(t, "empty", "\ufeff\r\n"))...).fails("is empty")
 }
 
 // Secrets that are stored go to a program as they are, to be given to a receiver.

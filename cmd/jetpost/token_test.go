@@ -31,9 +31,9 @@ func TestTokenCommands(t *testing.T) {
 		s.cli("token", "update", id, "--name", "shop", "--expires", "never").ok("shop", "never"),
 		s.cli("token", "update", id).fails("nothing to change"),
 		s.cli("token", "update", id, "--ttl", "1h", "--expires", "never").fails("give one of them"),
-		s.cli("token", "show", "nobody").fails("token not found"),
+		s.cli("token", "show", "unknown").fails("token not found"),
 		s.cli("token", "create", "x", "--role", "publisher").fails("domains", "required"),
-		s.cli("token", "revoke", "nobody", text).fails("revoke token nobody: ", "token not found").printed("revoked token " + id),
+		s.cli("token", "revoke", "unknown", text).fails("revoke token unknown: ", "token not found").printed("revoked token " + id),
 		s.cli("token", "list", "-o", "yaml").ok("[]"),
 	} {
 		if strings.Contains(r.stdout+r.stderr, text) {

@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// Who mistypes a command is told where to look.
+// A mistyped command names its help.
 func TestUsageErrors(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)

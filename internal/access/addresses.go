@@ -15,7 +15,7 @@ const (
 )
 
 // addresses count the wrong tokens of each address. Of IPv6, a network of 64 bits
-// counts as one: who has an address there has all of them.
+// counts as one: a client with an address there has all of them.
 type addresses struct {
 	limit rate.Limit
 
@@ -69,7 +69,7 @@ func (a *addresses) count(address string, now time.Time) bool {
 	return l.AllowN(now, 1)
 }
 
-// tidy forgets those who have not brought any for a while. It looks at all of them, so
+// tidy removes addresses without a recent failure. It visits all of them, so
 // that not every wrong token may have it done.
 func (a *addresses) tidy(now time.Time) {
 	for key, l := range a.known {
@@ -79,7 +79,7 @@ func (a *addresses) tidy(now time.Time) {
 	}
 }
 
-// wait is how long it takes until one more is looked at.
+// wait is how long it takes until one more is checked.
 func (a *addresses) wait() time.Duration {
 	return max(time.Second, time.Duration(float64(time.Second)/float64(a.limit)))
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// When all places are taken, who has been quiet is forgotten, but not all are looked at
+// When all places are taken, quiet addresses are removed, but not all are visited
 // for every wrong token.
 func TestTidyIsBounded(t *testing.T) {
 	t.Parallel()
@@ -14,7 +14,7 @@ func TestTidyIsBounded(t *testing.T) {
 	for i := range maxAddresses {
 		a.count(fmt.Sprintf("10.1.%d.%d", i/256, i%256), now)
 	}
-	a.count("192.0.2.1", now) // looks in vain
+	a.count("192.0.2.1", now) // a read that finds nothing
 	later := now.Add(tidyEvery / 2)
 	a.count("192.0.2.2", later)
 	if len(a.known) != maxAddresses || !a.tidied.Equal(now) {

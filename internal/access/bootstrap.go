@@ -11,7 +11,7 @@ import (
 	"github.com/jetpost/jetpost/internal/plain"
 )
 
-const minTextBytes = 16 // of a token that somebody else made
+const minTextBytes = 16 // of a token that a person has chosen
 
 // LoadBootstrap reads the bootstrap token in the file at path. A file that does not
 // exist is made, with mode 0600 and 256 random bits; of several processes that do so
@@ -51,7 +51,7 @@ func readBootstrap(path string) (string, error) {
 	return text, nil
 }
 
-// CheckBootstrap reports why a text that somebody has made up cannot be the bootstrap
+// CheckBootstrap reports why a text that a person has chosen cannot be the bootstrap
 // token: a short one could be guessed, and one with spaces not be sent. It does not
 // show the text.
 func CheckBootstrap(text string) error {

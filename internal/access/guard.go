@@ -27,7 +27,7 @@ type GuardConfig struct {
 	// others. Default: none.
 	Bootstrap string
 	// Rate is how many requests per second this process answers to one token that has
-	// no rate of its own; as many as come in two seconds may come at once. Default: any
+	// no rate of its own; as many as arrive in two seconds may arrive at once. Default: any
 	// number.
 	Rate float64
 	// WrongRate is how many wrong tokens per second one address may bring. Default: 1,
@@ -59,7 +59,7 @@ type Guard struct {
 	cfg       GuardConfig
 	live      *Live
 	bootstrap *known // nil: there is none
-	weak      bool   // somebody has made the bootstrap token up
+	weak      bool   // a person has chosen the bootstrap token
 	wrong     *addresses
 	log       *zap.Logger
 	metrics   *metrics
@@ -86,7 +86,7 @@ func NewGuard(cfg GuardConfig, live *Live, log *zap.Logger, reg prometheus.Regis
 
 // Routes says how a Guard treats the requests to a handler.
 type Routes struct {
-	// Need returns what a request needs. Default: the handler finds out by itself, with
+	// Need returns what a request needs. Default: the handler decides, with
 	// Principal.May.
 	Need func(*http.Request) Need
 	// Vendors: the token may also be given in the ways of vendors' clients, as
@@ -103,7 +103,7 @@ type Routes struct {
 // The codes of refusals.
 const (
 	CodeMissing     = "token_missing"     // 401: there is no token
-	CodeInvalid     = "token_invalid"     // 401: nobody has made it, or it was revoked
+	CodeInvalid     = "token_invalid"     // 401: unknown, or revoked
 	CodeExpired     = "token_expired"     // 401
 	CodeForbidden   = "forbidden"         // 403: the role may not do this
 	CodeLimited     = "too_many_requests" // 429
@@ -175,9 +175,9 @@ func (g *Guard) identify(r *http.Request, vendors bool, address string, now time
 	case !ok:
 		return nil, &refusal{http.StatusUnauthorized, CodeInvalid, `the token cannot be read: send one, as the header "Authorization: Bearer <token>"`, 0}
 	}
-	// A token that somebody has made up can be guessed, so it is not looked at while an
+	// A token that a person has chosen can be guessed, so it is not compared while an
 	// address guesses too fast. The others have so many random bits that guessing is
-	// hopeless; their holders must not suffer for a neighbour behind the same proxy.
+	// infeasible; their holders are not limited for another client behind the same proxy.
 	hash := hashOf(text)
 	guessing := g.weak && g.wrong.exhausted(address, now)
 	if g.bootstrap != nil && !guessing && same(hash, g.bootstrap.hash) {
@@ -216,7 +216,7 @@ func (g *Guard) lookUp(ctx context.Context, id, address string, now time.Time) (
 	case errors.Is(err, errManyLookups):
 		return nil, &refusal{http.StatusTooManyRequests, CodeLimited, "too many tokens that are not known here are looked up: try again", time.Second}
 	}
-	g.log.Warn("a token that is not known here cannot be looked up", zap.Error(err))
+	g.log.Warn("failed to look up an unknown token", zap.Error(err))
 	return nil, &refusal{http.StatusServiceUnavailable, CodeUnavailable, "the token is not known here, and NATS cannot be asked for it now: try again", lookupTimeout}
 }
 

@@ -14,11 +14,12 @@ import (
 
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 const bootstrap = "jp_" + "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789_-AbCdE"
 
-// A token is given in one way or the other; what cannot be understood lets nobody in.
+// A token is given in one way or the other; what cannot be parsed is refused.
 func TestCredentials(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -48,7 +49,7 @@ func TestCredentials(t *testing.T) {
 		{"empty header", native, []string{"Authorization", ""}, 401, invalid},
 		{"only the scheme", native, []string{"Authorization", "Bearer "}, 401, invalid},
 		{"wrong", native, bearer("jp_wrong"), 401, invalid},
-		{"an id that nobody has", native, bearer("jp_abcdefghijkl_" + text[len(text)-43:]), 401, invalid},
+		{"an unknown id", native, bearer("jp_abcdefghijkl_" + text[len(text)-43:]), 401, invalid},
 		{"another secret", native, bearer(text[:len(text)-43] + strings.Repeat("x", 43)), 401, invalid},
 		{"the beginning", native, bearer(text[:len(text)-1]), 401, invalid},
 		{"more", native, bearer(text + "x"), 401, invalid},
@@ -108,7 +109,7 @@ func noSecrets(t *testing.T, f *fixture, texts ...string) {
 	}
 }
 
-// The handler knows who asks, from where, and under which name; and so does the
+// The handler knows the principal, its address and its name; and so does the
 // client.
 func TestPrincipal(t *testing.T) {
 	t.Parallel()
@@ -128,7 +129,7 @@ func TestPrincipal(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	if id := w.Header().Get("X-Request-Id"); id != got.RequestID || len(id) < 16 {
-		t.Errorf("the client is told %q, the handler %q", id, got.RequestID)
+		t.Errorf("the client got %q, the handler %q", id, got.RequestID)
 	}
 }
 
@@ -206,7 +207,7 @@ func TestRates(t *testing.T) {
 }
 
 // Who brings one wrong token after the other is answered 429, and cannot find the
-// server's own token in that time if somebody has made it up. Tokens that were made
+// server's own token in that time if a person has chosen it. Tokens that were made
 // cannot be guessed, so their holders do not suffer.
 func TestGuessing(t *testing.T) {
 	t.Parallel()
@@ -244,7 +245,7 @@ func TestGuessing(t *testing.T) {
 		{"the random one", "192.0.2.7:1", random, bootstrap, 200},
 		{"one that was made", "192.0.2.7:1", h, text, 200},
 		{"another secret", "192.0.2.7:1", h, text[:len(text)-43] + strings.Repeat("x", 43), 429},
-		{"an id that nobody has", "192.0.2.7:1", h, "jp_abcdefghijkl_" + strings.Repeat("x", 43), 429},
+		{"an unknown id", "192.0.2.7:1", h, "jp_abcdefghijkl_" + strings.Repeat("x", 43), 429},
 	} {
 		if w := askFrom(tt.address, tt.handler, bearer(tt.token)...); w.Code != tt.status {
 			t.Errorf("%s: got %d, want %d: %s", tt.what, w.Code, tt.status, w.Body)
@@ -310,7 +311,7 @@ func TestRoles(t *testing.T) {
 	}
 	for _, role := range append(access.Roles(), "", "root") {
 		if p := (access.Principal{Role: role}); p.May("anything") || p.May("") {
-			t.Errorf("%s may do what nobody has thought of", role)
+			t.Errorf("%s may do what no rule names", role)
 		}
 	}
 	if (access.Principal{}).May(access.NeedToken) {
@@ -349,9 +350,7 @@ func TestWhileValid(t *testing.T) {
 		ctx, cancel := access.WhileValid(r.Context())
 		defer cancel()
 		began <- struct{}{}
-		select {
-		case <-ctx.Done():
-		case <-time.After(patience):
+		if testkit.Pause(ctx, patience) {
 			w.WriteHeader(http.StatusGatewayTimeout)
 		}
 	}), access.Routes{})

@@ -115,19 +115,3 @@ func askFrom(address string, h http.Handler, header ...string) *httptest.Respons
 }
 
 func bearer(text string) []string { return []string{"Authorization", "Bearer " + text} }
-
-// eventually waits for a fact.
-func eventually(tb testing.TB, what string, fact func() bool) {
-	tb.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !fact() {
-		select {
-		case <-deadline.C:
-			tb.Fatalf("waited in vain: %s", what)
-		case <-tick.C:
-		}
-	}
-}

@@ -133,7 +133,7 @@ func (l *Live) forget(id string) {
 }
 
 // find returns the token of that id; nil when there is none. It asks the bucket's
-// leader for an id that it has not heard of: errManyLookups, errLookup.
+// leader for an unknown id: errManyLookups, errLookup.
 func (l *Live) find(ctx context.Context, id string) (*known, error) {
 	if k := l.current(id); k != nil {
 		return k, nil
@@ -194,7 +194,7 @@ func (k *known) limiter(usual float64) *rate.Limiter {
 	return k.limit.Load()
 }
 
-// newLimiter allows as many requests at once as come in two seconds.
+// newLimiter allows as many requests at once as arrive in two seconds.
 func newLimiter(perSecond float64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), max(1, int(2*perSecond)))
 }

@@ -3,7 +3,7 @@
 //
 // It keeps the tokens in the tokens bucket, by their hashes, and in each process
 // with an API a copy of them, by which it lets requests in (Guard). It promises that
-// a token which was revoked or has expired lets nobody in; that the text of a token
+// a token which was revoked or has expired is refused; that the text of a token
 // is in no bucket, log, error or metric; and that no request waits for NATS, unless
 // it brings a token that is not known here yet.
 package access
@@ -46,7 +46,7 @@ func (p Principal) Sees(domain string) bool {
 func (p Principal) Limited() bool { return p.Role == Publisher }
 
 // May reports whether p may do what is needed. Without a role it may do nothing:
-// a handler that nobody has guarded lets nobody in.
+// a handler without a guard refuses every request.
 func (p Principal) May(need Need) bool { return p.Role.may(need) }
 
 type principalKey struct{}

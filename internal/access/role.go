@@ -33,7 +33,7 @@ const (
 	NeedOperate Need = "operate" // change subscriptions and domains, redrive, discard
 	NeedTokens  Need = "tokens"  // make, see and revoke tokens
 	NeedMove    Need = "move"    // have stored secrets sent where they were not sent before
-	NeedLosses  Need = "losses"  // go on without what streams have lost
+	NeedLosses  Need = "losses"  // accept the losses of streams
 )
 
 // Needs are all needs.
@@ -41,7 +41,7 @@ func Needs() []Need {
 	return []Need{NeedToken, NeedPublish, NeedEvents, NeedRead, NeedSecrets, NeedOperate, NeedTokens, NeedMove, NeedLosses}
 }
 
-// may is the table of the design. What is not in it nobody may.
+// may is the table of the design. What it does not list is denied to all.
 func (r Role) may(need Need) bool {
 	switch r {
 	case Admin:
@@ -67,7 +67,7 @@ func RolesThatMay(need Need) []string {
 	return names
 }
 
-// NeedOf is what a request needs as far as its method tells: to read, or to change
+// NeedOf is what a request needs by its method: to read, or to change
 // something.
 func NeedOf(method string) Need {
 	switch method {

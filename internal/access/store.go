@@ -17,7 +17,7 @@ import (
 // What a Store answers when it cannot do what it is asked.
 var (
 	ErrNotFound = errors.New("token not found")
-	ErrConflict = errors.New("token was changed by somebody else")
+	ErrConflict = errors.New("token was changed by another client")
 	ErrTooMany  = errors.New("there are too many tokens")
 )
 
@@ -101,7 +101,7 @@ func (k *known) copy() Token {
 }
 
 // List returns all tokens, the oldest first, with every change that was acknowledged
-// before. A record that cannot be read lets nobody in and is left out.
+// before. A record that cannot be read is invalid and left out.
 func (s *Store) List(ctx context.Context) ([]Token, error) {
 	all, err := s.live.sync(ctx)
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *Store) Replace(ctx context.Context, t Token) (Token, error) {
 	return t, nil
 }
 
-// Revoke deletes a token that was read before: it lets nobody in any more, here at
+// Revoke deletes a token that was read before: it is invalid from then on, here at
 // once and on other processes when they hear of it, within moments. ErrConflict.
 func (s *Store) Revoke(ctx context.Context, t Token) error {
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -176,7 +176,7 @@ func (s *Store) Revoke(ctx context.Context, t Token) error {
 	}
 	s.log.Info("token revoked", zap.String("token_id", t.ID))
 	if state, err := s.js.KeyValue(limited, s.layout.StateBucket()); err == nil {
-		_ = state.Purge(limited, stream.StateUsed(t.ID)) // it is small, and harms nobody
+		_ = state.Purge(limited, stream.StateUsed(t.ID)) // it is small and harmless
 	}
 	return nil
 }

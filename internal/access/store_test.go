@@ -18,6 +18,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // What is stored of a token does not let anybody in.
@@ -100,7 +101,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// A token works at once on processes that have not heard of it, and stops working on
+// A token works at once on processes that have not received it, and stops working on
 // all of them.
 func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
@@ -120,7 +121,7 @@ func TestTwoProcesses(t *testing.T) {
 		if err := store.Revoke(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it is revoked there, too", func() bool { return ask(h, bearer(text)...).Code == http.StatusUnauthorized })
+		testkit.Eventually(t, "it is revoked there, too", func() bool { return ask(h, bearer(text)...).Code == http.StatusUnauthorized })
 	}
 	made, text := f.make(store, access.Token{Role: access.Auditor})
 	token, err := store.Get(t.Context(), made.ID)
@@ -131,13 +132,13 @@ func TestTwoProcesses(t *testing.T) {
 	if _, err := store.Replace(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it has expired there, too", func() bool {
+	testkit.Eventually(t, "it has expired there, too", func() bool {
 		w := ask(h, bearer(text)...)
 		return w.Code == http.StatusUnauthorized && strings.Contains(w.Body.String(), "has expired at")
 	})
 }
 
-// Tokens that nobody has made cannot have NATS asked for them without end, and a
+// Unknown tokens do not cause requests to NATS without bound, and a
 // known token does not notice.
 func TestUnknownTokensAreBounded(t *testing.T) {
 	t.Parallel()
@@ -191,7 +192,7 @@ func TestNATSIsAway(t *testing.T) {
 		}
 	}
 	f.nats.Start()
-	eventually(t, "it is known again that there is no such token", func() bool {
+	testkit.Eventually(t, "it is known again that there is no such token", func() bool {
 		return ask(h, bearer("jp_abcdefghijkl_"+strings.Repeat("x", 43))...).Code == http.StatusUnauthorized
 	})
 }
@@ -219,7 +220,7 @@ func TestLastUsed(t *testing.T) {
 	for range 100 {
 		ask(h, bearer(text)...)
 	}
-	eventually(t, "its use was noted", func() bool { return len(used()) == 1 })
+	testkit.Eventually(t, "its use was noted", func() bool { return len(used()) == 1 })
 	f.make(store, access.Token{Role: access.Auditor})
 	for id, want := range map[string]int{made.ID: 1, "aaaaaaaaaaaa": 0, ">": 0, "": 0} {
 		if got, err := store.LastUsed(t.Context(), id); err != nil || len(got) != want {
@@ -284,7 +285,7 @@ func TestMakeRefuses(t *testing.T) {
 	}
 }
 
-// A record that could not have been written by us lets nobody in.
+// A record that could not have been written by us is refused.
 func TestForgedRecords(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -336,7 +337,7 @@ func FuzzText(f *testing.F) {
 			w := ask(h, header, given)
 			isToken := strings.HasSuffix(given, text) || strings.HasSuffix(given, bootstrap)
 			if w.Code == http.StatusOK && !isToken {
-				t.Errorf("%s %q lets somebody in", header, given)
+				t.Errorf("%s %q is accepted", header, given)
 			}
 		}
 	})

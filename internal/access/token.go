@@ -177,7 +177,7 @@ func (t *Token) validateDomains() error {
 		case !stream.ValidDomain(domain):
 			return &FieldError{field, "is not the name of a domain: use lower-case letters, digits, dashes and underscores, a letter first"}
 		case domain == stream.OperationalDomain:
-			return &FieldError{field, "is jetpost's own: nobody else publishes to it"}
+			return &FieldError{field, "is jetpost's own: only jetpost publishes to it"}
 		case slices.Contains(t.Domains[:i], domain):
 			return &FieldError{field, "is there twice"}
 		}
@@ -202,7 +202,7 @@ func (t *Token) encode() ([]byte, error) {
 }
 
 // decode reads a record. What cannot be read in full, or could not have been
-// written, lets nobody in.
+// written, is invalid.
 func decode(id string, e stream.Entry) (*Token, error) {
 	var r record
 	if err := json.Unmarshal(e.Value, &r); err != nil {

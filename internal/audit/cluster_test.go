@@ -10,6 +10,7 @@ import (
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // Two processes write while the leader of the trail is another one, and then is gone.
@@ -32,7 +33,7 @@ func TestLeaderChange(t *testing.T) {
 	for n := range writers {
 		writing.Go(func() error {
 			for i := range each {
-				// Whoever is refused repeats it. Then a record that is there after all
+				// A refused writer repeats it. Then a record that is there after all
 				// has one behind it that says that it failed.
 				for {
 					if _, err := trails[n%2].Append(t.Context(), record(n*each+i)); err == nil {
@@ -51,7 +52,7 @@ func TestLeaderChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lines [][]byte
-	eventually(t, "the trail can be read whole", func() bool {
+	testkit.Eventually(t, "the trail can be read whole", func() bool {
 		lines = nil
 		for line, err := range trails[0].Export(t.Context(), 0, 0) {
 			if err != nil {

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -66,7 +65,7 @@ func decode(t *testing.T, line []byte) audit.Record {
 	return r
 }
 
-// rewrite puts lines in the place of all that is on the trail, as somebody could who
+// rewrite puts lines in the place of all that is on the trail, as an attacker could who
 // may do anything on the NATS server.
 func rewrite(t *testing.T, s *streamtest.Server, lines [][]byte) {
 	t.Helper()
@@ -86,21 +85,6 @@ func rewrite(t *testing.T, s *streamtest.Server, lines [][]byte) {
 	for _, line := range lines {
 		if _, err := js.Publish(t.Context(), s.Layout.AuditSubject("subscription.create"), line, jetstream.WithExpectStream(name)); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-// eventually asks until done says so.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not in time: %s", what)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func (t *Trail) Get(ctx context.Context, sequence uint64) (Entry, error) {
 	return entry(record), nil
 }
 
-// entry is a record as it is shown. One that cannot be read, which somebody else must
+// entry is a record as it is shown. One that cannot be read, which another program must
 // have put there, says so.
 func entry(stored *stream.Record) Entry {
 	r, err := Decode(stored.Data)
@@ -112,7 +112,7 @@ const (
 	// clockSlack is by how much the clock of who writes a record may differ from that
 	// of the NATS server.
 	clockSlack = 10 * time.Minute
-	// firstChunk is how many records of a page are looked at first, and lastChunk how
+	// firstChunk is how many records of a page are read first, and lastChunk how
 	// many at most at a time.
 	firstChunk = 256
 	lastChunk  = 8192
@@ -167,7 +167,7 @@ type newest struct {
 }
 
 func (n *newest) look(record *stream.Record) {
-	if record.Sequence <= n.last { // it begins anew, further back
+	if record.Sequence <= n.last { // it starts over, further back
 		n.kept = nil
 	}
 	n.last = record.Sequence

@@ -1,11 +1,11 @@
-// Package audit is the trail of everything that was changed, and of every look at a
+// Package audit is the trail of everything that was changed, and of every read of a
 // secret: who, when, from where, what it was before and what it is after.
 //
 //	admin, sender ──► Trail.Around ──► AUDIT ──► then the change itself
 //
 // A record is stored before what it is about takes effect: what cannot be recorded is
 // not done. When it then fails, one more record says so. Each record carries the hash
-// of the one before it, so that anybody who has the records can find out whether one
+// of the one before it, so that a reader of the records can verify whether one
 // is missing, was altered, put in or moved: see Verifier. Secrets are not in records.
 package audit
 
@@ -30,7 +30,7 @@ const Itself = "jetpost"
 type Record struct {
 	// Sequence is the place of the record on the trail: 1, 2, 3 and so on without gaps.
 	Sequence uint64 `json:"sequence"`
-	// At is when it was written, by the clock of who has written it. UTC, microseconds.
+	// At is when it was written, by the writer's clock. UTC, microseconds.
 	At time.Time `json:"at"`
 	// Action is what is done: the kind of thing and a verb, subscription.create.
 	Action string `json:"action"`
@@ -47,7 +47,7 @@ type Record struct {
 	Address string `json:"address,omitempty"`
 	// RequestID is the X-Request-Id of the request.
 	RequestID string `json:"request_id,omitempty"`
-	// Reason is why, where somebody has said so.
+	// Reason is why, where a reason was given.
 	Reason string `json:"reason,omitempty"`
 	// Changed are the names of the fields that become others. Of a secret it is all
 	// there is to see.
@@ -144,8 +144,8 @@ func clip(s string) string {
 	return s[:end] + "…"
 }
 
-// fitState replaces what is too large by its size and hash, so that who has it from
-// elsewhere can tell that it is the same. There is no secret in it that could be
+// fitState replaces what is too large by its size and hash, so that a copy from
+// elsewhere can be compared with it. There is no secret in it that could be
 // guessed from that.
 func fitState(state json.RawMessage) json.RawMessage {
 	if len(state) <= MaxState {

@@ -34,7 +34,7 @@ func OfSubscription(action string, before, after *subscription.Subscription) Rec
 }
 
 // subscriptionState is a subscription as the API shows it, in which secrets are
-// placeholders. The hash of a callback's token stays out: it is nobody's business.
+// placeholders. The hash of a callback's token stays out: it is a secret.
 func subscriptionState(sub *subscription.Subscription) []byte {
 	shown := *sub
 	shown.Handshake.Callback = ""

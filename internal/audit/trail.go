@@ -24,7 +24,7 @@ const (
 	// patience is how long one record may take, waiting for others included.
 	patience = 10 * time.Second
 	// answerTimeout is how long the server may take to answer once. An answer that was
-	// lost with the connection never comes.
+	// lost with the connection never arrives.
 	answerTimeout = 3 * time.Second
 	// lastLook is how long it may take to find out what has become of a record when
 	// its time is over.
@@ -36,27 +36,27 @@ const (
 
 // A Trail is the audit trail of an installation, for writing and reading. Those who
 // share one write one after the other, without collisions; with those of other
-// processes it competes for each place, and goes on behind whoever was faster. It is
+// processes it competes for each place, and continues behind the faster one. It is
 // safe for concurrent use.
 type Trail struct {
 	js        jetstream.JetStream
 	layout    stream.Layout
 	component string
 	log       *zap.Logger
-	health    *stream.Health // nil: nobody wants to know
+	health    *stream.Health // nil: not reported
 	reserve   *stream.Reserve
 
-	turn chan struct{} // full while somebody writes, who may use what follows
+	writing chan struct{} // full while a goroutine writes, which may use the fields below
 
 	known bool // whether end is where the trail ends, as far as this process knows
 	end   Head
 	// abandoned is a record of which it was not known whether it is stored when its
 	// time was over. What it announces was not done.
-	abandoned *letter
+	abandoned *pendingRecord
 }
 
-// A letter is a record and the bytes of it that were published.
-type letter struct {
+// A pendingRecord is a record and its published bytes.
+type pendingRecord struct {
 	Record
 
 	data []byte
@@ -66,10 +66,10 @@ type letter struct {
 // jetpost does on its own account: admin, sender. js is on a connection with the
 // permissions of stream.RoleControl, or of RoleSender if it is for writing only.
 func New(js jetstream.JetStream, layout stream.Layout, component string, log *zap.Logger) *Trail {
-	return &Trail{js: js, layout: layout, component: component, log: log.Named("audit"), turn: make(chan struct{}, 1)}
+	return &Trail{js: js, layout: layout, component: component, log: log.Named("audit"), writing: make(chan struct{}, 1)}
 }
 
-// Report has the trail tell h whether it stores what it is given.
+// Report makes the trail report to h whether it stores what it is given.
 func (t *Trail) Report(h *stream.Health) *Trail {
 	t.health = h
 	return t
@@ -130,8 +130,8 @@ func (t *Trail) Append(ctx context.Context, r Record) (Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	select {
-	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }()
+	case t.writing <- struct{}{}:
+		defer func() { <-t.writing }()
 	case <-ctx.Done():
 		return Record{}, fmt.Errorf("%w: wait for other records: %w", ErrNotRecorded, ctx.Err())
 	}
@@ -156,11 +156,11 @@ func (t *Trail) sign(ctx context.Context, r *Record) {
 	}
 }
 
-// write is Append for who has the turn. The record is stored only where the trail ends
+// write is Append for the goroutine that holds writing. The record is stored only where the trail ends
 // as t knows it, since it is published on that condition:
 //
 //	know the end ─► publish behind it ─► stored
-//	     ▲               ├─ somebody was faster: the end is another one ──┐
+//	     ▲               ├─ another writer was faster: a new end ─────────┐
 //	     └───────────────┼────────────────────────────────────────────────┘
 //	                     └─ no answer: look what is stored there; the same bytes again
 func (t *Trail) write(ctx context.Context, r Record) (Record, error) {
@@ -178,7 +178,7 @@ func (t *Trail) write(ctx context.Context, r Record) (Record, error) {
 		if err != nil {
 			return Record{}, err
 		}
-		stored, err := t.store(ctx, &letter{r, data})
+		stored, err := t.store(ctx, &pendingRecord{r, data})
 		if err != nil {
 			return Record{}, err
 		}
@@ -224,7 +224,7 @@ func (t *Trail) readEnd(ctx context.Context) (Head, error) {
 
 // isStored reports whether the record at the place of l is l. The trail does not end
 // before it.
-func (t *Trail) isStored(ctx context.Context, l *letter, end Head) (bool, error) {
+func (t *Trail) isStored(ctx context.Context, l *pendingRecord, end Head) (bool, error) {
 	if end.Sequence == l.Sequence {
 		return end.Hash == Hash(l.data), nil
 	}
@@ -232,7 +232,7 @@ func (t *Trail) isStored(ctx context.Context, l *letter, end Head) (bool, error)
 	defer cancel()
 	at, err := stream.GetFromLeader(ctx, t.js, t.layout.Audit(), l.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil // erased: nobody can tell any more
+		return false, nil // erased: unknown for good
 	}
 	if err != nil {
 		return false, err
@@ -241,8 +241,8 @@ func (t *Trail) isStored(ctx context.Context, l *letter, end Head) (bool, error)
 }
 
 // store publishes l until it is known whether it has its place (true) or another
-// record has it (false). An error means that it does not, or that nobody knows.
-func (t *Trail) store(ctx context.Context, l *letter) (bool, error) {
+// record has it (false). An error means that it does not, or that it is unknown.
+func (t *Trail) store(ctx context.Context, l *pendingRecord) (bool, error) {
 	pauses := newPauses()
 	for {
 		err := t.publish(ctx, l)
@@ -284,14 +284,14 @@ func isRefusal(err error) bool {
 }
 
 // settled takes note that l is where the trail ends.
-func (t *Trail) settled(l *letter) {
+func (t *Trail) settled(l *pendingRecord) {
 	t.end, t.known = Head{Sequence: l.Sequence, Hash: Hash(l.data), At: l.At}, true
 	if t.abandoned != nil && t.abandoned.Sequence <= l.Sequence {
 		t.abandoned = nil // its place is taken
 	}
 }
 
-func (t *Trail) publish(ctx context.Context, l *letter) error {
+func (t *Trail) publish(ctx context.Context, l *pendingRecord) error {
 	return t.reserve.Do(ctx, func() error {
 		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
@@ -303,7 +303,7 @@ func (t *Trail) publish(ctx context.Context, l *letter) error {
 
 // lookFor finds out whether l is stored, by what is stored. It is not decided while
 // the trail ends right before l, for l may be on its way.
-func (t *Trail) lookFor(ctx context.Context, l *letter) (stored, decided bool, err error) {
+func (t *Trail) lookFor(ctx context.Context, l *pendingRecord) (stored, decided bool, err error) {
 	if ctx.Err() != nil { // to know is worth a moment
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 		defer cancel()

@@ -21,7 +21,7 @@ func newInternal(t *testing.T) (*Trail, *Trail) {
 }
 
 // next is a record that is ready to be published behind what there is.
-func (t *Trail) next(tb testing.TB, target string) *letter {
+func (t *Trail) next(tb testing.TB, target string) *pendingRecord {
 	tb.Helper()
 	if err := t.findEnd(tb.Context()); err != nil {
 		tb.Fatal(err)
@@ -31,11 +31,11 @@ func (t *Trail) next(tb testing.TB, target string) *letter {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &letter{r, data}
+	return &pendingRecord{r, data}
 }
 
-// told are the targets on the trail, those of failures with the sequence they are of.
-func told(tb testing.TB, t *Trail) []string {
+// targets are the targets on the trail, those of failures with the sequence they are of.
+func targets(tb testing.TB, t *Trail) []string {
 	tb.Helper()
 	v := NewVerifier()
 	var targets []string
@@ -71,7 +71,7 @@ func TestLostAnswer(t *testing.T) {
 	if stored, err := trail.store(t.Context(), l); !stored || err != nil {
 		t.Errorf("got stored %t and error %v", stored, err)
 	}
-	// The same when somebody has gone on behind it.
+	// The same when another writer has continued behind it.
 	l = trail.next(t, "second")
 	if err := trail.publish(t.Context(), l); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestLostAnswer(t *testing.T) {
 	if _, err := trail.Append(t.Context(), Record{Action: "subscription.create", Target: "fourth"}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"first", "second", "third", "fourth"}, told(t, trail)); diff != "" {
+	if diff := cmp.Diff([]string{"first", "second", "third", "fourth"}, targets(t, trail)); diff != "" {
 		t.Errorf("trail differs (-want +got):\n%s", diff)
 	}
 }
@@ -96,16 +96,16 @@ func TestAbandoned(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		arrive func(t *testing.T, trail, other *Trail, l *letter)
+		arrive func(t *testing.T, trail, other *Trail, l *pendingRecord)
 		want   []string
 	}{
-		{"it arrives", func(t *testing.T, trail, _ *Trail, l *letter) {
+		{"it arrives", func(t *testing.T, trail, _ *Trail, l *pendingRecord) {
 			t.Helper()
 			if err := trail.publish(t.Context(), l); err != nil {
 				t.Fatal(err)
 			}
 		}, []string{"lost", "lost failed", "next"}},
-		{"it arrives, and somebody goes on", func(t *testing.T, trail, other *Trail, l *letter) {
+		{"it arrives, and another writer continues", func(t *testing.T, trail, other *Trail, l *pendingRecord) {
 			t.Helper()
 			if err := trail.publish(t.Context(), l); err != nil {
 				t.Fatal(err)
@@ -114,8 +114,8 @@ func TestAbandoned(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"lost", "other", "lost failed", "next"}},
-		{"it does not", func(*testing.T, *Trail, *Trail, *letter) {}, []string{"next"}},
-		{"another one takes its place", func(t *testing.T, _, other *Trail, _ *letter) {
+		{"it does not", func(*testing.T, *Trail, *Trail, *pendingRecord) {}, []string{"next"}},
+		{"another one takes its place", func(t *testing.T, _, other *Trail, _ *pendingRecord) {
 			t.Helper()
 			if _, err := other.Append(t.Context(), Record{Action: "subscription.create", Target: "other"}); err != nil {
 				t.Fatal(err)
@@ -135,7 +135,7 @@ func TestAbandoned(t *testing.T) {
 			if _, err := trail.Append(t.Context(), Record{Action: "subscription.create", Target: "next"}); err != nil {
 				t.Fatal(err)
 			}
-			if got := told(t, trail); !slices.Equal(got, test.want) || trail.abandoned != nil {
+			if got := targets(t, trail); !slices.Equal(got, test.want) || trail.abandoned != nil {
 				t.Errorf("got %v and still abandoned %v, want %v", got, trail.abandoned, test.want)
 			}
 		})

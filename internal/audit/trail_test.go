@@ -19,6 +19,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/access"
 	"github.com/jetpost/jetpost/internal/audit"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func TestAppend(t *testing.T) {
@@ -100,7 +101,7 @@ func TestAround(t *testing.T) {
 		t.Errorf("without a server: got error %v", err)
 	}
 	s.Start()
-	eventually(t, "records are taken again", func() bool {
+	testkit.Eventually(t, "records are taken again", func() bool {
 		_, err := trail.Append(t.Context(), record(3))
 		return err == nil
 	})
@@ -185,7 +186,7 @@ func TestRecordedAndNotDone(t *testing.T) {
 	}
 }
 
-// Somebody who may do anything on the NATS server is found out.
+// Changes by a client with all rights on the NATS server are detected.
 func TestTampering(t *testing.T) {
 	t.Parallel()
 	trail, s := newTrail(t)
@@ -374,7 +375,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// Members of a trail of a later version are kept by who reads them.
+// Members of a trail of a later version are kept by readers.
 func TestLaterVersion(t *testing.T) {
 	t.Parallel()
 	line := []byte(`{"sequence":1,"at":"2026-03-01T12:30:00Z","action":"token.create","target":"tokens/1","actor":"a","mood":"good","previous":""}`)

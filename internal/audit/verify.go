@@ -45,7 +45,7 @@ type Report struct {
 // A Verifier checks a trail, record by record and oldest first: that each one carries
 // the hash of the one before it and the next sequence. So the trail up to its last
 // record is what it was when it was written, if that last record is. Heads that were
-// written down elsewhere tell that.
+// written down elsewhere show that.
 type Verifier struct {
 	heads  map[uint64]string
 	report Report

@@ -61,8 +61,8 @@ func TestVerify(t *testing.T) {
 		{"one is there twice", [][]byte{whole[0], whole[1], whole[1]}, nil, &audit.Break{Sequence: 2, Reason: "stands behind record 2: it is out of order, or there twice"}},
 		{"one was altered", slices.Concat(whole[:2], other[2:3], whole[3:]), nil, &audit.Break{Sequence: 4, Reason: "does not fit the one before it: it was written behind one with the hash " +
 			audit.Hash(whole[2]) + ", and record 3 has " + audit.Hash(other[2]) + ": one of the two was altered or put in"}},
-		{"the last one was altered, and nobody knows", slices.Concat(whole[:2], other[2:3]), nil, nil},
-		{"but somebody does", slices.Concat(whole[:2], other[2:3]), []audit.Head{headOf(t, whole[2])}, &audit.Break{
+		{"the last one was altered, without a head to compare", slices.Concat(whole[:2], other[2:3]), nil, nil},
+		{"the last one was altered, with a head to compare", slices.Concat(whole[:2], other[2:3]), []audit.Head{headOf(t, whole[2])}, &audit.Break{
 			Sequence: 3, Reason: "has the hash " + audit.Hash(other[2]) + ", and the head that was given " + audit.Hash(whole[2]) + ": it, or one before it, was altered",
 		}},
 		{"the end is cut off", whole[:3], []audit.Head{end}, &audit.Break{Sequence: 4, Reason: "is missing: there is a head of record 5"}},
@@ -99,7 +99,7 @@ func TestParseHead(t *testing.T) {
 	}
 }
 
-// Whatever is done to the records, who has the head finds out.
+// Every change of the records is detected with the head.
 func TestEveryChangeIsFound(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
@@ -159,7 +159,7 @@ func tamper(t *testing.T, random *rand.Rand, lines *[][]byte, at int) string {
 		return "forge"
 	default: // and all behind it as well
 		r := decode(t, all[at])
-		r.Actor = "somebody else"
+		r.Actor = "another actor"
 		for i := at; i < len(all); i++ {
 			if i > at {
 				previous := audit.Hash(all[i-1])

@@ -17,8 +17,8 @@ import (
 
 	"github.com/jetpost/jetpost/internal/cli/output"
 	"github.com/jetpost/jetpost/internal/cli/terminal"
-	"github.com/jetpost/jetpost/internal/heap"
 	"github.com/jetpost/jetpost/internal/keyring"
+	"github.com/jetpost/jetpost/internal/memory"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -74,8 +74,8 @@ func (c *Cmd) Validate() error {
 
 // Help is the long text of --help.
 func (c *Cmd) Help() string {
-	return `Everything is measured beside the bare limits of this machine in the same run, since machines
-drift. It takes a few minutes and disturbs what else runs here.
+	return `Measures jetpost and the bare limits of this machine in the same run, since machines drift.
+It takes a few minutes and disturbs other programs on this machine.
 
   jetpost bench
   jetpost bench --measure throughput --fanout 1,10 --rounds 1
@@ -84,7 +84,7 @@ drift. It takes a few minutes and disturbs what else runs here.
 
 // Run measures and prints.
 func (c *Cmd) Run(e *terminal.Env) error {
-	heap.Tune()
+	memory.Tune()
 	b := &bench{
 		Cmd: c, log: zap.NewNop(), progress: e.Stderr,
 		secret: subscription.NewSigningKey(keyring.Secret{}, time.Now()).Secret,

@@ -39,7 +39,7 @@ type comeback struct {
 // machine can do, so that it is the limit which is seen.
 const comebackRate = 2000
 
-// benchProbes are when open breakers are tried: soon, since a receiver that comes
+// benchProbes are when open breakers probe: soon, since a receiver that comes
 // back should not be waited for here.
 var benchProbes = breaker.Timing{Min: time.Second, Max: 2 * time.Second} //nolint:gochecknoglobals // never changes
 
@@ -88,7 +88,7 @@ func (b *bench) measureComeback(ctx context.Context) (comeback, error) {
 	}
 	runtime.GC()
 	r.Before = liveHeap()
-	fmt.Fprintf(b.progress, "%d deliveries wait, after %d refused requests; the receiver comes back\n", b.Waiting, r.Refused)
+	fmt.Fprintf(b.progress, "%d deliveries wait, after %d refused requests; the receiver is available again\n", b.Waiting, r.Refused)
 	began := time.Now()
 	down.Store(false)
 	sample := time.NewTicker(100 * time.Millisecond)

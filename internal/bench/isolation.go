@@ -152,7 +152,7 @@ func drip(w http.ResponseWriter, r *http.Request) {
 		if _, err := w.Write([]byte{'.'}); err != nil {
 			return
 		}
-		_ = http.NewResponseController(w).Flush() // fails when the client has gone, as the next write
+		_ = http.NewResponseController(w).Flush() // fails when the client is disconnected, as the next write
 		select {
 		case <-r.Context().Done():
 			return

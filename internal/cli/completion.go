@@ -28,8 +28,8 @@ type completionCmd struct {
 
 // Help is the long text of --help.
 func (c *completionCmd) Help() string {
-	return `Prints a script that completes commands, flags, their values, and the ids of what the
-server has: that is asked, for a second at most.
+	return `Prints a script that completes commands, flags, their values, and ids. The ids are read
+from the server, for a second at most.
 
   source <(jetpost completion bash)                                  in ~/.bashrc
   jetpost completion zsh > "${fpath[1]}/_jetpost"                    once; before compinit
@@ -50,7 +50,7 @@ type completeCmd struct {
 	Words []string `arg:"" optional:"" passthrough:""`
 }
 
-// completionPatience is how long a person waits for a list of ids without a thought.
+// completionPatience is how long a person accepts to wait for a list of ids.
 const completionPatience = time.Second
 
 // Run prints the candidates. What cannot be found out is left out without a word: it
@@ -129,7 +129,7 @@ func (c *Completer) Complete(root *kong.Node, words []string) []string {
 	return append(c.commands(typed), c.positional(typed)...)
 }
 
-// take goes on past a word.
+// take continues after a word.
 func (c *Completer) take(word string) {
 	switch {
 	case c.pending != nil:
@@ -300,7 +300,7 @@ func askServer(ctx context.Context, version string) func(flags map[string]string
 }
 
 // known is what the server has of a kind: the name of each and, after a tab, what it
-// is. It is nothing when it cannot be told.
+// is. It is empty when it is unknown.
 func known(ctx context.Context, c *connect.Client, kind, prefix string) []string {
 	page := client.Paging{PageSize: connect.MaxPage}
 	switch kind {

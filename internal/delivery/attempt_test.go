@@ -17,6 +17,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // failed is an attempt with every field set.
@@ -57,7 +58,7 @@ func TestAttemptJSON(t *testing.T) {
 			t.Errorf("read back it is another (-want +got):\n%s", diff)
 		}
 	}
-	golden(t, "attempt.json", got.Bytes())
+	testkit.Golden(t, *update, "attempt.json", got.Bytes())
 }
 
 func TestAttemptWithoutVerdict(t *testing.T) {

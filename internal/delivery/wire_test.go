@@ -7,9 +7,10 @@ import (
 	"net/url"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A wire is the way to a NATS server, through which a test can lose answers.
@@ -97,7 +98,7 @@ func (w *wire) deafen() {
 // awaitSent waits until the client has said text.
 func (w *wire) awaitSent(t *testing.T, text string) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := testkit.Timeout()
 	for {
 		w.mu.Lock()
 		said := bytes.Contains(w.sent.Bytes(), []byte(text))

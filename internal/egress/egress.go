@@ -40,7 +40,7 @@ type Config struct {
 
 // A Guard keeps deliveries from reaching what only this machine or its network
 // may reach. Control decides, on the address that is dialled, after DNS; CheckURL
-// tells the user of an obvious mistake when a subscription is saved.
+// reports an obvious mistake to the user when a subscription is saved.
 //
 // Refused are loopback, private, link-local, shared, documentation, benchmark,
 // multicast and reserved addresses, IPv6 outside 2000::/3 and its tunnels, and the
@@ -167,7 +167,7 @@ func (e *Guard) CheckURL(ctx context.Context, u *url.URL) error { return e.check
 // CheckProxied is CheckURL for a request through a proxy, which dials the target itself:
 // no Control sees that, so that this must be called before each request. All addresses
 // that the name has here must be allowed, since the proxy may choose any. A name
-// that does not resolve here is for the proxy to resolve, and for whoever runs it to
+// that does not resolve here is for the proxy to resolve, and for its operator to
 // restrict; its port and scheme are those of public addresses.
 func (e *Guard) CheckProxied(ctx context.Context, u *url.URL) error { return e.check(ctx, u, true) }
 

@@ -11,7 +11,7 @@ import (
 // an update it means: keep the secret that is stored.
 const Placeholder = "[secret]"
 
-// A Secret is a text that is shown to nobody. Whatever prints, formats, marshals
+// A Secret is a text that is never shown. Whatever prints, formats, marshals
 // or logs it gets Placeholder; only Reveal gives the text. The zero value is no
 // secret, and shows as the empty string.
 //

@@ -90,8 +90,8 @@ func chain(d *delivery.Delivery) string {
 	return d.Origin
 }
 
-// Opened is the event that the breaker of sub, which was closed, has become r. It is
-// for who has written r to publish.
+// Opened is the event that the breaker of sub, which was closed, has changed to r. It is
+// for the writer of r to publish.
 func Opened(sub *subscription.Subscription, r *breaker.Record) Event {
 	if Observes(sub) {
 		return Event{}
@@ -109,8 +109,8 @@ func Opened(sub *subscription.Subscription, r *breaker.Record) Event {
 	}{aboutOf(sub), hostOf(sub), r.Reason, r.Failures, answer{r.LastStatus, clip(r.LastError)}, r.NextProbe.UTC(), r.Opened})
 }
 
-// Closed is the event that the breaker of sub, which was was, has become r: closed. It
-// is for who has written r to publish.
+// Closed is the event that the breaker of sub has changed from was to r: closed. It
+// is for the writer of r to publish.
 func Closed(sub *subscription.Subscription, was, r *breaker.Record, by Actor) Event {
 	if Observes(sub) {
 		return Event{}

@@ -30,7 +30,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// Actor says who has done something, in the data of an event.
+// Actor is the actor of a change, in the data of an event.
 type Actor string
 
 // The actors.
@@ -64,9 +64,9 @@ const (
 )
 
 // Observes reports whether a subscription wants operational events, be it among
-// others. What happens to its deliveries is not published: an event about one would
-// be another delivery to it, or to an observer that is observed in turn, and so on
-// for ever. What people do to it is: that comes to an end.
+// // others. Events about its deliveries are not published: each would be another
+// delivery to it, or to an observer that is observed itself, without end. Events about
+// changes by people are: they are finite.
 func Observes(sub *subscription.Subscription) bool {
 	for _, eventType := range sub.Types { // a domain's wildcard begins with its name
 		if strings.HasPrefix(eventType, typePrefix) {
@@ -79,7 +79,7 @@ func Observes(sub *subscription.Subscription) bool {
 // An Event is something to publish. The zero value is nothing, and is not published.
 type Event struct {
 	kind    string    // without the prefix of its type
-	fact    string    // what it is about: the same for whoever notices
+	fact    string    // what it is about: the same for every process that notices
 	subject string    // the id of the subscription, or a stream
 	at      time.Time // when it was noticed
 	data    any

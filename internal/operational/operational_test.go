@@ -220,7 +220,7 @@ func TestNothingAboutObservers(t *testing.T) {
 	}
 }
 
-// The same fact has the same id, whoever notices, and another fact another one.
+// The same fact has the same id in every process, and another fact another one.
 func TestIDsAreOfFacts(t *testing.T) {
 	t.Parallel()
 	layout, err := stream.NewLayout(stream.LayoutConfig{})

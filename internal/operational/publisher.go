@@ -182,7 +182,7 @@ func (p *Publisher) publishAll(ctx context.Context, batch []Event) {
 			return
 		}
 		if tries == 0 {
-			p.log.Warn("operational events cannot be stored, will keep trying", zap.Int("events", len(events)), zap.Error(events[0].err))
+			p.log.Warn("failed to store operational events, will keep trying", zap.Int("events", len(events)), zap.Error(events[0].err))
 		}
 		timer := time.NewTimer(pauses.NextBackOff())
 		select {

@@ -16,10 +16,8 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
-
-// patience is longer than anything here takes on a loaded machine.
-const patience = 30 * time.Second
 
 // A rig is a server with the log of the domain, and a publisher on it.
 type rig struct {
@@ -63,52 +61,20 @@ func (r *rig) another(cfg operational.Config, log *zap.Logger) *operational.Publ
 // run runs a publisher until stop is called.
 func (r *rig) run(p *operational.Publisher) (stop func()) {
 	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	return func() {
-		r.t.Helper()
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				r.t.Error(err)
-			}
-		case <-time.After(patience):
-			r.t.Fatal("the publisher does not stop")
-		}
-	}
+	return testkit.Run(r.t, "publisher", p.Run)
 }
 
 func (r *rig) count(outcome string) float64 {
 	r.t.Helper()
-	families, err := r.reg.Gather()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	var sum float64
-	for _, family := range families {
-		for _, m := range family.GetMetric() {
-			for _, label := range m.GetLabel() {
-				if label.GetName() == "outcome" && label.GetValue() == outcome {
-					sum += m.GetCounter().GetValue()
-				}
-			}
-		}
-	}
-	return sum
+	return testkit.Metric(r.t, r.reg, "jetpost_operational_events_total", outcome)
 }
 
 func (r *rig) await(outcome string, n float64) {
 	r.t.Helper()
-	late := time.After(patience)
-	for r.count(outcome) < n {
-		select {
-		case <-late:
-			r.t.Fatalf("%v events are %s after %s, want %v", r.count(outcome), outcome, patience, n)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	testkit.Until(r.t, func() (bool, string) {
+		got := r.count(outcome)
+		return got >= n, fmt.Sprintf("%v events are %s, want %v", got, outcome, n)
+	})
 }
 
 func created(n int) operational.Event {
@@ -179,7 +145,7 @@ func TestBufferFull(t *testing.T) {
 	r.wantLog(0, 20)
 }
 
-// What is said while NATS is away is published when it is back; nobody waits for it.
+// Events reported while NATS is away are published when it is back; no caller waits for it.
 func TestNATSAwayAndBack(t *testing.T) {
 	t.Parallel()
 	const n = 150
@@ -207,14 +173,7 @@ func TestLogIsMissing(t *testing.T) {
 	}
 	stop := r.run(r.Publisher)
 	r.Publish(created(0))
-	late := time.After(patience)
-	for r.logged.FilterMessageSnippet("will keep trying").Len() == 0 {
-		select {
-		case <-late:
-			t.Fatal("nothing is said")
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	testkit.Eventually(t, "the failure is logged", func() bool { return r.logged.FilterMessageSnippet("will keep trying").Len() > 0 })
 	r.ensure()
 	r.await("stored", 1)
 	stop()

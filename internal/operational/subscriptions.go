@@ -6,7 +6,7 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// Created is the event that sub was created by somebody.
+// Created is the event that sub was created.
 func Created(sub *subscription.Subscription, by Actor) Event {
 	return newEvent(subscriptionCreated, revisionFact(sub), sub.ID, struct {
 		about
@@ -20,9 +20,8 @@ func Created(sub *subscription.Subscription, by Actor) Event {
 	}{aboutOf(sub), hostOf(sub), sub.Revision, by, sub.Types, sub.Profile, sub.State})
 }
 
-// Changed are the events that somebody has made of the subscription before what it
-// is after: none when it is the same, one about its fields and one about its state.
-// Of fields it has the names only.
+// Changed are the events of a change of a subscription: none when it is the same, one
+// about its fields and one about its state. They name the fields without their values.
 func Changed(before, after *subscription.Subscription, by Actor) []Event {
 	var events []Event
 	if fields := subscription.Changes(before, after); len(fields) > 0 {
@@ -65,7 +64,7 @@ func stateChanged(was subscription.State, sub *subscription.Subscription, by Act
 	}{aboutOf(sub), sub.Revision, by, was, clip(sub.StateReason)})
 }
 
-// Deleted is the event that somebody has deleted sub, and with it so many deliveries
+// Deleted is the event that sub was deleted, and with it so many deliveries
 // that waited. Of one that could not be read only the id is known.
 func Deleted(sub *subscription.Subscription, dropped uint64, by Actor) Event {
 	fact := sub.ID + "/" + strconv.FormatInt(sub.CreatedAt.UnixMilli(), 10)

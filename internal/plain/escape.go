@@ -111,7 +111,7 @@ func appendEscape(b []byte, r rune) []byte {
 // Clean reports whether a terminal can be given a text as it is.
 func Clean(s string) bool { return hidden(s, true) == len(s) }
 
-// style is how long the beginning of s is that the program itself tells a terminal: a
+// style is how long the beginning of s is that the program itself sends to a terminal: a
 // colour, or to write a line again.
 func style(s string) int {
 	if rest, ok := strings.CutPrefix(s, "\r\x1b[K"); ok {

@@ -54,7 +54,7 @@ func ReadValue(path string) (string, error) {
 	return strings.TrimRight(string(text), "\r\n"), err
 }
 
-// SecretProblem says why a text is hardly the secret that somebody means: it begins or
+// SecretProblem reports why a text is hardly the intended secret: it begins or
 // ends with what cannot be seen, or has a control character in it. Empty: it may be one.
 // It does not show the text.
 func SecretProblem(secret string) string {
@@ -68,9 +68,9 @@ func SecretProblem(secret string) string {
 	last, _ := utf8.DecodeLastRuneInString(secret)
 	switch {
 	case unseen(first):
-		return "begins with " + named(first) + ", which is hardly part of it: take that away"
+		return "begins with " + named(first) + ", which is hardly part of it: remove it"
 	case unseen(last):
-		return "ends with " + named(last) + ", which is hardly part of it: take that away"
+		return "ends with " + named(last) + ", which is hardly part of it: remove it"
 	}
 	if i := strings.IndexFunc(secret, unicode.IsControl); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(secret[i:])

@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// What a person gets to see of a text that somebody else chose.
+// How much of a foreign text is shown.
 const (
 	FieldLimit = 200 // characters of a value
 	LineLimit  = 400 // characters of a line that describes data

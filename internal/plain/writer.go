@@ -13,7 +13,7 @@ type Writer struct {
 	styled bool
 
 	mu   sync.Mutex
-	held []byte // the beginning of a character whose end has not come
+	held []byte // the beginning of a character whose end has not arrived
 }
 
 // NewWriter returns a Writer for text that strangers wrote.

@@ -18,6 +18,7 @@ import (
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/profile/wire"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func TestNames(t *testing.T) {
@@ -61,7 +62,7 @@ func TestRequests(t *testing.T) {
 					fmt.Fprintf(&got, "\n\n%q\n\n", body)
 				}
 			}
-			golden(t, name+".http", got.Bytes())
+			testkit.Golden(t, *update, name+".http", got.Bytes())
 		})
 	}
 }
@@ -147,7 +148,7 @@ func TestTraits(t *testing.T) {
 	}
 }
 
-// Text and bytes reach those that can carry them, and nobody else.
+// Text and bytes reach the profiles that can carry them, and no others.
 func TestNotJSON(t *testing.T) {
 	t.Parallel()
 	carries := map[string]bool{"cloudevents": true, "cloudevents-binary": true, "http-signature": true}

@@ -1,5 +1,5 @@
 // Package publicapi_test holds the public packages to their promise: what they export
-// names nothing internal, and changes only where somebody has seen it.
+// names nothing internal, and changes only with a reviewed record.
 package publicapi_test
 
 import (

@@ -10,7 +10,7 @@ import (
 // A leaks finds the internal types that a program which imports a package would have to
 // name, or be given: in what is exported, and in what that leads to.
 type leaks struct {
-	internal func(path string) bool // is nobody's import outside
+	internal func(path string) bool // cannot be imported outside
 	public   func(path string) bool // is looked into
 	seen     map[types.Type]bool
 	found    map[string]bool // "where: what"

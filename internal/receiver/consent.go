@@ -21,7 +21,7 @@ func asked(req *http.Request) bool {
 	return req.Method == http.MethodOptions && req.Header.Get(subscription.HeaderRequestOrigin) != ""
 }
 
-// answer says yes to whoever asks, unless the receiver is to refuse.
+// answer consents to every request, unless the receiver is to refuse.
 func (c consent) answer(w http.ResponseWriter, req *http.Request) string {
 	w.Header().Set("Allow", "OPTIONS, POST")
 	if c.refuse {
@@ -41,7 +41,7 @@ func (c consent) answer(w http.ResponseWriter, req *http.Request) string {
 	return "given, rate " + rate
 }
 
-// consent prints that somebody has asked.
+// consent prints the request.
 func (o *receiverOutput) consent(arrived time.Time, req *http.Request, answered string) {
 	origin := req.Header.Get(subscription.HeaderRequestOrigin)
 	if o.json {

@@ -16,7 +16,7 @@ type counts struct {
 }
 
 // add counts one request. named says whether it had a webhook-id.
-func (c *counts) add(size int64, named bool, arrival int, v verdict, status int) {
+func (c *counts) add(size int64, named bool, arrival int, v validity, status int) {
 	c.received.Add(1)
 	c.bytes.Add(size)
 	switch {
@@ -42,7 +42,7 @@ type receiverTotals struct {
 	Received   int64            `json:"received"`
 	Bytes      int64            `json:"bytes"`
 	Distinct   int64            `json:"distinct"` // webhook-ids
-	Repeats    int64            `json:"repeats"`  // requests with a webhook-id that had come before
+	Repeats    int64            `json:"repeats"`  // requests with a webhook-id that had arrived before
 	Verified   int64            `json:"verified"`
 	Bad        int64            `json:"bad_signatures"`
 	Unverified int64            `json:"unverified"`

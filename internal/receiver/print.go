@@ -39,7 +39,7 @@ type receiverOutput struct {
 func (o *receiverOutput) write(entry []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, _ = o.w.Write(entry) // nobody could be told
+	_, _ = o.w.Write(entry) // there is no place to report it
 }
 
 func (o *receiverOutput) writeJSON(record any) {
@@ -83,7 +83,7 @@ type requestRecord struct {
 	Subscription     string        `json:"subscription,omitempty"`
 	WebhookID        string        `json:"webhook_id,omitempty"`
 	Attempt          string        `json:"attempt,omitempty"` // as the sender numbers it
-	Arrival          int           `json:"arrival"`           // how often the webhook-id has come, from 1
+	Arrival          int           `json:"arrival"`           // how often the webhook-id has arrived, from 1
 	Size             int64         `json:"size"`              // bytes of the body
 	Events           []eventRecord `json:"events,omitempty"`
 	EventProblem     string        `json:"event_problem,omitempty"`
@@ -105,7 +105,7 @@ func (o *receiverOutput) request(x exchange) {
 	record := requestRecord{
 		Kind: "request", Time: x.arrived, Method: x.req.Method, Path: shownPath(x.req, o.verbose),
 		Status: x.chosen.status, Reason: x.chosen.reason,
-		Signature: x.judged.verdict.String(), SignatureProblem: x.judged.problem,
+		Signature: x.judged.validity.String(), SignatureProblem: x.judged.problem,
 		Subscription: h.Get(subscriptionHeader), WebhookID: deliveryIDOf(h),
 		Attempt: h.Get(attemptHeader), Arrival: x.arrival, Size: x.size,
 	}

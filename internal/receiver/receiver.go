@@ -41,10 +41,10 @@ type Cmd struct {
 	Addr string `default:"127.0.0.1:9000" placeholder:"HOST:PORT" help:"Where to listen. Port 0 takes a free one; the first line printed says which."`
 
 	Secret       []string `group:"Signatures" env:"JETPOST_RECEIVER_SECRET" placeholder:"SECRET" help:"Secret to verify signatures with, or a public key (whpk_...). Repeat it while a secret is being rotated. Other users of this machine can read arguments: the environment variable is safer."`
-	Subscription []string `group:"Signatures" complete:"subscription" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs a token with the role operator or admin; that of the server is found by itself on its machine). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
-	NoVerify     bool     `group:"Signatures" help:"Do not look at signatures."`
+	Subscription []string `group:"Signatures" complete:"subscription" placeholder:"ID" help:"Verify the deliveries of this subscription, with its current secrets as the server knows them (needs a token with the role operator or admin; on the server's machine its own token is used). Can be repeated. Without --secret and --subscription every delivery is verified with the secrets of the subscription that it names."`
+	NoVerify     bool     `group:"Signatures" help:"Do not verify signatures."`
 
-	RefuseConsent bool `group:"Consent" xor:"consent" help:"Do not consent to deliveries when asked by an OPTIONS request (CloudEvents Web Hooks). Otherwise whoever asks may deliver."`
+	RefuseConsent bool `group:"Consent" xor:"consent" help:"Do not consent to deliveries when asked by an OPTIONS request (CloudEvents Web Hooks). Otherwise every sender that asks may deliver."`
 	AllowedRate   int  `group:"Consent" xor:"consent" placeholder:"N" help:"Consent to this many requests per minute. Default: as many as it is asked for."`
 
 	Verbose bool `group:"Output" xor:"detail" help:"Print headers and body as well. They may hold secrets."`
@@ -74,17 +74,17 @@ type Cmd struct {
 // Help is the long text of `jetpost receiver --help`.
 func (c *Cmd) Help() string {
 	return `Verifies signatures (Standard Webhooks v1 and v1a, JFrog, Secure Source Manager, GitHub)
-and prints what arrives. Requests in the form of the vendors do not name their
-subscription: give --subscription or --secret for these. A request whose
-signature is wrong is answered with 401; one that cannot be checked, because no secret
-is known, is answered like a good one and marked "unverified".
+and prints what arrives. Requests in the vendors' formats do not name their
+subscription: give --subscription or --secret for these. A request with a wrong signature is
+answered with 401; one that cannot be verified, because no secret is known, is answered like
+a valid one and marked "unverified".
 
 Examples:
 
   jetpost receiver                                  print and verify what a server on this machine delivers
   jetpost receiver --addr 127.0.0.1:0 -o json       a free port, for scripts
   jetpost receiver --fail-first 3                   see a delivery being retried
-  jetpost receiver --status 503 --retry-after 30    an endpoint that asks for patience
+  jetpost receiver --status 503 --retry-after 30    an endpoint that asks for a pause
   jetpost receiver --fail-rate 0.3 --seed 7         the same three in ten fail on every run
   jetpost receiver --drip --body-size 1000          an answer that takes minutes
   jetpost receiver --quiet --no-verify              count as fast as possible`
@@ -129,7 +129,7 @@ func (c *Cmd) Run(e *terminal.Env) error {
 // A receiver answers requests, each in these steps: read the body, check the
 // signature, count, choose the answer, print, answer.
 type receiver struct {
-	keys   *verifier // nil: signatures are not looked at
+	keys   *verifier // nil: signatures are not verified
 	faults faults
 	wanted consent
 	counts counts
@@ -215,7 +215,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil && !errors.Is(err, errBodyTooLarge) {
 		r.counts.broken.Add(1)
 		r.out.broken(arrived, req, err, r.quiet)
-		panic(http.ErrAbortHandler) // there is nobody left to answer
+		panic(http.ErrAbortHandler) // the client is disconnected
 	}
 
 	id := deliveryIDOf(req.Header)
@@ -226,12 +226,12 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case err != nil:
 		x.chosen = answer{http.StatusRequestEntityTooLarge, err.Error()}
-	case x.judged.verdict == bad:
+	case x.judged.validity == bad:
 		x.chosen = answer{http.StatusUnauthorized, "the signature is wrong"}
 	default:
 		x.chosen = r.faults.choose(id, x.arrival)
 	}
-	r.counts.add(size, id != "", x.arrival, x.judged.verdict, x.chosen.status)
+	r.counts.add(size, id != "", x.arrival, x.judged.validity, x.chosen.status)
 	if !r.quiet {
 		r.out.request(x)
 	}
@@ -242,7 +242,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 type exchange struct {
 	arrived time.Time // when its headers had been read
 	req     *http.Request
-	body    []byte // empty if nobody looks at it
+	body    []byte // empty if it is not needed
 	size    int64  // bytes of the body, also of one that was refused
 	judged  judgement
 	arrival int // how often its webhook-id has arrived, from 1
@@ -251,7 +251,7 @@ type exchange struct {
 
 var errBodyTooLarge = errors.New("the body is larger than " + strconv.Itoa(maxReceivedBody>>20) + " MiB")
 
-// readBody reads the body to its end, into the buffer when somebody will look at
+// readBody reads the body to its end, into the buffer when it is needed for
 // it, and returns its size in bytes.
 func (r *receiver) readBody(req *http.Request, into *bytes.Buffer) (int64, error) {
 	if req.ContentLength > maxReceivedBody {

@@ -25,6 +25,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/jetpost/jetpost/internal/cli/terminal"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 const (
@@ -527,9 +528,6 @@ func (s *rotatingServer) source(_ context.Context, subscription string) ([]strin
 	return *s.secrets.Load(), nil
 }
 
-// pass lets time pass in a synctest bubble, where that takes none.
-func pass(d time.Duration) { <-time.After(d) }
-
 func deliver(tb testing.TB, k *verifier, subscription, secret string) judgement {
 	tb.Helper()
 	h, body := http.Header{}, []byte("body")
@@ -549,10 +547,10 @@ func TestKeyringFollowsRotations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		expect := func(step string, got judgement, want verdict, asked int64) {
+		expect := func(step string, got judgement, want validity, asked int64) {
 			t.Helper()
-			if got.verdict != want || server.asked.Load() != asked {
-				t.Errorf("%s: %v (%s), the server was asked %d times, want %v and %d", step, got.verdict, got.problem, server.asked.Load(), want, asked)
+			if got.validity != want || server.asked.Load() != asked {
+				t.Errorf("%s: %v (%s), the server was asked %d times, want %v and %d", step, got.validity, got.problem, server.asked.Load(), want, asked)
 			}
 		}
 		expect("an unknown subscription is asked for", deliver(t, k, "ci", testSecret), verified, 1)
@@ -564,9 +562,9 @@ func TestKeyringFollowsRotations(t *testing.T) {
 			t.Errorf("it was asked for again after %v", waited)
 		}
 		expect("the old one is bad once the server was asked again", deliver(t, k, "ci", testSecret), bad, 3)
-		pass(time.Hour)
+		testkit.Pause(t.Context(), time.Hour)
 		expect("a good one needs no question", deliver(t, k, "ci", otherSecret), verified, 3)
-		expect("a subscription nobody knows", deliver(t, k, "other", otherSecret), unverified, 4)
+		expect("an unknown subscription", deliver(t, k, "other", otherSecret), unverified, 4)
 		expect("is not asked for at once again", deliver(t, k, "other", otherSecret), unverified, 4)
 		expect("no subscription", deliver(t, k, "", otherSecret), unverified, 4)
 
@@ -576,13 +574,13 @@ func TestKeyringFollowsRotations(t *testing.T) {
 		expect("an old request is bad whatever the secret", k.check(t.Context(), h, nil, time.Now()), bad, 4)
 
 		server.rotate()
-		pass(time.Second)
+		testkit.Pause(t.Context(), time.Second)
 		expect("a subscription without secrets", deliver(t, k, "ci", testSecret), unverified, 5)
 		server.rotate("whsec_?")
-		pass(time.Second)
+		testkit.Pause(t.Context(), time.Second)
 		expect("secrets that are none", deliver(t, k, "ci", testSecret), unverified, 6)
 		server.rotate(testSecret)
-		pass(time.Second)
+		testkit.Pause(t.Context(), time.Second)
 		expect("and good ones again", deliver(t, k, "ci", testSecret), verified, 7)
 	})
 }
@@ -597,17 +595,17 @@ func TestKeyringAsksOnceForMany(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := deliver(t, k, "", testSecret); got.verdict != verified {
+		if got := deliver(t, k, "", testSecret); got.validity != verified {
 			t.Fatalf("the subscription that was asked for: %v", got)
 		}
 		server.rotate(otherSecret)
-		pass(time.Millisecond)
+		testkit.Pause(t.Context(), time.Millisecond)
 		results := make(chan judgement)
 		for range 100 {
 			go func() { results <- deliver(t, k, "ci", otherSecret) }()
 		}
 		for range 100 {
-			if got := <-results; got.verdict != verified {
+			if got := <-results; got.validity != verified {
 				t.Errorf("after the rotation: %v", got)
 			}
 		}
@@ -632,7 +630,7 @@ func TestKeyringWithoutAServer(t *testing.T) {
 		}
 		began := time.Now()
 		for range 10 {
-			if got := deliver(t, k, "ci", testSecret); got.verdict != unverified || !strings.Contains(got.problem, "connection refused") {
+			if got := deliver(t, k, "ci", testSecret); got.validity != unverified || !strings.Contains(got.problem, "connection refused") {
 				t.Errorf("got %v", got)
 			}
 		}
@@ -641,11 +639,11 @@ func TestKeyringWithoutAServer(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		pass(time.Second)
+		testkit.Pause(t.Context(), time.Second)
 		h := http.Header{}
 		sign(t, h, testSecret, "dlv_1", nil, time.Now())
 		h.Set("jetpost-subscription", "ci")
-		if got := k.check(ctx, h, nil, time.Now()); got.verdict != unverified {
+		if got := k.check(ctx, h, nil, time.Now()); got.validity != unverified {
 			t.Errorf("a client that went away: %v", got)
 		}
 	})
@@ -658,7 +656,7 @@ func TestKeyringKeepsABoundedNumberOfSubscriptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 3 * keptSubscriptions {
-		if got := deliver(t, k, fmt.Sprintf("s%d", i), testSecret); got.verdict != verified {
+		if got := deliver(t, k, fmt.Sprintf("s%d", i), testSecret); got.validity != verified {
 			t.Fatal(got)
 		}
 	}

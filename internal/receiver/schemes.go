@@ -124,7 +124,7 @@ func verifyStandard(h http.Header, body []byte, keys []Key, now time.Time) error
 			macs = append(macs, made)
 		case version == "v1a":
 			signed = append(signed, made)
-		} // what may come is for receivers that know it
+		} // later versions are for receivers that know them
 	}
 	if len(macs)+len(signed) == 0 {
 		return errors.New("the webhook-signature header has no v1 and no v1a signature")
@@ -190,7 +190,7 @@ func hmacOf(secret []byte, parts ...[]byte) []byte {
 	return mac.Sum(nil)
 }
 
-// deliveryIDOf is by what a request is recognised when it comes again: empty for
+// deliveryIDOf is by what a repeated request is recognised: empty for
 // profiles that have nothing of the kind.
 func deliveryIDOf(h http.Header) string {
 	for _, name := range [...]string{idHeader, ssmDeliveryHeader, githubDeliveryHeader} {

@@ -18,16 +18,16 @@ const (
 	keptSubscriptions  = 1024            // whose secrets are remembered at a time
 )
 
-// A verdict is what the receiver thinks of a request's signature.
-type verdict int
+// A validity is the result of verifying the signature of a request.
+type validity int
 
 const (
-	unverified verdict = iota // no secret is known, or nobody looked
+	unverified validity = iota // no secret is known, or none was checked
 	verified
 	bad
 )
 
-func (v verdict) String() string {
+func (v validity) String() string {
 	switch v {
 	case verified:
 		return "ok"
@@ -38,10 +38,10 @@ func (v verdict) String() string {
 	return "unverified"
 }
 
-// A judgement is a verdict with its reason, empty when there is nothing to say.
+// A judgement is a validity with its reason, empty when there is nothing to say.
 type judgement struct {
-	verdict verdict
-	problem string
+	validity validity
+	problem  string
 }
 
 // A secretSource returns a subscription's current secrets. The
@@ -67,7 +67,7 @@ func newVerifier(secrets, subscriptions []string, source secretSource) (*verifie
 		return nil, err
 	}
 	if len(given) > 0 && len(subscriptions) == 0 {
-		source = nil // whoever gives a secret wants exactly that one to be right
+		source = nil // a given secret is the only one that counts
 	}
 	return &verifier{given: given, source: source, only: subscriptions, fetched: make(map[string]*fetchedKeys)}, nil
 }
@@ -76,7 +76,7 @@ func newVerifier(secrets, subscriptions []string, source secretSource) (*verifie
 func (k *verifier) check(ctx context.Context, h http.Header, body []byte, arrived time.Time) judgement {
 	judged := judgement{unverified, "no secret is known"}
 	if len(k.given) > 0 {
-		if judged = judge(h, body, k.given, arrived); judged.verdict == verified {
+		if judged = judge(h, body, k.given, arrived); judged.validity == verified {
 			return judged
 		}
 	}
@@ -90,17 +90,17 @@ func (k *verifier) check(ctx context.Context, h http.Header, body []byte, arrive
 		return judgement{unverified, "it does not name its subscription: give --subscription or --secret"}
 	case named != "" && len(k.only) == 0, slices.Contains(k.only, named):
 		candidates = []string{named}
-	case named != "" && judged.verdict != bad:
+	case named != "" && judged.validity != bad:
 		return judgement{unverified, "its subscription was not asked for"}
 	case named != "":
 		return judged
 	}
 	for _, subscription := range candidates {
 		fetched := k.checkFetched(ctx, subscription, h, body, arrived)
-		if fetched.verdict == verified {
+		if fetched.validity == verified {
 			return fetched
 		}
-		if fetched.verdict == bad || judged.verdict != bad {
+		if fetched.validity == bad || judged.validity != bad {
 			judged = fetched
 		}
 	}
@@ -111,7 +111,7 @@ func judge(h http.Header, body []byte, keys []Key, now time.Time) judgement {
 	if err := VerifySignature(h, body, keys, now); err != nil {
 		return judgement{bad, err.Error()}
 	}
-	return judgement{verdict: verified}
+	return judgement{validity: verified}
 }
 
 // checkFetched judges with the server's secrets. They may have been rotated, so a
@@ -130,7 +130,7 @@ func (k *verifier) checkFetched(ctx context.Context, subscription string, h http
 		default:
 			err := VerifySignature(h, body, known.keys, arrived)
 			if err == nil {
-				return judgement{verdict: verified}
+				return judgement{validity: verified}
 			}
 			if !errors.Is(err, errNoSecretMatches) || known.asked.After(arrived) {
 				return judgement{bad, err.Error()}
@@ -160,7 +160,7 @@ func (k *verifier) entry(subscription string) *fetchedKeys {
 
 // fetchedKeys are the keys of one subscription, as the server last gave them.
 type fetchedKeys struct {
-	asking chan struct{} // holds a token while somebody asks; the others wait for the answer
+	asking chan struct{} // holds a token while a request asks; the others wait for the answer
 	known  atomic.Pointer[knownKeys]
 }
 
@@ -170,7 +170,7 @@ type knownKeys struct {
 	err   error
 }
 
-// refresh asks the source again, unless somebody else has replaced old already.
+// refresh asks the source again, unless another request has replaced old already.
 // It returns an error only when ctx has ended.
 func (f *fetchedKeys) refresh(ctx context.Context, subscription string, old *knownKeys, source secretSource) error {
 	select {

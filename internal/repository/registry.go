@@ -46,7 +46,7 @@ func (r *Registry) Current() *Table { return r.current.Load() }
 // Len is how many repositories there are, as far as it is known here.
 func (r *Registry) Len() int { return r.Current().Len() }
 
-// ClassOf is Table.ClassOf as far as it is known here, for those who know no Class.
+// ClassOf is Table.ClassOf as far as it is known here, for packages without Class.
 func (r *Registry) ClassOf(key string) (string, bool) {
 	class, known := r.Current().ClassOf(key)
 	return string(class), known
@@ -61,7 +61,7 @@ func (r *Registry) Sync(ctx context.Context) (*Table, error) {
 }
 
 // apply makes a table of what is in the bucket. A record that cannot be read is left
-// out: its repository counts as one that nobody has registered.
+// out: its repository counts as not registered.
 func (r *Registry) apply(entries map[string]stream.Entry, _ uint64) {
 	last, next := r.Current(), &Table{repositories: make(map[string]Repository, len(entries))}
 	known := make(map[uint64]Repository, last.Len())
@@ -92,8 +92,8 @@ const (
 	requestTimeout = 5 * time.Second
 )
 
-// A Change makes of a repository, nil when there is none, what it shall be; nil: none.
-// It is called again when somebody else was faster. Its errors are returned as they are.
+// A Change returns the new state of a repository from the current one; nil means none.
+// It is called again when another client was faster. Its errors are returned as they are.
 type Change func(old *Repository) (*Repository, error)
 
 // Change changes a repository, and returns when it is stored and known here. ErrInvalid,
@@ -104,7 +104,7 @@ func (r *Registry) Change(ctx context.Context, key string, change Change) error 
 	return err
 }
 
-// ChangeWithin is Change for who has something to do around each write: within is
+// ChangeWithin is Change with a function around each write: within is
 // called with the repository before and after it, nil where there is none, which it must
 // not change; it has to call write, and returns its error. It is not called when there
 // is nothing to write. The repository that is stored then is returned, nil after a

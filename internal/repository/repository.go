@@ -36,7 +36,7 @@ const cacheSuffix = "-cache"
 // What a Registry answers when it cannot do what it is asked.
 var (
 	ErrNotFound = errors.New("repository not found")
-	ErrConflict = errors.New("repository was changed by somebody else")
+	ErrConflict = errors.New("repository was changed by another client")
 	// ErrClass is that of a change of the class, which the events of the repository
 	// that are stored already have been given.
 	ErrClass = errors.New("its class cannot be changed")
@@ -100,7 +100,7 @@ func CheckOrigin(origin string) error {
 
 // A Table is the registry at one moment. It never changes.
 type Table struct {
-	// Origin is the base URL of the platform, empty where nobody has set one.
+	// Origin is the base URL of the platform, empty where none is set.
 	Origin string
 
 	repositories   map[string]Repository
@@ -126,7 +126,7 @@ func (t *Table) All() []Repository {
 }
 
 // ClassOf returns of what class the repository is that an event names: the cache of a
-// remote repository belongs to that. False when nobody has registered it.
+// remote repository belongs to that. False when it is not registered.
 func (t *Table) ClassOf(key string) (Class, bool) {
 	if r, ok := t.repositories[key]; ok {
 		return r.Class, true

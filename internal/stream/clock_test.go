@@ -9,6 +9,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func TestMark(t *testing.T) {
@@ -151,7 +152,7 @@ func TestRenewPending(t *testing.T) {
 		select {
 		case <-renewing.C:
 			renewed = true
-		case <-time.After(50 * time.Millisecond):
+		case <-testkit.TimeoutAfter(50 * time.Millisecond):
 		}
 	}
 	batch, err := c.FetchNoWait(10)

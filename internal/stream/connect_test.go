@@ -13,12 +13,13 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // awaitStatus returns when the connection has reached want.
 func awaitStatus(t *testing.T, changes <-chan nats.Status, want nats.Status) {
 	t.Helper()
-	patience := time.After(20 * time.Second)
+	patience := testkit.Timeout()
 	for {
 		select {
 		case got := <-changes:

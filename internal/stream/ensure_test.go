@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // ensured is a server on which the platform exists, with a domain and a queue.
@@ -463,17 +465,10 @@ func TestEnsureOnCluster(t *testing.T) {
 		t.Fatalf("ensure queue after a change of leader: %v", err)
 	}
 	// The servers of a cluster take a change over in their own time.
-	for late := time.After(30 * time.Second); ; {
+	testkit.Until(t, func() (bool, string) {
 		got := consumerConfig(t, c.JS(), q.Stream, q.Consumer).MaxAckPending
-		if got == 8 {
-			break
-		}
-		select {
-		case <-late:
-			t.Fatalf("got %d in flight, want 8", got)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+		return got == 8, fmt.Sprintf("got %d in flight, want 8", got)
+	})
 	if err := c.Layout.DeleteQueue(t.Context(), c.JS(), q); err != nil {
 		t.Errorf("delete queue: %v", err)
 	}

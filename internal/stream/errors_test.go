@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func TestClassifyPublish(t *testing.T) {
@@ -59,7 +59,7 @@ func TestClassifyPublishOfServer(t *testing.T) {
 		select {
 		case err = <-future.Err():
 		case <-future.Ok():
-		case <-time.After(20 * time.Second): // the client library would wait for ever
+		case <-testkit.Timeout(): // the client library would wait for ever
 			t.Fatalf("%s, asynchronously: no answer", what)
 		}
 		if got := stream.ClassifyPublish(err); err == nil || got != want {

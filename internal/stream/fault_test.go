@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -16,6 +15,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // The server's own errors, as clients get them.
@@ -97,14 +97,10 @@ func TestHealthOfFullServer(t *testing.T) {
 	h.Failed(s.Layout.EventLog("git"), err)
 	wait := func(what string, fact func(error) bool) {
 		t.Helper()
-		late := time.After(30 * time.Second)
-		for got := h.Check(t.Context()); !fact(got); got = h.Check(t.Context()) {
-			select {
-			case <-late:
-				t.Fatalf("%s: got %v", what, got)
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
+		testkit.Until(t, func() (bool, string) {
+			got := h.Check(t.Context())
+			return fact(got), fmt.Sprintf("%s: got %v", what, got)
+		})
 	}
 	full := stream.FaultStorage.String()
 	wait("a full server", func(err error) bool {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // deltas follows a bucket until the test ends, and returns its deltas as texts.
@@ -59,7 +60,7 @@ func wantDelta(t *testing.T, seen <-chan string, want string) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("(-want +got):\n%s", diff)
 		}
-	case <-time.After(30 * time.Second):
+	case <-testkit.Timeout():
 		t.Fatalf("timed out waiting for the delta %q", want)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A copied is what a Follower has applied last.
@@ -210,7 +211,7 @@ func TestFollowSharesQuestions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began, until := time.Now(), time.After(500*time.Millisecond)
+	began, until := time.Now(), testkit.TimeoutAfter(500*time.Millisecond)
 	var waiting sync.WaitGroup
 	for range 20 {
 		waiting.Go(func() {

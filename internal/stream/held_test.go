@@ -11,6 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // heldQueue is a work queue with a consumer, and what a pull with a Held was given.
@@ -65,7 +66,7 @@ func (q *heldQueue) next() *stream.Message {
 	select {
 	case m := <-q.handled:
 		return m
-	case <-time.After(20 * time.Second):
+	case <-testkit.Timeout():
 		q.t.Fatal("no message is handed on")
 		return nil
 	}
@@ -73,7 +74,7 @@ func (q *heldQueue) next() *stream.Message {
 
 func (q *heldQueue) awaitLeft(n uint64) {
 	q.t.Helper()
-	holds(q.t, fmt.Sprintf("%d messages are left", n), func() bool {
+	testkit.Eventually(q.t, fmt.Sprintf("%d messages are left", n), func() bool {
 		s, err := q.js.Stream(q.t.Context(), "Q")
 		return err == nil && s.CachedInfo().State.Msgs == n
 	})
@@ -82,24 +83,10 @@ func (q *heldQueue) awaitLeft(n uint64) {
 // awaitHandedOut returns when the consumer has handed out so many, copies included.
 func (q *heldQueue) awaitHandedOut(n uint64) {
 	q.t.Helper()
-	holds(q.t, fmt.Sprintf("%d messages are handed out", n), func() bool {
+	testkit.Eventually(q.t, fmt.Sprintf("%d messages are handed out", n), func() bool {
 		c, err := q.js.Consumer(q.t.Context(), "Q", "c")
 		return err == nil && c.CachedInfo().Delivered.Consumer >= n
 	})
-}
-
-func holds(t *testing.T, what string, fact func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !fact() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s: not true in time", what)
-		}
-	}
 }
 
 // A consumer that has forgotten what it handed out, as after a crash, hands it out again.

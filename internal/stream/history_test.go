@@ -15,6 +15,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A history is an event log with numbered events in it.
@@ -57,7 +58,7 @@ func (h history) publish(t *testing.T, types ...string) {
 		case <-future.Ok():
 		case err := <-future.Err():
 			t.Fatalf("publish: %v", err)
-		case <-time.After(20 * time.Second): // the client library would wait for ever
+		case <-testkit.Timeout(): // the client library would wait for ever
 			t.Fatal("publish: no answer")
 		}
 	}
@@ -405,7 +406,7 @@ func TestReadersLeaveNoConsumers(t *testing.T) {
 			t.Fatalf("latest: %v", err)
 		}
 	}
-	eventually(t, "the consumers to go", func() error {
+	testkit.Succeeds(t, "the consumers to go", func() error {
 		var names []string
 		s, err := h.js.Stream(t.Context(), h.name)
 		if err != nil {

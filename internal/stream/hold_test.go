@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // acks are what clients tell the server of the messages in their hands.
@@ -132,7 +133,7 @@ func TestHoldWaiting(t *testing.T) {
 	p.publish(0, 1)
 	m := receive(t, arrived, "message")
 	m.Age(stream.AckWait - time.Second)
-	holds(t, "the message is in hand again", func() bool {
+	testkit.Eventually(t, "the message is in hand again", func() bool {
 		if err := m.HoldWaiting(); err != nil {
 			t.Fatal(err)
 		}

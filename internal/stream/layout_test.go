@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 func newLayout(t *testing.T, cfg stream.LayoutConfig) stream.Layout {
@@ -92,7 +93,7 @@ func TestNamesGolden(t *testing.T) {
 		row("inventory buckets", inventory[:]...)
 		row("inventory streams", under[:]...)
 		row("reserve", l.ReserveStream())
-		golden(t, file, []byte(b.String()))
+		testkit.Golden(t, *update, file, []byte(b.String()))
 	}
 }
 
@@ -103,7 +104,7 @@ func TestQueueGolden(t *testing.T) {
 	if err != nil {
 		t.Fatalf("marshal: %v", err)
 	}
-	golden(t, "queue.json", append(got, '\n'))
+	testkit.Golden(t, *update, "queue.json", append(got, '\n'))
 }
 
 // Ids and domains that differ in anything at all have nothing in common.

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A record that nobody writes again goes away, and whoever watches is told so.
@@ -52,7 +53,7 @@ func TestMembersExpire(t *testing.T) {
 	if _, err := kv.Put(t.Context(), "snd-1", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	patience := time.After(30 * time.Second)
+	patience := testkit.Timeout()
 	for {
 		select {
 		case e := <-watcher.Updates():

@@ -22,6 +22,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // guarded starts a server on which each role is a user of its own.
@@ -320,7 +321,7 @@ func TestViewWatchesMuch(t *testing.T) {
 			t.Fatalf("watch: %v", err)
 		}
 		got := 0
-		patience := time.After(20 * time.Second)
+		patience := testkit.Timeout()
 		for ended := false; !ended; {
 			select {
 			case e := <-watcher.Updates():

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // publishSizes stores one message of each size, which begins with its number.
@@ -178,14 +179,9 @@ func TestPublishingWithinMemory(t *testing.T) {
 	if err := silent.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.After(30 * time.Second)
-	for b.Used() > 0 {
-		select {
-		case <-late:
-			t.Fatalf("%d bytes are still in use, of publishes whose time is up", b.Used())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	testkit.Until(t, func() (bool, string) {
+		return b.Used() == 0, fmt.Sprintf("%d bytes are still in use, of publishes whose time is up", b.Used())
+	})
 }
 
 // A stream that has not answered for long is waited for once: who publishes to others too
@@ -230,5 +226,5 @@ func TestPublishingPastAStalledStream(t *testing.T) {
 		}
 	}
 	answer()
-	eventually(t, "a stream that answers is published to", func() error { _, err := publish(); return err })
+	testkit.Succeeds(t, "a stream that answers is published to", func() error { _, err := publish(); return err })
 }

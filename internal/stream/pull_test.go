@@ -19,6 +19,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // A pulled is a work queue of its own server, to be pulled from.
@@ -88,8 +89,8 @@ func (p *pulled) published() {
 	p.t.Helper()
 	select {
 	case <-p.js.PublishAsyncComplete():
-	case <-time.After(20 * time.Second):
-		p.t.Fatal("the messages are not stored in 20 s")
+	case <-testkit.Timeout():
+		p.t.Fatal("the messages are not stored in time")
 	}
 }
 
@@ -107,8 +108,8 @@ func (p *pulled) run(nc *nats.Conn, pull stream.Pull) (stop func()) {
 			if err != nil {
 				p.t.Errorf("pull: %v", err)
 			}
-		case <-time.After(20 * time.Second):
-			p.t.Error("the pull has not ended in 20 s")
+		case <-testkit.Timeout():
+			p.t.Error("the pull has not ended in time")
 		}
 	})
 	p.t.Cleanup(stopped)
@@ -147,7 +148,7 @@ func (c *tally) len() int {
 // await waits until n different messages have come.
 func (c *tally) await(t *testing.T, n int, within time.Duration) {
 	t.Helper()
-	late := time.After(within)
+	late := testkit.TimeoutAfter(within)
 	for c.len() < n {
 		select {
 		case <-c.grown:
@@ -168,16 +169,9 @@ func (c *tally) repeats() int {
 	return n
 }
 
-// receive takes from a channel, but does not wait for ever.
 func receive[T any](t *testing.T, from <-chan T, what string) T {
 	t.Helper()
-	select {
-	case value := <-from:
-		return value
-	case <-time.After(20 * time.Second):
-		t.Fatalf("no %s in 20 s", what)
-		panic("unreachable")
-	}
+	return testkit.Receive(t, from, what)
 }
 
 // A failures collects what OnError was told.
@@ -392,7 +386,7 @@ func TestPullMissingConsumer(t *testing.T) {
 		receive(t, reported, "report of the missing consumer")
 		p.publish(10*n, 10)
 		select { // several requests fail meanwhile
-		case <-time.After(700 * time.Millisecond):
+		case <-testkit.TimeoutAfter(700 * time.Millisecond):
 		case <-reported:
 			t.Errorf("got errors %v, want one of each kind", failed.all)
 		}
@@ -533,7 +527,7 @@ func TestSettleOtherwise(t *testing.T) {
 		select {
 		case again := <-arrived:
 			t.Fatalf("it was handed out for the %d. time while in progress", again.Delivered)
-		case <-time.After(400 * time.Millisecond):
+		case <-testkit.TimeoutAfter(400 * time.Millisecond):
 			if err := m.InProgress(); err != nil {
 				t.Fatal(err)
 			}
@@ -557,7 +551,7 @@ func TestPullIdleCost(t *testing.T) {
 	p.run(nc, stream.Pull{Batch: 50, Handle: all.take, Alone: func() bool { return true }})
 	all.await(t, 500, 10*time.Second)
 	before := nc.Stats()
-	<-time.After(3 * time.Second) // time is the subject
+	testkit.Pause(t.Context(), 3*time.Second) // time is the subject
 	after := nc.Stats()
 	if in, out := after.InMsgs-before.InMsgs, after.OutMsgs-before.OutMsgs; in+out > 4 {
 		t.Errorf("in 3 s %d messages came and %d went, want hardly any", in, out)

@@ -15,6 +15,7 @@ import (
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // timer is the message that makes a delivery of subscription come back at a time.
@@ -126,7 +127,7 @@ func TestRetryTimersSurviveRestart(t *testing.T) {
 		}
 	}
 	s.Stop()
-	<-time.After(time.Until(at)) // the server is to be away at that time
+	testkit.Pause(t.Context(), time.Until(at)) // the server is to be away at that time
 	s.Start()
 	awaitServer(t, s)
 	for _, shard := range l.RetryShards() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // Who follows a stream that loses its end is told so, instead of skipping what comes to
@@ -26,7 +27,7 @@ func TestFollowedStreamGoesBack(t *testing.T) {
 			log := server.Layout.EventLog("notes")
 			publish := func(n int) {
 				for range n {
-					holds(t, "an event is stored", func() bool {
+					testkit.Eventually(t, "an event is stored", func() bool {
 						_, err := js.Publish(t.Context(), server.Layout.EventSubject("notes", "added"), []byte("x"))
 						return err == nil
 					})
@@ -82,7 +83,7 @@ func TestFollowedStreamStays(t *testing.T) {
 	}
 	next := uint64(0)
 	publish := func() {
-		holds(t, "an event is stored", func() bool {
+		testkit.Eventually(t, "an event is stored", func() bool {
 			_, err := js.Publish(t.Context(), server.Layout.EventSubject("notes", "added"), []byte("x"))
 			return err == nil
 		})

@@ -121,7 +121,7 @@ func decodeKey(encoded string) ([]byte, bool) {
 	return key, err == nil && base64.StdEncoding.EncodeToString(key) == encoded
 }
 
-// check says why the key cannot be one of its kind.
+// Check says why the key cannot be one of its kind.
 func (k SigningKey) Check(kind SecretKind) error {
 	switch kind {
 	case NoSecret:

@@ -21,6 +21,7 @@ import (
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // patience bounds each wait of these tests.
@@ -61,7 +62,7 @@ func syncView(t *testing.T, v *View) *Snapshot {
 // await waits until ok is true of a snapshot.
 func await(t *testing.T, v *View, what string, ok func(*Snapshot) bool) *Snapshot {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := testkit.Timeout()
 	for {
 		changed := v.Changed()
 		if s := v.Snapshot(); ok(s) {
@@ -88,7 +89,7 @@ func TestViewFollows(t *testing.T) {
 	ci := create(t, store, example(t, "ci"))
 	select {
 	case <-changed:
-	case <-time.After(patience):
+	case <-testkit.Timeout():
 		t.Fatal("Changed does not tell")
 	}
 	snapshot := await(t, v, "ci", func(s *Snapshot) bool { _, ok := s.Get("ci"); return ok })
@@ -321,7 +322,7 @@ func TestViewWithoutServer(t *testing.T) {
 		if err != nil {
 			t.Errorf("Sync over a restart: %v", err)
 		}
-	case <-time.After(patience):
+	case <-testkit.Timeout():
 		t.Fatal("Sync does not come back with the server")
 	}
 }
@@ -583,7 +584,7 @@ func TestViewStops(t *testing.T) {
 			if (err != nil) != wantErr {
 				t.Errorf("%s: Run returned %v", name, err)
 			}
-		case <-time.After(patience):
+		case <-testkit.Timeout():
 			t.Fatalf("%s: Run does not return", name)
 		}
 		cancel()

@@ -15,7 +15,7 @@ var (
 
 var durationForm = regexp.MustCompile(`^[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`)
 
-// ParseDuration is time.ParseDuration, whose error does not tell ErrDuration from
+// ParseDuration is time.ParseDuration, whose error does not distinguish ErrDuration from
 // ErrTooLong.
 func ParseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)

@@ -13,14 +13,13 @@ import (
 // that of the other side.
 const maxSkew = time.Minute
 
-// VeryLong is what a Retry-After of more seconds than can be counted says. Whoever waits
-// has a bound of his own.
+// VeryLong is a Retry-After of more seconds than a duration holds. The caller has a bound
+// of its own.
 const VeryLong = time.Duration(math.MaxInt64)
 
 // RetryAfter reads the header of that name: seconds or an HTTP date (RFC 9110, section
-// 10.2.3). What cannot be read, and what is past, is 0. A date is of the clock of whoever
-// answers, which the answer's Date shows: where the two clocks differ it is that which
-// counts.
+// 10.2.3). What cannot be read, and what is past, is 0. A date is read by the clock of the
+// answering server, which its Date shows, where the two clocks differ.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	text := strings.Trim(h.Get("Retry-After"), " \t")
 	if text == "" {

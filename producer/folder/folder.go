@@ -1,4 +1,4 @@
-// Package folder watches a folder of files and turns what happens there into
+// Package folder watches a folder of files and turns changes in it into
 // artifact.deployed and artifact.deleted events.
 //
 // It reads the folder, by notifications of the operating system and by scanning
@@ -10,9 +10,9 @@
 //	scans ─────────┘         ▲                 │ no                        ▲          │
 //	                         └─────────────────┘                          └── done ──┘
 //
-// It promises that every file is announced as it is when nobody writes to it any
-// more: what appears, changes or goes while it runs, and what did while it did
-// not. Intermediate states may be left out, the last one is not. A lost
+// It promises that every file is announced as it is once no process writes to it
+// any more: what is created, changed or deleted while it runs, and what was while
+// it did not. Intermediate states may be left out, the last one is not. A lost
 // notification only delays an event until the next scan. For one path, events
 // are published one after the other. An event that was offered is offered again,
 // with the same source, id and bytes, until it is acknowledged or refused; a
@@ -87,11 +87,11 @@ type Config struct {
 	// Settle. Default: 1 min. Negative: do not look.
 	WriteGrace time.Duration
 	// Rescan is the time between two scans of the whole folder, which find what
-	// no notification has told. Default: 1 min.
+	// no notification reported. Default: 1 min.
 	Rescan time.Duration
 	// Hashers is how many files are read at a time. Default: the number of CPUs.
 	Hashers int
-	// Grace is how long Run goes on after its context has ended, for the publish
+	// Grace is how long Run continues after its context has ended, for the publish
 	// that is under way. Default: 5 s.
 	Grace time.Duration
 }

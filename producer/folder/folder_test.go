@@ -20,11 +20,9 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/schemas"
 )
-
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
 
 // A fixture is a folder, the state of its watcher, and what that has published.
 type fixture struct {
@@ -84,31 +82,14 @@ func (f *fixture) watcher() *Watcher {
 // start runs a watcher until the returned function is called.
 func (f *fixture) start() (stop func()) {
 	f.t.Helper()
-	ctx, cancel := context.WithCancel(f.t.Context())
-	ended := make(chan error, 1)
-	w := f.watcher()
-	go func() { ended <- w.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		f.t.Helper()
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				f.t.Error(err)
-			}
-		case <-time.After(patience):
-			f.t.Error("the watcher does not end")
-		}
-	})
-	f.t.Cleanup(stop)
-	return stop
+	return testkit.Run(f.t, "watcher", f.watcher().Run)
 }
 
 // next waits for n events more and returns them, as "deployed path content" by
 // the content's digest, sorted.
 func (f *fixture) next(n int) []*event.Event {
 	f.t.Helper()
-	deadline := time.After(patience)
+	deadline := testkit.Timeout()
 	for {
 		f.mu.Lock()
 		ready := len(f.events) - f.read
@@ -436,7 +417,7 @@ func TestRestart(t *testing.T) {
 	f.nothing()
 }
 
-// Somebody writes, waits, and writes again: what is half written is not
+// A program writes, waits, and writes again: what is half written is not
 // announced, however long the wait is.
 func TestHalfWritten(t *testing.T) {
 	t.Parallel()
@@ -466,7 +447,7 @@ func TestHalfWritten(t *testing.T) {
 }
 
 // A file that stays open, as a log does, is announced after a while.
-func TestOpenForever(t *testing.T) {
+func TestOpenWithoutEnd(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.cfg.WriteGrace = 100 * time.Millisecond
@@ -777,24 +758,24 @@ func TestUnreadable(t *testing.T) {
 	f := newFixture(t)
 	f.write("a", "a")
 	w := f.watcher()
-	if h := w.hash(t.Context(), hashRequest{path: "missing"}, make([]byte, 10)); h.verdict != changed {
+	if h := w.hash(t.Context(), hashRequest{path: "missing"}, make([]byte, 10)); h.state != changed {
 		t.Errorf("missing: %+v", h)
 	}
 	s, _, err := w.look("a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h := w.hash(t.Context(), hashRequest{path: "a", stamp: s}, make([]byte, 10)); h.verdict != complete || h.sum.String() != digestOf("a") {
+	if h := w.hash(t.Context(), hashRequest{path: "a", stamp: s}, make([]byte, 10)); h.state != complete || h.sum.String() != digestOf("a") {
 		t.Errorf("complete: %+v", h)
 	}
 	older := s
 	older.mtime--
-	if h := w.hash(t.Context(), hashRequest{path: "a", stamp: older}, make([]byte, 10)); h.verdict != changed {
+	if h := w.hash(t.Context(), hashRequest{path: "a", stamp: older}, make([]byte, 10)); h.state != changed {
 		t.Errorf("changed before: %+v", h)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if h := w.hash(ctx, hashRequest{path: "a", stamp: s}, make([]byte, 10)); h.verdict != unreadable || h.err == nil {
+	if h := w.hash(ctx, hashRequest{path: "a", stamp: s}, make([]byte, 10)); h.state != unreadable || h.err == nil {
 		t.Errorf("ended: %+v", h)
 	}
 }

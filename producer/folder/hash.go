@@ -14,26 +14,26 @@ import (
 type hashRequest struct {
 	path  string
 	stamp stamp
-	// Anyway means: even if somebody has the file open for writing.
+	// Anyway means: even if a process has the file open for writing.
 	anyway bool
 }
 
-// A verdict says whether a file could be read in one piece.
-type verdict int
+// A readState says whether a file was read in one piece.
+type readState int
 
 const (
-	unreadable verdict = iota // see err
-	complete                  // nobody wrote to it while it was read
-	changed                   // look again
-	open                      // somebody is going to write to it
+	unreadable readState = iota // see err
+	complete                    // no process wrote to it while it was read
+	changed                     // look again
+	open                        // a process has it open for writing
 )
 
 // hashed is the answer.
 type hashed struct {
 	hashRequest
-	verdict verdict
-	sum     digest
-	err     error
+	state readState
+	sum   digest
+	err   error
 }
 
 // hashFiles reads files until ctx ends.
@@ -62,18 +62,18 @@ func (w *Watcher) hash(ctx context.Context, r hashRequest, buffer []byte) hashed
 	f, err := os.OpenFile(filepath.Join(w.root, filepath.FromSlash(r.path)), openFlags, 0)
 	if err != nil {
 		if isGone(err) || errors.Is(err, syscall.ELOOP) {
-			h.verdict = changed
+			h.state = changed
 		}
 		h.err = err
 		return h
 	}
 	defer f.Close()
 	if !sameStamp(f, r.stamp) {
-		h.verdict = changed
+		h.state = changed
 		return h
 	}
 	if !r.anyway && beingWritten(f) {
-		h.verdict = open
+		h.state = open
 		return h
 	}
 	sum := sha256.New()
@@ -91,9 +91,9 @@ func (w *Watcher) hash(ctx context.Context, r hashRequest, buffer []byte) hashed
 			return h
 		}
 	}
-	h.verdict = complete
+	h.state = complete
 	if now, there, err := w.look(r.path); err != nil || !there || !now.same(r.stamp) || !sameStamp(f, r.stamp) {
-		h.verdict = changed
+		h.state = changed
 	}
 	sum.Sum(h.sum[:0])
 	return h

@@ -8,12 +8,12 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A notifier tells when something happens in one of its folders. It is used by
+// A notifier reports changes in its folders. It is used by
 // the goroutine that watches and the one that scans.
 type notifier struct {
 	events <-chan fsnotify.Event
 	errors <-chan error
-	fs     *fsnotify.Watcher // nil: it never tells anything
+	fs     *fsnotify.Watcher // nil: it reports nothing
 
 	mu   sync.Mutex
 	dirs map[string]struct{} // absolute
@@ -27,7 +27,7 @@ func newNotifier() (*notifier, error) {
 	return &notifier{events: w.Events, errors: w.Errors, fs: w, dirs: map[string]struct{}{}}, nil
 }
 
-// add makes the notifier tell of dir.
+// add makes the notifier report changes in dir.
 func (n *notifier) add(dir string) error {
 	if n.fs == nil {
 		return nil
@@ -43,7 +43,7 @@ func (n *notifier) add(dir string) error {
 
 // forget stops watching dir and all below it, and reports whether dir was
 // watched. When a folder is moved this must come before the new name is added:
-// to the kernel it is the same folder, and it would be told of by its old name.
+// to the kernel it is the same folder, and it would be reported by its old name.
 func (n *notifier) forget(dir string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -54,7 +54,7 @@ func (n *notifier) forget(dir string) bool {
 		if d != dir && !strings.HasPrefix(d, dir+"/") {
 			return false
 		}
-		_ = n.fs.Remove(d) // it is gone already if the folder is
+		_ = n.fs.Remove(d) // it is removed already if the folder is
 		return true
 	})
 	return true

@@ -56,12 +56,12 @@ func (w *Watcher) offerBatch(ctx, lasting context.Context, b batch) offered {
 	case !errors.Is(err, ErrRejected):
 		return offered{}
 	case len(b.changes) == 1:
-		w.log.Error("a change is refused and will be offered again later",
+		w.log.Error("change refused, it will be offered again later",
 			zap.String("event_id", b.events[0].ID), zap.String("event_type", b.events[0].Type),
 			zap.String("path", b.changes[0].path), zap.Error(err))
 		return offered{refused: b.changes}
 	}
-	// One by one, to find out which of them is at fault.
+	// One by one, to find the refused one.
 	var all offered
 	for i := range b.changes {
 		one := w.offerBatch(ctx, lasting, batch{b.changes[i : i+1], b.events[i : i+1]})
@@ -86,9 +86,9 @@ func (w *Watcher) insist(ctx, lasting context.Context, events []*event.Event) er
 		case errors.Is(err, ErrRejected):
 			err = backoff.Permanent(err)
 		case attempt == 1:
-			w.log.Warn("cannot publish, changes wait and will be published later", zap.Error(err))
+			w.log.Warn("failed to publish, changes wait and will be published later", zap.Error(err))
 		default:
-			w.log.Debug("still cannot publish", zap.Int("attempt", attempt), zap.Error(err))
+			w.log.Debug("publishing still fails", zap.Int("attempt", attempt), zap.Error(err))
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(stream.Pauses(firstWait, lastWait)), backoff.WithMaxElapsedTime(0))

@@ -14,12 +14,12 @@ import (
 )
 
 // ahead is how many files may be waiting on either side of the hashers, so that
-// they go on while the journal is written and fill the next batch.
+// they continue while the journal is written and fill the next batch.
 const ahead = 2 * maxBatch
 
-// How often things are looked after.
+// Intervals of periodic work.
 const (
-	absentWait   = time.Second     // between scans while the folder is gone
+	absentWait   = time.Second     // between scans while the folder is missing
 	journalWait  = time.Second     // after the journal could not be written
 	progressTime = 5 * time.Second // between two lines about the first scan
 )
@@ -231,9 +231,9 @@ func (l *loop) fullScan() {
 
 // happened takes note of a notification.
 func (l *loop) happened(e fsnotify.Event, now time.Time) {
-	gone := e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)
+	removed := e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)
 	if e.Name == l.w.root {
-		if gone {
+		if removed {
 			l.notify.forget(e.Name)
 			l.fullScan()
 		}
@@ -243,8 +243,8 @@ func (l *loop) happened(e fsnotify.Event, now time.Time) {
 	if err != nil || ignored(filepath.ToSlash(rel)) || l.w.ownState(e.Name) {
 		return
 	}
-	// Nothing tells of the files in a folder that is moved away.
-	if gone && l.notify.forget(e.Name) && e.Has(fsnotify.Rename) {
+	// The kernel reports no file of a folder that is moved away.
+	if removed && l.notify.forget(e.Name) && e.Has(fsnotify.Rename) {
 		l.fullScan()
 	}
 	if info, err := os.Lstat(e.Name); err == nil && info.IsDir() {
@@ -290,7 +290,7 @@ func (l *loop) nextBatch(now time.Time) (chan<- batch, batch) {
 		case err == nil:
 			l.batch, l.stuck = &b, time.Time{}
 		case l.stuck.IsZero():
-			l.w.log.Error("cannot write the journal, nothing is published until that works", zap.Error(err))
+			l.w.log.Error("failed to write the journal, nothing is published until that works", zap.Error(err))
 			fallthrough
 		default:
 			l.stuck = now.Add(journalWait)

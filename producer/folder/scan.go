@@ -12,7 +12,7 @@ import (
 )
 
 // A scanRequest asks for all that is at or below dir, relative to the folder; a
-// full scan is of the folder itself and tells what is no longer there, too.
+// full scan is of the folder itself and reports what was deleted, too.
 type scanRequest struct {
 	dir  string // "." is the folder itself
 	full bool
@@ -40,7 +40,7 @@ type scanner struct {
 	notify *notifier
 	out    chan<- found
 	chunk  []seen
-	// Full is set when the kernel cannot watch more folders; it is told once.
+	// Full is set when the kernel cannot watch more folders; it is reported once.
 	full bool
 }
 
@@ -70,9 +70,9 @@ func (s *scanner) send(ctx context.Context, f found) error {
 	}
 }
 
-// walk looks at dir and all below it. A folder is watched before it is read: what
+// walk visits dir and all below it. A folder is watched before it is read: what
 // appears in between is seen twice rather than not at all. A folder that cannot
-// be read is left out; what was known in it is looked at one by one.
+// be read is left out; known files in it are checked one by one.
 func (s *scanner) walk(ctx context.Context, dir string) error {
 	stack := []string{dir}
 	for len(stack) > 0 {
@@ -84,7 +84,7 @@ func (s *scanner) walk(ctx context.Context, dir string) error {
 		s.watch(name)
 		entries, err := os.ReadDir(name)
 		if err != nil && !isGone(err) {
-			s.w.log.Warn("cannot read a folder", zap.String("path", dir), zap.Error(err))
+			s.w.log.Warn("failed to read folder", zap.String("path", dir), zap.Error(err))
 		}
 		for _, e := range entries {
 			rel := path.Join(dir, e.Name())
@@ -95,7 +95,7 @@ func (s *scanner) walk(ctx context.Context, dir string) error {
 			case e.Type().IsRegular():
 				info, err := e.Info()
 				if err != nil {
-					continue // gone since
+					continue // deleted since
 				}
 				s.chunk = append(s.chunk, seen{rel, stampOf(info)})
 			}
@@ -123,5 +123,5 @@ func (s *scanner) watch(name string) {
 		}
 		return
 	}
-	s.w.log.Warn("cannot watch a folder, changes in it are found by scanning", zap.Error(err))
+	s.w.log.Warn("failed to watch folder, changes in it are found by scanning", zap.Error(err))
 }

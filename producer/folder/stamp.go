@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 )
 
-// A stamp tells two states of a file apart without reading it. The change time,
+// A stamp distinguishes two states of a file without reading it. The change time,
 // which no program can set, is what makes it reliable; where there is none, a
 // change that keeps size and modification time is found when a notification
-// tells of it, not later.
+// reports it, not later.
 type stamp struct {
 	size   int64
 	mtime  int64 // nanoseconds since 1970, as all times here

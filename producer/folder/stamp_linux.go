@@ -25,7 +25,7 @@ func isGone(err error) bool {
 const openFlags = os.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
 
 // beingWritten reports whether some process has the file open for writing. The
-// kernel grants a read lease only if nobody has; the lease is given back at
+// kernel grants a read lease only if none has; the lease is given back at
 // once. Where there are no leases, or for a file of another user, it does not
 // know and says no.
 func beingWritten(f *os.File) bool {

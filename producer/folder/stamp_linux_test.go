@@ -16,18 +16,18 @@ func TestBeingWritten(t *testing.T) {
 	}
 	defer reader.Close()
 	if beingWritten(reader) {
-		t.Error("nobody writes")
+		t.Error("no process writes")
 	}
 	writer, err := os.OpenFile(f.path("a"), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !beingWritten(reader) {
-		t.Error("somebody writes")
+		t.Error("a process writes")
 	}
 	writer.Close()
 	if beingWritten(reader) {
-		t.Error("nobody writes any more")
+		t.Error("no process writes any more")
 	}
 
 	// Looking does not get in the way of those who open the file at that moment.

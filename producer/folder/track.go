@@ -19,7 +19,7 @@ const (
 	announcing              // to be published, or being published
 )
 
-// A path that something has happened to, until that is announced or turns out to
+// A path that something has happened to, until that is announced or proves to
 // be nothing. There is at most one for each path, which is what keeps the events
 // of a path in order.
 type pending struct {
@@ -31,7 +31,7 @@ type pending struct {
 }
 
 // A tracker decides what is announced. All of it runs in one goroutine, which
-// tells it what was seen and takes from its lists what is to be done.
+// passes it what was seen and takes from its lists what is to be done.
 type tracker struct {
 	w       *Watcher
 	journal *journal
@@ -43,7 +43,7 @@ type tracker struct {
 	toOffer []*change     // of the announcing ones, unless they are being offered
 
 	refused map[string]refusal // what was refused, by path
-	scan    uint32             // number of the scan that goes on
+	scan    uint32             // number of the scan that runs
 	// Absent is set while the folder itself is not there: what was in it is not
 	// gone then, but out of sight.
 	absent bool
@@ -95,7 +95,7 @@ func (t *tracker) observe(path string, now time.Time) {
 	t.saw(path, s, now)
 }
 
-// saw is observe for those who have looked already. A zero stamp means that
+// saw is observe with a stamp that was read already. A zero stamp means that
 // there is no file.
 func (t *tracker) saw(path string, s stamp, now time.Time) {
 	p := t.work[path]
@@ -123,8 +123,8 @@ func (t *tracker) saw(path string, s stamp, now time.Time) {
 	t.queue = append(t.queue, due{path, p.due})
 }
 
-// settle looks at the paths whose time has come, and returns when the next one's
-// comes; the zero time if there is none.
+// settle handles the paths that are due, and returns when the next one is; the zero
+// time if there is none.
 func (t *tracker) settle(now time.Time) time.Time {
 	for len(t.queue) > 0 {
 		next := t.queue[0]
@@ -180,11 +180,11 @@ func (t *tracker) decide(path string, p *pending, now time.Time) {
 func (t *tracker) hashed(h hashed, now time.Time) {
 	p := t.work[h.path]
 	switch {
-	case h.verdict == unreadable && !p.again:
+	case h.state == unreadable && !p.again:
 		delete(t.work, h.path)
 		t.fail(h.path, h.err)
 		return
-	case h.verdict != complete || p.again:
+	case h.state != complete || p.again:
 		p.phase, p.again = settling, false
 		t.observe(h.path, now)
 		return
@@ -278,7 +278,7 @@ func (t *tracker) scanned(f found, now time.Time) {
 	}
 	if t.absent {
 		t.absent = false
-		t.w.log.Info("the folder is back")
+		t.w.log.Info("the folder is available again")
 	}
 	for path, known := range t.journal.files {
 		if known.scan != t.scan && t.work[path] == nil {
@@ -291,15 +291,15 @@ func (t *tracker) scanned(f found, now time.Time) {
 func (t *tracker) lost() {
 	if !t.absent {
 		t.absent = true
-		t.w.log.Warn("the folder is gone or another disk is in its place; nothing is announced as deleted until it is back")
+		t.w.log.Warn("the folder is missing or another disk is in its place; nothing is announced as deleted until it is available again")
 	}
 }
 
-// fail logs once that a file cannot be looked at. The next scan tries again.
+// fail logs once that a file cannot be read. The next scan tries again.
 func (t *tracker) fail(path string, err error) {
 	if !t.failed[path] {
 		t.failed[path] = true
-		t.w.log.Warn("cannot read a file, it is not announced", zap.String("path", path), zap.Error(err))
+		t.w.log.Warn("failed to read file, it is not announced", zap.String("path", path), zap.Error(err))
 	}
 }
 
@@ -307,6 +307,6 @@ func (t *tracker) fail(path string, err error) {
 // event that is repeated after a restart.
 func (t *tracker) note(err error) {
 	if err != nil {
-		t.w.log.Error("cannot write the journal", zap.Error(err))
+		t.w.log.Error("failed to write the journal", zap.Error(err))
 	}
 }

@@ -98,7 +98,7 @@ func TestSettle(t *testing.T) {
 	b.same("announced", b.offer(), "deployed a")
 }
 
-// No notification has told of the last change: it is seen when the time is up.
+// No notification reports the last change: it is seen when the time is up.
 func TestSettleWithoutNotification(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -69,7 +69,7 @@ func (r *Repository) details(ctx context.Context, commits []listed) ([]detail, e
 //	id NUL author NUL email NUL committer NUL email NUL date NUL message NUL
 //	[LF] status NUL path NUL status NUL path NUL … next id NUL …
 //
-// An id is told from a status by its length.
+// An id differs from a status by its length.
 func parseDetails(br *bufio.Reader, idLength int) ([]detail, error) {
 	var details []detail
 	room := 0

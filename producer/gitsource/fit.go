@@ -76,7 +76,7 @@ func newest(commits []commit, room int) (kept []commit, size int) {
 	return commits, size
 }
 
-// fairShare returns the largest share such that everybody who needs less gets
+// fairShare returns the largest share such that all that need less get
 // what it needs, everybody else gets the share, and all of it is at most room.
 func fairShare(needs []int, room int) int {
 	sorted := slices.Sorted(slices.Values(needs))

@@ -125,7 +125,7 @@ func (r *Repository) send(ctx context.Context, e *entry, report *Report) error {
 }
 
 // sendBatch publishes a batch. If it is refused, its events are offered one by
-// one, so that only those that are at fault are set aside.
+// one, so that only those that were refused are set aside.
 func (r *Repository) sendBatch(ctx context.Context, batch []*event.Event, report *Report) error {
 	if len(batch) == 0 {
 		return nil

@@ -8,7 +8,7 @@
 //	                            what git said    ready to send        │
 //	                                             outbox/rejected/ ◄───┘ refused
 //
-// It promises that a push is on disk before anybody is told about it, and leaves
+// It promises that a push is on disk before it is published, and leaves
 // the disk only when its events are published or refused: a server that cannot
 // be reached, or a process that is killed, delays the events and loses none. The
 // pushes of a repository are published in the order in which they arrived. An

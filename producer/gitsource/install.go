@@ -21,7 +21,7 @@ const hookMark = "# Installed by jetpost"
 const chainedSuffix = ".before-jetpost"
 
 // ErrHookConflict is wrapped when a hook cannot be installed without losing one
-// that somebody else has put there.
+// that another program has put there.
 var ErrHookConflict = errors.New("there are two other hooks already")
 
 // An Installation says what Install or Uninstall has done.
@@ -163,8 +163,7 @@ func shellQuote(command []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// advice tells what a person would otherwise find out by a push that fails or
-// by an event that does not come.
+// advice lists settings that make a push fail or keep the hook from running.
 func advice(ctx context.Context, g git, in Installation) []string {
 	var advice []string
 	dir, err := g.commonDir(ctx)
@@ -178,7 +177,7 @@ func advice(ctx context.Context, g git, in Installation) []string {
 	if bare, err := g.output(ctx, "rev-parse", "--is-bare-repository"); err != nil || bare == "true" {
 		return advice
 	}
-	advice = append(advice, "The hook runs when somebody pushes to this repository, not when you commit in it.")
+	advice = append(advice, "The hook runs on a push to this repository, not on a commit in it.")
 	// No setting is an error for git, and means refuse for a push.
 	setting, _ := g.output(ctx, "config", "--get", "receive.denyCurrentBranch")
 	switch strings.ToLower(setting) {

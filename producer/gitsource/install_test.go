@@ -173,7 +173,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// A hook that somebody puts over ours later is not lost, nor is the one before it.
+// A hook that is put over ours later is not lost, nor is the one before it.
 func TestConflict(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// lockRetry is the time between two tries to take a lock that somebody else has.
+// lockRetry is the time between two tries to take a lock that another process holds.
 const lockRetry = 10 * time.Millisecond
 
 // A fileLock is held until it is released or its process ends, however it ends. It is a

@@ -43,7 +43,7 @@ const (
 	tempPrefix   = ".tmp-"
 )
 
-// A push is what the hook was told, and when.
+// A push is the input of the hook, and its time.
 type push struct {
 	At      time.Time `json:"at"`
 	Pusher  pusher    `json:"pusher"`
@@ -129,9 +129,9 @@ func (o outbox) add(ctx context.Context, p push) (*entry, error) {
 		next = last + 1
 	}
 	e := &entry{base: filepath.Join(o.dir, fmt.Sprintf("%012d", next))}
-	// Locked before it has its name: nobody finds it unlocked.
+	// Locked before it has its name: no process finds it unlocked.
 	err = o.create(e.push(), func(w io.Writer, temp string) error {
-		if e.lock, err = lockExisting(context.WithoutCancel(ctx), temp); err != nil { // nobody else has it
+		if e.lock, err = lockExisting(context.WithoutCancel(ctx), temp); err != nil { // no other process has it
 			return err
 		}
 		_, err := content.WriteTo(w)
@@ -212,7 +212,7 @@ func (o outbox) reject(e *event.Event, reason error) error {
 }
 
 // create writes a file that either is there as a whole, also after a crash, or is not
-// there. write is told the name that the file has until then.
+// there. write gets the name that the file has until then.
 func (o outbox) create(path string, write func(w io.Writer, temp string) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
 	if err != nil {

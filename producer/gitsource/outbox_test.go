@@ -292,7 +292,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// Pushes at the same time are each announced once, whoever sends them.
+// Concurrent pushes are each announced once, whichever process sends them.
 func TestConcurrentPushes(t *testing.T) {
 	t.Parallel()
 	f, after := pushed(t)

@@ -132,7 +132,7 @@ type uris struct {
 	GitHTTPS string `json:"git_https"`
 }
 
-// zeroTime stands for a time that nobody knows, as in SSM's payloads.
+// zeroTime stands for an unknown time, as in SSM's payloads.
 const zeroTime = "0001-01-01T00:00:00Z"
 
 func newPerson(i ident) person {

@@ -16,7 +16,7 @@ import (
 // maxDescription in bytes.
 const maxDescription = 1024
 
-// A pusher is who has pushed, as far as the hook can tell.
+// A pusher is the author of a push, as far as the hook knows.
 type pusher struct{ Login, Name, Email string }
 
 // pusher looks for the name that a git server passes to its hooks: one that was
@@ -33,7 +33,7 @@ func (r *Repository) pusher(ctx context.Context) pusher {
 		}
 	}
 	var p pusher
-	// "Name <address> seconds zone". It fails where nobody has told git a name.
+	// "Name <address> seconds zone". It fails where git has no name configured.
 	if line, err := r.git.output(ctx, "var", "GIT_COMMITTER_IDENT"); err == nil {
 		name, rest, _ := strings.Cut(line, " <")
 		p.Name = name
@@ -57,8 +57,8 @@ func (r *Repository) env(name string) string {
 	return ""
 }
 
-// describe fills in the repository object of the payload. What git cannot tell
-// is left neutral; it is better than no event.
+// describe fills in the repository object of the payload. What git does not
+// know keeps a neutral value; that is better than no event.
 func (r *Repository) describe(ctx context.Context, defaultRef string, empty bool, at time.Time) repository {
 	htmlURL, cloneURL := r.addresses()
 	fullName := r.cfg.Owner + "/" + r.cfg.Name
@@ -81,7 +81,7 @@ func (r *Repository) describe(ctx context.Context, defaultRef string, empty bool
 	}
 }
 
-// addresses returns where people look at the repository and where git clones it
+// addresses returns the repository's web page and where git clones it
 // from. Without a web interface there is no page, but there is a place to clone
 // from for those on the same machine.
 func (r *Repository) addresses() (html, clone string) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/cli/terminal"
 	"github.com/jetpost/jetpost/internal/plain"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
@@ -137,13 +138,29 @@ func (f *Flags) Client(ctx context.Context, version string) (*Client, error) {
 	}
 	c, err := client.New(client.Config{
 		URL: found.URL, Token: found.token, UserAgent: "jetpost/" + version, Timeout: requestTimeout, Silence: silenceTimeout,
-		Retries:   -1, // a person sees at once what is wrong; what has patience repeats by itself
+		Retries:   -1, // a person sees an error at once; commands that wait repeat the request
 		WrapError: found.explain,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &Client{c, found}, nil
+}
+
+// Request makes one call of the API for a command. It returns the answer decoded, and as
+// it was received.
+func Request[T any](e *terminal.Env, f *Flags, call func(*Client, client.Option) (T, error)) (T, json.RawMessage, error) {
+	var none T
+	api, err := f.Client(e.Ctx, e.Version)
+	if err != nil {
+		return none, nil, err
+	}
+	var answer client.Response
+	result, err := call(api, client.WithResponse(&answer))
+	if err != nil {
+		return none, nil, err
+	}
+	return result, answer.Body, nil
 }
 
 // A Client calls the API of one server.
@@ -267,7 +284,7 @@ func RawItems(page json.RawMessage) ([]json.RawMessage, error) {
 }
 
 // KeepFollowing follows again whenever the connection is lost. open says from where,
-// each time anew. each gets a record, and the line that it came in.
+// each time again. each gets a record, and its line.
 func KeepFollowing[T any](ctx context.Context, notices io.Writer, open func(client.Option) iter.Seq2[*T, error], each func(one *T, line json.RawMessage) error) error {
 	var wait RetryWait
 	for {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jetpost/jetpost/client"
 	v1 "github.com/jetpost/jetpost/client/api"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // livez is a server that answers only that it is there.
@@ -61,8 +62,8 @@ func TestResolve(t *testing.T) {
 	data := dataDir(t, one.URL, "jp_one")
 	killed := dataDir(t, deadServer(t), "jp_killed")
 	other := dataDir(t, two.URL, "jp_two")
-	pointer := written(t, "server.json", `{"url":"`+two.URL+`","token_file":"`+filepath.Join(other, TokenFile)+`"}`)
-	given := written(t, "token", "jp_given\n")
+	pointer := testkit.File(t, "server.json", `{"url":"`+two.URL+`","token_file":"`+filepath.Join(other, TokenFile)+`"}`)
+	given := testkit.File(t, "token", "jp_given\n")
 	tests := []struct {
 		name   string
 		flags  Flags
@@ -222,13 +223,4 @@ func TestFollowGoesOn(t *testing.T) {
 	if err := KeepFollowing(ctx, io.Discard, open(ctx), func(*v1.Attempt, json.RawMessage) error { cancel(); return nil }); err != nil {
 		t.Errorf("got %v", err)
 	}
-}
-
-func written(tb testing.TB, name, content string) string {
-	tb.Helper()
-	path := filepath.Join(tb.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return path
 }

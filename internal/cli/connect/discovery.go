@@ -14,7 +14,7 @@ import (
 	"github.com/jetpost/jetpost/internal/replacefile"
 )
 
-// A server tells the commands on its machine where it is, by two small files:
+// A server publishes its address to the commands on its machine, by two small files:
 //
 //	<data>/server.url               its URL, beside the admin.token
 //	<config>/jetpost/server.json    the same of the server that was started last
@@ -31,13 +31,13 @@ type discovered struct {
 	TokenFile string `json:"token_file"`
 }
 
-// WriteDiscovery tells the commands on this machine that the server with that
+// WriteDiscovery publishes to the commands on this machine that the server with that
 // data directory answers at address. A machine without a place for the second
 // file, such as a container, goes without.
 func WriteDiscovery(dataDir, address string) error {
 	dir, err := filepath.Abs(dataDir)
 	if err != nil {
-		return fmt.Errorf("tell clients where the server is: %w", err)
+		return fmt.Errorf("write the address of the server for clients: %w", err)
 	}
 	found := discovered{URL: reachable(address), TokenFile: filepath.Join(dir, TokenFile)}
 	err = replacefile.Write(filepath.Join(dir, serverURLFile), []byte(found.URL+"\n"), 0o600)
@@ -49,13 +49,13 @@ func WriteDiscovery(dataDir, address string) error {
 		err = errors.Join(err, os.MkdirAll(filepath.Dir(pointer), 0o700), replacefile.Write(pointer, append(text, '\n'), 0o600))
 	}
 	if err != nil {
-		return fmt.Errorf("tell clients where the server is: %w", err)
+		return fmt.Errorf("write the address of the server for clients: %w", err)
 	}
 	return nil
 }
 
-// RemoveDiscovery takes back what WriteDiscovery has told, unless another server
-// has told something else since.
+// RemoveDiscovery removes what WriteDiscovery has written, unless another server
+// has replaced it since.
 func RemoveDiscovery(dataDir string) {
 	dir, err := filepath.Abs(dataDir)
 	if err != nil {

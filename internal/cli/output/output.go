@@ -56,14 +56,14 @@ func (f Flag) Show(e *terminal.Env, v any, people func() error) error {
 }
 
 // List prints a list, which is an array in JSON and YAML also when it is empty.
-// People see nobody on e.Stderr then, unless it is empty too.
-func List[T any](e *terminal.Env, f Flag, items []json.RawMessage, nobody string, people func(items []T) error) error {
+// People see the text for none on e.Stderr then, unless it is empty too.
+func List[T any](e *terminal.Env, f Flag, items []json.RawMessage, none string, people func(items []T) error) error {
 	if items == nil {
 		items = []json.RawMessage{}
 	}
 	return f.Show(e, items, func() error {
-		if len(items) == 0 && nobody != "" {
-			_, _ = fmt.Fprintln(e.Stderr, nobody)
+		if len(items) == 0 && none != "" {
+			_, _ = fmt.Fprintln(e.Stderr, none)
 			return nil
 		}
 		decoded := make([]T, len(items))
@@ -76,7 +76,7 @@ func List[T any](e *terminal.Env, f Flag, items []json.RawMessage, nobody string
 	})
 }
 
-// A Printer prints records as they come, however many there are.
+// A Printer prints records one by one, without a bound on their number.
 type Printer struct {
 	w       io.Writer
 	format  string
@@ -175,7 +175,7 @@ func Details(w io.Writer, pairs ...string) error {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
 			value := plain.Shown(pairs[i+1], s.Limit(plain.LineLimit))
-			if tells(strings.ToUpper(pairs[i])) {
+			if hasStatus(strings.ToUpper(pairs[i])) {
 				value = s.Tinted(value)
 			}
 			fmt.Fprintf(&b, "  %s  %s\n", pad(names[i], width), value)

@@ -78,7 +78,7 @@ type Table struct {
 	w     io.Writer
 	style Style
 	rows  [][]string // the first is the header
-	Wraps bool       // the last column is a text to read: it goes on below, and loses nothing
+	Wraps bool       // the last column is a text to read: it continues below, and loses nothing
 }
 
 // NewTable begins a table with a header.
@@ -86,7 +86,7 @@ func NewTable(w io.Writer, header ...string) *Table {
 	return &Table{w: w, style: StyleOf(w), rows: [][]string{header}}
 }
 
-// Row adds a row. What is in it may come from anybody.
+// Row adds a row. Its cells are foreign text.
 func (t *Table) Row(cells ...string) {
 	clean := make([]string, len(cells))
 	for i, cell := range cells {
@@ -96,7 +96,7 @@ func (t *Table) Row(cells ...string) {
 }
 
 // Flush prints it. On a terminal the last column gives way where a line would not fit,
-// or goes on below where the table wraps.
+// or continues below where the table wraps.
 func (t *Table) Flush() error {
 	var widths []int
 	for _, row := range t.rows {
@@ -121,7 +121,7 @@ func (t *Table) Flush() error {
 			text := cell
 			if n == 0 {
 				text = t.style.Paint(cell, bold)
-			} else if named := t.rows[0]; i < len(named) && tells(named[i]) {
+			} else if named := t.rows[0]; i < len(named) && hasStatus(named[i]) {
 				text = t.style.Tinted(cell)
 			}
 			b.WriteString(text)
@@ -154,8 +154,8 @@ func wrapped(text string, room int) []string {
 	return append(lines, line)
 }
 
-// tells reports whether a column says how something stands.
-func tells(header string) bool {
+// hasStatus reports whether a column has the status of something.
+func hasStatus(header string) bool {
 	switch header {
 	case "STATE", "OUTCOME", "REASON", "RESULT", "CHANGE", "BREAKER":
 		return true

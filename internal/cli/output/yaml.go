@@ -80,7 +80,7 @@ func YAMLOf(data json.RawMessage) (*yaml.Node, error) {
 // A JSONReader reads JSON into the form of YAML. The decoder bounds the depth.
 type JSONReader struct {
 	Dec    *json.Decoder
-	LineAt func(offset int64) int // nil: the lines of the values are not told
+	LineAt func(offset int64) int // nil: the lines of the values are unknown
 	Twice  bool                   // keep a name that an object has twice
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // An Env is what a command gets from the process that runs it. Tests make their
-// own, so a command never reaches for os.Stdout or a signal by itself.
+// own, so a command never uses os.Stdout or a signal directly.
 type Env struct {
 	Ctx            context.Context //nolint:containedctx // it lives as long as the call of Run it is the argument of
 	Stdin          io.Reader

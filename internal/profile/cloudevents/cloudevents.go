@@ -36,7 +36,7 @@ func (Structured) Traits() subscription.Traits { return subscription.StandardTra
 // Prepare has nothing to make ready.
 func (s Structured) Prepare(*subscription.Subscription) (wire.Renderer, error) { return s, nil }
 
-// Judge is the verdict of Standard Webhooks.
+// Judge judges an answer as Standard Webhooks does.
 func (Structured) Judge(status int) delivery.Outcome { return wire.JudgeStandard(status) }
 
 // Binary puts the data into the body and the attributes into ce- headers. The
@@ -85,5 +85,5 @@ func (Binary) Traits() subscription.Traits { return subscription.StandardTraits(
 // Prepare has nothing to make ready.
 func (b Binary) Prepare(*subscription.Subscription) (wire.Renderer, error) { return b, nil }
 
-// Judge is the verdict of Standard Webhooks.
+// Judge judges an answer as Standard Webhooks does.
 func (Binary) Judge(status int) delivery.Outcome { return wire.JudgeStandard(status) }

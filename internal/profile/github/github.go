@@ -43,7 +43,7 @@ func (Webhook) Traits() subscription.Traits {
 // Prepare has nothing to make ready.
 func (w Webhook) Prepare(*subscription.Subscription) (wire.Renderer, error) { return w, nil }
 
-// Judge is the verdict of Standard Webhooks.
+// Judge judges an answer as Standard Webhooks does.
 func (Webhook) Judge(status int) delivery.Outcome { return wire.JudgeStandard(status) }
 
 // Render returns the data of the event, as it was published. Without a secret there

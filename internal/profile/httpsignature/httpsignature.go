@@ -74,7 +74,7 @@ func checkHeader(field, name string) []subscription.Problem {
 	return nil
 }
 
-// Judge is the verdict of Standard Webhooks.
+// Judge judges an answer as Standard Webhooks does.
 func (Webhook) Judge(status int) delivery.Outcome { return wire.JudgeStandard(status) }
 
 // Prepare learns the ids of the keys.

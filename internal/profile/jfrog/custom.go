@@ -34,7 +34,7 @@ func (Custom) Traits() subscription.Traits {
 	return t
 }
 
-// Judge is the platform's verdict, as that of Webhook.
+// Judge judges an answer as that of Webhook does.
 func (Custom) Judge(status int) delivery.Outcome { return judge(status) }
 
 // Prepare parses the templates.

@@ -148,7 +148,7 @@ func syntheticSource(source string) string {
 	return string(b)
 }
 
-// userOf is who caused an event, as JSON; nil if nobody can be named.
+// userOf is the user who caused an event, as JSON; nil if unknown.
 func (e *envelope) userOf(from *event.Event) []byte {
 	id, _ := from.Attribute("authid")
 	kind, _ := from.Attribute("authtype")

@@ -70,7 +70,7 @@ func traits() subscription.Traits {
 	}
 }
 
-// Judge is the platform's verdict: success is 2xx, and only 500 and above are tried
+// Judge judges an answer as the platform does: success is 2xx, and only 500 and above are tried
 // again. Redirects are not followed.
 func (Webhook) Judge(status int) delivery.Outcome { return judge(status) }
 

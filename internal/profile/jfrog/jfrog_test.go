@@ -187,7 +187,7 @@ func TestEnvelope(t *testing.T) {
 			want:     `{"domain":"a","event_type":"b","data":1,"subscription_key":"hook","source":"` + vectorSource + `","userContext":{"id":"ci","isToken":false,"realm":"internal"}}`,
 		},
 		{
-			name:     "nobody to name",
+			name:     "no user",
 			event:    event.Event{Source: vectorSource, Type: "a.b", Data: []byte(`1`)},
 			settings: map[string]string{"user_context": "true"},
 			want:     `{"domain":"a","event_type":"b","data":1,"subscription_key":"hook","source":"` + vectorSource + `"}`,

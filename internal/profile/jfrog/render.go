@@ -26,7 +26,7 @@ var errTooLong = errors.New("the template makes too much of this event")
 type values struct {
 	domain, event, origin string
 	data                  []byte
-	user                  []byte // as JSON; empty: nobody is known
+	user                  []byte // as JSON; empty: unknown
 	secrets               map[string]string
 }
 

@@ -22,7 +22,7 @@ func ValidRepository(name string) bool { return repositoryPattern.MatchString(na
 //     that is what jetpost's git adapter writes;
 //   - if its source has no such name in it, the one with whose name
 //     repository.uris.api in its data ends: that is what the payloads of the original
-//     have, whoever publishes them, in pushes, pull requests and comments.
+//     have, whichever program publishes them, in pushes, pull requests and comments.
 //
 // Names and full names are not compared: repositories in two locations can share
 // them.

@@ -118,7 +118,7 @@ func PrivateKey(secret string) (ed25519.PrivateKey, error) {
 
 // PublicKey returns the Ed25519 key that verifies signatures, of a whpk_ key or of
 // the whsk_ secret it belongs to. It fails for one whose halves do not belong
-// together: whoever signs with it gives its seed away.
+// together: signing with it gives its seed away.
 func PublicKey(key string) (ed25519.PublicKey, error) {
 	if !strings.HasPrefix(key, privatePrefix) {
 		return decode(key, publicPrefix, ed25519.PublicKeySize)

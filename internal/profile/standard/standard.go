@@ -48,5 +48,5 @@ func (Webhook) Traits() subscription.Traits {
 // Prepare has nothing to make ready.
 func (w Webhook) Prepare(*subscription.Subscription) (wire.Renderer, error) { return w, nil }
 
-// Judge is the verdict of Standard Webhooks.
+// Judge judges an answer as Standard Webhooks does.
 func (Webhook) Judge(status int) delivery.Outcome { return wire.JudgeStandard(status) }

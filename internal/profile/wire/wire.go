@@ -57,7 +57,7 @@ const (
 	HeaderAttempt      = "Jetpost-Attempt" // as far as the sender knows; the record has the exact number
 )
 
-// JudgeStandard is the verdict of Standard Webhooks 1.0.0: 2xx is success, 410 asks
+// JudgeStandard judges an answer as Standard Webhooks 1.0.0 does: 2xx is success, 410 asks
 // for no more deliveries, and everything else is tried again. Redirects are not
 // followed.
 func JudgeStandard(status int) delivery.Outcome {

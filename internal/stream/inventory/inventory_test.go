@@ -20,6 +20,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/inventory"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // an installation: its server, and the file in its data folder.
@@ -565,29 +566,14 @@ func TestReader(t *testing.T) {
 	go func() { ended <- reader.Run(ctx) }()
 	n.delete(t, n.Layout.SubscriptionsStream())
 	n.check(t, i)
-	await(t, func() bool { return len(reader.Blocking()) == 1 && reader.Ready(t.Context()) != nil })
+	testkit.Eventually(t, "the inventory shows it", func() bool { return len(reader.Blocking()) == 1 && reader.Ready(t.Context()) != nil })
 	if err := i.Accept(t.Context(), "test", n.Layout.SubscriptionsStream()); err != nil {
 		t.Fatal(err)
 	}
-	await(t, func() bool { return reader.Ready(t.Context()) == nil })
+	testkit.Eventually(t, "the inventory shows it", func() bool { return reader.Ready(t.Context()) == nil })
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
-	}
-}
-
-func await(t *testing.T, fact func() bool) {
-	t.Helper()
-	deadline, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !fact() {
-		select {
-		case <-tick.C:
-		case <-deadline.Done():
-			t.Fatal("not in time")
-		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/embedded"
+	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // clusterSize is the smallest that survives the loss of a server.
@@ -77,7 +78,7 @@ func NewCluster(tb testing.TB) *Cluster {
 func freePorts(tb testing.TB) (ports [clusterSize]int) {
 	tb.Helper()
 	for i := range ports {
-		ports[i] = FreePort(tb)
+		ports[i] = testkit.FreePort(tb)
 	}
 	return ports
 }

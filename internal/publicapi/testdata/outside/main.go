@@ -16,7 +16,7 @@ import (
 	"github.com/jetpost/jetpost/schemas"
 )
 
-// counts is told what becomes of events.
+// counts receives the results of publishing.
 type counts struct{ stored, failed int }
 
 func (c *counts) Stored(string)        { c.stored++ }
@@ -64,8 +64,8 @@ func run(ctx context.Context, url, prefix string) error {
 		<-ended
 	}()
 
-	told := &counts{}
-	p, err := producer.New(producer.Config{Prefix: prefix, Health: told, Repositories: classes{}}, js, live, nil, nil)
+	health := &counts{}
+	p, err := producer.New(producer.Config{Prefix: prefix, Health: health, Repositories: classes{}}, js, live, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -85,6 +85,6 @@ func run(ctx context.Context, url, prefix string) error {
 	if !ok {
 		return fmt.Errorf("published what breaks its schema: %w", err)
 	}
-	fmt.Println(invalid.Type, len(invalid.Problems) > 0, told.stored, told.failed)
+	fmt.Println(invalid.Type, len(invalid.Problems) > 0, health.stored, health.failed)
 	return nil
 }
