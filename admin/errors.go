@@ -23,6 +23,7 @@ import (
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/repository"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -104,7 +105,7 @@ func meanings() []meaning {
 		{repository.ErrConflict, http.StatusConflict, "repeat the change"},
 		{repository.ErrInvalid, http.StatusUnprocessableEntity, ""},
 		{errNoRepositories, http.StatusServiceUnavailable, ""},
-		{stream.ErrStopped, http.StatusServiceUnavailable, ""},
+		{follow.ErrStopped, http.StatusServiceUnavailable, ""},
 		{errPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"},
 		{errDisabled, http.StatusConflict, "resume it first"},
 		{errQueueFull, http.StatusConflict, "wait until deliveries have been made"},

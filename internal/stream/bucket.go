@@ -8,6 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// BucketStream is the name of the stream of a bucket.
+func BucketStream(bucket string) string { return "KV_" + bucket }
+
 // A Bucket is a key-value bucket that is looked up when it is first needed: whoever has
 // it can be made before NATS answers. It is safe for concurrent use. Use NewBucket.
 type Bucket struct {

@@ -1,4 +1,9 @@
-package stream
+// Package follow keeps live copies of key-value buckets.
+//
+// A Follower hands out all entries with each change, or what has changed, of all keys or
+// some. Its Sync waits for every change that was acknowledged before. Every copy of a bucket
+// in a process is one.
+package follow
 
 import (
 	"cmp"
@@ -13,11 +18,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // FollowConfig says what a Follower follows. Only Bucket and one of Apply and Change are
 // required.
-type FollowConfig struct {
+type Config struct {
 	// Bucket is the name of a key-value bucket.
 	Bucket string
 	// Keys is a pattern of the keys to follow, such as breaker.*. Default: all. With Keys
@@ -53,7 +60,7 @@ type FollowConfig struct {
 	Patience time.Duration
 }
 
-func (c FollowConfig) withDefaults() FollowConfig {
+func (c Config) withDefaults() Config {
 	c.Check = cmp.Or(c.Check, 15*time.Second)
 	c.SyncInterval = cmp.Or(c.SyncInterval, 20*time.Millisecond)
 	c.SyncBurst = cmp.Or(c.SyncBurst, 4)
@@ -98,7 +105,7 @@ var errNoSync = errors.New("a follower of some keys has no Sync")
 // It lives through lost connections, watches that end, and buckets that are made
 // anew; while it cannot read, what was applied last stays. Use NewFollower.
 type Follower struct {
-	cfg FollowConfig
+	cfg Config
 	js  jetstream.JetStream
 	log *zap.Logger
 
@@ -129,15 +136,13 @@ type version struct {
 func (e *Entry) version() version { return version{e.Revision, e.Stored.UnixNano()} }
 
 // NewFollower makes a Follower, which does nothing until Run.
-func NewFollower(cfg FollowConfig, js jetstream.JetStream, log *zap.Logger) *Follower {
+func New(cfg Config, js jetstream.JetStream, log *zap.Logger) *Follower {
 	return &Follower{
-		cfg: cfg.withDefaults(), js: js, log: log.With(zap.String("stream", bucketStream(cfg.Bucket))),
+		cfg: cfg.withDefaults(), js: js, log: log.With(zap.String("stream", stream.BucketStream(cfg.Bucket))),
 		rewatch: make(chan struct{}, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		known: make(map[string]version), entries: make(map[string]Entry), progress: make(chan struct{}),
 	}
 }
-
-func bucketStream(bucket string) string { return "KV_" + bucket }
 
 // Run keeps the copy up to date until ctx ends. It returns an error only when the
 // connection was closed for good. It can be called once.
@@ -173,7 +178,7 @@ func (f *Follower) follow(ctx context.Context) error {
 	nc := f.js.Conn()
 	reconnected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnected)
-	pauses := Pauses(time.Second, 30*time.Second) // jetstream.md, section 8
+	pauses := stream.Pauses(time.Second, 30*time.Second) // jetstream.md, section 8
 	pause := pauses.NextBackOff()
 	reconnects := nc.Stats().Reconnects
 	for failures := 0; ; {
