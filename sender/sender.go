@@ -153,8 +153,8 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	running.Go(func() { s.keeper.Run(pulling) })
 	running.Go(func() { s.timers.WatchOverdue(pulling, s.members.Leads, s.metrics.rearmed) })
-	running.Go(func() { s.breakers.Follow(pulling, s.nc) })
-	running.Go(func() { s.manual.Follow(pulling, s.nc) })
+	running.Go(func() { s.breakers.Follow(pulling, s.js) })
+	running.Go(func() { s.manual.Follow(pulling, s.js) })
 	running.Go(func() { s.backlogs.Run(pulling) })
 	running.Go(func() { s.runWorkers(pulling, work) })
 

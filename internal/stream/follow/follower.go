@@ -47,8 +47,8 @@ type Config struct {
 	// everything, in case it stands still without noticing. Default: 15s.
 	Check time.Duration
 	// Resync is how often everything is read from the start, in case a watch has missed
-	// something that Check cannot find, such as a purge. Default 0: only when the watch
-	// ends.
+	// something that Check cannot find, such as a purge. Default: only when the watch ends;
+	// with Keys, 10m.
 	Resync time.Duration
 	// SyncInterval is the least time, on average, between two requests to the server
 	// that Sync makes; calls that come meanwhile share the next one. Default: 20ms.
@@ -65,6 +65,9 @@ func (c Config) withDefaults() Config {
 	c.SyncInterval = cmp.Or(c.SyncInterval, 20*time.Millisecond)
 	c.SyncBurst = cmp.Or(c.SyncBurst, 4)
 	c.Patience = cmp.Or(c.Patience, 2*time.Second)
+	if c.Keys != "" {
+		c.Resync = cmp.Or(c.Resync, 10*time.Minute)
+	}
 	return c
 }
 
@@ -86,6 +89,16 @@ type Delta struct {
 	Revision uint64
 	// Start says that everything was read from the start.
 	Start bool
+}
+
+// Each calls take for each key of d: with its value, nil for a deletion, and the revision.
+func (d *Delta) Each(take func(key string, value []byte, revision uint64)) {
+	for key, e := range d.Put {
+		take(key, e.Value, e.Revision)
+	}
+	for key, revision := range d.Deleted {
+		take(key, nil, revision)
+	}
 }
 
 // ErrStopped is returned by Sync when Run has ended.
