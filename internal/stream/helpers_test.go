@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -61,5 +62,16 @@ func awaitServer(t *testing.T, s *streamtest.Server) {
 		defer cancel()
 		_, err := s.JS().AccountInfo(ctx)
 		return err
+	})
+}
+
+// holds waits until fact is true.
+func holds(t *testing.T, what string, fact func() bool) {
+	t.Helper()
+	eventually(t, what, func() error {
+		if fact() {
+			return nil
+		}
+		return errors.New("not true in time")
 	})
 }
