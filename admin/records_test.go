@@ -20,7 +20,7 @@ import (
 	"github.com/jetpost/jetpost/admin/httpapi"
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 )
 
 func TestAttempts(t *testing.T) {
@@ -104,7 +104,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 
 	f.do("GET", "/v1/dead-letters/_invalid", "").want(http.StatusOK).mustContain(`{"items":[]}`)
-	broken := &stream.Message{Msg: &nats.Msg{Header: nats.Header{}, Data: []byte("garbage")}, Stream: "EVENTS_git", Sequence: 9}
+	broken := &consume.Message{Msg: &nats.Msg{Header: nats.Header{}, Data: []byte("garbage")}, Stream: "EVENTS_git", Sequence: 9}
 	if err := delivery.NewDeadLetters(f.js, f.layout).KeepUnreadable(t.Context(), broken, errors.New("not an event")); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	v1 "github.com/jetpost/jetpost/client/api"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
@@ -93,7 +94,7 @@ func (f *fixture) awaitJob(id string) v1.RedriveJob {
 
 func (f *fixture) keepUnreadable() {
 	f.t.Helper()
-	broken := &stream.Message{Msg: &nats.Msg{Data: []byte{0xff, 'x'}, Header: nats.Header{"foo": {"bar"}}}, Stream: "EVENTS_git", Sequence: 9}
+	broken := &consume.Message{Msg: &nats.Msg{Data: []byte{0xff, 'x'}, Header: nats.Header{"foo": {"bar"}}}, Stream: "EVENTS_git", Sequence: 9}
 	if err := delivery.NewDeadLetters(f.js, f.layout).KeepUnreadable(f.t.Context(), broken, errors.New("not an event")); err != nil {
 		f.t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/repository"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -47,7 +47,7 @@ func statuses() []httpapi.ErrorStatus {
 		answer(repository.ErrConflict, http.StatusConflict, "repeat the change"),
 		answer(repository.ErrInvalid, http.StatusUnprocessableEntity, ""),
 		answer(errNoRepositories, http.StatusServiceUnavailable, ""),
-		answer(stream.ErrStopped, http.StatusServiceUnavailable, ""),
+		answer(follow.ErrStopped, http.StatusServiceUnavailable, ""),
 		answer(subscriptions.ErrPrecondition, http.StatusPreconditionFailed, "read it again and repeat the change"),
 		answer(subscriptions.ErrDisabled, http.StatusConflict, "resume it first"),
 		answer(subscriptions.ErrQueueFull, http.StatusConflict, "wait until deliveries have been made"),

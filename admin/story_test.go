@@ -17,6 +17,7 @@ import (
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 )
 
 // A journey is an event on its way, moved on by the test as router and sender would.
@@ -341,7 +342,7 @@ func TestStoryOfWhatIsNoEvent(t *testing.T) {
 	f := newFixture(t)
 	f.unreadable()
 	letters := delivery.NewDeadLetters(f.js, f.layout)
-	if err := letters.KeepUnreadable(t.Context(), &stream.Message{Msg: &nats.Msg{}, Stream: f.layout.EventLog("git"), Sequence: 1}, event.ErrInvalidEvent); err != nil {
+	if err := letters.KeepUnreadable(t.Context(), &consume.Message{Msg: &nats.Msg{}, Stream: f.layout.EventLog("git"), Sequence: 1}, event.ErrInvalidEvent); err != nil {
 		t.Fatal(err)
 	}
 	f.do("GET", "/v1/events/git/1/story", "").want(http.StatusOK).mustContain(`"unreadable":{`, `"error":"`, `"subscriptions":[]`)

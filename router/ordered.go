@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 )
 
 const (
@@ -120,7 +121,7 @@ func (o *order) close() {
 
 // hold keeps the server from handing out again the events that wait.
 func (o *order) hold(ctx context.Context) {
-	tick := time.NewTicker(stream.HoldEvery)
+	tick := time.NewTicker(consume.HoldEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -280,7 +281,7 @@ func (o *order) take(r *routed) bool {
 // publish publishes the ordered deliveries of r, and acknowledges it when all of its
 // deliveries are stored. Only then the next event is routed.
 func (o *order) publish(r *routed) {
-	defer stream.KeepHolding(r.msg)() // publishing may wait for room
+	defer consume.KeepHolding(r.msg)() // publishing may wait for room
 	copies := o.settler.publisher.copies(r)
 	for n := range r.targets {
 		if t := &r.targets[n]; t.isOrdered() {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/jetpost/jetpost/event"
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -47,7 +47,7 @@ func newRoute(view *subscription.View, settler *settler, order *order) *route {
 
 // run routes until ctx ends, and returns when what was in work is settled. follow runs beside
 // it.
-func (r *route) run(ctx context.Context, nc *nats.Conn, pull stream.Pull, follow func(context.Context)) error {
+func (r *route) run(ctx context.Context, nc *nats.Conn, pull consume.Pull, follow func(context.Context)) error {
 	var work sync.WaitGroup
 	work.Go(r.settleBatches)
 	following, stopFollowing := context.WithCancel(ctx)
@@ -68,7 +68,7 @@ func (r *route) run(ctx context.Context, nc *nats.Conn, pull stream.Pull, follow
 
 // routed is one event whose deliveries are on their way to their queues.
 type routed struct {
-	msg     *stream.Message
+	msg     *consume.Message
 	event   *event.Event
 	invalid error // why the message is not an event
 	targets []target
@@ -97,8 +97,8 @@ var errMatchBudget = errors.New("the filters take more steps for this event than
 // handle matches a batch and publishes its deliveries. Only here the view is read, and only
 // after the events have arrived: a subscription whose creation was answered before an event
 // was published is in it (design, section 5, "Read your writes").
-func (r *route) handle(ctx context.Context, msgs []*stream.Message) {
-	release := stream.KeepHolding(msgs...)
+func (r *route) handle(ctx context.Context, msgs []*consume.Message) {
+	release := consume.KeepHolding(msgs...)
 	snapshot, err := r.view.Sync(ctx)
 	if err != nil {
 		release()
@@ -157,7 +157,7 @@ func (r *route) settleBatches() {
 	s := r.settler
 	for b := range r.batches {
 		timeUp, cancel := context.WithTimeout(s.ctx, patience)
-		var last *stream.Message
+		var last *consume.Message
 		for i := range b.events {
 			e := &b.events[i]
 			if e.invalid != nil || !e.awaitAll(timeUp.Done()) {
@@ -184,7 +184,7 @@ func (r *route) settleBatches() {
 // A publisher publishes the deliveries of events to their queues.
 type publisher struct {
 	js      jetstream.JetStream
-	session *stream.Session
+	session *consume.Session
 }
 
 // publish publishes the deliveries of an event, but for those of ordered subscriptions: see
@@ -220,7 +220,7 @@ func (p *publisher) copies(r *routed) *delivery.Copies {
 
 // send publishes one delivery without waiting. The message id is the same whenever the same
 // event is routed again, so the queue stores it once.
-func (p *publisher) send(copies *delivery.Copies, m *stream.Message, s *subscription.Subscription) target {
+func (p *publisher) send(copies *delivery.Copies, m *consume.Message, s *subscription.Subscription) target {
 	msg := copies.To(s.Queue.Subject, s.Queue.Stream, delivery.Origin(m.Stream, m.Sequence, m.Stored, s.ID))
 	future, err := p.js.PublishMsgAsync(msg, publishOptions...) // it is encoded before this returns
 	return target{subscription: s, future: future, err: err}

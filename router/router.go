@@ -31,6 +31,7 @@ import (
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/schemas"
 )
@@ -79,7 +80,7 @@ func (c Config) validate() error {
 type Router struct {
 	cfg     Config
 	nc      *nats.Conn
-	session *stream.Session
+	session *consume.Session
 	js      jetstream.JetStream
 	layout  stream.Layout
 	view    *subscription.View
@@ -88,7 +89,7 @@ type Router struct {
 	metrics *metrics
 
 	overflows, undecided *overflows
-	pulse                *stream.Pulse
+	pulse                *consume.Pulse
 }
 
 // New returns a router. view must be kept running by the caller; its secrets may
@@ -107,11 +108,11 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		return nil, fmt.Errorf("router: %w", err)
 	}
 	return &Router{
-		cfg: cfg, nc: nc, session: stream.NewSession(nc), js: js, layout: layout, view: view,
+		cfg: cfg, nc: nc, session: consume.NewSession(nc), js: js, layout: layout, view: view,
 		letters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
 		overflows: newOverflows(cfg.Events, operational.Overflowed, overflowPause, overflowEvery),
 		undecided: newOverflows(cfg.Events, operational.OverBudget, overflowPause, overflowEvery),
-		pulse: &stream.Pulse{OnStall: func(d time.Duration) {
+		pulse: &consume.Pulse{OnStall: func(d time.Duration) {
 			log.Named("router").Warn("this process has stood still, events handed to it meanwhile are left to other routers", zap.Duration("duration", d))
 		}},
 	}, nil
@@ -195,9 +196,9 @@ func (r *Router) route(ctx context.Context, domain string) error {
 		overflows: r.overflows, undecided: r.undecided, health: r.cfg.Health, metrics: r.metrics, log: r.log.With(zap.String("domain", domain)),
 	}
 	order := newOrder(r.nc, r.js, r.layout.EventLog(domain), settler)
-	return newRoute(r.view, settler, order).run(ctx, r.nc, stream.Pull{
+	return newRoute(r.view, settler, order).run(ctx, r.nc, consume.Pull{
 		Stream: r.layout.EventLog(domain), Consumer: stream.RouterConsumer, Pulse: r.pulse, Memory: r.memoryOf(share),
-		Held: stream.NewHeld(stream.AckWait, 2*stream.RouterMaxPending),
+		Held: consume.NewHeld(stream.AckWait, 2*stream.RouterMaxPending),
 	}, func(ctx context.Context) { r.followClock(ctx, domain, settler.log) })
 }
 
@@ -211,9 +212,9 @@ const (
 )
 
 // memoryOf is what the events of one domain may take.
-func (r *Router) memoryOf(share *budget.Share) stream.Memory {
+func (r *Router) memoryOf(share *budget.Share) consume.Memory {
 	if r.cfg.Memory == nil {
-		return stream.Memory{}
+		return consume.Memory{}
 	}
-	return stream.Memory{Share: share, Times: eventCopies, Each: eventCost}
+	return consume.Memory{Share: share, Times: eventCopies, Each: eventCost}
 }

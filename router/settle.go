@@ -12,6 +12,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -38,13 +39,13 @@ type settler struct {
 	log       *zap.Logger
 }
 
-func (s *settler) ack(m *stream.Message) {
+func (s *settler) ack(m *consume.Message) {
 	if err := m.Ack(); err != nil {
 		s.log.Warn("failed to ack event, it will be routed again under the same ids", zap.Uint64("seq", m.Sequence), zap.Error(err))
 	}
 }
 
-func (s *settler) ackSync(m *stream.Message) {
+func (s *settler) ackSync(m *consume.Message) {
 	ctx, cancel := context.WithTimeout(s.ctx, ackTimeout)
 	defer cancel()
 	if err := m.AckSync(ctx); err != nil {
@@ -52,7 +53,7 @@ func (s *settler) ackSync(m *stream.Message) {
 	}
 }
 
-func (s *settler) nak(m *stream.Message, delay time.Duration) {
+func (s *settler) nak(m *consume.Message, delay time.Duration) {
 	if err := m.Nak(delay); err != nil {
 		s.log.Warn("failed to hand event back, it returns after the ack wait", zap.Uint64("seq", m.Sequence), zap.Error(err))
 	}
@@ -63,7 +64,7 @@ func (s *settler) nak(m *stream.Message, delay time.Duration) {
 func (s *settler) settleTroubled(r *routed) {
 	ctx, cancel := context.WithTimeout(s.ctx, troubleFor)
 	defer cancel()
-	release := stream.KeepHolding(r.msg)
+	release := consume.KeepHolding(r.msg)
 	defer release()
 
 	if r.invalid != nil {

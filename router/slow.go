@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -51,7 +51,7 @@ func newSlowMatcher(settler *settler, order *order, decided chan<- batch) *slowM
 
 // add adds an event, and waits while there is no room.
 func (s *slowMatcher) add(e *slowEvent) {
-	e.release = stream.KeepHolding(e.routed.msg)
+	e.release = consume.KeepHolding(e.routed.msg)
 	s.room <- struct{}{}
 	s.events <- e
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 )
 
 // A Live has the catalogue as it is now: the domains that were loaded, and those
@@ -21,7 +22,7 @@ import (
 type Live struct {
 	base     *Catalogue
 	layout   stream.Layout
-	follower *stream.Follower
+	follower *follow.Follower
 	log      *zap.Logger
 
 	current atomic.Pointer[Catalogue]
@@ -33,7 +34,7 @@ type Live struct {
 
 // A reading is what became of a record.
 type reading struct {
-	entry  stream.Entry
+	entry  follow.Entry
 	domain *loaded // nil when err is not
 	err    error
 }
@@ -52,7 +53,7 @@ func NewLive(base *Catalogue, js jetstream.JetStream, prefix string, log *zap.Lo
 	}
 	l := &Live{base: base, layout: layout, log: log.Named("schemas"), read: map[string]*reading{}, changed: make(chan struct{})}
 	l.current.Store(base)
-	l.follower = stream.NewFollower(stream.FollowConfig{Bucket: layout.CatalogBucket(), Apply: l.apply}, js, l.log)
+	l.follower = follow.New(follow.Config{Bucket: layout.CatalogBucket(), Apply: l.apply}, js, l.log)
 	return l, nil
 }
 
@@ -82,7 +83,7 @@ func (l *Live) Changed() <-chan struct{} {
 }
 
 // apply makes a catalogue of what is in the bucket.
-func (l *Live) apply(entries map[string]stream.Entry, revision uint64) {
+func (l *Live) apply(entries map[string]follow.Entry, revision uint64) {
 	read := make(map[string]*reading, len(entries))
 	next := l.base
 	var broken []Broken
@@ -112,7 +113,7 @@ func (l *Live) apply(entries map[string]stream.Entry, revision uint64) {
 }
 
 // reading reads a record, unless that was done before.
-func (l *Live) reading(name string, e stream.Entry) *reading {
+func (l *Live) reading(name string, e follow.Entry) *reading {
 	if known, ok := l.read[name]; ok && known.entry.Revision == e.Revision && known.entry.Stored.Equal(e.Stored) {
 		return known
 	}

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/endpoint"
@@ -38,9 +38,9 @@ type order struct {
 // whenDue calls next with the messages whose attempts are due, and hands the others back.
 // It is called before the rate limiter: an attempt that is not due takes no slot.
 func (o *order) whenDue(next handler) handler {
-	return func(ctx context.Context, msgs []*stream.Message) {
-		defer stream.KeepHolding(msgs...)()
-		due := make([]*stream.Message, 0, len(msgs))
+	return func(ctx context.Context, msgs []*consume.Message) {
+		defer consume.KeepHolding(msgs...)()
+		due := make([]*consume.Message, 0, len(msgs))
 		for _, m := range msgs {
 			if !o.waits(ctx, m) {
 				due = append(due, m)
@@ -53,7 +53,7 @@ func (o *order) whenDue(next handler) handler {
 }
 
 // waits hands m back when its attempt is not due, and reports whether it has.
-func (o *order) waits(ctx context.Context, m *stream.Message) bool {
+func (o *order) waits(ctx context.Context, m *consume.Message) bool {
 	if o.head.IsFirst(m) {
 		return false
 	}
@@ -82,7 +82,7 @@ func (o *order) waits(ctx context.Context, m *stream.Message) bool {
 	return true
 }
 
-func (o *order) handBackUnknown(ctx context.Context, m *stream.Message, d *delivery.Delivery, err error) {
+func (o *order) handBackUnknown(ctx context.Context, m *consume.Message, d *delivery.Delivery, err error) {
 	if ctx.Err() == nil {
 		o.log.Warn("failed to read how often an ordered delivery was attempted, it waits",
 			zap.String("subscription_id", o.id), zap.String("delivery_id", d.ID), zap.Error(err))

@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/delivery"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/endpoint"
@@ -23,7 +23,7 @@ import (
 type pipeline struct {
 	id       string
 	shard    string // of its retry timers
-	session  *stream.Session
+	session  *consume.Session
 	clock    *clock.Clock
 	client   *transport.Client
 	manual   *manual.Successes
@@ -40,7 +40,7 @@ type pipeline struct {
 
 // underway is one delivery that a worker has in hand.
 type underway struct {
-	m *stream.Message
+	m *consume.Message
 	d *delivery.Delivery
 	e *endpoint.Endpoint
 	// observe is called with the evidence of an ordinary delivery as soon as there is a
@@ -77,9 +77,9 @@ func (u *underway) isProbe() bool { return u.observe == nil }
 // deliver takes one delivery through its steps, and returns what it says about the endpoint.
 // A step reports whether the next one follows; otherwise it has settled the delivery or
 // handed it back.
-func (p *pipeline) deliver(ctx context.Context, e *endpoint.Endpoint, m *stream.Message, observe func(*probe.Evidence)) probe.Evidence {
+func (p *pipeline) deliver(ctx context.Context, e *endpoint.Endpoint, m *consume.Message, observe func(*probe.Evidence)) probe.Evidence {
 	defer m.Leave()
-	defer stream.KeepHolding(m)()
+	defer consume.KeepHolding(m)()
 	u := &underway{m: m, e: e, observe: observe}
 	if p.take(ctx, u) && p.render(ctx, u) && p.attempt(ctx, u) && p.judge(ctx, u) && p.record(ctx, u) {
 		p.settler.settle(ctx, u)

@@ -33,6 +33,7 @@ import (
 	"github.com/jetpost/jetpost/internal/audit"
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/members"
 	"github.com/jetpost/jetpost/sender/backlog"
@@ -53,8 +54,8 @@ type Sender struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	layout  stream.Layout
-	session *stream.Session
-	pulse   *stream.Pulse
+	session *consume.Session
+	pulse   *consume.Pulse
 	state   *stream.Bucket // on which senders agree
 	view    *subscription.View
 	log     *zap.Logger
@@ -104,8 +105,8 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	host, _ := os.Hostname() // for people only
 	self := members.Member{ID: membership.NewID(), Host: host, PID: cfg.PID, Version: cfg.Version, Started: time.Now().UTC().Truncate(time.Millisecond)}
 	s := &Sender{
-		cfg: cfg, nc: nc, js: js, layout: layout, session: stream.NewSession(nc), state: state, view: view, log: log, metrics: metrics,
-		pulse: &stream.Pulse{OnStall: func(d time.Duration) {
+		cfg: cfg, nc: nc, js: js, layout: layout, session: consume.NewSession(nc), state: state, view: view, log: log, metrics: metrics,
+		pulse: &consume.Pulse{OnStall: func(d time.Duration) {
 			log.Warn("this process has stood still, deliveries handed to it meanwhile are left to other senders", zap.Duration("duration", d))
 		}},
 		client: client, attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout), reserve: reserve,
@@ -153,8 +154,8 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	running.Go(func() { s.keeper.Run(pulling) })
 	running.Go(func() { s.timers.WatchOverdue(pulling, s.members.Leads, s.metrics.rearmed) })
-	running.Go(func() { s.breakers.Follow(pulling, s.nc) })
-	running.Go(func() { s.manual.Follow(pulling, s.nc) })
+	running.Go(func() { s.breakers.Follow(pulling, s.js) })
+	running.Go(func() { s.manual.Follow(pulling, s.js) })
 	running.Go(func() { s.backlogs.Run(pulling) })
 	running.Go(func() { s.runWorkers(pulling, work) })
 
@@ -240,9 +241,9 @@ func (s *Sender) newWorker(sub *subscription.Subscription, stop context.CancelFu
 		nc: s.nc, view: s.view, clock: s.clock, asker: s.asker, breakers: s.breakers, breaker: s.breakers.Of(id, terms.breaker),
 		backlogs: s.backlogs, made: s.attempts.Made(id), settler: settler, disabler: s.disabler, metrics: s.metrics, log: s.log,
 		userAgent: s.cfg.UserAgent,
-		pull: stream.Pull{
+		pull: consume.Pull{
 			Stream: terms.queue.Stream, Consumer: terms.queue.Consumer, Batch: min(terms.batch, 256),
-			Held: stream.NewHeld(stream.AckWait, max(2*sub.Delivery.MaxInFlight, 64)), Memory: s.memoryOf(sub), Alone: s.members.IsAlone, Pulse: s.pulse,
+			Held: consume.NewHeld(stream.AckWait, max(2*sub.Delivery.MaxInFlight, 64)), Memory: s.memoryOf(sub), Alone: s.members.IsAlone, Pulse: s.pulse,
 			OnError: func(err error) {
 				s.log.Warn("failed to pull deliveries, will retry", zap.String("subscription_id", id), zap.Error(err))
 			},
@@ -293,17 +294,17 @@ const (
 
 // memoryOf is what the deliveries of a subscription may take. Each has at least one in hand,
 // whatever the receivers of the others hold: see package budget.
-func (s *Sender) memoryOf(sub *subscription.Subscription) stream.Memory {
+func (s *Sender) memoryOf(sub *subscription.Subscription) consume.Memory {
 	if s.cfg.Memory == nil {
-		return stream.Memory{}
+		return consume.Memory{}
 	}
-	return stream.Memory{Share: s.cfg.Memory.Share(sub.Delivery.MaxInFlight), Times: eventCopies, Each: requestCost}
+	return consume.Memory{Share: s.cfg.Memory.Share(sub.Delivery.MaxInFlight), Times: eventCopies, Each: requestCost}
 }
 
 // memoryOfPump is what the retries of a shard may take on the way back to their queues.
-func (s *Sender) memoryOfPump() stream.Memory {
+func (s *Sender) memoryOfPump() consume.Memory {
 	if s.cfg.Memory == nil {
-		return stream.Memory{}
+		return consume.Memory{}
 	}
-	return stream.Memory{Share: s.cfg.Memory.Share(0), Times: eventCopies, Each: requeueCost}
+	return consume.Memory{Share: s.cfg.Memory.Share(0), Times: eventCopies, Each: requeueCost}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/manual"
@@ -181,7 +182,7 @@ func (s *settler) drop(ctx context.Context, u *underway) {
 }
 
 // keepUnreadable keeps a message that is no delivery as a dead letter.
-func (s *settler) keepUnreadable(ctx context.Context, m *stream.Message, cause error) {
+func (s *settler) keepUnreadable(ctx context.Context, m *consume.Message, cause error) {
 	if err := s.letters.KeepUnreadable(ctx, m, cause); err != nil {
 		s.log.Warn("failed to keep unreadable delivery, it stays queued", zap.String("subscription_id", s.id), zap.Uint64("seq", m.Sequence), zap.Error(err))
 		s.nak(m, time.Second)
@@ -235,20 +236,20 @@ func (s *settler) insist(ctx context.Context, d *delivery.Delivery, what, stream
 	}
 }
 
-func (s *settler) ack(m *stream.Message, d *delivery.Delivery) {
+func (s *settler) ack(m *consume.Message, d *delivery.Delivery) {
 	if err := m.Ack(); err != nil {
 		s.log.Warn("failed to ack delivery, it will be attempted again",
 			zap.String("subscription_id", s.id), zap.String("delivery_id", d.ID), zap.Error(err))
 	}
 }
 
-func (s *settler) nak(m *stream.Message, delay time.Duration) {
+func (s *settler) nak(m *consume.Message, delay time.Duration) {
 	if err := m.Nak(delay); err != nil {
 		s.log.Warn("failed to hand delivery back, it returns after the ack wait", zap.String("subscription_id", s.id), zap.Uint64("seq", m.Sequence), zap.Error(err))
 	}
 }
 
-func (s *settler) handBack(msgs []*stream.Message, delay time.Duration) {
+func (s *settler) handBack(msgs []*consume.Message, delay time.Duration) {
 	for _, m := range msgs {
 		s.nak(m, delay)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/sender/backlog"
 	"github.com/jetpost/jetpost/sender/clock"
@@ -24,7 +25,7 @@ import (
 const madeTimeout = 4 * time.Second
 
 // handler is what is done with deliveries that were pulled together.
-type handler func(context.Context, []*stream.Message)
+type handler func(context.Context, []*consume.Message)
 
 // A worker pulls the deliveries of one subscription. How many are under way at a time is
 // bounded by the server, over all senders together: the consumer hands out no more than the
@@ -36,7 +37,7 @@ type worker struct {
 	stop  context.CancelFunc
 
 	nc       *nats.Conn
-	pull     stream.Pull // of one batch; its handler is set by from
+	pull     consume.Pull // of one batch; its handler is set by from
 	view     *subscription.View
 	clock    *clock.Clock
 	asker    *handshake.Asker
@@ -140,17 +141,17 @@ func (w *worker) run(ctx, work context.Context) {
 func (w *worker) send(ctx, work context.Context, requests *sync.WaitGroup) {
 	var limiting sync.WaitGroup
 	defer limiting.Wait()
-	handle := func(ctx context.Context, msgs []*stream.Message) { w.serve(ctx, work, requests, msgs) }
+	handle := func(ctx context.Context, msgs []*consume.Message) { w.serve(ctx, work, requests, msgs) }
 	if w.limiter != nil {
 		w.waiting = rate.NewQueue()
-		handle = func(_ context.Context, msgs []*stream.Message) {
+		handle = func(_ context.Context, msgs []*consume.Message) {
 			if !w.waiting.Add(msgs) {
 				w.settler.handBack(msgs, time.Millisecond) // the worker stops
 			}
 		}
 		limiting.Go(func() {
 			left := w.waiting.Run(ctx, work, w.limiter(), rate.Outlet{
-				Serve: func(msgs []*stream.Message) { w.serve(ctx, work, requests, msgs) },
+				Serve: func(msgs []*consume.Message) { w.serve(ctx, work, requests, msgs) },
 				Lost:  w.settler.leave,
 				Log:   w.log.With(zap.String("subscription_id", w.id)),
 			})
@@ -174,12 +175,12 @@ func (w *worker) send(ctx, work context.Context, requests *sync.WaitGroup) {
 // that they were delivered: see delivery.Made. It is the first step, as it may take a while:
 // later steps must not use a subscription that has changed meanwhile.
 func (w *worker) dropMade(next handler) handler {
-	return func(ctx context.Context, msgs []*stream.Message) {
-		if !slices.ContainsFunc(msgs, func(m *stream.Message) bool { return delivery.MayBeMade(m.Header) }) {
+	return func(ctx context.Context, msgs []*consume.Message) {
+		if !slices.ContainsFunc(msgs, func(m *consume.Message) bool { return delivery.MayBeMade(m.Header) }) {
 			next(ctx, msgs)
 			return
 		}
-		defer stream.KeepHolding(msgs...)()
+		defer consume.KeepHolding(msgs...)()
 		limited, cancel := context.WithTimeout(ctx, madeTimeout)
 		defer cancel()
 		toMake := msgs[:0]
@@ -196,7 +197,7 @@ func (w *worker) dropMade(next handler) handler {
 
 // settleMade settles a delivery that was made, and reports whether it has. When the attempt
 // log cannot be read the delivery waits: its attempt could not be recorded either.
-func (w *worker) settleMade(ctx context.Context, m *stream.Message) bool {
+func (w *worker) settleMade(ctx context.Context, m *consume.Message) bool {
 	d, err := delivery.FromMessage(w.id, m.Header, m.Data)
 	if err != nil || d.Manual != "" {
 		return false // the pipeline settles it; a manual attempt is made once more
@@ -217,7 +218,7 @@ func (w *worker) settleMade(ctx context.Context, m *stream.Message) bool {
 }
 
 // serve starts a request for each delivery.
-func (w *worker) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs []*stream.Message) {
+func (w *worker) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs []*consume.Message) {
 	generation := w.breaker.Generation()
 	e := w.ready(ctx, msgs)
 	if e == nil {
@@ -239,9 +240,9 @@ func (w *worker) serve(ctx, work context.Context, requests *sync.WaitGroup, msgs
 // subscription is looked up after the deliveries have arrived, and passed the rate limiter, in
 // a view that holds every change answered by then: a rotated secret or a new URL is used from
 // the next attempt on.
-func (w *worker) ready(ctx context.Context, msgs []*stream.Message) *endpoint.Endpoint {
+func (w *worker) ready(ctx context.Context, msgs []*consume.Message) *endpoint.Endpoint {
 	w.backlog.Used.Store(true)
-	defer stream.KeepHolding(msgs...)()
+	defer consume.KeepHolding(msgs...)()
 	snapshot, err := w.view.Sync(ctx)
 	if err != nil {
 		delay := time.Duration(0) // the worker stops: another sender may have them at once
@@ -283,19 +284,19 @@ func (w *worker) endpointFor(sub *subscription.Subscription) (*endpoint.Endpoint
 // probeQueue is what a prober does with the deliveries of the subscription.
 func (w *worker) probeQueue() probe.Queue {
 	return probe.Queue{
-		Pull: func(ctx context.Context, batch int, handle func([]*stream.Message)) error {
+		Pull: func(ctx context.Context, batch int, handle func([]*consume.Message)) error {
 			pull := w.pull
 			pull.Batch, pull.Once = batch, true
-			pull.Handle = w.dropMade(func(_ context.Context, msgs []*stream.Message) { handle(msgs) })
+			pull.Handle = w.dropMade(func(_ context.Context, msgs []*consume.Message) { handle(msgs) })
 			return pull.Run(ctx, w.nc)
 		},
 		IsEmpty: func(ctx context.Context) bool { return w.backlogs.IsEmpty(ctx, w.terms.queue) },
 		Ready:   w.ready,
-		Expired: func(ctx context.Context, e *endpoint.Endpoint, m *stream.Message) bool {
+		Expired: func(ctx context.Context, e *endpoint.Endpoint, m *consume.Message) bool {
 			d, err := delivery.FromMessage(w.id, m.Header, m.Data)
 			return err != nil || d.Manual == "" && expired(ctx, w.clock, e.Subscription, d)
 		},
-		Deliver: func(ctx context.Context, e *endpoint.Endpoint, m *stream.Message) probe.Evidence {
+		Deliver: func(ctx context.Context, e *endpoint.Endpoint, m *consume.Message) probe.Evidence {
 			return w.pipeline.deliver(ctx, e, m, nil)
 		},
 		HandBack: w.settler.handBack,

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 )
 
 // A Live has the tokens as they are now, on every process with an API. While the
@@ -26,7 +27,7 @@ import (
 type Live struct {
 	js       jetstream.JetStream
 	layout   stream.Layout
-	follower *stream.Follower
+	follower *follow.Follower
 	log      *zap.Logger
 
 	known   atomic.Pointer[map[string]*known]
@@ -72,7 +73,7 @@ func NewLive(js jetstream.JetStream, layout stream.Layout, log *zap.Logger) *Liv
 		missing: map[string]struct{}{}, changed: make(chan struct{}),
 	}
 	l.known.Store(&map[string]*known{})
-	l.follower = stream.NewFollower(stream.FollowConfig{Bucket: layout.TokensBucket(), Apply: l.apply}, js, l.log)
+	l.follower = follow.New(follow.Config{Bucket: layout.TokensBucket(), Apply: l.apply}, js, l.log)
 	return l
 }
 
@@ -91,7 +92,7 @@ func (l *Live) Run(ctx context.Context) error {
 func (l *Live) Sync(ctx context.Context) error { return l.follower.Sync(ctx) }
 
 // apply takes over what is in the bucket.
-func (l *Live) apply(entries map[string]stream.Entry, _ uint64) {
+func (l *Live) apply(entries map[string]follow.Entry, _ uint64) {
 	before := *l.known.Load()
 	next := make(map[string]*known, len(entries))
 	for id, e := range entries {

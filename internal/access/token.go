@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 )
 
 // AllDomains stands, alone in the domains of a publisher, for all domains but that
@@ -203,7 +204,7 @@ func (t *Token) encode() ([]byte, error) {
 
 // decode reads a record. What cannot be read in full, or could not have been
 // written, is invalid.
-func decode(id string, e stream.Entry) (*Token, error) {
+func decode(id string, e follow.Entry) (*Token, error) {
 	var r record
 	if err := json.Unmarshal(e.Value, &r); err != nil {
 		return nil, fmt.Errorf("read token %s: %w", id, err)

@@ -26,7 +26,7 @@ import (
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/profile"
 	"github.com/jetpost/jetpost/internal/profile/wire"
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/producer"
 )
@@ -229,7 +229,7 @@ func (b *bench) bareNATS(ctx context.Context) (bareNATS, error) {
 	defer stop()
 	var taken atomic.Int64
 	began, cpu = time.Now(), cpuTime()
-	pull := stream.Pull{Stream: q.Stream, Consumer: q.Consumer, Handle: func(_ context.Context, msgs []*stream.Message) {
+	pull := consume.Pull{Stream: q.Stream, Consumer: q.Consumer, Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			_ = m.Ack()
 		}

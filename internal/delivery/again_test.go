@@ -15,6 +15,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 )
 
 // numbered is a delivery of its own for each number.
@@ -140,7 +141,7 @@ func TestSelect(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	broken := &stream.Message{Msg: &nats.Msg{Data: []byte("?")}, Stream: "EVENTS_git", Sequence: 9}
+	broken := &consume.Message{Msg: &nats.Msg{Data: []byte("?")}, Stream: "EVENTS_git", Sequence: 9}
 	if err := letters.KeepUnreadable(t.Context(), broken, errors.New("not an event")); err != nil {
 		t.Fatal(err)
 	}

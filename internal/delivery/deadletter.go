@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 )
 
 // A Reason says why a delivery was given up.
@@ -103,7 +104,7 @@ func (l *DeadLetters) GiveUp(ctx context.Context, d *Delivery, reason Reason, at
 
 // KeepUnreadable stores a message that is not an event or not a delivery, as it
 // was found at sequence of a stream, under deadletters._invalid.
-func (l *DeadLetters) KeepUnreadable(ctx context.Context, m *stream.Message, cause error) error {
+func (l *DeadLetters) KeepUnreadable(ctx context.Context, m *consume.Message, cause error) error {
 	h := make(nats.Header, len(m.Header)+2)
 	for name, values := range m.Header {
 		if !strings.HasPrefix(strings.ToLower(name), "nats-") {

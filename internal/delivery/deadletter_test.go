@@ -14,6 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 )
 
 func TestGiveUp(t *testing.T) {
@@ -137,7 +138,7 @@ func TestKeepUnreadable(t *testing.T) {
 		},
 		{"for a reason that quotes it all", nats.Msg{Header: nats.Header{"ce-time": {long[:40_000]}}}, "attribute time " + long + " is not"},
 	} {
-		m := &stream.Message{Msg: &tt.msg, Stream: "EVENTS_git", Sequence: uint64(n) + 1, Stored: pushStored} //nolint:gosec // small
+		m := &consume.Message{Msg: &tt.msg, Stream: "EVENTS_git", Sequence: uint64(n) + 1, Stored: pushStored} //nolint:gosec // small
 		if err := letters.KeepUnreadable(t.Context(), m, errors.New(tt.cause)); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 )
 
 // A Registry has the repositories as they are now, and changes them. While the bucket
@@ -21,7 +22,7 @@ import (
 type Registry struct {
 	js       jetstream.JetStream
 	bucket   string
-	follower *stream.Follower
+	follower *follow.Follower
 	log      *zap.Logger
 	current  atomic.Pointer[Table]
 }
@@ -32,7 +33,7 @@ type Registry struct {
 func New(js jetstream.JetStream, layout stream.Layout, log *zap.Logger) *Registry {
 	r := &Registry{js: js, bucket: layout.RepositoriesBucket(), log: log.Named("repository")}
 	r.current.Store(&Table{})
-	r.follower = stream.NewFollower(stream.FollowConfig{Bucket: r.bucket, Apply: r.apply}, js, r.log)
+	r.follower = follow.New(follow.Config{Bucket: r.bucket, Apply: r.apply}, js, r.log)
 	return r
 }
 
@@ -62,7 +63,7 @@ func (r *Registry) Sync(ctx context.Context) (*Table, error) {
 
 // apply makes a table of what is in the bucket. A record that cannot be read is left
 // out: its repository counts as not registered.
-func (r *Registry) apply(entries map[string]stream.Entry, _ uint64) {
+func (r *Registry) apply(entries map[string]follow.Entry, _ uint64) {
 	last, next := r.Current(), &Table{repositories: make(map[string]Repository, len(entries))}
 	known := make(map[uint64]Repository, last.Len())
 	for _, repository := range last.repositories {

@@ -37,7 +37,7 @@ func (l Layout) EnsureKnown(ctx context.Context, js jetstream.JetStream, domains
 		}
 	}
 	for _, cfg := range l.buckets() {
-		if !known.lost(bucketStream(cfg.Bucket)) {
+		if !known.lost(BucketStream(cfg.Bucket)) {
 			g.Go(func() error { return ensureBucket(ctx, js, cfg) })
 		}
 	}
@@ -256,7 +256,7 @@ func ensureConsumer(ctx context.Context, js jetstream.JetStream, name string, wa
 }
 
 func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
-	name := bucketStream(want.Bucket)
+	name := BucketStream(want.Bucket)
 	existing, err := createOrLookUp(ctx, js, name, func(ctx context.Context) error {
 		_, err := js.CreateKeyValue(ctx, want)
 		return err

@@ -28,7 +28,7 @@ func (l Layout) InventoryBuckets() [2]string {
 // InventoryStreams are the streams under these buckets.
 func (l Layout) InventoryStreams() [2]string {
 	buckets := l.InventoryBuckets()
-	return [...]string{bucketStream(buckets[0]), bucketStream(buckets[1])}
+	return [...]string{BucketStream(buckets[0]), BucketStream(buckets[1])}
 }
 
 // inventoryKey is the subject of a key of one of the inventory buckets.
@@ -55,7 +55,7 @@ func (l Layout) inventoryConfig(bucket string) jetstream.KeyValueConfig {
 // (0) or its copy (1). jetstream.ErrKeyNotFound, jetstream.ErrStreamNotFound.
 func (l Layout) ReadInventory(ctx context.Context, js jetstream.JetStream, which int, key string) (Key, error) {
 	bucket := l.InventoryBuckets()[which]
-	return ReadKey(ctx, js, bucketStream(bucket), inventoryKey(bucket, key))
+	return ReadKey(ctx, js, BucketStream(bucket), inventoryKey(bucket, key))
 }
 
 // WriteInventory stores a document of the inventory, on condition that its revision is
@@ -63,7 +63,7 @@ func (l Layout) ReadInventory(ctx context.Context, js jetstream.JetStream, which
 func (l Layout) WriteInventory(ctx context.Context, js jetstream.JetStream, which int, key string, value []byte, revision uint64) (uint64, error) {
 	bucket := l.InventoryBuckets()[which]
 	ack, err := js.PublishMsg(ctx, &nats.Msg{Subject: inventoryKey(bucket, key), Data: value},
-		jetstream.WithExpectStream(bucketStream(bucket)), jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithRetryAttempts(0))
+		jetstream.WithExpectStream(BucketStream(bucket)), jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return 0, fmt.Errorf("write %s of bucket %s: %w", key, bucket, err)
 	}
@@ -108,7 +108,7 @@ func (l Layout) KindOf(name string) (kind Kind, of string) {
 	}
 	known := []string{l.Attempts(), l.DeadLetters(), l.Audit()}
 	for _, b := range l.buckets() {
-		known = append(known, bucketStream(b.Bucket))
+		known = append(known, BucketStream(b.Bucket))
 	}
 	if slices.Contains(known, name) || shardPattern.MatchString(bare) {
 		return KindPlatform, ""

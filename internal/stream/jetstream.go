@@ -82,7 +82,7 @@ func (p *publishing) PublishAsync(subject string, data []byte, opts ...jetstream
 // PublishMsgAsync waits for room, and publishes. It does not wait for a stream that was
 // waited for before and has stored nothing since.
 func (p *publishing) PublishMsgAsync(m *nats.Msg, opts ...jetstream.PublishOpt) (jetstream.PubAckFuture, error) {
-	one := &published{flow: p.flowOf(m), weight: int64(len(m.Data)) + overhead}
+	one := &published{flow: p.flowOf(m), weight: int64(len(m.Data)) + MessageOverhead}
 	if err := one.takeRoom(); err != nil {
 		return nil, err
 	}

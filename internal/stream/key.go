@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -19,11 +18,7 @@ type Key struct {
 // key; jetstream.ErrKeyNotFound when that is nothing. Every write that was answered
 // before is in it, where the library's Get may ask a replica that lags behind.
 func ReadKey(ctx context.Context, js jetstream.JetStream, name, subject string) (Key, error) {
-	request, err := json.Marshal(map[string]string{"last_by_subj": subject})
-	if err != nil {
-		return Key{}, fmt.Errorf("encode request: %w", err)
-	}
-	r, err := askForRecord(ctx, js, name, request)
+	r, err := NewestFromLeader(ctx, js, name, subject)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return Key{}, jetstream.ErrKeyNotFound

@@ -22,11 +22,19 @@ const (
 	SenderConsumer = "sender" // on every queue and retry shard, shared by all senders
 )
 
+// AckWait is after what time the server hands a message out again, of all consumers
+// that jetpost has.
+const AckWait = 8 * time.Second
+
+// MessageOverhead is more than the server counts of a message beside its headers and data,
+// in bytes.
+const MessageOverhead = 512
+
 // Limits of what travels through jetpost, in bytes.
 const (
 	MaxEventSize = 256 << 10             // one event, attributes and data
 	maxQueued    = MaxEventSize + 44<<10 // and the headers a delivery carries
-	maxKept      = MaxEventSize + 64<<10 // and what a retry or a dead letter adds
+	MaxKept      = MaxEventSize + 64<<10 // and what a retry or a dead letter adds
 )
 
 // Dedupe is how long a stream remembers the ids of what was published to it.
@@ -225,7 +233,7 @@ func (l Layout) RetryStreamConfig(shard string) jetstream.StreamConfig {
 		Name: l.RetryStream(shard), Subjects: []string{l.subject("retries", shard, ">")},
 		Description: "jetpost: retry timers, shard " + shard,
 		Retention:   jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
-		Replicas: l.replicas, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: maxKept, Duplicates: Dedupe,
+		Replicas: l.replicas, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: MaxKept, Duplicates: Dedupe,
 		AllowMsgSchedules: true, AllowMsgTTL: true, AllowRollup: true, MaxConsumers: 4,
 	}
 }
@@ -464,7 +472,7 @@ func (l Layout) platformStreams() []jetstream.StreamConfig {
 			Description: "jetpost: deliveries given up",
 			Retention:   jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
 			Replicas: l.replicas, MaxAge: 90 * 24 * time.Hour, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: 100_000,
-			MaxMsgSize: maxKept, Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 1000,
+			MaxMsgSize: MaxKept, Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 1000,
 		},
 		{
 			Name: l.Attempts(), Subjects: []string{l.subject("attempts", "*")},
@@ -477,7 +485,7 @@ func (l Layout) platformStreams() []jetstream.StreamConfig {
 			Name: l.Audit(), Subjects: []string{l.AuditSubject(">")},
 			Description: "jetpost: who changed what",
 			Retention:   jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage,
-			Replicas: l.replicas, MaxAge: AuditAge, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: maxKept,
+			Replicas: l.replicas, MaxAge: AuditAge, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: MaxKept,
 			Duplicates: Dedupe, Compression: jetstream.S2Compression, AllowDirect: true, MaxConsumers: 100,
 			DenyDelete: true, DenyPurge: true,
 		},

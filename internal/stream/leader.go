@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -73,6 +74,16 @@ func askForRecord(ctx context.Context, js jetstream.JetStream, name string, requ
 	}
 	r.Header, err = nats.DecodeHeadersMsg(header)
 	return r, err
+}
+
+// NewestFromLeader asks a stream's leader for the newest message with a subject, as
+// GetFromLeader does. jetstream.ErrMsgNotFound when there is none.
+func NewestFromLeader(ctx context.Context, js jetstream.JetStream, name, subject string) (*Record, error) {
+	request, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return askForRecord(ctx, js, name, request)
 }
 
 // ask makes a request to the API and returns fields of its answer; the first one

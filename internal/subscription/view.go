@@ -14,6 +14,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/keyring"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 )
 
 // ViewConfig are the times of a View.
@@ -45,12 +46,12 @@ var ErrStopped = errors.New("the view of subscriptions has stopped")
 
 // A View is a live copy of all subscriptions.
 //
-//	bucket ─► stream.Follower ─► change: decode, new table ─► Snapshot, Changed
+//	bucket ─► follow.Follower ─► change: decode, new table ─► Snapshot, Changed
 //	                     └─────────────────────────────────► Sync
 //
 // While the bucket cannot be read, the last snapshot stays. Use NewView.
 type View struct {
-	follower *stream.Follower
+	follower *follow.Follower
 	keyring  *keyring.Keyring
 	log      *zap.Logger
 
@@ -67,7 +68,7 @@ func NewView(cfg ViewConfig, js jetstream.JetStream, layout stream.Layout, keyri
 	cfg = cfg.withDefaults()
 	v := &View{keyring: keyring, log: log.Named("subscription"), changed: make(chan struct{})}
 	v.snapshot.Store(emptySnapshot())
-	v.follower = stream.NewFollower(stream.FollowConfig{
+	v.follower = follow.New(follow.Config{
 		Bucket: layout.SubscriptionsBucket(), Change: v.change,
 		Resync: cfg.Resync, SyncInterval: cfg.SyncInterval, SyncBurst: syncBurst, Patience: cfg.Patience,
 	}, js, v.log)
@@ -86,7 +87,7 @@ func (v *View) Snapshot() *Snapshot { return v.snapshot.Load() }
 // the server does not answer it waits, until ctx ends or Run does (ErrStopped).
 func (v *View) Sync(ctx context.Context) (*Snapshot, error) {
 	err := v.follower.Sync(ctx)
-	if errors.Is(err, stream.ErrStopped) {
+	if errors.Is(err, follow.ErrStopped) {
 		return nil, ErrStopped
 	}
 	if err != nil {
@@ -110,7 +111,7 @@ func (v *View) Changed() <-chan struct{} {
 }
 
 // change makes a snapshot of the last one and what has changed since.
-func (v *View) change(d stream.Delta) {
+func (v *View) change(d follow.Delta) {
 	if len(d.Put)+len(d.Deleted) == 0 {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 )
 
 const (
@@ -134,7 +135,7 @@ func (c *Clock) Server(ctx context.Context, at time.Time) (time.Time, stream.Mar
 
 // FiredEarly reports whether a timer has fired too early, because the clock was set
 // forward, and when it is due.
-func (c *Clock) FiredEarly(ctx context.Context, m *stream.Message) (due time.Time, mark stream.Mark, early bool) {
+func (c *Clock) FiredEarly(ctx context.Context, m *consume.Message) (due time.Time, mark stream.Mark, early bool) {
 	planned, by, known := stream.TimerMark(m.Header)
 	if !known {
 		return time.Time{}, stream.Mark{}, false

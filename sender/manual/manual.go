@@ -16,13 +16,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
-	"github.com/jetpost/jetpost/sender/watch"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 )
 
 const (
@@ -142,20 +141,22 @@ func (s *Successes) Has(ctx context.Context, d *delivery.Delivery) bool {
 func (s *Successes) Forget(id string) { s.copies.forget(id) }
 
 // Follow keeps the copies up to date until ctx ends.
-func (s *Successes) Follow(ctx context.Context, nc *nats.Conn) {
-	keys := watch.Keys{
-		What: "successes of manual attempts", Pattern: stream.StateMade("*"),
+func (s *Successes) Follow(ctx context.Context, js jetstream.JetStream) {
+	follower := follow.New(follow.Config{
+		Bucket: s.state.Name(), Keys: stream.StateMade("*"),
 		Begin: func(bool) { s.copies.reset() },
-		Take: func(e jetstream.KeyValueEntry) {
-			var all []success
-			if e.Operation() == jetstream.KeyValuePut {
-				all = parse(e.Value())
-			}
-			s.copies.set(stream.StateMadeSubscription(e.Key()), all, e.Revision())
+		Change: func(d follow.Delta) {
+			d.Each(func(key string, value []byte, revision uint64) {
+				var all []success
+				if value != nil {
+					all = parse(value)
+				}
+				s.copies.set(stream.StateMadeSubscription(key), all, revision)
+			})
+			s.copies.completed()
 		},
-		Complete: s.copies.completed,
-	}
-	keys.Follow(ctx, nc, s.state, s.log)
+	}, js, s.log)
+	_ = follower.Run(ctx) // it fails only when the connection is closed
 }
 
 // parse returns nil for a value that is not valid: it will be overwritten.

@@ -25,6 +25,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/members"
 )
@@ -180,9 +181,9 @@ func (m *Membership) Run(ctx context.Context) {
 	defer running.Wait()
 	m.beat(ctx) // first, so that the others begin to hand over
 	m.deleteDead(ctx)
-	follower := stream.NewFollower(stream.FollowConfig{
+	follower := follow.New(follow.Config{
 		Bucket: m.layout.MembersBucket(),
-		Apply: func(entries map[string]stream.Entry, _ uint64) {
+		Apply: func(entries map[string]follow.Entry, _ uint64) {
 			m.update(func(m *Membership) { m.visible = members.FromEntries(entries) })
 		},
 		// A watch that has stopped without an error would keep dead senders alive.

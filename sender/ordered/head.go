@@ -25,6 +25,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/sender/clock"
 )
 
@@ -58,30 +59,30 @@ type Record struct {
 type Head struct {
 	id      string
 	state   *stream.Bucket
-	session *stream.Session
+	session *consume.Session
 	clock   *clock.Clock
 
 	mu       sync.Mutex
 	sequence uint64 // of the message that the record was written for, if by this worker
 	stored   time.Time
 	record   Record
-	read     int64 // the session in which it was read or written: see stream.Session
+	read     int64 // the session in which it was read or written: see consume.Session
 	hurry    bool  // the next attempt need not wait until it is due
 }
 
 // New returns the head of a subscription.
-func New(id string, state *stream.Bucket, session *stream.Session, clock *clock.Clock) *Head {
+func New(id string, state *stream.Bucket, session *consume.Session, clock *clock.Clock) *Head {
 	return &Head{id: id, state: state, session: session, clock: clock}
 }
 
 // IsFirst reports whether m is certainly handed out for the first time, so that there is no
 // record for it.
-func (h *Head) IsFirst(m *stream.Message) bool {
+func (h *Head) IsFirst(m *consume.Message) bool {
 	return m.Delivered == 1 && m.Stored.UnixNano() > h.session.Since()
 }
 
 // Recall returns the record of d; the zero record when there is none.
-func (h *Head) Recall(ctx context.Context, m *stream.Message, d *delivery.Delivery) (Record, error) {
+func (h *Head) Recall(ctx context.Context, m *consume.Message, d *delivery.Delivery) (Record, error) {
 	if d.Manual != "" || h.IsFirst(m) {
 		return Record{}, nil
 	}
@@ -132,7 +133,7 @@ func (h *Head) load(ctx context.Context) (Record, error) {
 
 // Write writes the record for a message that is about to be handed back, also while the
 // sender stops.
-func (h *Head) Write(ctx context.Context, m *stream.Message, record Record) error {
+func (h *Head) Write(ctx context.Context, m *consume.Message, record Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	kv, err := h.state.Open(ctx)
@@ -155,13 +156,13 @@ func (h *Head) Write(ctx context.Context, m *stream.Message, record Record) erro
 
 // isOwn reports whether this worker has written the record for m, no other has had it since,
 // and the server cannot have forgotten that it was handed out.
-func (h *Head) isOwn(m *stream.Message, connected int64) bool {
+func (h *Head) isOwn(m *consume.Message, connected int64) bool {
 	return h.sequence == m.Sequence && h.stored.Equal(m.Stored) && h.record.Delivered == m.Delivered-1 && h.read == connected
 }
 
 // Use reports once whether the record for m is certainly right: this worker has written it,
 // and no other has had m since.
-func (h *Head) Use(m *stream.Message) bool {
+func (h *Head) Use(m *consume.Message) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	own := h.isOwn(m, h.session.Since())

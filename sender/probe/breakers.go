@@ -11,17 +11,16 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/operational"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/sender/clock"
-	"github.com/jetpost/jetpost/sender/watch"
 )
 
 const (
@@ -69,29 +68,28 @@ func NewBreakers(cfg Config, state *stream.Bucket, view *subscription.View, cloc
 }
 
 // Follow keeps the copies up to date until ctx ends.
-func (b *Breakers) Follow(ctx context.Context, nc *nats.Conn) {
-	keys := watch.Keys{
-		What: "breakers", Pattern: stream.StateBreaker("*"),
-		Begin: func(again bool) {
-			if again {
+func (b *Breakers) Follow(ctx context.Context, js jetstream.JetStream) {
+	follower := follow.New(follow.Config{
+		Bucket: b.state.Name(), Keys: stream.StateBreaker("*"),
+		Begin: func(reconnected bool) {
+			if reconnected {
 				b.distrust()
 			}
 		},
-		Take: func(e jetstream.KeyValueEntry) {
-			r := b.of(stream.StateBreakerSubscription(e.Key()))
-			if e.Operation() == jetstream.KeyValuePut {
-				r.set(breaker.Parse(e.Value()), e.Revision(), e.Revision())
-			} else {
-				r.set(breaker.Record{}, 0, e.Revision())
-			}
-			b.Count()
-		},
-		Complete: func() {
+		Change: func(d follow.Delta) {
+			d.Each(func(key string, value []byte, revision uint64) {
+				r := b.of(stream.StateBreakerSubscription(key))
+				if value != nil {
+					r.set(breaker.Parse(value), revision, revision)
+				} else {
+					r.set(breaker.Record{}, 0, revision)
+				}
+			})
 			b.once.Do(func() { close(b.loaded) })
 			b.Count()
 		},
-	}
-	keys.Follow(ctx, nc, b.state, b.log)
+	}, js, b.log)
+	_ = follower.Run(ctx) // it fails only when the connection is closed
 }
 
 // Await waits until the breakers are read. It reports whether to go on.

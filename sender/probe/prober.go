@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription/breaker"
 	"github.com/jetpost/jetpost/sender/clock"
 	"github.com/jetpost/jetpost/sender/endpoint"
@@ -32,18 +33,18 @@ const (
 // Queue is what a Prober does with the queue of its subscription, and with its deliveries.
 type Queue struct {
 	// Pull pulls up to a number of deliveries once, and hands them to handle.
-	Pull func(ctx context.Context, batch int, handle func([]*stream.Message)) error
+	Pull func(ctx context.Context, batch int, handle func([]*consume.Message)) error
 	// IsEmpty reports whether the queue is certainly empty.
 	IsEmpty func(ctx context.Context) bool
 	// Ready returns the endpoint for deliveries, or hands them back and returns nil.
-	Ready func(ctx context.Context, msgs []*stream.Message) *endpoint.Endpoint
+	Ready func(ctx context.Context, msgs []*consume.Message) *endpoint.Endpoint
 	// Expired reports whether Deliver makes no request for a delivery: it is too old, or
 	// cannot be read.
-	Expired func(ctx context.Context, e *endpoint.Endpoint, m *stream.Message) bool
+	Expired func(ctx context.Context, e *endpoint.Endpoint, m *consume.Message) bool
 	// Deliver makes one delivery.
-	Deliver func(ctx context.Context, e *endpoint.Endpoint, m *stream.Message) Evidence
+	Deliver func(ctx context.Context, e *endpoint.Endpoint, m *consume.Message) Evidence
 	// HandBack hands deliveries back.
-	HandBack func(msgs []*stream.Message, delay time.Duration)
+	HandBack func(msgs []*consume.Message, delay time.Duration)
 	// Disable disables the subscription.
 	Disable func(ctx context.Context, reason string) error
 }
@@ -117,7 +118,7 @@ func (p *Prober) pull(ctx, work context.Context, r *breaker.Record, changed, vie
 	if r.State == breaker.HalfOpen {
 		watching.Go(func() { p.closeWhenDelivered(waiting) })
 	}
-	if err := p.queue.Pull(waiting, room+p.sweep, func(msgs []*stream.Message) { p.round(ctx, work, room, msgs) }); err != nil && ctx.Err() == nil {
+	if err := p.queue.Pull(waiting, room+p.sweep, func(msgs []*consume.Message) { p.round(ctx, work, room, msgs) }); err != nil && ctx.Err() == nil {
 		p.all.log.Error("stopped pulling deliveries", zap.String("subscription_id", p.breaker.id), zap.Error(err))
 		clock.Pause(ctx, time.Second)
 	}
@@ -125,8 +126,8 @@ func (p *Prober) pull(ctx, work context.Context, r *breaker.Record, changed, vie
 
 // round makes one request for each delivery that there is room for, if no other sender
 // does. It hands back the others, and gives up those that are too old.
-func (p *Prober) round(ctx, work context.Context, room int, msgs []*stream.Message) {
-	defer stream.KeepHolding(msgs...)()
+func (p *Prober) round(ctx, work context.Context, room int, msgs []*consume.Message) {
+	defer consume.KeepHolding(msgs...)()
 	e := p.queue.Ready(ctx, msgs)
 	if e == nil {
 		clock.Pause(ctx, 100*time.Millisecond)
@@ -196,7 +197,7 @@ func (p *Prober) closeWhenDelivered(ctx context.Context) {
 
 // sweepExpired gives up the deliveries that have waited for too long, and those that cannot
 // be read, and returns the others.
-func (p *Prober) sweepExpired(work context.Context, e *endpoint.Endpoint, msgs []*stream.Message) (fresh []*stream.Message) {
+func (p *Prober) sweepExpired(work context.Context, e *endpoint.Endpoint, msgs []*consume.Message) (fresh []*consume.Message) {
 	for _, m := range msgs {
 		if p.queue.Expired(work, e, m) {
 			p.queue.Deliver(work, e, m) // makes no request

@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/sender/clock"
 )
 
@@ -15,7 +15,7 @@ import (
 // wait than the subscription may have in flight: they count as that.
 type Queue struct {
 	mu      sync.Mutex
-	waiting []*stream.Message // the longest waiting first
+	waiting []*consume.Message // the longest waiting first
 	closed  bool
 	arrived chan struct{}
 }
@@ -24,7 +24,7 @@ type Queue struct {
 func NewQueue() *Queue { return &Queue{arrived: make(chan struct{}, 1)} }
 
 // Add reports whether the queue has taken the deliveries: it does not after Run has ended.
-func (q *Queue) Add(msgs []*stream.Message) bool {
+func (q *Queue) Add(msgs []*consume.Message) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -41,7 +41,7 @@ func (q *Queue) Add(msgs []*stream.Message) bool {
 // Outlet is where a Queue passes its deliveries on.
 type Outlet struct {
 	// Serve is called with the deliveries whose slots are due.
-	Serve func([]*stream.Message)
+	Serve func([]*consume.Message)
 	// Lost is called with the number of deliveries that the server may have handed to
 	// another sender.
 	Lost func(n int)
@@ -51,7 +51,7 @@ type Outlet struct {
 
 // Run passes deliveries on, one at each slot, until ctx ends, and returns those that are
 // left. work bounds what is done after that.
-func (q *Queue) Run(ctx, work context.Context, l *Limiter, out Outlet) (left []*stream.Message) {
+func (q *Queue) Run(ctx, work context.Context, l *Limiter, out Outlet) (left []*consume.Message) {
 	var holding sync.WaitGroup
 	defer holding.Wait()
 	holding.Go(func() { q.hold(ctx) })
@@ -119,7 +119,7 @@ func (q *Queue) wait(ctx context.Context) int {
 
 // take returns up to n deliveries. It leaves out those that the server may have handed to
 // another sender, and counts them.
-func (q *Queue) take(n int) (msgs []*stream.Message, lost int) {
+func (q *Queue) take(n int) (msgs []*consume.Message, lost int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.waiting) > 0 && len(msgs) < n {
@@ -138,7 +138,7 @@ func (q *Queue) take(n int) (msgs []*stream.Message, lost int) {
 
 // hold keeps the server from handing out again what waits, until ctx ends.
 func (q *Queue) hold(ctx context.Context) {
-	tick := time.NewTicker(stream.HoldEvery)
+	tick := time.NewTicker(consume.HoldEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -148,7 +148,7 @@ func (q *Queue) hold(ctx context.Context) {
 		}
 		q.mu.Lock()
 		for _, m := range q.waiting {
-			if m.Unheld() > stream.HoldEvery/2 { // not those that arrived just now
+			if m.Unheld() > consume.HoldEvery/2 { // not those that arrived just now
 				_ = m.HoldWaiting() // failing that, it is lost
 			}
 		}
@@ -157,7 +157,7 @@ func (q *Queue) hold(ctx context.Context) {
 }
 
 // close closes the queue and returns what is left in it.
-func (q *Queue) close() []*stream.Message {
+func (q *Queue) close() []*consume.Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -39,7 +40,7 @@ type Pump struct {
 	timers   *Timers
 	shard    string
 	view     *subscription.View
-	session  *stream.Session
+	session  *consume.Session
 	reserve  *stream.Reserve
 	letters  *delivery.DeadLetters
 	health   *stream.Health
@@ -56,19 +57,19 @@ type outage struct {
 }
 
 // NewPump returns the pump of a shard. health is notified of streams that store nothing.
-func NewPump(t *Timers, shard string, view *subscription.View, session *stream.Session, reserve *stream.Reserve, letters *delivery.DeadLetters, health *stream.Health) *Pump {
+func NewPump(t *Timers, shard string, view *subscription.View, session *consume.Session, reserve *stream.Reserve, letters *delivery.DeadLetters, health *stream.Health) *Pump {
 	return &Pump{timers: t, shard: shard, view: view, session: session, reserve: reserve, letters: letters, health: health, down: make(map[string]outage)}
 }
 
 // Run pumps until ctx ends. It settles what it has in hand by then, or drops it when work
 // ends.
-func (p *Pump) Run(ctx, work context.Context, pulse *stream.Pulse, memory stream.Memory) {
+func (p *Pump) Run(ctx, work context.Context, pulse *consume.Pulse, memory consume.Memory) {
 	defer p.settling.Wait()
 	name, log := p.timers.layout.RetryStream(p.shard), p.timers.log
-	pull := stream.Pull{
+	pull := consume.Pull{
 		Stream: name, Consumer: stream.SenderConsumer, Pulse: pulse, Memory: memory,
-		Held:   stream.NewHeld(stream.AckWait, 2*stream.RetryMaxPending),
-		Handle: func(ctx context.Context, msgs []*stream.Message) { p.requeue(ctx, work, msgs) },
+		Held:   consume.NewHeld(stream.AckWait, 2*stream.RetryMaxPending),
+		Handle: func(ctx context.Context, msgs []*consume.Message) { p.requeue(ctx, work, msgs) },
 		OnError: func(err error) {
 			log.Warn("failed to pull retries, will retry", zap.String("stream", name), zap.Error(err))
 		},
@@ -80,8 +81,8 @@ func (p *Pump) Run(ctx, work context.Context, pulse *stream.Pulse, memory stream
 
 // requeue publishes retries to their queues, and has each settled when its own is
 // confirmed.
-func (p *Pump) requeue(ctx, work context.Context, msgs []*stream.Message) {
-	defer stream.KeepHolding(msgs...)()
+func (p *Pump) requeue(ctx, work context.Context, msgs []*consume.Message) {
+	defer consume.KeepHolding(msgs...)()
 	snapshot, err := p.view.Sync(ctx)
 	if err != nil {
 		for _, m := range msgs {
@@ -126,8 +127,8 @@ var errNoAnswer = errors.New("the queue does not answer")
 // settleUnowned settles a retry without a subscription. A deleted subscription has no queue,
 // and its retries are deleted with it. Where the queue exists the subscription was lost: the
 // queue is kept for when it is created again, and so are its retries.
-func (p *Pump) settleUnowned(work context.Context, m *stream.Message, id string) {
-	defer stream.KeepHolding(m)()
+func (p *Pump) settleUnowned(work context.Context, m *consume.Message, id string) {
+	defer consume.KeepHolding(m)()
 	ctx, cancel := context.WithTimeout(work, queuePatience)
 	defer cancel()
 	queue := p.timers.layout.QueueFor(id)
@@ -153,8 +154,8 @@ func (p *Pump) settleUnowned(work context.Context, m *stream.Message, id string)
 
 // settle acknowledges a retry that is back on its queue. The ack may be lost: put back again
 // under the same id, the retry is stored once.
-func (p *Pump) settle(work context.Context, sub *subscription.Subscription, m *stream.Message, d *delivery.Delivery, future jetstream.PubAckFuture, err error) {
-	defer stream.KeepHolding(m)()
+func (p *Pump) settle(work context.Context, sub *subscription.Subscription, m *consume.Message, d *delivery.Delivery, future jetstream.PubAckFuture, err error) {
+	defer consume.KeepHolding(m)()
 	if err == nil {
 		patience := time.NewTimer(queuePatience)
 		defer patience.Stop()
@@ -200,13 +201,13 @@ func (p *Pump) settle(work context.Context, sub *subscription.Subscription, m *s
 
 // reschedule stores another timer for a retry that its queue did not take. The queue may have
 // it after all: put there again under the same id, it is stored once.
-func (p *Pump) reschedule(work context.Context, m *stream.Message, d *delivery.Delivery, delay time.Duration) {
+func (p *Pump) reschedule(work context.Context, m *consume.Message, d *delivery.Delivery, delay time.Duration) {
 	due, mark := p.timers.clock.Server(work, time.Now().Add(delay+rand.N(delay/2))) //nolint:gosec // jitter
 	p.setTimer(work, m, d, due, mark)
 }
 
 // waitAgain stores another timer for a retry whose timer has fired too early.
-func (p *Pump) waitAgain(work context.Context, sub *subscription.Subscription, m *stream.Message, d *delivery.Delivery, due time.Time, mark stream.Mark) {
+func (p *Pump) waitAgain(work context.Context, sub *subscription.Subscription, m *consume.Message, d *delivery.Delivery, due time.Time, mark stream.Mark) {
 	p.timers.log.Info("retry timer has fired too early and waits again: the clock of the NATS server was set",
 		zap.String("subscription_id", sub.ID), zap.String("delivery_id", d.ID))
 	p.setTimer(work, m, d, due, mark)
@@ -216,7 +217,7 @@ func (p *Pump) waitAgain(work context.Context, sub *subscription.Subscription, m
 // is a timer already: the queue had the retry after all, and its attempt has planned the next.
 // That timer must not be replaced: the queue would reject this retry as a duplicate, and
 // nothing would be left.
-func (p *Pump) setTimer(work context.Context, m *stream.Message, d *delivery.Delivery, due time.Time, mark stream.Mark) {
+func (p *Pump) setTimer(work context.Context, m *consume.Message, d *delivery.Delivery, due time.Time, mark stream.Mark) {
 	timer := p.timers.message(p.shard, d, due, mark)
 	timer.Header.Del(stream.HeaderMessageID) // that of the timer that has fired
 	ctx, cancel := context.WithTimeout(work, queuePatience)
@@ -247,7 +248,7 @@ func (p *Pump) isDown(queue string) (delay time.Duration, is bool) {
 	return o.delay, time.Now().Before(o.until)
 }
 
-func (p *Pump) keepUnreadable(work context.Context, m *stream.Message, cause error) {
+func (p *Pump) keepUnreadable(work context.Context, m *consume.Message, cause error) {
 	ctx, cancel := context.WithTimeout(work, queuePatience)
 	defer cancel()
 	if err := p.letters.KeepUnreadable(ctx, m, cause); err != nil {
@@ -257,13 +258,13 @@ func (p *Pump) keepUnreadable(work context.Context, m *stream.Message, cause err
 	p.ack(m)
 }
 
-func (p *Pump) ack(m *stream.Message) {
+func (p *Pump) ack(m *consume.Message) {
 	if err := m.Ack(); err != nil {
 		p.timers.log.Warn("failed to ack retry, it will be put back again under the same id", zap.String("subject", m.Subject), zap.Error(err))
 	}
 }
 
-func (p *Pump) handBack(m *stream.Message, cause error) {
+func (p *Pump) handBack(m *consume.Message, cause error) {
 	p.timers.log.Warn("failed to put retry back on its queue, will try again", zap.String("subject", m.Subject), zap.Error(cause))
 	if err := m.Nak(time.Second); err != nil {
 		p.timers.log.Warn("failed to hand retry back, it returns after the ack wait", zap.String("subject", m.Subject), zap.Error(err))

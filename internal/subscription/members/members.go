@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
@@ -74,7 +75,7 @@ func NewSet(all []Member) *Set {
 
 // FromEntries is the set of what the bucket has. A record that cannot be read is that of
 // a member nevertheless: a later version may have written it, and takes its share.
-func FromEntries(entries map[string]stream.Entry) *Set {
+func FromEntries(entries map[string]follow.Entry) *Set {
 	all := make([]Member, 0, len(entries))
 	for id, e := range entries {
 		all = append(all, parse(id, e))
@@ -82,7 +83,7 @@ func FromEntries(entries map[string]stream.Entry) *Set {
 	return NewSet(all)
 }
 
-func parse(id string, e stream.Entry) Member {
+func parse(id string, e follow.Entry) Member {
 	var m Member
 	_ = json.Unmarshal(e.Value, &m) // see FromEntries
 	m.ID, m.LastSeen, m.Revision = id, e.Stored, e.Revision

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/subscription"
 	"github.com/jetpost/jetpost/internal/subscription/members"
@@ -321,13 +322,13 @@ func TestReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entries := make(map[string]stream.Entry)
+	entries := make(map[string]follow.Entry)
 	for _, m := range want {
 		e, err := kv.Get(t.Context(), m.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries[m.ID] = stream.Entry{Value: e.Value(), Revision: e.Revision(), Stored: e.Created()}
+		entries[m.ID] = follow.Entry{Value: e.Value(), Revision: e.Revision(), Stored: e.Created()}
 	}
 	for what, set := range map[string]*members.Set{"read": got, "followed": members.FromEntries(entries)} {
 		all := set.All()

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 )
 
 // Put writes the record of m. It has to be written again before stream.MembersTTL is
@@ -33,8 +34,8 @@ func Delete(ctx context.Context, kv jetstream.KeyValue, id string) error {
 	return nil
 }
 
-// Read returns the members as they are now; none where there is no bucket. Who wants to
-// stay informed follows the bucket instead: see stream.Follower and FromEntries.
+// Read returns the members as they are now; none where there is no bucket. To stay
+// informed, follow the bucket instead: see follow.Follower and FromEntries.
 //
 // Records are written all the time. Reading them one after the other off the stream would
 // miss one that moves to its end meanwhile, so the server is asked which there are, and
@@ -62,7 +63,7 @@ func Read(ctx context.Context, js jetstream.JetStream, layout stream.Layout) (*S
 			return nil, fmt.Errorf("read bucket %s: %w", bucket, err)
 		}
 		if len(m.Data) > 0 { // otherwise it says that the record was taken away
-			all = append(all, parse(subject[strings.LastIndexByte(subject, '.')+1:], stream.Entry{Value: m.Data, Revision: m.Sequence, Stored: m.Time}))
+			all = append(all, parse(subject[strings.LastIndexByte(subject, '.')+1:], follow.Entry{Value: m.Data, Revision: m.Sequence, Stored: m.Time}))
 		}
 	}
 	return NewSet(all), nil

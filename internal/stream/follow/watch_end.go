@@ -1,26 +1,27 @@
-package stream
+package follow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// WatchSilence is how long a watch that has not brought everything yet may bring nothing
-// before it is asked whether anything is left: see IsWatchEnd.
-const WatchSilence = 2 * time.Second
+// watchSilence is how long a watch that has not brought everything yet may bring nothing
+// before it is asked whether anything is left: see isWatchEnd.
+const watchSilence = 2 * time.Second
 
 // maxWatchEnd is how many messages are asked for.
 const maxWatchEnd = 1000
 
-// IsWatchEnd reports whether a watch of a bucket, that has brought messages up to the
+// isWatchEnd reports whether a watch of a bucket, that has brought messages up to the
 // sequence last, will bring no more up to head. Where a message of the bucket is damaged
 // a watch never says that it has brought all: the client library waits for as many as
 // the server has counted.
-func IsWatchEnd(ctx context.Context, js jetstream.JetStream, name string, last, head uint64) bool {
+func isWatchEnd(ctx context.Context, js jetstream.JetStream, name string, last, head uint64) bool {
 	if head < last || head-last > maxWatchEnd {
 		return false
 	}
@@ -35,17 +36,13 @@ func IsWatchEnd(ctx context.Context, js jetstream.JetStream, name string, last, 
 // mayCome reports whether a watch may still bring a message: it is there, and is the last
 // one of its key.
 func mayCome(ctx context.Context, js jetstream.JetStream, name string, sequence uint64) bool {
-	ctx, cancel := context.WithTimeout(ctx, WatchSilence)
+	ctx, cancel := context.WithTimeout(ctx, watchSilence)
 	defer cancel()
-	there, err := GetFromLeader(ctx, js, name, sequence)
+	there, err := stream.GetFromLeader(ctx, js, name, sequence)
 	if err != nil {
 		return !errors.Is(err, jetstream.ErrMsgNotFound)
 	}
-	request, err := json.Marshal(map[string]string{"last_by_subj": there.Subject})
-	if err != nil {
-		return true
-	}
-	newest, err := askForRecord(ctx, js, name, request)
+	newest, err := stream.NewestFromLeader(ctx, js, name, there.Subject)
 	if err != nil {
 		return !errors.Is(err, jetstream.ErrMsgNotFound)
 	}

@@ -1,4 +1,4 @@
-package stream
+package consume
 
 import (
 	"slices"
@@ -15,9 +15,6 @@ import (
 //
 // What ends within HoldAfter costs nothing.
 const (
-	// AckWait is after what time the server hands a message out again, of all consumers
-	// that jetpost has.
-	AckWait = 8 * time.Second
 	// HoldAfter is from when on the server is told that a message is in work.
 	HoldAfter = 2 * time.Second
 	// HoldEvery is how often it is told from then on.

@@ -1,4 +1,9 @@
-package stream
+// Package consume takes messages from consumers and holds them while they are worked on.
+//
+// A Pull requests messages in batches and hands them to a handler. Held and KeepHolding keep
+// the server from handing a message out again while it is in hand; a Pulse notices that the
+// process has stood still, so that it may not be any more.
+package consume
 
 import (
 	"context"

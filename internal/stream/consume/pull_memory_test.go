@@ -1,4 +1,4 @@
-package stream_test
+package consume_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/budget"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
@@ -28,7 +29,7 @@ func (p *pulled) publishSizes(sizes ...int) {
 }
 
 // within is what the messages of a test may take: their bytes.
-func within(s *budget.Share) stream.Memory { return stream.Memory{Share: s, Times: 1} }
+func within(s *budget.Share) consume.Memory { return consume.Memory{Share: s, Times: 1} }
 
 // Whatever their sizes, all messages come, once, and those in hand never take more than
 // the share may have and what an idle request may bring beside it.
@@ -45,7 +46,7 @@ func TestPullKeepsToItsMemory(t *testing.T) {
 	all, most := newTally(), int64(0)
 	var mu sync.Mutex
 	var inHand int64
-	p.run(p.server.Connect(), stream.Pull{Memory: within(b.Share(0)), Handle: func(ctx context.Context, msgs []*stream.Message) {
+	p.run(p.server.Connect(), consume.Pull{Memory: within(b.Share(0)), Handle: func(ctx context.Context, msgs []*consume.Message) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, m := range msgs {
@@ -57,7 +58,7 @@ func TestPullKeepsToItsMemory(t *testing.T) {
 				mu.Lock()
 				inHand -= int64(len(m.Data))
 				mu.Unlock()
-				all.take(ctx, []*stream.Message{m})
+				all.take(ctx, []*consume.Message{m})
 			})
 		}
 	}})
@@ -84,15 +85,15 @@ func TestPullLeavesMemoryToOthers(t *testing.T) {
 	p.publishSizes(sizes...)
 	other.publishSizes(sizes...)
 	b := budget.New(2 << 20)
-	held := make(chan *stream.Message, len(sizes))
-	p.run(p.server.Connect(), stream.Pull{Memory: within(b.Share(0)), Handle: func(_ context.Context, msgs []*stream.Message) {
+	held := make(chan *consume.Message, len(sizes))
+	p.run(p.server.Connect(), consume.Pull{Memory: within(b.Share(0)), Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			held <- m
 		}
 	}})
 	first := receive(t, held, "message")
 	all := newTally()
-	other.run(other.server.Connect(), stream.Pull{Memory: within(b.Share(0)), Handle: all.take})
+	other.run(other.server.Connect(), consume.Pull{Memory: within(b.Share(0)), Handle: all.take})
 	all.await(t, len(sizes), 30*time.Second)
 	if n := len(held) + 1; n*50_000 > 1<<20 {
 		t.Errorf("%d messages of 50 kB are in hand, of a budget of 2 MiB", n)
@@ -100,7 +101,7 @@ func TestPullLeavesMemoryToOthers(t *testing.T) {
 	_ = first.Ack()
 	took := newTally()
 	for took.len() < len(sizes)-1 { // what is settled makes room for the rest
-		took.take(t.Context(), []*stream.Message{receive(t, held, "message")})
+		took.take(t.Context(), []*consume.Message{receive(t, held, "message")})
 	}
 	if n := took.repeats(); n > 0 {
 		t.Errorf("%d messages came again", n)
@@ -113,8 +114,8 @@ func TestPullGivesMemoryBack(t *testing.T) {
 	p := newPulled(t, jetstream.ConsumerConfig{MaxAckPending: 5000})
 	p.publishSizes(1000, 2000, 3000, 50_000)
 	b := budget.New(1 << 20)
-	came := make(chan *stream.Message, 16)
-	stop := p.run(p.server.Connect(), stream.Pull{Memory: within(b.Share(0)), Handle: func(_ context.Context, msgs []*stream.Message) {
+	came := make(chan *consume.Message, 16)
+	stop := p.run(p.server.Connect(), consume.Pull{Memory: within(b.Share(0)), Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			came <- m
 		}

@@ -1,4 +1,4 @@
-package stream
+package consume
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/stream"
 	"github.com/jetpost/jetpost/internal/stream/budget"
 )
 
@@ -38,8 +39,6 @@ const (
 	idleBatch = 8
 	// busyExpiry ends a request that the limit of the consumer keeps from being answered.
 	busyExpiry = time.Second
-	// overhead is more than the server counts of a message beside its headers and data.
-	overhead = 512
 )
 
 // errTooLarge ends a request for which the next message is too large.
@@ -66,12 +65,12 @@ func (n *plan) next(ctx context.Context) (request []byte, patience time.Duration
 	memory := &n.pull.Memory
 	switch {
 	case memory.Share != nil && (n.busy || n.helper):
-		most := min(n.pull.Batch, max(1, pullMaxBytes/(n.size+overhead)))
-		n.granted, err = memory.Share.Ask(ctx, memory.weight(n.size+overhead), most)
+		most := min(n.pull.Batch, max(1, pullMaxBytes/(n.size+stream.MessageOverhead)))
+		n.granted, err = memory.Share.Ask(ctx, memory.weight(n.size+stream.MessageOverhead), most)
 		if err != nil {
 			return nil, 0, err
 		}
-		ask.Batch, ask.MaxBytes = n.granted, n.granted*(n.size+overhead)
+		ask.Batch, ask.MaxBytes = n.granted, n.granted*(n.size+stream.MessageOverhead)
 		ask.NoWait, ask.Expires, ask.Heartbeat = true, busyExpiry, 0
 		patience = busyExpiry + pullOverdue
 	case memory.Share != nil:
@@ -94,8 +93,8 @@ func (n *plan) ended(received int, why error) {
 	tooLarge := errors.Is(why, errTooLarge)
 	if tooLarge && received == 0 {
 		next := 2 * n.bytes
-		if n.bytes < maxKept { // else it is of another program's making
-			next = min(next, maxKept)
+		if n.bytes < stream.MaxKept { // else it is of another program's making
+			next = min(next, stream.MaxKept)
 		}
 		n.size = max(n.size, next)
 	}

@@ -1,4 +1,4 @@
-package stream_test
+package consume_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
@@ -19,7 +20,7 @@ type heldQueue struct {
 	t       *testing.T
 	nc      *nats.Conn
 	js      jetstream.JetStream
-	handled chan *stream.Message
+	handled chan *consume.Message
 }
 
 func newHeldQueue(t *testing.T, ackWait, patience time.Duration) *heldQueue {
@@ -29,12 +30,12 @@ func newHeldQueue(t *testing.T, ackWait, patience time.Duration) *heldQueue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := &heldQueue{t: t, nc: nc, js: js, handled: make(chan *stream.Message, 16)}
+	q := &heldQueue{t: t, nc: nc, js: js, handled: make(chan *consume.Message, 16)}
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "Q", Subjects: []string{"q"}, Retention: jetstream.WorkQueuePolicy}); err != nil {
 		t.Fatal(err)
 	}
 	q.consume(ackWait)
-	pull := stream.Pull{Stream: "Q", Consumer: "c", Held: stream.NewHeld(patience, 4), Handle: func(_ context.Context, msgs []*stream.Message) {
+	pull := consume.Pull{Stream: "Q", Consumer: "c", Held: consume.NewHeld(patience, 4), Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			q.handled <- m
 		}
@@ -61,7 +62,7 @@ func (q *heldQueue) put(text string) {
 	}
 }
 
-func (q *heldQueue) next() *stream.Message {
+func (q *heldQueue) next() *consume.Message {
 	q.t.Helper()
 	select {
 	case m := <-q.handled:
@@ -163,8 +164,8 @@ func TestHeldIsNotHandedBack(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: time.Minute})
 	nc, told := p.server.Connect(), p.acks()
-	pull, came := stream.Pull{Held: stream.NewHeld(time.Minute, 4)}, make(chan *stream.Message, 2)
-	pull.Handle = func(_ context.Context, msgs []*stream.Message) {
+	pull, came := consume.Pull{Held: consume.NewHeld(time.Minute, 4)}, make(chan *consume.Message, 2)
+	pull.Handle = func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			came <- m
 		}
@@ -179,7 +180,7 @@ func TestHeldIsNotHandedBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	arrivals <- &nats.Msg{Reply: m.Reply, Data: m.Data}
-	stream.HandBack(&pull, nc, sub, arrivals)
+	consume.HandBack(&pull, nc, sub, arrivals)
 	if err := m.Ack(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package stream_test
+package consume_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
@@ -31,9 +32,9 @@ func TestKeepHolding(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: stream.AckWait})
 	told := p.acks()
-	arrived := make(chan *stream.Message, 10)
-	p.run(p.server.Connect(), stream.Pull{Handle: func(_ context.Context, msgs []*stream.Message) {
-		release := stream.KeepHolding(msgs...)
+	arrived := make(chan *consume.Message, 10)
+	p.run(p.server.Connect(), consume.Pull{Handle: func(_ context.Context, msgs []*consume.Message) {
+		release := consume.KeepHolding(msgs...)
 		for _, m := range msgs {
 			arrived <- m
 		}
@@ -89,8 +90,8 @@ func TestLost(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: time.Minute})
 	told := p.acks()
-	arrived := make(chan *stream.Message, 10)
-	p.run(p.server.Connect(), stream.Pull{Handle: func(_ context.Context, msgs []*stream.Message) {
+	arrived := make(chan *consume.Message, 10)
+	p.run(p.server.Connect(), consume.Pull{Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			arrived <- m
 		}
@@ -124,8 +125,8 @@ func TestLost(t *testing.T) {
 func TestHoldWaiting(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: 2 * time.Second})
-	arrived := make(chan *stream.Message, 10)
-	p.run(p.server.Connect(), stream.Pull{Held: stream.NewHeld(stream.AckWait, 4), Handle: func(_ context.Context, msgs []*stream.Message) {
+	arrived := make(chan *consume.Message, 10)
+	p.run(p.server.Connect(), consume.Pull{Held: consume.NewHeld(stream.AckWait, 4), Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			arrived <- m
 		}
@@ -153,9 +154,9 @@ func TestPullAfterStall(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: time.Second})
 	told := p.acks()
-	arrived := make(chan *stream.Message, 10)
-	pulse := new(stream.Pulse)
-	p.run(p.server.Connect(), stream.Pull{Pulse: pulse, Handle: func(_ context.Context, msgs []*stream.Message) {
+	arrived := make(chan *consume.Message, 10)
+	pulse := new(consume.Pulse)
+	p.run(p.server.Connect(), consume.Pull{Pulse: pulse, Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			arrived <- m
 		}

@@ -1,4 +1,4 @@
-package stream_test
+package follow_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
@@ -28,7 +29,7 @@ type copied struct {
 	times    int
 }
 
-func (c *copied) apply(entries map[string]stream.Entry, revision uint64) {
+func (c *copied) apply(entries map[string]follow.Entry, revision uint64) {
 	var values []string
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		values = append(values, key+"="+string(entries[key].Value))
@@ -45,8 +46,8 @@ func (c *copied) get() (string, uint64) {
 	return c.values, c.revision
 }
 
-// follow follows the catalog bucket on a connection of its own until the test ends.
-func follow(t *testing.T, s *streamtest.Server, cfg stream.FollowConfig) (*stream.Follower, *copied) {
+// followCatalog follows the catalog bucket on a connection of its own until the test ends.
+func followCatalog(t *testing.T, s *streamtest.Server, cfg follow.Config) (*follow.Follower, *copied) {
 	t.Helper()
 	js, err := stream.JetStream(s.Connect())
 	if err != nil {
@@ -54,7 +55,7 @@ func follow(t *testing.T, s *streamtest.Server, cfg stream.FollowConfig) (*strea
 	}
 	c := &copied{}
 	cfg.Bucket, cfg.Apply = s.Layout.CatalogBucket(), c.apply
-	f := stream.NewFollower(cfg, js, zap.NewNop())
+	f := follow.New(cfg, js, zap.NewNop())
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
@@ -63,14 +64,14 @@ func follow(t *testing.T, s *streamtest.Server, cfg stream.FollowConfig) (*strea
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		if err := f.Sync(context.Background()); !errors.Is(err, stream.ErrStopped) {
+		if err := f.Sync(context.Background()); !errors.Is(err, follow.ErrStopped) {
 			t.Errorf("Sync after Run: %v", err)
 		}
 	})
 	return f, c
 }
 
-func sync1(t *testing.T, f *stream.Follower) {
+func sync1(t *testing.T, f *follow.Follower) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -105,7 +106,7 @@ func TestFollow(t *testing.T) {
 	s := streamtest.New(t)
 	kv := catalogBucket(t, s)
 	put(t, kv, "before", "1")
-	f, c := follow(t, s, stream.FollowConfig{})
+	f, c := followCatalog(t, s, follow.Config{})
 	sync1(t, f)
 	want := func(values string, revision uint64) {
 		t.Helper()
@@ -132,7 +133,7 @@ func TestFollowOverRestart(t *testing.T) {
 	s := streamtest.New(t)
 	kv := catalogBucket(t, s)
 	put(t, kv, "a", "1")
-	f, c := follow(t, s, stream.FollowConfig{})
+	f, c := followCatalog(t, s, follow.Config{})
 	sync1(t, f)
 	for n := range 3 {
 		s.Restart()
@@ -169,7 +170,7 @@ func TestFollowReplacedBucket(t *testing.T) {
 	for range 5 {
 		put(t, kv, "old", "1")
 	}
-	f, c := follow(t, s, stream.FollowConfig{Patience: 50 * time.Millisecond})
+	f, c := followCatalog(t, s, follow.Config{Patience: 50 * time.Millisecond})
 	sync1(t, f)
 	if err := s.JS().DeleteKeyValue(t.Context(), s.Layout.CatalogBucket()); err != nil {
 		t.Fatal(err)
@@ -186,7 +187,7 @@ func TestFollowReplacedBucket(t *testing.T) {
 func TestFollowBeforeTheBucket(t *testing.T) {
 	t.Parallel()
 	s := streamtest.New(t)
-	f, c := follow(t, s, stream.FollowConfig{})
+	f, c := followCatalog(t, s, follow.Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := f.Sync(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -205,7 +206,7 @@ func TestFollowSharesQuestions(t *testing.T) {
 	t.Parallel()
 	s := streamtest.New(t)
 	catalogBucket(t, s)
-	f, _ := follow(t, s, stream.FollowConfig{SyncInterval: 50 * time.Millisecond})
+	f, _ := followCatalog(t, s, follow.Config{SyncInterval: 50 * time.Millisecond})
 	sync1(t, f)
 	asked, err := s.Connect().SubscribeSync("$JS.API.STREAM.INFO." + s.Layout.CatalogStream())
 	if err != nil {

@@ -1,4 +1,9 @@
-package stream
+// Package follow keeps live copies of key-value buckets.
+//
+// A Follower hands out all entries with each change, or what has changed, of all keys or
+// some. Its Sync waits for every change that was acknowledged before. Every copy of a bucket
+// in a process is one.
+package follow
 
 import (
 	"cmp"
@@ -13,11 +18,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // FollowConfig says what a Follower follows. Only Bucket and one of Apply and Change are
 // required.
-type FollowConfig struct {
+type Config struct {
 	// Bucket is the name of a key-value bucket.
 	Bucket string
 	// Keys is a pattern of the keys to follow, such as breaker.*. Default: all. With Keys
@@ -40,8 +47,8 @@ type FollowConfig struct {
 	// everything, in case it stands still without noticing. Default: 15s.
 	Check time.Duration
 	// Resync is how often everything is read from the start, in case a watch has missed
-	// something that Check cannot find, such as a purge. Default 0: only when the watch
-	// ends.
+	// something that Check cannot find, such as a purge. Default: only when the watch ends;
+	// with Keys, 10m.
 	Resync time.Duration
 	// SyncInterval is the least time, on average, between two requests to the server
 	// that Sync makes; calls that come meanwhile share the next one. Default: 20ms.
@@ -53,11 +60,14 @@ type FollowConfig struct {
 	Patience time.Duration
 }
 
-func (c FollowConfig) withDefaults() FollowConfig {
+func (c Config) withDefaults() Config {
 	c.Check = cmp.Or(c.Check, 15*time.Second)
 	c.SyncInterval = cmp.Or(c.SyncInterval, 20*time.Millisecond)
 	c.SyncBurst = cmp.Or(c.SyncBurst, 4)
 	c.Patience = cmp.Or(c.Patience, 2*time.Second)
+	if c.Keys != "" {
+		c.Resync = cmp.Or(c.Resync, 10*time.Minute)
+	}
 	return c
 }
 
@@ -81,6 +91,16 @@ type Delta struct {
 	Start bool
 }
 
+// Each calls take for each key of d: with its value, nil for a deletion, and the revision.
+func (d *Delta) Each(take func(key string, value []byte, revision uint64)) {
+	for key, e := range d.Put {
+		take(key, e.Value, e.Revision)
+	}
+	for key, revision := range d.Deleted {
+		take(key, nil, revision)
+	}
+}
+
 // ErrStopped is returned by Sync when Run has ended.
 var ErrStopped = errors.New("the copy of the bucket is no longer kept up to date")
 
@@ -98,7 +118,7 @@ var errNoSync = errors.New("a follower of some keys has no Sync")
 // It lives through lost connections, watches that end, and buckets that are made
 // anew; while it cannot read, what was applied last stays. Use NewFollower.
 type Follower struct {
-	cfg FollowConfig
+	cfg Config
 	js  jetstream.JetStream
 	log *zap.Logger
 
@@ -129,15 +149,13 @@ type version struct {
 func (e *Entry) version() version { return version{e.Revision, e.Stored.UnixNano()} }
 
 // NewFollower makes a Follower, which does nothing until Run.
-func NewFollower(cfg FollowConfig, js jetstream.JetStream, log *zap.Logger) *Follower {
+func New(cfg Config, js jetstream.JetStream, log *zap.Logger) *Follower {
 	return &Follower{
-		cfg: cfg.withDefaults(), js: js, log: log.With(zap.String("stream", bucketStream(cfg.Bucket))),
+		cfg: cfg.withDefaults(), js: js, log: log.With(zap.String("stream", stream.BucketStream(cfg.Bucket))),
 		rewatch: make(chan struct{}, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		known: make(map[string]version), entries: make(map[string]Entry), progress: make(chan struct{}),
 	}
 }
-
-func bucketStream(bucket string) string { return "KV_" + bucket }
 
 // Run keeps the copy up to date until ctx ends. It returns an error only when the
 // connection was closed for good. It can be called once.
@@ -173,7 +191,7 @@ func (f *Follower) follow(ctx context.Context) error {
 	nc := f.js.Conn()
 	reconnected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(reconnected)
-	pauses := Pauses(time.Second, 30*time.Second) // jetstream.md, section 8
+	pauses := stream.Pauses(time.Second, 30*time.Second) // jetstream.md, section 8
 	pause := pauses.NextBackOff()
 	reconnects := nc.Stats().Reconnects
 	for failures := 0; ; {

@@ -1,4 +1,4 @@
-package stream
+package follow
 
 import (
 	"cmp"
@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 var (
@@ -33,8 +35,8 @@ const maxBatch = 1024
 // following is the state of one watch. Entries are collected until everything was read
 // (loaded); from then on each batch of them is applied.
 type following struct {
-	epoch uint64 // of the Follower when the watch was opened
-	head  Head   // of the bucket, before that
+	epoch uint64      // of the Follower when the watch was opened
+	head  stream.Head // of the bucket, before that
 	// known are the values that do not count as changed until everything was read: those
 	// that were applied from the same bucket.
 	known map[string]version
@@ -46,7 +48,7 @@ type following struct {
 	behind bool   // the server had more when it sent the last entry
 	lagged bool   // enough time was given to the replica that is read from
 	idle   bool   // nothing has come for a while although the server had more
-	silent int    // how often nothing has come for WatchSilence before the mark
+	silent int    // how often nothing has come for watchSilence before the mark
 	loaded bool   // was applied once
 	dirty  bool   // there is something to apply
 
@@ -118,11 +120,11 @@ func (f *Follower) watch(ctx context.Context, reconnected <-chan nats.Status) (l
 func (f *Follower) expired(ctx context.Context, w *following) error {
 	w.dirty = true
 	switch {
-	case !w.marked && !w.keys && IsWatchEnd(ctx, f.js, bucketStream(f.cfg.Bucket), w.last, w.head.Last):
+	case !w.marked && !w.keys && isWatchEnd(ctx, f.js, stream.BucketStream(f.cfg.Bucket), w.last, w.head.Last):
 		f.log.Error("messages of a bucket are damaged: it is followed without them", zap.Uint64("seq", w.last), zap.Uint64("last", w.head.Last))
 		w.marked, w.idle, w.lagged = true, true, true
 	case !w.marked:
-		if w.silent++; w.silent >= int(watchLoadTimeout/WatchSilence) {
+		if w.silent++; w.silent >= int(watchLoadTimeout/watchSilence) {
 			return errWatchSilent
 		}
 	case !w.complete():
@@ -284,7 +286,7 @@ func (w *following) settled() bool { return !w.behind || w.idle }
 func (w *following) arm(wait *time.Timer) {
 	switch {
 	case !w.marked:
-		wait.Reset(WatchSilence)
+		wait.Reset(watchSilence)
 	case !w.complete():
 		wait.Reset(watchLagTimeout)
 	case !w.settled():

@@ -1,4 +1,4 @@
-package stream_test
+package follow_test
 
 import (
 	"context"
@@ -14,12 +14,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
 // deltas follows a bucket until the test ends, and returns its deltas as texts.
-func deltas(t *testing.T, s *streamtest.Server, cfg stream.FollowConfig) (*stream.Follower, <-chan string) {
+func deltas(t *testing.T, s *streamtest.Server, cfg follow.Config) (*follow.Follower, <-chan string) {
 	t.Helper()
 	js, err := stream.JetStream(s.Connect())
 	if err != nil {
@@ -27,7 +28,7 @@ func deltas(t *testing.T, s *streamtest.Server, cfg stream.FollowConfig) (*strea
 	}
 	seen := make(chan string, 1000)
 	cfg.Bucket = s.Layout.CatalogBucket()
-	cfg.Change = func(d stream.Delta) {
+	cfg.Change = func(d follow.Delta) {
 		var b strings.Builder
 		if d.Start {
 			b.WriteString("start ")
@@ -40,7 +41,7 @@ func deltas(t *testing.T, s *streamtest.Server, cfg stream.FollowConfig) (*strea
 		}
 		seen <- strings.TrimSpace(b.String())
 	}
-	f := stream.NewFollower(cfg, js, zap.NewNop())
+	f := follow.New(cfg, js, zap.NewNop())
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
@@ -74,7 +75,7 @@ func TestFollowChanges(t *testing.T) {
 	put(t, kv, "a", "1")
 	put(t, kv, "b", "1")
 	put(t, kv, "a", "2")
-	f, seen := deltas(t, s, stream.FollowConfig{Patience: 50 * time.Millisecond})
+	f, seen := deltas(t, s, follow.Config{Patience: 50 * time.Millisecond})
 	wantDelta(t, seen, "start a=2 b=1")
 	put(t, kv, "c", "1")
 	wantDelta(t, seen, "c=1")
@@ -118,7 +119,7 @@ func TestFollowResync(t *testing.T) {
 	kv := catalogBucket(t, s)
 	put(t, kv, "a", "1")
 	put(t, kv, "b", "1")
-	_, seen := deltas(t, s, stream.FollowConfig{Resync: 50 * time.Millisecond})
+	_, seen := deltas(t, s, follow.Config{Resync: 50 * time.Millisecond})
 	wantDelta(t, seen, "start a=1 b=1")
 	bucket, err := s.JS().Stream(t.Context(), s.Layout.CatalogStream())
 	if err != nil {
@@ -143,7 +144,7 @@ func TestFollowKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := make(chan bool, 100)
-	f, seen := deltas(t, s, stream.FollowConfig{Keys: "x.*", Begin: func(reconnected bool) { begun <- reconnected }})
+	f, seen := deltas(t, s, follow.Config{Keys: "x.*", Begin: func(reconnected bool) { begun <- reconnected }})
 	wantDelta(t, seen, "start x.a=1 -x.b")
 	put(t, kv, "y.a", "2")
 	put(t, kv, "x.c", "1")

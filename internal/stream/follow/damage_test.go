@@ -1,4 +1,4 @@
-package stream_test
+package follow_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
-	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/follow"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 )
 
@@ -50,7 +50,7 @@ func TestFollowDamaged(t *testing.T) {
 			}
 			s.Start()
 			got := make(chan []string, 100)
-			f := stream.NewFollower(stream.FollowConfig{Bucket: "b", Apply: func(entries map[string]stream.Entry, _ uint64) {
+			f := follow.New(follow.Config{Bucket: "b", Apply: func(entries map[string]follow.Entry, _ uint64) {
 				got <- slices.Sorted(maps.Keys(entries))
 			}}, s.JS(), zap.NewNop())
 			ctx, stop := context.WithCancel(t.Context())

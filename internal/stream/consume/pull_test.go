@@ -1,4 +1,4 @@
-package stream_test
+package consume_test
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/internal/stream"
+	"github.com/jetpost/jetpost/internal/stream/consume"
 	"github.com/jetpost/jetpost/internal/stream/streamtest"
 	"github.com/jetpost/jetpost/internal/testkit"
 )
@@ -95,7 +96,7 @@ func (p *pulled) published() {
 }
 
 // run starts pulling on nc. stop ends it and waits for its end.
-func (p *pulled) run(nc *nats.Conn, pull stream.Pull) (stop func()) {
+func (p *pulled) run(nc *nats.Conn, pull consume.Pull) (stop func()) {
 	p.t.Helper()
 	pull.Stream, pull.Consumer = "Q", "c"
 	ctx, cancel := context.WithCancel(p.t.Context())
@@ -126,7 +127,7 @@ type tally struct {
 func newTally() *tally { return &tally{seen: make(map[string]int), grown: make(chan struct{}, 1)} }
 
 // take counts and acks.
-func (c *tally) take(_ context.Context, msgs []*stream.Message) {
+func (c *tally) take(_ context.Context, msgs []*consume.Message) {
 	c.mu.Lock()
 	for _, m := range msgs {
 		c.seen[string(m.Data[:min(len(m.Data), 10)])]++
@@ -205,10 +206,10 @@ func TestPull(t *testing.T) {
 	p.publish(0, 3000)
 	all := newTally()
 	var concurrent, highest, wrong atomic.Int32
-	p.run(p.server.Connect(), stream.Pull{Batch: 100, Handle: func(ctx context.Context, msgs []*stream.Message) {
+	p.run(p.server.Connect(), consume.Pull{Batch: 100, Handle: func(ctx context.Context, msgs []*consume.Message) {
 		highest.Store(max(highest.Load(), concurrent.Add(1)))
 		defer concurrent.Add(-1)
-		if len(msgs) == 0 || len(msgs) > 100 || !slices.IsSortedFunc(msgs, func(a, b *stream.Message) int { return int(a.Sequence) - int(b.Sequence) }) {
+		if len(msgs) == 0 || len(msgs) > 100 || !slices.IsSortedFunc(msgs, func(a, b *consume.Message) int { return int(a.Sequence) - int(b.Sequence) }) {
 			wrong.Add(1)
 		}
 		for _, m := range msgs {
@@ -234,7 +235,7 @@ func TestPullHandsBack(t *testing.T) {
 	p := newPulled(t, jetstream.ConsumerConfig{MaxAckPending: 2000, AckWait: time.Minute})
 	p.publish(0, 1000)
 	holding := make(chan struct{}, 2)
-	stop := p.run(p.server.Connect(), stream.Pull{Batch: 200, Handle: func(ctx context.Context, msgs []*stream.Message) {
+	stop := p.run(p.server.Connect(), consume.Pull{Batch: 200, Handle: func(ctx context.Context, msgs []*consume.Message) {
 		holding <- struct{}{}
 		<-ctx.Done()
 		for _, m := range msgs {
@@ -250,7 +251,7 @@ func TestPullHandsBack(t *testing.T) {
 		t.Errorf("stopping took %s", took)
 	}
 	all := newTally()
-	p.run(p.server.Connect(), stream.Pull{Handle: all.take})
+	p.run(p.server.Connect(), consume.Pull{Handle: all.take})
 	all.await(t, 1000, 5*time.Second-time.Since(began))
 }
 
@@ -262,7 +263,7 @@ func TestPullOnce(t *testing.T) {
 	p.publish(0, 20)
 	for range 5 {
 		calls, got := 0, 0
-		pull := stream.Pull{Stream: "Q", Consumer: "c", Batch: 2, Once: true, Handle: func(_ context.Context, msgs []*stream.Message) {
+		pull := consume.Pull{Stream: "Q", Consumer: "c", Batch: 2, Once: true, Handle: func(_ context.Context, msgs []*consume.Message) {
 			calls++
 			got += len(msgs)
 			for _, m := range msgs {
@@ -277,7 +278,7 @@ func TestPullOnce(t *testing.T) {
 		}
 	}
 	all := newTally() // what was handed back comes at once, not after AckWait
-	p.run(p.server.Connect(), stream.Pull{Handle: all.take})
+	p.run(p.server.Connect(), consume.Pull{Handle: all.take})
 	all.await(t, 10, 20*time.Second)
 }
 
@@ -287,7 +288,7 @@ func TestPullStopsWithoutServer(t *testing.T) {
 	all := newTally()
 	p.publish(0, 1)
 	nc := p.server.Connect()
-	stop := p.run(nc, stream.Pull{Handle: all.take})
+	stop := p.run(nc, consume.Pull{Handle: all.take})
 	all.await(t, 1, 5*time.Second)
 	lost := nc.StatusChanged(nats.RECONNECTING)
 	p.server.Stop()
@@ -304,7 +305,7 @@ func TestPullClosedConnection(t *testing.T) {
 	p := newPulled(t, jetstream.ConsumerConfig{})
 	nc := p.server.Connect()
 	nc.Close()
-	err := stream.Pull{Stream: "Q", Consumer: "c", Handle: newTally().take}.Run(t.Context(), nc)
+	err := consume.Pull{Stream: "Q", Consumer: "c", Handle: newTally().take}.Run(t.Context(), nc)
 	if !errors.Is(err, nats.ErrConnectionClosed) || !strings.Contains(err.Error(), "consumer c of stream Q") {
 		t.Errorf("got %v, want an error that names the consumer and wraps ErrConnectionClosed", err)
 	}
@@ -314,7 +315,7 @@ func TestPullSurvivesRestart(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{MaxAckPending: 100, AckWait: 2 * time.Second}) // what is lost on the way comes back
 	all := newTally()
-	p.run(p.server.Connect(), stream.Pull{Batch: 50, Handle: all.take})
+	p.run(p.server.Connect(), consume.Pull{Batch: 50, Handle: all.take})
 	p.publish(0, 2000)
 	all.await(t, 500, 20*time.Second)
 	p.server.Restart()
@@ -339,7 +340,7 @@ func TestPullReconnects(t *testing.T) {
 	nc := p.server.Connect()
 	entered := make(chan struct{}, 2)
 	gates := map[string]chan struct{}{"1": make(chan struct{}), "2": make(chan struct{})}
-	p.run(nc, stream.Pull{Batch: 1, Handle: func(ctx context.Context, msgs []*stream.Message) {
+	p.run(nc, consume.Pull{Batch: 1, Handle: func(ctx context.Context, msgs []*consume.Message) {
 		if gate := gates[string(msgs[0].Data)]; gate != nil {
 			entered <- struct{}{}
 			<-gate
@@ -376,7 +377,7 @@ func TestPullMissingConsumer(t *testing.T) {
 		failed.add(err)
 		reported <- struct{}{}
 	}
-	p.run(p.server.Connect(), stream.Pull{Handle: all.take, OnError: onError})
+	p.run(p.server.Connect(), consume.Pull{Handle: all.take, OnError: onError})
 	p.publish(0, 10)
 	all.await(t, 10, 5*time.Second)
 	for n := 1; n <= 2; n++ {
@@ -392,7 +393,7 @@ func TestPullMissingConsumer(t *testing.T) {
 		}
 		p.createConsumer()
 		all.await(t, 10*n+10, 5*time.Second)
-		if got := failed.count(stream.ErrConsumerMissing); got != n {
+		if got := failed.count(consume.ErrConsumerMissing); got != n {
 			t.Errorf("the missing consumer was reported %d times, want %d", got, n)
 		}
 	}
@@ -407,17 +408,17 @@ func TestPullBeyondMaxAckPending(t *testing.T) {
 	p.publish(0, 300)
 	all := newTally()
 	var unsettled, highest atomic.Int32
-	work := make(chan *stream.Message, 1000)
+	work := make(chan *consume.Message, 1000)
 	for range limit {
 		go func() {
 			for m := range work {
 				unsettled.Add(-1) // before the ack: the next may come at once
-				all.take(t.Context(), []*stream.Message{m})
+				all.take(t.Context(), []*consume.Message{m})
 			}
 		}()
 	}
 	t.Cleanup(func() { close(work) })
-	stop := p.run(p.server.Connect(), stream.Pull{Handle: func(_ context.Context, msgs []*stream.Message) {
+	stop := p.run(p.server.Connect(), consume.Pull{Handle: func(_ context.Context, msgs []*consume.Message) {
 		highest.Store(max(highest.Load(), unsettled.Add(int32(len(msgs))))) //nolint:gosec // small
 		for _, m := range msgs {
 			work <- m
@@ -444,7 +445,7 @@ func TestPullBigMessages(t *testing.T) {
 	failed := new(failures)
 	nc := p.server.Connect(nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { failed.add(err) }))
 	all := newTally()
-	p.run(nc, stream.Pull{OnError: failed.add, Handle: func(ctx context.Context, msgs []*stream.Message) {
+	p.run(nc, consume.Pull{OnError: failed.add, Handle: func(ctx context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			if len(m.Data) != size {
 				failed.add(fmt.Errorf("message %d has %d bytes", m.Sequence, len(m.Data)))
@@ -465,8 +466,8 @@ func TestAckSyncConfirmsEarlierAcks(t *testing.T) {
 	p := newPulled(t, jetstream.ConsumerConfig{MaxAckPending: 1000, AckWait: time.Minute})
 	const n = 500
 	p.publish(0, n)
-	received := make(chan *stream.Message, n)
-	p.run(p.server.Connect(), stream.Pull{Handle: func(_ context.Context, msgs []*stream.Message) {
+	received := make(chan *consume.Message, n)
+	p.run(p.server.Connect(), consume.Pull{Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			received <- m
 		}
@@ -495,13 +496,13 @@ func TestAckSyncConfirmsEarlierAcks(t *testing.T) {
 func TestSettleOtherwise(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: 900 * time.Millisecond})
-	arrived := make(chan *stream.Message, 10)
-	p.run(p.server.Connect(), stream.Pull{Handle: func(_ context.Context, msgs []*stream.Message) {
+	arrived := make(chan *consume.Message, 10)
+	p.run(p.server.Connect(), consume.Pull{Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
 			arrived <- m
 		}
 	}})
-	next := func(delivered int) *stream.Message {
+	next := func(delivered int) *consume.Message {
 		t.Helper()
 		m := receive(t, arrived, "message")
 		if m.Delivered != delivered {
@@ -548,7 +549,7 @@ func TestPullIdleCost(t *testing.T) {
 	nc := p.server.Connect()
 	all := newTally()
 	p.publish(0, 500)
-	p.run(nc, stream.Pull{Batch: 50, Handle: all.take, Alone: func() bool { return true }})
+	p.run(nc, consume.Pull{Batch: 50, Handle: all.take, Alone: func() bool { return true }})
 	all.await(t, 500, 10*time.Second)
 	before := nc.Stats()
 	testkit.Pause(t.Context(), 3*time.Second) // time is the subject
@@ -592,7 +593,7 @@ func TestPullStatuses(t *testing.T) {
 	s, nc := playServer(t)
 	failed := new(failures)
 	p := &pulled{t: t}
-	stop := p.run(nc, stream.Pull{Handle: newTally().take, OnError: failed.add})
+	stop := p.run(nc, consume.Pull{Handle: newTally().take, OnError: failed.add})
 	first := receive(t, s.requests, "request")
 	if got, want := string(first.Data), `{"expires":4000000000,"batch":256,"max_bytes":8388608}`; got != want {
 		t.Errorf("got request %s, want 256 messages of 8 MiB at most, waiting for 4 s: %s", got, want)
@@ -609,10 +610,10 @@ func TestPullStatuses(t *testing.T) {
 		{"409", "Exceeded MaxWaiting", "server: 409 Exceeded MaxWaiting"},
 		{"409", "Exceeded MaxWaiting", ""}, // told already
 		{"409", "Leadership Change", "server: 409 Leadership Change"},
-		{"503", "", stream.ErrConsumerMissing.Error()},
+		{"503", "", consume.ErrConsumerMissing.Error()},
 		{"409", "Consumer Deleted", ""}, // the same
 		{"408", "Request Timeout", ""},  // works again
-		{"503", "", stream.ErrConsumerMissing.Error()},
+		{"503", "", consume.ErrConsumerMissing.Error()},
 		{"418", "Teapot", "server: 418 Teapot"},
 	} {
 		before := len(failed.all)
@@ -633,7 +634,7 @@ func TestPullStatuses(t *testing.T) {
 		t.Errorf("%d requests too many", len(s.requests))
 	}
 	// Who is alone asks seldom.
-	p.run(nc, stream.Pull{Handle: newTally().take, Alone: func() bool { return true }})
+	p.run(nc, consume.Pull{Handle: newTally().take, Alone: func() bool { return true }})
 	got, want := string(receive(t, s.requests, "request").Data), `{"expires":30000000000,"batch":256,"max_bytes":8388608,"idle_heartbeat":10000000000}`
 	if got != want {
 		t.Errorf("got request %s, want it to wait for 30 s with a heartbeat every 10 s: %s", got, want)

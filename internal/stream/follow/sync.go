@@ -1,4 +1,4 @@
-package stream
+package follow
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+
+	"github.com/jetpost/jetpost/internal/stream"
 )
 
 // A question is one request for the last revision of the bucket, and all who wait
@@ -108,7 +110,7 @@ func (f *Follower) ask(ctx context.Context) {
 
 // startOver has everything read again because the bucket is behind what was read
 // from it: it was made anew, or its server lost writes.
-func (f *Follower) startOver(head Head) {
+func (f *Follower) startOver(head stream.Head) {
 	f.mu.Lock()
 	f.log.Warn("the bucket was replaced or has lost changes, reading it again", zap.Uint64("seq", head.Last), zap.Uint64("applied", f.applied))
 	f.epoch++
@@ -118,10 +120,10 @@ func (f *Follower) startOver(head Head) {
 }
 
 // headUntilAnswered repeats the request until there is an answer or ctx ends.
-func (f *Follower) headUntilAnswered(ctx context.Context) (Head, error) {
+func (f *Follower) headUntilAnswered(ctx context.Context) (stream.Head, error) {
 	logged := false
-	h, err := backoff.Retry(ctx, func() (Head, error) { return f.head(ctx) },
-		backoff.WithBackOff(Pauses(20*time.Millisecond, time.Second)), backoff.WithMaxElapsedTime(0),
+	h, err := backoff.Retry(ctx, func() (stream.Head, error) { return f.head(ctx) },
+		backoff.WithBackOff(stream.Pauses(20*time.Millisecond, time.Second)), backoff.WithMaxElapsedTime(0),
 		backoff.WithNotify(func(err error, _ time.Duration) {
 			if !logged {
 				f.log.Warn("cannot ask for the last revision of a bucket, will keep trying", zap.Error(err))
@@ -129,7 +131,7 @@ func (f *Follower) headUntilAnswered(ctx context.Context) (Head, error) {
 			logged = true
 		}))
 	if err != nil {
-		return Head{}, ctx.Err()
+		return stream.Head{}, ctx.Err()
 	}
 	return h, nil
 }
@@ -138,10 +140,10 @@ func (f *Follower) headUntilAnswered(ctx context.Context) (Head, error) {
 const headTimeout = 2 * time.Second
 
 // head asks the leader of the bucket's stream.
-func (f *Follower) head(ctx context.Context) (Head, error) {
+func (f *Follower) head(ctx context.Context) (stream.Head, error) {
 	ctx, cancel := context.WithTimeout(ctx, headTimeout)
 	defer cancel()
-	return ReadHead(ctx, f.js, bucketStream(f.cfg.Bucket))
+	return stream.ReadHead(ctx, f.js, stream.BucketStream(f.cfg.Bucket))
 }
 
 // openAgain asks for a new watch, if that was not asked for already.
