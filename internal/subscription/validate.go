@@ -126,7 +126,7 @@ func (s *Subscription) validateSecrets(traits Traits, known bool, found *validat
 		seen[key.ID] = true
 		validateText(key.ID, validation.Join(validation.Index("secrets", i), "id"), maxLabelName, found)
 		if known && !key.Secret.IsPlaceholder() {
-			if err := key.Check(traits.Secrets); err != nil {
+			if err := key.check(traits.Secrets); err != nil {
 				found.Add(validation.Join(validation.Index("secrets", i), "secret"), "%s", err)
 			}
 		}

@@ -22,7 +22,7 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// FollowConfig says what a Follower follows. Only Bucket and one of Apply and Change are
+// Config says what a Follower follows. Only Bucket and one of Apply and Change are
 // required.
 type Config struct {
 	// Bucket is the name of a key-value bucket.
@@ -116,7 +116,7 @@ var errNoSync = errors.New("a follower of some keys has no Sync")
 //	                  └─────────────────────────┘
 //
 // It lives through lost connections, watches that end, and buckets that are made
-// anew; while it cannot read, what was applied last stays. Use NewFollower.
+// anew; while it cannot read, what was applied last stays. Use New.
 type Follower struct {
 	cfg Config
 	js  jetstream.JetStream
@@ -148,7 +148,7 @@ type version struct {
 
 func (e *Entry) version() version { return version{e.Revision, e.Stored.UnixNano()} }
 
-// NewFollower makes a Follower, which does nothing until Run.
+// New makes a Follower, which does nothing until Run.
 func New(cfg Config, js jetstream.JetStream, log *zap.Logger) *Follower {
 	return &Follower{
 		cfg: cfg.withDefaults(), js: js, log: log.With(zap.String("stream", stream.BucketStream(cfg.Bucket))),

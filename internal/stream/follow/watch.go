@@ -41,7 +41,7 @@ type following struct {
 	// that were applied from the same bucket.
 	known map[string]version
 	keys  bool // the watch is of some keys only
-	all   bool // a delta has deletions of what is not known, too: see FollowConfig.Begin
+	all   bool // a delta has deletions of what is not known, too: see Config.Begin
 
 	last   uint64 // revision of the last entry
 	marked bool   // the mark that ends the initial entries has come
