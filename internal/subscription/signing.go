@@ -121,8 +121,8 @@ func decodeKey(encoded string) ([]byte, bool) {
 	return key, err == nil && base64.StdEncoding.EncodeToString(key) == encoded
 }
 
-// Check says why the key cannot be one of its kind.
-func (k SigningKey) Check(kind SecretKind) error {
+// check says why the key cannot be one of its kind.
+func (k SigningKey) check(kind SecretKind) error {
 	switch kind {
 	case NoSecret:
 		return errors.New("has no place in this profile: leave it out")
@@ -191,7 +191,7 @@ func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duratio
 		return SigningKey{}, fmt.Errorf("rotate secret of subscription %s: overlap %s: use 0s to %s", s.ID, overlap, Duration(MaxOverlap))
 	}
 	key := NewSigningKey(secret, now)
-	if err := key.Check(traits.Secrets); err != nil {
+	if err := key.check(traits.Secrets); err != nil {
 		return SigningKey{}, fmt.Errorf("rotate secret of subscription %s: the secret %w", s.ID, err)
 	}
 	keys := []SigningKey{key}
@@ -215,7 +215,7 @@ func (s *Subscription) Rotate(traits Traits, now time.Time, overlap time.Duratio
 
 // CheckSecret says why secret cannot be one of a profile of these traits.
 func (t *Traits) CheckSecret(secret keyring.Secret) error {
-	return SigningKey{Secret: secret}.Check(t.Secrets)
+	return SigningKey{Secret: secret}.check(t.Secrets)
 }
 
 // randomText returns n random characters of [a-z2-7].
