@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -243,6 +244,26 @@ func publishAs(t *testing.T, ns *embedded.Server, role stream.Role, m *nats.Msg)
 	}
 }
 
+// sourcesWith returns the files of the program, without tests, that contain a pattern.
+func sourcesWith(t *testing.T, pattern *regexp.Regexp) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path) //nolint:gosec // of this repository
+		if pattern.Match(source) {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
 // TestOperationsNames compares the metrics and flags that docs/operations.md names
 // with those that there are.
 func TestOperationsNames(t *testing.T) {
@@ -251,23 +272,17 @@ func TestOperationsNames(t *testing.T) {
 	if lines := strings.Count(text, "\n"); lines > 130 {
 		t.Errorf("docs/operations.md has %d lines, want at most 130", lines)
 	}
-	files, err := filepath.Glob("../../*/metrics.go")
-	if err != nil || len(files) < 4 {
-		t.Fatalf("found the metrics of %v, error %v", files, err)
-	}
-	nouns, err := filepath.Glob("../../internal/*/metrics.go")
-	if err != nil || len(nouns) == 0 {
-		t.Fatalf("found the metrics of %v, error %v", nouns, err)
-	}
-	files = append(append(files, nouns...), "../../internal/stream/inventory/metrics.go")
 	metric := regexp.MustCompile(`jetpost_[a-z_]+`)
 	var exist []string
-	for _, file := range files {
+	for _, file := range sourcesWith(t, regexp.MustCompile(`prometheus\.\w+Opts\{`)) {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		exist = append(exist, metric.FindAllString(string(source), -1)...)
+	}
+	if len(exist) == 0 {
+		t.Fatal("found no metrics")
 	}
 	slices.Sort(exist)
 	named := slices.Compact(slices.Sorted(slices.Values(metric.FindAllString(text, -1))))
