@@ -1,6 +1,7 @@
 package sender_test
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/jetpost/jetpost/internal/delivery"
 	"github.com/jetpost/jetpost/internal/profile/wire"
 	"github.com/jetpost/jetpost/internal/subscription"
+	"github.com/jetpost/jetpost/internal/testkit"
 	"github.com/jetpost/jetpost/sender"
 )
 
@@ -101,6 +103,16 @@ func TestRedrivenAndRejected(t *testing.T) {
 	if letters := r.letters(sub.ID); len(letters) != 1 {
 		t.Errorf("letters: %+v, want the one there was", letters)
 	}
+}
+
+// queueLength is how many deliveries are on a queue.
+func (r *rig) queueLength(sub *subscription.Subscription) uint64 {
+	r.t.Helper()
+	s, err := r.js.Stream(r.t.Context(), sub.Queue.Stream)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s.CachedInfo().State.Msgs
 }
 
 // manual asks for one attempt of the delivery of an event.
@@ -230,6 +242,41 @@ func TestManualSuccessEndsSchedule(t *testing.T) {
 			r.awaitAttempts(sub, 3)
 			r.awaitSettled(sub)
 		})
+	}
+}
+
+// The manual attempt may succeed while an attempt of the schedule is under way, before that has
+// stored the timer of its retry. Then that timer is not left.
+func TestManualSuccessBeforeRetryIsPlanned(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var up atomic.Bool
+	rc := receive(t, func(w http.ResponseWriter, _ *request) {
+		w.WriteHeader(map[bool]int{true: http.StatusNoContent, false: http.StatusInternalServerError}[up.Load()])
+	})
+	sub := r.subscribe(withoutBreaker(to("manual", rc.URL, 0, time.Hour)))
+	shard := r.layout.RetryStreamConfig(sub.Queue.RetryShard)
+	refuses := shard
+	refuses.MaxMsgSize = 1
+	if _, err := r.js.UpdateStream(t.Context(), refuses); err != nil {
+		t.Fatal(err)
+	}
+	r.send()
+	r.queue(sub, 1, 1)
+	r.awaitAttempts(sub, 1)
+	up.Store(true)
+	r.manual(sub, newEvent(1))
+	r.awaitAttempts(sub, 2)
+	testkit.Until(t, func() (bool, string) {
+		left := r.queueLength(sub)
+		return left == 1, fmt.Sprintf("%d deliveries are left, want the one whose timer is refused", left)
+	})
+	if _, err := r.js.UpdateStream(t.Context(), shard); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitSettled(sub)
+	if n := r.timers(sub); n > 0 || len(rc.all()) != 2 {
+		t.Errorf("%d timers are left and %d requests were made, want none and 2", n, len(rc.all()))
 	}
 }
 

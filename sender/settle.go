@@ -96,12 +96,22 @@ func (s *settler) settleManual(ctx context.Context, u *underway) {
 			return
 		}
 	case delivery.Delivered:
-		if !s.timers.Cancel(ctx, s.queue.RetryShard, u.d, 0) { // its retry may wait in the queue
-			s.manual.Record(ctx, u.d)
-		}
+		s.endSchedule(ctx, u.d)
 	case delivery.Rejected, delivery.Exhausted:
 	}
 	s.ack(u.m, u.d)
+}
+
+// endSchedule ends the schedule of a delivery that a manual attempt has made. Where there is
+// no timer the retry may wait in the queue, or an attempt may be under way whose timer is not
+// stored yet. So the success is recorded, and then the timer is cancelled again: what stores
+// a timer afterwards finds the record, see retryLater.
+func (s *settler) endSchedule(ctx context.Context, d *delivery.Delivery) {
+	if s.timers.Cancel(ctx, s.queue.RetryShard, d, 0) {
+		return
+	}
+	s.manual.Record(ctx, d)
+	s.timers.Cancel(ctx, s.queue.RetryShard, d, 0)
 }
 
 // retryLater has the next attempt made when it is due. A delivery that waits for a retry must
@@ -134,6 +144,9 @@ func (s *settler) retryLater(ctx context.Context, u *underway) {
 	if err != nil { // the sender stops
 		s.nak(m, stoppedDelay)
 		return
+	}
+	if s.manual.Has(ctx, d) { // it has succeeded while this attempt was under way
+		s.timers.Cancel(ctx, shard, d, 0)
 	}
 	s.ack(m, d)
 }
