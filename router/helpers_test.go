@@ -176,18 +176,22 @@ func (r *rig) publish(events ...*event.Event) *jetstream.PubAck {
 	return last
 }
 
-// publishMany stores the notes from first on, n of them, as fast as it can.
+// publishMany stores the notes from first on, n of them, as fast as it can. What is not
+// acknowledged, as the client library reports of everything under way while it reconnects to a
+// server that has started again, is published again: the notes have ids.
 func (r *rig) publishMany(first, n int) {
 	r.t.Helper()
-	for i := first; i < first+n; i++ {
-		if _, err := r.js.PublishMsgAsync(message(note(i)), jetstream.WithStallWait(patience)); err != nil {
-			r.t.Fatal(err)
-		}
+	publisher := stream.NewPublisher(stream.PublisherConfig{Stall: patience, Pause: time.Millisecond}, r.js)
+	under := make([]stream.Publication, n)
+	for i := range under {
+		under[i] = publisher.Send(message(note(first + i)))
 	}
-	select {
-	case <-r.js.PublishAsyncComplete():
-	case <-testkit.Timeout():
-		r.t.Fatal("events are not stored")
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	for i := range under {
+		if _, err := under[i].Wait(ctx, time.Time{}); err != nil {
+			r.t.Fatalf("note %d is not stored: %v, after %v", first+i, err, under[i].Last())
+		}
 	}
 }
 

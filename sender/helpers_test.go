@@ -52,6 +52,8 @@ type rig struct {
 	log     *zap.Logger
 	logged  *observer.ObservedLogs
 	connect []nats.Option // of senders
+
+	unstored []stream.Publication // timers
 }
 
 func newRig(t *testing.T) *rig {
@@ -138,15 +140,27 @@ func queued(sub *subscription.Subscription, e *event.Event, accepted time.Time) 
 // queue puts the notes from first on, n of them, on a subscription's queue.
 func (r *rig) queue(sub *subscription.Subscription, first, n int) {
 	r.t.Helper()
-	for i := first; i < first+n; i++ {
-		if _, err := r.js.PublishMsgAsync(queued(sub, newEvent(i), time.Now()), jetstream.WithStallWait(patience)); err != nil {
-			r.t.Fatal(err)
-		}
+	publisher := r.publisher()
+	under := make([]stream.Publication, n)
+	for i := range under {
+		under[i] = publisher.Send(queued(sub, newEvent(first+i), time.Now()))
 	}
-	select {
-	case <-r.js.PublishAsyncComplete():
-	case <-testkit.Timeout():
-		r.t.Fatal("the deliveries are not stored")
+	r.awaitStored(under)
+}
+
+// publisher publishes what has an id, and what is not acknowledged again.
+func (r *rig) publisher() *stream.Publisher {
+	return stream.NewPublisher(stream.PublisherConfig{Stall: patience, Pause: time.Millisecond}, r.js)
+}
+
+func (r *rig) awaitStored(under []stream.Publication) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*patience)
+	defer cancel()
+	for i := range under {
+		if _, err := under[i].Wait(ctx, time.Time{}); err != nil {
+			r.t.Fatalf("message %d of %d is not stored: %v, after %v", i+1, len(under), err, under[i].Last())
+		}
 	}
 }
 
@@ -311,17 +325,22 @@ func (r *rig) consumer(sub *subscription.Subscription) (*jetstream.ConsumerInfo,
 	return c.CachedInfo(), nil
 }
 
-// awaitSettled waits until nothing is left on a queue.
+// awaitSettled waits until nothing is left on a queue, as long as it becomes less.
 func (r *rig) awaitSettled(sub *subscription.Subscription) {
 	r.t.Helper()
-	eventually(r.t, func() (bool, string) {
-		s, err := r.js.Stream(r.t.Context(), sub.Queue.Stream)
-		if err != nil { // a server that restarts does not answer
-			return false, err.Error()
-		}
-		left := s.CachedInfo().State.Msgs
-		return left == 0, fmt.Sprintf("%d deliveries are left on the queue of %s", left, sub.ID)
-	})
+	least := ^uint64(0)
+	for isEmpty := false; !isEmpty; {
+		testkit.Until(r.t, func() (bool, string) {
+			s, err := r.js.Stream(r.t.Context(), sub.Queue.Stream)
+			if err != nil { // a server that restarts does not answer
+				return false, err.Error()
+			}
+			left := s.CachedInfo().State.Msgs
+			isLess := left < least
+			least, isEmpty = min(left, least), left == 0
+			return isLess || isEmpty, fmt.Sprintf("%d deliveries are left on the queue of %s", left, sub.ID)
+		})
+	}
 }
 
 // attempts are the records of a subscription, oldest first.
@@ -367,7 +386,7 @@ func (r *rig) letters(subscription string) []delivery.DeadLetter {
 func (r *rig) awaitLetters(subscription string, n int) []delivery.DeadLetter {
 	r.t.Helper()
 	var letters []delivery.DeadLetter
-	eventually(r.t, func() (bool, string) {
+	testkit.Until(r.t, func() (bool, string) {
 		letters = r.letters(subscription)
 		return len(letters) >= n, fmt.Sprintf("%s has %d dead letters, want %d", subscription, len(letters), n)
 	})

@@ -17,7 +17,7 @@ import (
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
-// timer stores the retry of a note, as a sender does.
+// timer publishes the retry of a note, as a sender does; see stored.
 func (r *rig) timer(sub *subscription.Subscription, n, attempt int, due time.Time) {
 	r.t.Helper()
 	m := queued(sub, newEvent(n), time.Now())
@@ -28,19 +28,14 @@ func (r *rig) timer(sub *subscription.Subscription, n, attempt int, due time.Tim
 	d.Attempt, d.FirstAttempt = attempt, time.Now()
 	shard := sub.Queue.RetryShard
 	timer := d.Timer(r.layout.RetryAt(shard, sub.ID, d.TimerKey()), r.layout.RetryDue(shard, sub.ID), due)
-	if _, err := r.js.PublishMsgAsync(timer, jetstream.WithStallWait(patience)); err != nil {
-		r.t.Fatal(err)
-	}
+	r.unstored = append(r.unstored, r.publisher().Send(timer))
 }
 
-// stored waits until what was published is.
+// stored waits until the timers are stored.
 func (r *rig) stored() {
 	r.t.Helper()
-	select {
-	case <-r.js.PublishAsyncComplete():
-	case <-testkit.TimeoutAfter(2 * patience):
-		r.t.Fatal("what was published is not stored")
-	}
+	r.awaitStored(r.unstored)
+	r.unstored = nil
 }
 
 // timers is how many timers a subscription has.
