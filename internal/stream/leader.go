@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -86,9 +87,18 @@ func NewestFromLeader(ctx context.Context, js jetstream.JetStream, name, subject
 	return askForRecord(ctx, js, name, request)
 }
 
+// askTimeout bounds a request whose context has no deadline: one that is lost with its
+// connection is never answered.
+const askTimeout = 10 * time.Second
+
 // ask makes a request to the API and returns fields of its answer; the first one
 // must be there. What the server says is wrong is a *jetstream.APIError.
 func ask(ctx context.Context, js jetstream.JetStream, request string, body []byte, fields ...string) ([]gjson.Result, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+	}
 	m, err := js.Conn().RequestWithContext(ctx, apiPrefixOf(js)+request, body)
 	if err != nil {
 		return nil, err
