@@ -92,7 +92,7 @@ func TestExplainRoute(t *testing.T) {
 	f.do("POST", "/v1/explain", "").want(http.StatusBadRequest)
 	f.do("POST", "/v1/explain?cursor=_", `{"event":`+explainedPush+`}`).want(http.StatusUnprocessableEntity)
 	f.do("POST", "/v1/explain", `{"domain":"git","sequence":9}`).want(http.StatusNotFound)
-	f.do("POST", "/v1/explain", `{"event":`+explainedPush+`,"subscription":"nobody"}`).want(http.StatusNotFound)
+	f.do("POST", "/v1/explain", `{"event":`+explainedPush+`,"subscription":"unknown"}`).want(http.StatusNotFound)
 	large := `{"event":{"specversion":"1.0","id":"x","source":"/s","type":"git.push","data":"` + strings.Repeat("x", httpapi.MaxBody) + `"},"subscription":"ci"}`
 	f.do("POST", "/v1/explain", large).want(http.StatusOK)
 	f.do("POST", "/v1/explain", large+strings.Repeat(" ", httpapi.MaxBody)).want(http.StatusRequestEntityTooLarge)

@@ -107,7 +107,7 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("audit trail: %+v", records)
 	}
 
-	f.do("POST", "/v1/subscriptions/nobody/reconcile", "").want(http.StatusNotFound)
+	f.do("POST", "/v1/subscriptions/unknown/reconcile", "").want(http.StatusNotFound)
 	f.do("POST", "/v1/subscriptions/ci/reconcile", `{"dry":true}`).want(http.StatusUnprocessableEntity)
 }
 

@@ -292,7 +292,7 @@ func TestRedriveJob(t *testing.T) {
 		}
 	}
 	f.do("POST", "/v1/redrives", `{"subscription":"_invalid"}`).want(http.StatusConflict)
-	f.do("POST", "/v1/redrives", `{"subscription":"nobody"}`).want(http.StatusNotFound)
+	f.do("POST", "/v1/redrives", `{"subscription":"unknown"}`).want(http.StatusNotFound)
 }
 
 // jobs are those of the installation.
@@ -498,5 +498,5 @@ func TestRedeliver(t *testing.T) {
 	other := f.publish(newEvent("git.push", "e5"))
 	attempted(delivery.ID("ci", "/test", "e4"), "e4", "EVENTS_git", other)
 	f.do("POST", path(delivery.ID("ci", "/test", "e4")), "").want(http.StatusGone)
-	f.do("POST", "/v1/subscriptions/nobody/deliveries/"+id+"/redeliver", "").want(http.StatusNotFound)
+	f.do("POST", "/v1/subscriptions/unknown/deliveries/"+id+"/redeliver", "").want(http.StatusNotFound)
 }

@@ -261,7 +261,7 @@ func TestStory(t *testing.T) {
 			}
 		}
 	}
-	f.do("GET", j.path()+"/story?subscription=nobody", "").want(http.StatusNotFound)
+	f.do("GET", j.path()+"/story?subscription=unknown", "").want(http.StatusNotFound)
 	f.do("GET", j.path()+"/story?subscription=_invalid", "").want(http.StatusUnprocessableEntity)
 	f.do("GET", "/v1/events/story?source=%2Ftest&id=e2", "").want(http.StatusNotFound).mustContain("git", "artifact")
 	f.do("GET", "/v1/events/story?source=%2Ftest", "").want(http.StatusUnprocessableEntity).mustContain("id")

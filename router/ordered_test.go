@@ -175,7 +175,7 @@ func TestOrderedWaitsForOthers(t *testing.T) {
 	r.wantQueued(free, upTo(events)...)
 }
 
-// Events that were erased, or are too old, are waited for by nobody: before they were
+// Events that were erased, or are too old, are not waited for: before they were
 // handed out, in the hands of a router, and in front of one that comes back.
 func TestOrderedErasedEvents(t *testing.T) {
 	t.Parallel()
@@ -202,7 +202,7 @@ func TestOrderedErasedEvents(t *testing.T) {
 	r.wantInOrder(sub, want)
 	running.stop()
 
-	// 43 and 44 are erased while somebody has them.
+	// 43 and 44 are erased while a sender has them.
 	r.publishMany(events+2, 4)
 	r.handOut(3)
 	r.erase(43, 44)

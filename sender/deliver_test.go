@@ -196,7 +196,7 @@ func TestRetriedMuchLater(t *testing.T) {
 			t.Errorf("the next attempt is due after %s, want what the receiver asked for", wait)
 		}
 	}
-	r.awaitSettled(sub) // while they wait they are in nobody's way
+	r.awaitSettled(sub) // while they wait they block no other delivery
 	for _, second := range r.awaitAttempts(sub, 4)[2:] {
 		if early := first[second.Event.Sequence].NextAttempt.Sub(second.At); early > 0 {
 			t.Errorf("the second attempt was made %s before it was due", early)
@@ -286,7 +286,7 @@ func TestGone(t *testing.T) {
 		t.Errorf("the subscription is %s because %q, want it disabled by the 410", stored.State, stored.StateReason)
 	}
 	service.stop()
-	// The rest of the queue is kept for the day when somebody enables it again.
+	// The rest of the queue is kept until it is enabled again.
 	if info, err := r.consumer(sub); err != nil || int(info.NumPending)+info.NumAckPending < 4 || len(rc.all()) != 1 { //nolint:gosec // small
 		t.Errorf("%+v wait, error %v, %d requests were made, want 4 kept and 1", info, err, len(rc.all()))
 	}
@@ -393,7 +393,7 @@ func TestNeverSent(t *testing.T) {
 	}
 }
 
-// A subscription that this version cannot serve waits, and somebody is told.
+// A subscription that this version cannot serve waits, and the log says so.
 func TestUnknownProfile(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

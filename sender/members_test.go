@@ -391,12 +391,12 @@ func TestFailsOpen(t *testing.T) {
 	subs := r.subscribeMany(rc, n)
 	senders := []*running{r.send(quickly), r.send(quickly)}
 	awaitLanes(t, n, senders...)
-	// Somebody else gets a subject of the bucket, so that it cannot be made anew.
+	// Another stream gets a subject of the bucket, so that it cannot be made anew.
 	eventually(t, func() (bool, string) {
 		if err := r.js.DeleteKeyValue(t.Context(), r.layout.MembersBucket()); err != nil {
 			return false, err.Error()
 		}
-		_, err := r.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "BLOCKER", Subjects: []string{r.layout.MemberKey("nobody")}})
+		_, err := r.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "BLOCKER", Subjects: []string{r.layout.MemberKey("unknown")}})
 		return err == nil, fmt.Sprint("a sender was faster: ", err)
 	})
 	for i, s := range senders {
@@ -448,7 +448,7 @@ func TestSendersOfOneSubscription(t *testing.T) {
 	}
 }
 
-// After NATS was away for a while nobody pulls what is not his, although the records of
+// After NATS was away for a while no sender pulls what it does not own, although the records of
 // the others come back one after the other.
 func TestMembersOverRestart(t *testing.T) {
 	t.Parallel()

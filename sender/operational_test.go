@@ -112,7 +112,7 @@ func (s said) wantFields(t *testing.T, want object) {
 }
 
 // A delivery that fails is spoken of once while there is hope, and once when it is
-// given up. One attempt more that somebody has asked for changes nothing.
+// given up. A manual attempt changes nothing.
 func TestFailingIsSaid(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -170,7 +170,7 @@ func TestBreakerIsSaid(t *testing.T) {
 	r := newRig(t)
 	rc := receiveBroken(t, http.StatusServiceUnavailable)
 	sub := guarded("hook", rc.URL, 5)
-	sub.Delivery.Retry = []subscription.Duration{0, subscription.Duration(time.Millisecond)} // a retry in vain is the last
+	sub.Delivery.Retry = []subscription.Duration{0, subscription.Duration(time.Millisecond)} // a failed retry is the last
 	sub.Delivery.Senders = 2
 	sub = r.subscribe(sub)
 	for range 2 {
@@ -225,7 +225,7 @@ func TestLaggingIsSaid(t *testing.T) {
 		return err == nil
 	}
 	eventually(t, func() (bool, string) { // the other one has noticed, too
-		return r.logged.FilterMessage("deliveries wait too long").Len() >= 1 && lags(), "nobody has written it down"
+		return r.logged.FilterMessage("deliveries wait too long").Len() >= 1 && lags(), "it was not logged"
 	})
 	oldest := func(s *running) int { return gauge(t, s.reg, "jetpost_sender_oldest_waiting_seconds") }
 	eventually(t, func() (bool, string) {
@@ -259,7 +259,7 @@ func TestLaggingIsSaid(t *testing.T) {
 	}
 }
 
-// An episode whose end nobody has seen does not hide the next one.
+// An episode whose end was not seen does not hide the next one.
 func TestLaggingAfterAGap(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -132,7 +132,7 @@ func TestOrderedWaitsLong(t *testing.T) {
 	r.send(oftenRechecked)
 	r.send(oftenRechecked)
 	for n := 2; n <= 4; n++ { // more than the schedule has
-		r.change(sub.ID, func(s *subscription.Subscription) { s.Description = fmt.Sprint("mended, part ", n) })
+		r.change(sub.ID, func(s *subscription.Subscription) { s.Description = fmt.Sprint("repaired, part ", n) })
 		a := r.awaitAttempts(sub, n-1)[n-2]
 		if a.Attempt != n || a.Outcome != delivery.Retry || a.NextAttempt == nil || a.NextAttempt.Sub(*first.NextAttempt).Abs() > 10*time.Minute {
 			t.Errorf("attempt %d: got %+v, want it again at %s", n, a, first.NextAttempt)
@@ -142,7 +142,7 @@ func TestOrderedWaitsLong(t *testing.T) {
 		}
 	}
 	up.Store(true)
-	r.change(sub.ID, func(s *subscription.Subscription) { s.Description = "mended" })
+	r.change(sub.ID, func(s *subscription.Subscription) { s.Description = "repaired" })
 	r.awaitSettled(sub)
 	if diff := cmp.Diff([]int{0, 0, 0, 0, 0, 1, 2}, numbers(t, rc.all())); diff != "" {
 		t.Errorf("notes in the order of their requests (-want +got):\n%s", diff)

@@ -98,7 +98,7 @@ func TestInFlightLimitWhileFailing(t *testing.T) {
 	}
 }
 
-// A receiver that never answers delays nobody else's deliveries.
+// A receiver that never answers does not delay the deliveries of others.
 func TestHangingReceiverDelaysNobody(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

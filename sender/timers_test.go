@@ -147,7 +147,7 @@ func TestRetriedAtOnceAfterKill(t *testing.T) {
 	}
 }
 
-// An attempt that somebody has asked for, and that succeeds, ends the retry that
+// A manual attempt that succeeds ends the retry that
 // waits; one that fails leaves it alone.
 func TestManualSuccessCancelsTimer(t *testing.T) {
 	t.Parallel()

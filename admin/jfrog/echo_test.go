@@ -35,7 +35,7 @@ func (m maker) names() []any {
 	return names
 }
 
-// any is a value of a member that nobody knows.
+// any is a value of an unknown member.
 func (m maker) any(depth int) any {
 	switch m.IntN(7) {
 	case 0:

@@ -45,8 +45,8 @@ type redriveWork struct {
 type room struct {
 	looked time.Time
 	full   bool
-	// hopeless: the time to wait for room has passed.
-	hopeless bool
+	// expired: the time to wait for room has passed.
+	expired bool
 }
 
 // work redrives what is left of a job.
@@ -144,8 +144,8 @@ func (w *redriveWork) redriveOne(ctx context.Context, letter *delivery.DeadLette
 			errors.Is(err, subscriptions.ErrDisabled), errors.Is(err, deadletters.ErrUnreadable), errors.Is(err, subscriptions.ErrNoQueue):
 			return err
 		case errors.Is(err, subscriptions.ErrQueueFull):
-			if r := w.room(letter.SubscriptionID); r.hopeless || time.Now().After(patience) {
-				r.hopeless = true
+			if r := w.room(letter.SubscriptionID); r.expired || time.Now().After(patience) {
+				r.expired = true
 				return err
 			}
 		default:
@@ -207,7 +207,7 @@ func (w *redriveWork) checkRoom(ctx context.Context, sub *subscription.Subscript
 			most = stream.MaxQueued
 		}
 		r.looked, r.full = time.Now(), info.State.Msgs > uint64(most)/2
-		r.hopeless = r.hopeless && r.full
+		r.expired = r.expired && r.full
 	}
 	if r.full {
 		return fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrQueueFull)

@@ -326,7 +326,7 @@ func TestSecretIsNowhere(t *testing.T) {
 		}
 		seen.Write(record.Data)
 	}
-	if !strings.Contains(seen.String(), "somebody") {
+	if !strings.Contains(seen.String(), "test-user") {
 		t.Error("the audit trail does not say who has done it")
 	}
 	for _, line := range f.Logs.All() {

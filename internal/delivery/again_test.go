@@ -93,7 +93,7 @@ func TestRedriven(t *testing.T) {
 	}
 }
 
-// An attempt that somebody asks for shares nothing with those of the schedule that
+// A manual attempt shares nothing with those of the schedule that
 // could be taken for them.
 func TestManualRetry(t *testing.T) {
 	t.Parallel()
@@ -157,7 +157,7 @@ func TestSelect(t *testing.T) {
 		{"all", delivery.Selection{}, []uint64{1, 2, 3, 4, 5, 6, 7}},
 		{"of a subscription", delivery.Selection{Subscription: "hook"}, []uint64{1, 2, 3, 4, 5}},
 		{"of none", delivery.Selection{Subscription: stream.InvalidLetters}, []uint64{7}},
-		{"of one that has none", delivery.Selection{Subscription: "nobody"}, nil},
+		{"of one that has none", delivery.Selection{Subscription: "unknown"}, nil},
 		{"by reason", delivery.Selection{Reasons: []delivery.Reason{delivery.ReasonOverflow, delivery.ReasonUnreadable}}, []uint64{1, 4, 7}},
 		{"by type", delivery.Selection{Types: []string{"artifact.deployed"}}, []uint64{6}},
 		{"by the beginning of a type", delivery.Selection{Types: []string{"git.*"}}, []uint64{1, 2, 3, 4, 5}},

@@ -219,7 +219,7 @@ func verdict(o delivery.Outcome) func(*delivery.Attempt) {
 }
 
 // The record is stored, but the sender does not hear of it: it publishes the
-// record again, and must not take its own for somebody else's.
+// record again, and must not take its own for another writer's.
 func TestRecordUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -367,7 +367,7 @@ func TestLatestAttempts(t *testing.T) {
 	if want := "24 22 20 18 16 14 12 10 8 6 4 2 0"; strings.Join(got, " ") != want {
 		t.Errorf("got attempts %v, want %s", got, want)
 	}
-	if page, err := log.Latest(t.Context(), "nobody", 0, 5); len(page) != 0 || err != nil {
+	if page, err := log.Latest(t.Context(), "unknown", 0, 5); len(page) != 0 || err != nil {
 		t.Errorf("of a subscription without attempts: got %v, %v", page, err)
 	}
 }

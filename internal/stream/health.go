@@ -25,7 +25,7 @@ const (
 	// faultPatience is for how long a stream may take nothing before that is a fault:
 	// an election is over by then.
 	faultPatience = 3 * time.Second
-	// faultMemory is for how long a failure counts that nobody has seen again. A process
+	// faultMemory is for how long a failure counts that is not reported again. A process
 	// that gets no work while it is not ready would never find out otherwise.
 	faultMemory = 15 * time.Second
 )

@@ -12,8 +12,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// What services tell a Health is a fault when it lasts, and until it is over or nobody
-// has seen it again.
+// What services report to a Health is a fault when it lasts, until it is over or is no longer
+// reported.
 func TestHealthIsTold(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -60,7 +60,7 @@ func TestHealthIsTold(t *testing.T) {
 	h.roomSince(now.Add(time.Second))
 	check("there is room")
 
-	var nobody *Health
-	nobody.Failed("A", full)
-	nobody.Stored("A")
+	var none *Health
+	none.Failed("A", full)
+	none.Stored("A")
 }

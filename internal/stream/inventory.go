@@ -220,8 +220,8 @@ type Known struct {
 	// server finds them when the stream is made anew. One that is told where to begin
 	// would drop them. Default: there are none.
 	Kept func(name string) bool
-	// Restored is told of consumers of event logs that were missing although the log has
-	// events, and were made anew. Default: nobody is.
+	// Restored is called for consumers of event logs that were missing although the log has
+	// events, and were made anew. Default: none.
 	Restored func(RestoredConsumer)
 }
 

@@ -24,7 +24,7 @@ const (
 	trailChunks   = reserveChunks / 2
 )
 
-// reserveRest is for how long nobody asks again for room for settling when none was left.
+// reserveRest is for how long room for settling is not requested again when none was left.
 const reserveRest = 2 * time.Second
 
 // ReserveStream is the stream that keeps room for what makes room.

@@ -9,13 +9,13 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// A clock that nobody has set is read once. (One that was set cannot be made up: a test
+// A clock that was not set is read once. (One that was set cannot be made up: a test
 // has no hold of monotonic readings.)
 func TestClockIsNotSet(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	if got := stream.Step(now, time.Now()).Abs(); got > maxStep {
-		t.Errorf("a clock that nobody has set has stepped by %s", got)
+		t.Errorf("a clock that was not set has stepped by %s", got)
 	}
 	asked := 0
 	c := Clock{read: func(context.Context) (time.Time, error) { asked++; return now, nil }}

@@ -188,7 +188,7 @@ func (s *Server) Health(ctx context.Context) error {
 }
 
 // unhealthy are the streams that the server reports. What has files and no description is
-// no stream, and nobody writes to it: its description was damaged and set aside, and its loss
+// no stream, and nothing is written to it: its description was damaged and set aside, and its loss
 // is on the list of what is lost.
 func (s *Server) unhealthy() (streams []string) {
 	for _, found := range s.nats.Healthz(&server.HealthzOptions{Details: true}).Errors {

@@ -128,7 +128,7 @@ func TestStreamIsMissing(t *testing.T) {
 			if blocking := i.Blocking(); len(blocking) != 1 {
 				t.Errorf("blocking: %v", blocking)
 			}
-			// Also at the start after that, when nobody has accepted it.
+			// Also at the start after that, when it was not accepted.
 			i = n.open(t)
 			wantKinds(t, i, map[string]string{name: inventory.Missing})
 

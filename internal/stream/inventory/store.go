@@ -71,7 +71,7 @@ func (i *Inventory) put(ctx context.Context, which int, key string, d *document)
 			return err
 		}
 		if there != nil && there.Installation == d.Installation && there.Version > d.Version {
-			return nil // somebody was faster
+			return nil // another process was faster
 		}
 		if _, err = i.layout.WriteInventory(ctx, i.js, which, key, data, revision); !stream.IsWrongSequence(err) {
 			return err
