@@ -144,8 +144,8 @@ func TestFiltersOverBudget(t *testing.T) {
 	}
 	f.do("GET", "/v1/subscriptions/slow/backlog", "").want(http.StatusOK).mustNotContain("filters_over_budget_at")
 	e := &event.Event{ID: "e1", Source: "/s", Type: "git.push"}
-	letter := &delivery.Delivery{ID: delivery.ID("slow", e.Source, e.ID), SubscriptionID: "slow", Event: e, Origin: delivery.Origin(f.layout.EventLog("git"), 1, time.Now(), "slow"), Accepted: time.Now(), Attempt: 1}
-	if err := delivery.NewDeadLetters(f.js, f.layout).GiveUp(t.Context(), letter, delivery.ReasonMatchBudget, 0, nil); err != nil {
+	deadLetter := &delivery.Delivery{ID: delivery.ID("slow", e.Source, e.ID), SubscriptionID: "slow", Event: e, Origin: delivery.Origin(f.layout.EventLog("git"), 1, time.Now(), "slow"), Accepted: time.Now(), Attempt: 1}
+	if err := delivery.NewDeadLetters(f.js, f.layout).GiveUp(t.Context(), deadLetter, delivery.ReasonMatchBudget, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	f.do("GET", "/v1/subscriptions/slow/backlog", "").want(http.StatusOK).mustContain(`"filters_over_budget_at":"`)

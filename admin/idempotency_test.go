@@ -72,7 +72,7 @@ func TestIdempotencyKeyAtOnce(t *testing.T) {
 					return
 				}
 				if answers[i].header.Get("Retry-After") == "" {
-					t.Error("a client is not told to wait")
+					t.Error("a client is not asked to wait")
 				}
 			}
 		})

@@ -225,8 +225,8 @@ func TestOrderedGivesUp(t *testing.T) {
 		t.Errorf("notes in the order of their requests (-want +got):\n%s", diff)
 	}
 	var got []string
-	for _, letter := range slices.Backward(r.letters(sub.ID)) {
-		got = append(got, fmt.Sprintf("%s %s after %d", letter.Event.ID, letter.Reason, letter.Attempts))
+	for _, deadLetter := range slices.Backward(r.deadLetters(sub.ID)) {
+		got = append(got, fmt.Sprintf("%s %s after %d", deadLetter.Event.ID, deadLetter.Reason, deadLetter.Attempts))
 	}
 	if diff := cmp.Diff([]string{"1 exhausted after 3", "3 expired after 0"}, got); diff != "" {
 		t.Errorf("dead letters (-want +got):\n%s", diff)
@@ -262,8 +262,8 @@ func TestOrderedProbes(t *testing.T) {
 		t.Errorf("notes in the order of their requests: %v", got)
 	}
 	r.wantNumbered(rc.receiver, sub)
-	if letters := r.letters(sub.ID); len(letters) > 0 {
-		t.Errorf("given up: %+v", letters)
+	if deadLetters := r.deadLetters(sub.ID); len(deadLetters) > 0 {
+		t.Errorf("given up: %+v", deadLetters)
 	}
 }
 

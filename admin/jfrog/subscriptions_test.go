@@ -471,16 +471,16 @@ func TestTwoAdmins(t *testing.T) {
 	in := newInstallation(t)
 	sites := []*site{in.site(), in.site()}
 	for n := range 20 {
-		here, there := sites[n%2], sites[1-n%2]
+		one, other := sites[n%2], sites[1-n%2]
 		key := fmt.Sprintf("key-%d", n)
-		here.do("POST", subscriptions, document(key, "https://example.com/1", "")).want(http.StatusCreated)
-		there.do("GET", subscriptions+"/"+key, "").want(http.StatusOK)
-		there.do("PUT", subscriptions+"/"+key, document(key, "https://example.com/2", "")).want(http.StatusNoContent)
-		if got := here.do("GET", subscriptions+"/"+key, "").want(http.StatusOK); !strings.Contains(got.body, "https://example.com/2") {
+		one.do("POST", subscriptions, document(key, "https://example.com/1", "")).want(http.StatusCreated)
+		other.do("GET", subscriptions+"/"+key, "").want(http.StatusOK)
+		other.do("PUT", subscriptions+"/"+key, document(key, "https://example.com/2", "")).want(http.StatusNoContent)
+		if got := one.do("GET", subscriptions+"/"+key, "").want(http.StatusOK); !strings.Contains(got.body, "https://example.com/2") {
 			t.Fatalf("read after write: %s", got.body)
 		}
-		here.do("DELETE", subscriptions+"/"+key, "").want(http.StatusNoContent)
-		there.do("GET", subscriptions+"/"+key, "").want(http.StatusNotFound)
+		one.do("DELETE", subscriptions+"/"+key, "").want(http.StatusNoContent)
+		other.do("GET", subscriptions+"/"+key, "").want(http.StatusNotFound)
 	}
 }
 

@@ -63,9 +63,9 @@ func (l *DeadLetters) Trace(ctx context.Context, deliveries map[string]string, f
 		if err != nil {
 			return false, err
 		}
-		letter := decodeDeadLetter(l.layout.DeadLetterSubscription(record.Subject), &record)
-		if _, wanted := deliveries[letter.DeliveryID]; wanted {
-			each(letter)
+		deadLetter := decodeDeadLetter(l.layout.DeadLetterSubscription(record.Subject), &record)
+		if _, wanted := deliveries[deadLetter.DeliveryID]; wanted {
+			each(deadLetter)
 		}
 	}
 	return ctx.Err() == nil, nil

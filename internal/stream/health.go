@@ -36,7 +36,7 @@ const (
 //
 // It knows by two ways: services tell it of what they could not store, and when it is
 // asked it stores a few bytes itself, in the bucket state. It is safe for concurrent
-// use. A nil Health knows nothing, and can be told everything.
+// use. A nil Health knows nothing and accepts every report.
 type Health struct {
 	js    jetstream.JetStream
 	probe string // subject

@@ -14,7 +14,7 @@ import (
 
 // What services report to a Health is a fault when it lasts, until it is over or is no longer
 // reported.
-func TestHealthIsTold(t *testing.T) {
+func TestHealthReports(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	h := NewHealth(nil, Layout{}, "", zap.NewNop())

@@ -328,7 +328,7 @@ func TestReadSaysWhenConnectionCloses(t *testing.T) {
 	}
 }
 
-// Follow waits on an empty stream, and ends without a word when it is told to.
+// Follow waits on an empty stream, and ends without an error when it is stopped.
 func TestReadFollowEmptyStream(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)

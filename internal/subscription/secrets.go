@@ -14,7 +14,7 @@ import (
 )
 
 // MinSecret is the shortest secret that the native API takes, in bytes. A shorter one
-// cannot be told from ordinary text in what receivers echo.
+// cannot be distinguished from ordinary text in what receivers echo.
 const MinSecret = 6
 
 // TooShort says why the native API does not take a secret; empty: it does.

@@ -86,7 +86,7 @@ func (p *testProxy) requests() []string {
 }
 
 // behind makes clients with one proxy, "eu", that allow public addresses only, where
-// names resolve as they are told.
+// names resolve as configured.
 func behind(t *testing.T, proxyURL string, names map[string]string) *Client {
 	t.Helper()
 	egress, err := egress.New(egress.Config{AllowHTTP: true, Lookup: func(_ context.Context, host string) (addrs []netip.Addr, err error) {

@@ -212,7 +212,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// How long a delay may be is told by the backoff, and the receiver.
+// The backoff, and the receiver, say how long a delay may be.
 func TestWait(t *testing.T) {
 	t.Parallel()
 	now := start()
