@@ -260,7 +260,7 @@ func (s *settler) leave(deliveries int) {
 	s.log.Warn("deliveries were held for too long, they are left to other senders", zap.String("subscription_id", s.id), zap.Int("deliveries", deliveries))
 }
 
-// A disabler disables subscriptions whose receivers are gone or down.
+// A disabler disables subscriptions whose receivers answered 410 or are down.
 type disabler struct {
 	store  *subscription.Store
 	trail  *audit.Trail

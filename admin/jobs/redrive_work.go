@@ -102,7 +102,7 @@ func (w *redriveWork) run(ctx context.Context) error {
 }
 
 // recount finds out what was done after the job was written last, by one that was
-// killed: those dead letters are gone.
+// killed: those dead letters are deleted.
 func (w *redriveWork) recount(ctx context.Context) error {
 	left := 0
 	for _, err := range w.deadLetters.Select(ctx, w.selected, w.job.record.Next, w.job.record.Last) {

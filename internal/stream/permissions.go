@@ -78,7 +78,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"CONSUMER.INFO."+l.Attempts()+".*",
 			apiPrefix+"CONSUMER.MSG.NEXT."+l.Attempts()+".*",
 			apiPrefix+"CONSUMER.DELETE."+l.Attempts()+".*",
-			// The subscription whose receiver is gone is disabled, and what a receiver has
+			// The subscription whose receiver answers 410 is disabled, and what a receiver has
 			// answered to the handshake is written down.
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.SubscriptionKey("*"),
 			l.SubscriptionKey("*"),

@@ -299,7 +299,7 @@ func (p Pull) handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *n
 	closed := sub.StatusChanged(nats.SubscriptionClosed)
 	if !nc.IsConnected() || sub.Drain() != nil {
 		_ = sub.Unsubscribe()
-		return // the connection is gone, and with it the deliveries: AckWait brings them back
+		return // the connection is lost, and with it the deliveries: AckWait brings them back
 	}
 	back := func(m *nats.Msg) {
 		if isStatus, _ := statusOf(m); !isStatus {

@@ -104,7 +104,7 @@ func (s *Server) announce() error {
 }
 
 // URLFile is the file in a data directory that holds the URL of the server that
-// runs there, with its token, mode 0600. It is gone after a clean stop.
+// runs there, with its token, mode 0600. It is removed by a clean stop.
 func URLFile(dir string) string { return filepath.Join(dir, "nats.url") }
 
 // URL is where clients connect, with the token in it: treat it as a secret. It is

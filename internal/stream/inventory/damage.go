@@ -57,7 +57,7 @@ func (i *Inventory) findDamage(ctx context.Context, name string) error {
 		return err
 	}
 	n := uint64(len(unreadable))
-	if n < was.Unreadable { // they are gone
+	if n < was.Unreadable { // they are deleted
 		return i.markUnreadable(ctx, Loss{Stream: name, Unreadable: n})
 	}
 	if n == was.Unreadable {

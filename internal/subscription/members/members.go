@@ -55,7 +55,7 @@ type Set struct {
 
 // NewSet is the set of these members. Those that are draining own nothing, nor do those
 // whose record is older than the one written last by more than stream.MembersTTL: it should
-// have gone away by itself, and has not. One that is as much younger was written before the
+// have expired, and has not. One that is as much younger was written before the
 // server's clock was set back: a sender that lives writes its own again.
 func NewSet(all []Member) *Set {
 	s := &Set{all: slices.SortedFunc(slices.Values(all), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })}
