@@ -157,36 +157,36 @@ func New(cfg Config, js jetstream.JetStream, layout stream.Layout, store *subscr
 	}
 	types := catalogue.New(live)
 	trail := audit.New(js, layout, "admin", log).Report(cfg.Health).Reserve(cfg.Reserve)
-	attemptLog, letters := delivery.NewLog(js, layout), delivery.NewDeadLetters(js, layout)
+	attemptLog, deadLetters := delivery.NewLog(js, layout), delivery.NewDeadLetters(js, layout)
 
 	keep := subscriptions.NewKeeper(subscriptions.KeeperConfig{
 		Proxies: cfg.Proxies, Events: cfg.Events, Inventory: cfg.Inventory, Reserve: cfg.Reserve,
 	}, js, layout, store, view, egress, types, trail, own)
 	tester := subscriptions.NewTester(keep, attemptLog)
 	handshakes := subscriptions.NewHandshakes(keep, cfg.Timeout, cfg.BodyTimeout)
-	dead := deadletters.New(js, letters, attemptLog, keep, types, trail, cfg.Timeout, own)
-	redrives := jobs.NewRedrives(cfg.RedriveLease, cfg.Timeout, js, layout, dead, letters, keep, trail, own)
+	dead := deadletters.New(js, deadLetters, attemptLog, keep, types, trail, cfg.Timeout, own)
+	redrives := jobs.NewRedrives(cfg.RedriveLease, cfg.Timeout, js, layout, dead, deadLetters, keep, trail, own)
 	logs := story.NewLogs(api, js, layout, types)
-	stories := story.NewStories(logs, keep, attemptLog, letters, cfg.Timeout)
+	stories := story.NewStories(logs, keep, attemptLog, deadLetters, cfg.Timeout)
 	positions, err := upkeep.NewPositions(upkeep.PositionsConfig{
 		Domains: func() []string { return live.Current().Names() }, View: view, Events: cfg.Events, Inventory: cfg.Inventory,
-	}, js, layout, attemptLog, letters, own, reg)
+	}, js, layout, attemptLog, deadLetters, own, reg)
 	if err != nil {
 		return nil, err
 	}
-	reconciler := upkeep.NewReconciler(js, layout, store, keep, types, attemptLog, letters, dead, trail, cfg.Inventory, own)
+	reconciler := upkeep.NewReconciler(js, layout, store, keep, types, attemptLog, deadLetters, dead, trail, cfg.Inventory, own)
 	sweeper := subscriptions.NewSweeper(subscriptions.SweeperConfig{
 		Every: cfg.SweepEvery, CheckQueue: positions.CheckQueue, Reconcile: reconciler.Losses, Inventory: cfg.Inventory, Reserve: cfg.Reserve,
 	}, keep, tester)
 	registered := &repositories{cfg.Repositories, trail}
 
-	subscriptions.Register(api, keep, tester, handshakes, letters)
+	subscriptions.Register(api, keep, tester, handshakes, deadLetters)
 	(&senders{js, layout, keep}).register(api)
 	(&attempts{api, attemptLog, keep}).register(api)
 	dead.Register(api)
 	redrives.Register(api)
 	story.Register(api, logs, stories)
-	(&eraser{js, layout, logs, keep, attemptLog, letters, trail, own}).register(api)
+	(&eraser{js, layout, logs, keep, attemptLog, deadLetters, trail, own}).register(api)
 	(&catalogued{types}).register(api)
 	newDomains(js, layout, schemas.NewStore(js, live, log), live, keep, trail, cfg.Inventory).register(api)
 	registered.register(api)

@@ -65,7 +65,7 @@ func (t *auditTrail) register(api *httpapi.API) {
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-audit-head", Method: http.MethodGet, Path: "/v1/audit/head", Tags: tags,
 		Summary: "Show where the audit trail ends",
-		Description: "The sequence and the hash of the last record. Published where nobody can change it later, it proves " +
+		Description: "The sequence and the hash of the last record. Published where it cannot be changed later, it proves " +
 			"that all records up to this one are what they are now.",
 	}, t.head)
 	export := huma.Operation{

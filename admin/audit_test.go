@@ -62,7 +62,7 @@ func drives() map[string]drive {
 			return f.do(method, "/v1/tokens/"+made.Body.ID, body, header...)
 		}
 	}
-	letter := func(f *fixture) { f.giveUp("ci", "e1") }
+	deadLetter := func(f *fixture) { f.giveUp("ci", "e1") }
 	return map[string]drive{
 		"reconcile-subscription": with(func(f *fixture) {
 			f.do("PATCH", "/v1/subscriptions/ci", `{"filters":null}`).want(http.StatusOK)
@@ -101,24 +101,24 @@ func drives() map[string]drive {
 		"put-repository": on("PUT", "/v1/repositories/libs", `{"class":"local"}`),
 		"delete-repository": with(func(f *fixture) { f.do("PUT", "/v1/repositories/libs", `{"class":"local"}`).want(http.StatusCreated) },
 			on("DELETE", "/v1/repositories/libs", "")),
-		"discard-dead-letter":  with(letter, on("POST", "/v1/dead-letters/1/discard", `{"reason":"too old"}`)),
-		"discard-dead-letters": with(letter, on("POST", "/v1/dead-letters/discard", `{"all":true,"reason":"too old"}`)),
+		"discard-dead-letter":  with(deadLetter, on("POST", "/v1/dead-letters/1/discard", `{"reason":"too old"}`)),
+		"discard-dead-letters": with(deadLetter, on("POST", "/v1/dead-letters/discard", `{"all":true,"reason":"too old"}`)),
 		"erase-event":          with(func(f *fixture) { f.publish(newEvent("git.push", "e1")) }, on("POST", "/v1/events/git/1/erase", `{"reason":"asked for"}`)),
-		"redrive-dead-letter":  with(letter, on("POST", "/v1/dead-letters/1/redrive", "")),
-		"create-redrive":       with(letter, on("POST", "/v1/redrives", "")),
+		"redrive-dead-letter":  with(deadLetter, on("POST", "/v1/dead-letters/1/redrive", "")),
+		"create-redrive":       with(deadLetter, on("POST", "/v1/redrives", "")),
 		"cancel-redrive": func(f *fixture, header ...string) reply {
 			f.giveUp("ci", "e1")
 			return f.do("POST", "/v1/redrives/"+f.redriveJob("").ID+"/cancel", "", header...)
 		},
 		"redeliver": func(f *fixture, header ...string) reply {
 			f.giveUp("ci", "e1")
-			var letters struct {
+			var deadLetters struct {
 				Items []struct {
 					DeliveryID string `json:"delivery_id"`
 				}
 			}
-			f.do("GET", "/v1/dead-letters", "").into(&letters)
-			return f.do("POST", "/v1/subscriptions/ci/deliveries/"+letters.Items[0].DeliveryID+"/redeliver", "", header...)
+			f.do("GET", "/v1/dead-letters", "").into(&deadLetters)
+			return f.do("POST", "/v1/subscriptions/ci/deliveries/"+deadLetters.Items[0].DeliveryID+"/redeliver", "", header...)
 		},
 	}
 }
@@ -336,7 +336,7 @@ func TestNothingWithoutARecord(t *testing.T) {
 	if got := f.do("GET", "/v1/subscriptions/ci", "").want(http.StatusOK).header.Get("ETag"); got != tag {
 		t.Errorf("got ETag %s, want %s", got, tag)
 	}
-	if got := f.lettersLeft(); len(got) != 1 {
+	if got := f.deadLettersLeft(); len(got) != 1 {
 		t.Errorf("got %d dead letters", len(got))
 	}
 	if err := f.layout.Ensure(t.Context(), f.js, nil); err != nil {
@@ -469,7 +469,7 @@ func TestActor(t *testing.T) {
 	}
 }
 
-// Many letters are discarded in batches, each with a record of what was in it.
+// Many dead letters are discarded in batches, each with a record of what was in it.
 func TestDiscardManyIsRecorded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -487,11 +487,11 @@ func TestDiscardManyIsRecorded(t *testing.T) {
 		if err := json.Unmarshal(r.Before, &state); err != nil || r.Reason != "too old" || r.Action != "dead_letter.discard" {
 			t.Errorf("got error %v of %+v", err, r)
 		}
-		for _, letter := range state.Letters {
-			seen[letter.Sequence] = true
+		for _, deadLetter := range state.Letters {
+			seen[deadLetter.Sequence] = true
 		}
 	}
-	if len(seen) != many || len(f.lettersLeft()) != 0 {
-		t.Errorf("%d of %d are recorded, %d left", len(seen), many, len(f.lettersLeft()))
+	if len(seen) != many || len(f.deadLettersLeft()) != 0 {
+		t.Errorf("%d of %d are recorded, %d left", len(seen), many, len(f.deadLettersLeft()))
 	}
 }

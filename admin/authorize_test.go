@@ -9,7 +9,7 @@ import (
 	"github.com/jetpost/jetpost/internal/access"
 )
 
-// unreadBody is a body that nobody may read.
+// unreadBody is a body that must not be read.
 type unreadBody struct{ t *testing.T }
 
 func (b unreadBody) Read([]byte) (int, error) {

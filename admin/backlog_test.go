@@ -45,7 +45,7 @@ func TestBacklog(t *testing.T) {
 	}
 	f.do("GET", "/v1/subscriptions/empty/backlog", "").want(http.StatusOK).mustContain(`"queued":0`, `"retries":0`).mustNotContain("oldest")
 	f.do("GET", "/v1/subscriptions/gone/backlog", "").want(http.StatusOK).mustContain(`"no_queue":true`)
-	f.do("GET", "/v1/subscriptions/nobody/backlog", "").want(http.StatusNotFound)
+	f.do("GET", "/v1/subscriptions/unknown/backlog", "").want(http.StatusNotFound)
 
 	list := func(query string) (ids []string, next string) {
 		t.Helper()

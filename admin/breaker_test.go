@@ -74,7 +74,7 @@ func TestBreakerShownAndReset(t *testing.T) {
 	f.do("POST", "/v1/subscriptions/hook/breaker/reset", "").want(http.StatusOK) // and again
 	for _, method := range []string{"GET /breaker", "POST /breaker/reset"} {
 		verb, path, _ := strings.Cut(method, " ")
-		f.do(verb, "/v1/subscriptions/nobody"+path, "").want(http.StatusNotFound)
+		f.do(verb, "/v1/subscriptions/unknown"+path, "").want(http.StatusNotFound)
 	}
 }
 

@@ -55,14 +55,14 @@ type erased struct{ Body v1.Erased }
 
 // An eraser erases events.
 type eraser struct {
-	js       jetstream.JetStream
-	layout   stream.Layout
-	logs     *story.Logs
-	keep     *subscriptions.Keeper
-	attempts *delivery.Log
-	letters  *delivery.DeadLetters
-	trail    *audit.Trail
-	log      *zap.Logger
+	js          jetstream.JetStream
+	layout      stream.Layout
+	logs        *story.Logs
+	keep        *subscriptions.Keeper
+	attempts    *delivery.Log
+	deadLetters *delivery.DeadLetters
+	trail       *audit.Trail
+	log         *zap.Logger
 }
 
 func (r *eraser) register(api *httpapi.API) {
@@ -179,7 +179,7 @@ func (e *erasure) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if e.done.DeadLetters, err = e.with.letters.Erase(ctx, &e.what); err != nil {
+	if e.done.DeadLetters, err = e.with.deadLetters.Erase(ctx, &e.what); err != nil {
 		return err
 	}
 	e.done.Answers, err = e.with.attempts.Erase(ctx, &e.what)

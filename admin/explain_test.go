@@ -92,7 +92,7 @@ func TestExplainRoute(t *testing.T) {
 	f.do("POST", "/v1/explain", "").want(http.StatusBadRequest)
 	f.do("POST", "/v1/explain?cursor=_", `{"event":`+explainedPush+`}`).want(http.StatusUnprocessableEntity)
 	f.do("POST", "/v1/explain", `{"domain":"git","sequence":9}`).want(http.StatusNotFound)
-	f.do("POST", "/v1/explain", `{"event":`+explainedPush+`,"subscription":"nobody"}`).want(http.StatusNotFound)
+	f.do("POST", "/v1/explain", `{"event":`+explainedPush+`,"subscription":"unknown"}`).want(http.StatusNotFound)
 	large := `{"event":{"specversion":"1.0","id":"x","source":"/s","type":"git.push","data":"` + strings.Repeat("x", httpapi.MaxBody) + `"},"subscription":"ci"}`
 	f.do("POST", "/v1/explain", large).want(http.StatusOK)
 	f.do("POST", "/v1/explain", large+strings.Repeat(" ", httpapi.MaxBody)).want(http.StatusRequestEntityTooLarge)
@@ -144,8 +144,8 @@ func TestFiltersOverBudget(t *testing.T) {
 	}
 	f.do("GET", "/v1/subscriptions/slow/backlog", "").want(http.StatusOK).mustNotContain("filters_over_budget_at")
 	e := &event.Event{ID: "e1", Source: "/s", Type: "git.push"}
-	letter := &delivery.Delivery{ID: delivery.ID("slow", e.Source, e.ID), SubscriptionID: "slow", Event: e, Origin: delivery.Origin(f.layout.EventLog("git"), 1, time.Now(), "slow"), Accepted: time.Now(), Attempt: 1}
-	if err := delivery.NewDeadLetters(f.js, f.layout).GiveUp(t.Context(), letter, delivery.ReasonMatchBudget, 0, nil); err != nil {
+	deadLetter := &delivery.Delivery{ID: delivery.ID("slow", e.Source, e.ID), SubscriptionID: "slow", Event: e, Origin: delivery.Origin(f.layout.EventLog("git"), 1, time.Now(), "slow"), Accepted: time.Now(), Attempt: 1}
+	if err := delivery.NewDeadLetters(f.js, f.layout).GiveUp(t.Context(), deadLetter, delivery.ReasonMatchBudget, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	f.do("GET", "/v1/subscriptions/slow/backlog", "").want(http.StatusOK).mustContain(`"filters_over_budget_at":"`)

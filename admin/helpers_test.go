@@ -296,8 +296,8 @@ func (f *fixture) giveUp(subscriptionID, eventID string) {
 		ID: delivery.ID(subscriptionID, e.Source, e.ID), SubscriptionID: subscriptionID, Event: e, Attempt: 1,
 		Origin: delivery.Origin("EVENTS_git", 1, time.Unix(1, 0), subscriptionID) + eventID,
 	}
-	letters := delivery.NewDeadLetters(f.js, f.layout)
-	if err := letters.GiveUp(f.t.Context(), d, delivery.ReasonExhausted, 3, &delivery.Attempt{Status: 503}); err != nil {
+	deadLetters := delivery.NewDeadLetters(f.js, f.layout)
+	if err := deadLetters.GiveUp(f.t.Context(), d, delivery.ReasonExhausted, 3, &delivery.Attempt{Status: 503}); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -40,9 +40,9 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Errorf("got\n%s, then\n%s", rotated.body, again.body)
 	}
 	// What may be answered otherwise later is not kept; what is wrong with a request is.
-	f.do("POST", "/v1/subscriptions/nobody/pause", "", "Idempotency-Key", "k3").want(http.StatusNotFound)
-	f.do("POST", "/v1/subscriptions", subscriptionNamed("nobody")).want(http.StatusCreated)
-	f.do("POST", "/v1/subscriptions/nobody/pause", "", "Idempotency-Key", "k3").want(http.StatusOK)
+	f.do("POST", "/v1/subscriptions/unknown/pause", "", "Idempotency-Key", "k3").want(http.StatusNotFound)
+	f.do("POST", "/v1/subscriptions", subscriptionNamed("unknown")).want(http.StatusCreated)
+	f.do("POST", "/v1/subscriptions/unknown/pause", "", "Idempotency-Key", "k3").want(http.StatusOK)
 	f.do("POST", "/v1/subscriptions", `{}`, "Idempotency-Key", "k4").want(http.StatusUnprocessableEntity)
 	if r := f.do("POST", "/v1/subscriptions", `{}`, "Idempotency-Key", "k4").want(http.StatusUnprocessableEntity); r.header.Get("Idempotency-Replayed") != "true" {
 		t.Error("a refusal is not kept")
@@ -72,7 +72,7 @@ func TestIdempotencyKeyAtOnce(t *testing.T) {
 					return
 				}
 				if answers[i].header.Get("Retry-After") == "" {
-					t.Error("a client is not told to wait")
+					t.Error("a client is not asked to wait")
 				}
 			}
 		})

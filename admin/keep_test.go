@@ -11,7 +11,7 @@ import (
 )
 
 // A subscription that a compatible API keeps: others see it and may change what that
-// API knows nothing of; what was sent to it is stored and shown to nobody.
+// API knows nothing of; what was sent to it is stored and never shown.
 func TestManagedSubscription(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -26,7 +26,7 @@ func TestManagedSubscription(t *testing.T) {
 	if shown := string(f.do("GET", path, "").want(http.StatusOK).body); strings.Contains(shown, "swordfish") || !strings.Contains(shown, `"name":"Their_Key"`) {
 		t.Errorf("it is shown as %s", shown)
 	}
-	f.do("PATCH", path, `{"delivery":{"rate":5},"labels":{"team":"anvil"},"managed":{"by":"nobody"}}`).want(http.StatusOK)
+	f.do("PATCH", path, `{"delivery":{"rate":5},"labels":{"team":"anvil"},"managed":{"by":"unknown"}}`).want(http.StatusOK)
 	f.do("PATCH", path, `{"endpoint":{"url":"http://127.0.0.1:9000/other"}}`).want(http.StatusUnprocessableEntity)
 	f.do("PATCH", path, `{"managed":null,"types":["git.*"]}`).want(http.StatusUnprocessableEntity)
 	f.do("POST", path+"/rotate-secret", "").want(http.StatusConflict)

@@ -202,7 +202,7 @@ func TestDeletedTimersAreOverwritten(t *testing.T) {
 		})
 		return data
 	}
-	gone, kept := timer("ci"), timer("other")
+	deleted, kept := timer("ci"), timer("other")
 	has := func(what []byte) bool {
 		blocks, err := filepath.Glob(filepath.Join(f.nats.Dir, "jetstream", "*", "streams", f.layout.RetryStream(shard), "msgs", "*.blk"))
 		if err != nil || len(blocks) == 0 {
@@ -213,11 +213,11 @@ func TestDeletedTimersAreOverwritten(t *testing.T) {
 			return err == nil && bytes.Contains(content, what)
 		})
 	}
-	if !has(gone) || !has(kept) {
+	if !has(deleted) || !has(kept) {
 		t.Fatal("the timers are not in the file")
 	}
 	f.do("DELETE", "/v1/subscriptions/ci", "").want(http.StatusOK).mustContain(`1`)
-	if has(gone) || !has(kept) {
-		t.Errorf("the file has the timer that was deleted: %t, that which waits: %t", has(gone), has(kept))
+	if has(deleted) || !has(kept) {
+		t.Errorf("the file has the timer that was deleted: %t, that which waits: %t", has(deleted), has(kept))
 	}
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // Sixteen clients create subscriptions at once, each id twice: one of the two gets it
-// and the other is told so, nothing is missing afterwards, and when all are deleted
+// and the other gets an error, nothing is missing afterwards, and when all are deleted
 // nothing of them is left, neither a queue nor a goroutine nor memory.
 //
 // It is not parallel: it counts what the process has. With JETPOST_SUBSCRIPTIONS=10000

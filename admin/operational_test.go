@@ -138,7 +138,7 @@ func TestWhatPeopleDoIsSaid(t *testing.T) {
 	}
 }
 
-// A breaker that somebody closes is closed by them.
+// A breaker that a person closes is closed by that person.
 func TestBreakerClosedByHandIsSaid(t *testing.T) {
 	t.Parallel()
 	f := newSpeakingFixture(t)

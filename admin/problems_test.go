@@ -35,7 +35,7 @@ func TestProblemsSayWhatToDo(t *testing.T) {
 		{"POST", "/v1/redrives", `{"dry_run":1}`, 422, "dry_run", "true or false"},
 		{"POST", "/v1/redrives", `{"speed":1}`, 422, "", "speed"},
 		{"POST", "/v1/explain", `{"sequence":1}`, 422, "domain", "every domain counts"},
-		{"GET", "/v1/subscriptions/nobody", "", 404, "", "nobody"},
+		{"GET", "/v1/subscriptions/unknown", "", 404, "", "unknown"},
 	} {
 		r := f.do(tt.method, tt.path, tt.body).want(tt.status)
 		if got := strings.Join(r.fields(), " "); tt.field != "" && !strings.Contains(" "+got+" ", " "+tt.field+" ") {

@@ -9,7 +9,7 @@ import (
 )
 
 // A subscription may name proxies that there are. One that was named and is gone stays,
-// while nobody names another.
+// while no subscription names another.
 func TestProxyIsKnown(t *testing.T) {
 	t.Parallel()
 	proxies, err := subscription.NewProxies([]string{"eu=http://operator:hush@proxy.example.com:3128"})

@@ -117,11 +117,11 @@ func TestTwoAdminsOfCluster(t *testing.T) {
 	readAfterWrite(t, urls, 12)
 }
 
-// readAfterWrite writes on one admin and reads on the other, in turns.
+// readAfterWrite writes on one admin and reads on the other, alternately.
 func readAfterWrite(t *testing.T, urls [2]string, rounds int) {
 	t.Helper()
 	for round := range rounds {
-		here, there := urls[round%2], urls[(round+1)%2]
+		one, other := urls[round%2], urls[(round+1)%2]
 		id := fmt.Sprintf("s%d", round%3)
 		path := "/v1/subscriptions/" + id
 		in := func(where, text string) {
@@ -134,23 +134,23 @@ func readAfterWrite(t *testing.T, urls [2]string, rounds int) {
 			return strings.Replace(subscriptionNamed(id), `"profile"`, label(n)+`,"profile"`, 1)
 		}
 		if round%2 == 0 {
-			send(t, "POST", here+"/v1/subscriptions", body(0)).want(http.StatusCreated)
+			send(t, "POST", one+"/v1/subscriptions", body(0)).want(http.StatusCreated)
 		} else {
-			send(t, "PUT", here+path, body(0)).want(http.StatusCreated)
+			send(t, "PUT", one+path, body(0)).want(http.StatusCreated)
 		}
-		in(there, label(0))
-		send(t, "POST", there+"/v1/subscriptions", body(0)).want(http.StatusConflict)
-		send(t, "PUT", there+path, body(1)).want(http.StatusOK)
-		in(here, label(1))
-		tag := send(t, "GET", here+path, "").header.Get("ETag")
-		send(t, "PATCH", here+path, "{"+label(2)+"}", "If-Match", tag).want(http.StatusOK)
-		in(there, label(2))
-		send(t, "PATCH", there+path, "{"+label(3)+"}", "If-Match", tag).want(http.StatusPreconditionFailed)
-		send(t, "POST", there+path+"/pause", "").want(http.StatusOK)
-		in(here, `"state":"paused"`)
-		send(t, "DELETE", there+path, "").want(http.StatusOK)
-		send(t, "GET", here+path, "").want(http.StatusNotFound)
-		send(t, "GET", here+"/v1/subscriptions", "").want(http.StatusOK).mustNotContain(`"id":"` + id + `"`)
-		send(t, "DELETE", here+path, "").want(http.StatusNotFound)
+		in(other, label(0))
+		send(t, "POST", other+"/v1/subscriptions", body(0)).want(http.StatusConflict)
+		send(t, "PUT", other+path, body(1)).want(http.StatusOK)
+		in(one, label(1))
+		tag := send(t, "GET", one+path, "").header.Get("ETag")
+		send(t, "PATCH", one+path, "{"+label(2)+"}", "If-Match", tag).want(http.StatusOK)
+		in(other, label(2))
+		send(t, "PATCH", other+path, "{"+label(3)+"}", "If-Match", tag).want(http.StatusPreconditionFailed)
+		send(t, "POST", other+path+"/pause", "").want(http.StatusOK)
+		in(one, `"state":"paused"`)
+		send(t, "DELETE", other+path, "").want(http.StatusOK)
+		send(t, "GET", one+path, "").want(http.StatusNotFound)
+		send(t, "GET", one+"/v1/subscriptions", "").want(http.StatusOK).mustNotContain(`"id":"` + id + `"`)
+		send(t, "DELETE", one+path, "").want(http.StatusNotFound)
 	}
 }

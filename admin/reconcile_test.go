@@ -23,15 +23,15 @@ import (
 
 // reconciler is that of the API.
 func (f *fixture) reconciler() *upkeep.Reconciler {
-	types, attempts, letters := catalogue.New(f.live), f.admin.attempts, delivery.NewDeadLetters(f.js, f.layout)
-	dead := deadletters.New(f.js, letters, attempts, f.admin.keep, types, f.admin.trail, patience, f.log)
-	return upkeep.NewReconciler(f.js, f.layout, f.store.ReadingLeader(), f.admin.keep, types, attempts, letters, dead, f.admin.trail, f.cfg.Inventory, f.log)
+	types, attempts, deadLetters := catalogue.New(f.live), f.admin.attempts, delivery.NewDeadLetters(f.js, f.layout)
+	dead := deadletters.New(f.js, deadLetters, attempts, f.admin.keep, types, f.admin.trail, patience, f.log)
+	return upkeep.NewReconciler(f.js, f.layout, f.store.ReadingLeader(), f.admin.keep, types, attempts, deadLetters, dead, f.admin.trail, f.cfg.Inventory, f.log)
 }
 
 const wantsPushes = `{"id":"ci","types":["git.push"],"endpoint":{"url":"http://127.0.0.1:9000/hook"}}`
 
-// letter makes a dead letter of the delivery.
-func (j *journey) letter(sub string, attempts int) {
+// deadLetter makes a dead letter of the delivery.
+func (j *journey) deadLetter(sub string, attempts int) {
 	j.t.Helper()
 	if err := delivery.NewDeadLetters(j.js, j.layout).GiveUp(j.t.Context(), j.delivery(sub), delivery.ReasonOverflow, attempts, nil); err != nil {
 		j.t.Fatal(err)
@@ -62,8 +62,8 @@ func TestReconcile(t *testing.T) {
 	made["queued"].queue("ci")
 	made["timer"].attempt("ci", 1, delivery.Retry, time.Time{})
 	made["timer"].timer("ci", time.Now().Add(time.Hour))
-	made["letter"].letter("ci", 0)
-	made["discarded"].letter("ci", 0)
+	made["letter"].deadLetter("ci", 0)
+	made["discarded"].deadLetter("ci", 0)
 	f.do("POST", "/v1/dead-letters/2/discard", "").want(http.StatusOK)
 	made["exhausted"].attempt("ci", 1, delivery.Exhausted, time.Time{})
 	made["rejected"].attempt("ci", 1, delivery.Rejected, time.Time{})
@@ -107,7 +107,7 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("audit trail: %+v", records)
 	}
 
-	f.do("POST", "/v1/subscriptions/nobody/reconcile", "").want(http.StatusNotFound)
+	f.do("POST", "/v1/subscriptions/unknown/reconcile", "").want(http.StatusNotFound)
 	f.do("POST", "/v1/subscriptions/ci/reconcile", `{"dry":true}`).want(http.StatusUnprocessableEntity)
 }
 

@@ -178,7 +178,7 @@ func TestFollowAttempts(t *testing.T) {
 	if last.DeliveryID != "dlv_ci" {
 		t.Errorf("got %+v", last)
 	}
-	// Somebody who was cut off goes on where that happened.
+	// A reader that was cut off continues where that happened.
 	f.record("ci", "dlv_next", 1)
 	again := f.follow("/v1/attempts?follow=true&from_seq=" + strconv.FormatUint(last.Sequence+1, 10))
 	if got := again.attempt(); got.DeliveryID != "dlv_next" {

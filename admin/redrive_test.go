@@ -53,16 +53,16 @@ func (f *fixture) eventually(what string, fact func() bool) {
 	}
 }
 
-// lettersLeft are the sequences of all dead letters, newest first.
-func (f *fixture) lettersLeft() []uint64 {
+// deadLettersLeft are the sequences of all dead letters, newest first.
+func (f *fixture) deadLettersLeft() []uint64 {
 	f.t.Helper()
 	found, err := delivery.NewDeadLetters(f.js, f.layout).Page(f.t.Context(), &delivery.Selection{}, 0, 10_000)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	var left []uint64
-	for _, letter := range found {
-		left = append(left, letter.Sequence)
+	for _, deadLetter := range found {
+		left = append(left, deadLetter.Sequence)
 	}
 	return left
 }
@@ -115,7 +115,7 @@ func TestShowLetter(t *testing.T) {
 		"data":       `{"b":1.0,"a":"<ü>"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("a letter (-want +got):\n%s", diff)
+		t.Errorf("a dead letter (-want +got):\n%s", diff)
 	}
 	f.do("GET", "/v1/dead-letters/2", "").want(http.StatusOK).mustContain(`"unreadable"`, `"data_base64":"/3g="`, `"foo":["bar"]`).mustNotContain("jetpost-dead-letter")
 	f.do("GET", "/v1/dead-letters/3", "").want(http.StatusNotFound)
@@ -144,7 +144,7 @@ func TestFilterLetters(t *testing.T) {
 		"/v1/subscriptions/ci/dead-letters?reason=exhausted&cursor=3":   "2 1",
 		"/v1/dead-letters?reason=exhausted&reason=gone&limit=1&type=g*": "5",
 	} {
-		if strings.Contains(path, "reason=gone") || strings.Contains(path, "to=") { // no letters: the subscription must be known
+		if strings.Contains(path, "reason=gone") || strings.Contains(path, "to=") { // no dead letters: the subscription must be known
 			if f.do("GET", "/v1/subscriptions/ci", "").status == http.StatusNotFound {
 				f.do("POST", "/v1/subscriptions", ci).want(http.StatusCreated)
 			}
@@ -152,8 +152,8 @@ func TestFilterLetters(t *testing.T) {
 		var got v1.Page[delivery.DeadLetter]
 		f.do("GET", path, "").want(http.StatusOK).into(&got)
 		var places []string
-		for _, letter := range got.Items {
-			places = append(places, strconv.FormatUint(letter.Sequence, 10))
+		for _, deadLetter := range got.Items {
+			places = append(places, strconv.FormatUint(deadLetter.Sequence, 10))
 		}
 		if strings.Join(places, " ") != want {
 			t.Errorf("%s: got %v, want %s", path, places, want)
@@ -182,7 +182,7 @@ func TestDiscard(t *testing.T) {
 	f.do("POST", "/v1/dead-letters/discard", `{"subscription":"c*"}`).want(http.StatusUnprocessableEntity)
 	f.do("POST", "/v1/dead-letters/discard", `{"sequences":[1,2,999],"subscription":"ci"}`).want(http.StatusOK).mustContain(`"discarded":2`)
 	f.do("POST", "/v1/dead-letters/discard", `{"subscription":"ci","reasons":["exhausted"],"reason":"old"}`).want(http.StatusOK).mustContain(`"discarded":298`).mustNotContain("more")
-	if diff := cmp.Diff([]uint64{301}, f.lettersLeft()); diff != "" {
+	if diff := cmp.Diff([]uint64{301}, f.deadLettersLeft()); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
 	f.do("POST", "/v1/dead-letters/discard", `{"all":true}`).want(http.StatusOK).mustContain(`"discarded":1`)
@@ -217,7 +217,7 @@ func TestRedriveOne(t *testing.T) {
 	f.do("POST", "/v1/subscriptions/ci/resume", "").want(http.StatusOK)
 	f.fillQueue("ci")
 	f.do("POST", "/v1/dead-letters/2/redrive", "").want(http.StatusConflict).mustContain("queue is full")
-	if diff := cmp.Diff([]uint64{4, 3, 2}, f.lettersLeft()); diff != "" {
+	if diff := cmp.Diff([]uint64{4, 3, 2}, f.deadLettersLeft()); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
 }
@@ -250,7 +250,7 @@ func TestRedriveJob(t *testing.T) {
 	f.keepUnreadable()
 	f.do("POST", "/v1/redrives", `{"dry_run":true}`).want(http.StatusOK).
 		mustContain(`"state":"dry_run"`, `"total":302`, `"by_subscription":{"_invalid":1,"ci":300,"gone":1}`, `"by_reason":{"exhausted":301,"unreadable":1}`)
-	if len(f.lettersLeft()) != many+2 || len(f.queued("ci")) > 0 {
+	if len(f.deadLettersLeft()) != many+2 || len(f.queued("ci")) > 0 {
 		t.Error("a dry run did something")
 	}
 	job := f.redriveJob(`{"rate":10000}`)
@@ -264,7 +264,7 @@ func TestRedriveJob(t *testing.T) {
 	if job.Failures[0].Sequence != many+1 || !strings.Contains(job.Failures[0].Error, "subscription gone") || !strings.Contains(job.Failures[1].Error, "could not be read") {
 		t.Errorf("failures: %+v", job.Failures)
 	}
-	if diff := cmp.Diff([]uint64{many + 2, many + 1}, f.lettersLeft()); diff != "" {
+	if diff := cmp.Diff([]uint64{many + 2, many + 1}, f.deadLettersLeft()); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
 	if got := len(f.queued("ci")); got != many {
@@ -275,7 +275,7 @@ func TestRedriveJob(t *testing.T) {
 	f.do("GET", "/v1/redrives/rd-none", "").want(http.StatusNotFound)
 	f.do("GET", "/v1/redrives", "").want(http.StatusOK).mustContain(job.ID)
 
-	// A letter is chosen by its place; what cannot be a job is refused.
+	// A dead letter is chosen by its place; what cannot be a job is refused.
 	f.giveUp("ci", "last")
 	job = f.awaitJob(f.redriveJob(fmt.Sprintf(`{"sequences":[%d]}`, many+3)).ID)
 	if job.Done != 1 || job.Total != 1 {
@@ -292,7 +292,7 @@ func TestRedriveJob(t *testing.T) {
 		}
 	}
 	f.do("POST", "/v1/redrives", `{"subscription":"_invalid"}`).want(http.StatusConflict)
-	f.do("POST", "/v1/redrives", `{"subscription":"nobody"}`).want(http.StatusNotFound)
+	f.do("POST", "/v1/redrives", `{"subscription":"unknown"}`).want(http.StatusNotFound)
 }
 
 // jobs are those of the installation.
@@ -334,10 +334,10 @@ func TestRedriveTwoAdmins(t *testing.T) {
 		t.Errorf("it was begun %d times, want twice; error %v", record.Claims, err)
 	}
 	if took := job.EndedAt.Sub(job.StartedAt); took < (many-2)*time.Second/30 {
-		t.Errorf("%d letters at 30 per second took %s", many, took)
+		t.Errorf("%d dead letters at 30 per second took %s", many, took)
 	}
-	if got := len(f.queued("ci")); got != many || len(f.lettersLeft()) > 0 {
-		t.Errorf("%d deliveries on the queue, want %d; letters left: %v", got, many, f.lettersLeft())
+	if got := len(f.queued("ci")); got != many || len(f.deadLettersLeft()) > 0 {
+		t.Errorf("%d deliveries on the queue, want %d; dead letters left: %v", got, many, f.deadLettersLeft())
 	}
 }
 
@@ -360,12 +360,12 @@ func TestRedriveTakenOver(t *testing.T) {
 	for sequence := uint64(1); sequence <= 4; sequence++ {
 		f.do("POST", fmt.Sprintf("/v1/dead-letters/%d/redrive", sequence), "").want(http.StatusAccepted)
 	}
-	letter, err := delivery.NewDeadLetters(f.js, f.layout).Get(t.Context(), 5)
+	deadLetter, err := delivery.NewDeadLetters(f.js, f.layout).Get(t.Context(), 5)
 	if err != nil {
 		t.Fatal(err)
 	}
 	q := f.layout.QueueFor("ci")
-	if _, err := f.js.PublishMsg(t.Context(), letter.Redriven(q.Subject, q.Stream, time.Now())); err != nil {
+	if _, err := f.js.PublishMsg(t.Context(), deadLetter.Redriven(q.Subject, q.Stream, time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	record.Holder, record.Claims, record.Done, record.Next = "dead", 1, 2, 3
@@ -409,7 +409,7 @@ func TestRedriveCancelled(t *testing.T) {
 		done = len(f.queued("ci"))
 		return job.Done == done && job.State == jobs.Cancelled && len(f.logs.FilterMessage("redrive job left").All()) == 1
 	})
-	if left := len(f.lettersLeft()); left+done != many || done == many {
+	if left := len(f.deadLettersLeft()); left+done != many || done == many {
 		t.Errorf("%d are done, %d left, of %d", done, left, many)
 	}
 }
@@ -436,8 +436,8 @@ func TestRedriveWaitsForRoom(t *testing.T) {
 	if job.State != jobs.Failed || !strings.Contains(job.Error, "subscription ci") || job.Failed != 1 {
 		t.Errorf("after the subscription was deleted: %+v", job)
 	}
-	if left := len(f.lettersLeft()); left != 3 {
-		t.Errorf("%d letters are left, want 3", left)
+	if left := len(f.deadLettersLeft()); left != 3 {
+		t.Errorf("%d dead letters are left, want 3", left)
 	}
 }
 
@@ -481,7 +481,7 @@ func TestRedeliver(t *testing.T) {
 	// One that was given up, and whose event is gone.
 	f.giveUp("ci", "e2")
 	f.do("POST", path(delivery.ID("ci", "/test", "e2")), "").want(http.StatusAccepted)
-	if got = f.queued("ci"); len(got) != 3 || got[2].Event.ID != "e2" || got[2].Redrive.Letter != 0 || len(f.lettersLeft()) != 1 {
+	if got = f.queued("ci"); len(got) != 3 || got[2].Event.ID != "e2" || got[2].Redrive.DeadLetter != 0 || len(f.deadLettersLeft()) != 1 {
 		t.Errorf("of a dead letter: %+v", got)
 	}
 	log, err := f.js.Stream(t.Context(), "EVENTS_git")
@@ -498,5 +498,5 @@ func TestRedeliver(t *testing.T) {
 	other := f.publish(newEvent("git.push", "e5"))
 	attempted(delivery.ID("ci", "/test", "e4"), "e4", "EVENTS_git", other)
 	f.do("POST", path(delivery.ID("ci", "/test", "e4")), "").want(http.StatusGone)
-	f.do("POST", "/v1/subscriptions/nobody/deliveries/"+id+"/redeliver", "").want(http.StatusNotFound)
+	f.do("POST", "/v1/subscriptions/unknown/deliveries/"+id+"/redeliver", "").want(http.StatusNotFound)
 }

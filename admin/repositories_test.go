@@ -67,8 +67,8 @@ func TestRepositories(t *testing.T) {
 		{"PUT", "new", `{"class":"LOCAL"}`, "", http.StatusUnprocessableEntity, `class: "LOCAL" is not a class: use local`},
 		{"PUT", "new", `{"class":"local","rclass":"local"}`, "", http.StatusUnprocessableEntity, "rclass"},
 		{"PUT", "a%20b", `{"class":"local"}`, "", http.StatusUnprocessableEntity, "key: use 1 to 64 letters"},
-		{"GET", "nobody", "", "", http.StatusNotFound, "GET /v1/repositories lists"},
-		{"DELETE", "nobody", "", "", http.StatusNotFound, "GET /v1/repositories lists"},
+		{"GET", "unknown", "", "", http.StatusNotFound, "GET /v1/repositories lists"},
+		{"DELETE", "unknown", "", "", http.StatusNotFound, "GET /v1/repositories lists"},
 	} {
 		var header []string
 		if wrong.ifMatch != "" {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Whoever opens the address of a process learns what there is, and of a path that there
+// A client that opens the address of a process learns what there is, and of a path that there
 // is nothing.
 func TestRoot(t *testing.T) {
 	t.Parallel()

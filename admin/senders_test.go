@@ -73,7 +73,7 @@ func TestSenders(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if sum := got[0].Subscriptions + got[1].Subscriptions; sum != n || got[2].Subscriptions != 0 {
-		t.Errorf("%d subscriptions of %d active ones, one of them twice, belong to somebody", sum, n-1)
+		t.Errorf("%d subscriptions of %d active ones, one of them twice, belong to a sender", sum, n-1)
 	}
 	for i := range got {
 		if since := time.Since(got[i].LastSeen); since < 0 || since > time.Minute {
@@ -91,7 +91,7 @@ func TestSenders(t *testing.T) {
 			t.Errorf("%s belongs to %v, want %d senders", id, ids, want)
 		}
 	}
-	f.do("GET", "/v1/senders?subscription=nobody", "").want(http.StatusNotFound)
+	f.do("GET", "/v1/senders?subscription=unknown", "").want(http.StatusNotFound)
 
 	if err := f.js.DeleteKeyValue(t.Context(), f.layout.MembersBucket()); err != nil {
 		t.Fatal(err)

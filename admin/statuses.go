@@ -58,7 +58,7 @@ func statuses() []httpapi.ErrorStatus {
 		answer(deadletters.ErrNotAttempted, http.StatusNotFound, ""),
 		answer(jobs.ErrNotFound, http.StatusNotFound, ""),
 		answer(jobs.ErrEnded, http.StatusConflict, ""),
-		answer(delivery.ErrNoLetter, http.StatusNotFound, "it was redriven, discarded, or is older than 90 days"),
+		answer(delivery.ErrNoDeadLetter, http.StatusNotFound, "it was redriven, discarded, or is older than 90 days"),
 		answer(jetstream.ErrConsumerNotFound, http.StatusServiceUnavailable, ""),
 		answer(jetstream.ErrStreamNotFound, http.StatusServiceUnavailable, ""),
 		answer(jetstream.ErrBucketNotFound, http.StatusServiceUnavailable, ""),

@@ -188,7 +188,7 @@ func TestStory(t *testing.T) {
 	f.publishMsg(again.Requeued(q.Subject, q.Stream))
 	j.attempt("redriven", 1, delivery.Exhausted, time.Time{})
 	q = f.layout.QueueFor("redriven")
-	f.publishMsg((&delivery.Letter{DeadLetter: delivery.DeadLetter{Attempts: 1, Sequence: 7}, Delivery: j.delivery("redriven")}).Redriven(q.Subject, q.Stream, time.Now()))
+	f.publishMsg((&delivery.StoredDeadLetter{DeadLetter: delivery.DeadLetter{Attempts: 1, Sequence: 7}, Delivery: j.delivery("redriven")}).Redriven(q.Subject, q.Stream, time.Now()))
 	j.attempt("manual", 1, delivery.Exhausted, time.Time{})
 	j.giveUp("manual")
 	q = f.layout.QueueFor("manual")
@@ -211,7 +211,7 @@ func TestStory(t *testing.T) {
 	for id, part := range parts {
 		outcomes[id] = part.Outcome
 		if part.DeliveryID != delivery.ID(id, e.Source, e.ID) || part.Detail == "" || part.Reason == "" {
-			t.Errorf("%s is not told whole: %+v", id, part)
+			t.Errorf("%s is not complete: %+v", id, part)
 		}
 	}
 	want := map[string]string{
@@ -261,7 +261,7 @@ func TestStory(t *testing.T) {
 			}
 		}
 	}
-	f.do("GET", j.path()+"/story?subscription=nobody", "").want(http.StatusNotFound)
+	f.do("GET", j.path()+"/story?subscription=unknown", "").want(http.StatusNotFound)
 	f.do("GET", j.path()+"/story?subscription=_invalid", "").want(http.StatusUnprocessableEntity)
 	f.do("GET", "/v1/events/story?source=%2Ftest&id=e2", "").want(http.StatusNotFound).mustContain("git", "artifact")
 	f.do("GET", "/v1/events/story?source=%2Ftest", "").want(http.StatusUnprocessableEntity).mustContain("id")
@@ -341,8 +341,8 @@ func TestStoryOfWhatIsNoEvent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.unreadable()
-	letters := delivery.NewDeadLetters(f.js, f.layout)
-	if err := letters.KeepUnreadable(t.Context(), &consume.Message{Msg: &nats.Msg{}, Stream: f.layout.EventLog("git"), Sequence: 1}, event.ErrInvalidEvent); err != nil {
+	deadLetters := delivery.NewDeadLetters(f.js, f.layout)
+	if err := deadLetters.KeepUnreadable(t.Context(), &consume.Message{Msg: &nats.Msg{}, Stream: f.layout.EventLog("git"), Sequence: 1}, event.ErrInvalidEvent); err != nil {
 		t.Fatal(err)
 	}
 	f.do("GET", "/v1/events/git/1/story", "").want(http.StatusOK).mustContain(`"unreadable":{`, `"error":"`, `"subscriptions":[]`)

@@ -483,7 +483,7 @@ func TestConcurrentPatches(t *testing.T) {
 				t.Errorf("got %d: %s", r.status, r.body)
 			}
 		})
-		running.Go(func() { // and somebody in another process
+		running.Go(func() { // and a client of another process
 			_, err := f.store.Change(t.Context(), "ci", func(s *subscription.Subscription) error {
 				s.Description += "x"
 				return nil
@@ -508,7 +508,7 @@ func TestDelete(t *testing.T) {
 	for range 3 {
 		f.do("POST", "/v1/subscriptions/ci/test", "").want(http.StatusAccepted)
 	}
-	// One of them has become a retry timer, one timer belongs to somebody else.
+	// One of them has become a retry timer, one timer belongs to another subscription.
 	d := f.queued("ci")[0]
 	timer := d.Timer(f.layout.RetryAt(q.RetryShard, "ci", d.TimerKey()), f.layout.RetryDue(q.RetryShard, "ci"), time.Now().Add(time.Hour))
 	other := d.Timer(f.layout.RetryAt(q.RetryShard, "ci-2", d.TimerKey()), f.layout.RetryDue(q.RetryShard, "ci-2"), time.Now().Add(time.Hour))

@@ -128,7 +128,7 @@ func (t *tokens) register(api *httpapi.API) {
 	}, t.own)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-token", Method: http.MethodGet, Path: tokensPath + "/{id}", Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
-		Summary: "Show a token", Description: "Not the token itself, which nobody but its holder has.",
+		Summary: "Show a token", Description: "Not the token itself, which only its holder has.",
 	}, t.get)
 	httpapi.RegisterBody[v1.TokenChange](api, huma.Operation{
 		OperationID: "change-token", Method: http.MethodPatch, Path: tokensPath + "/{id}", Tags: tags, Metadata: httpapi.Needs(access.NeedTokens),
@@ -186,11 +186,11 @@ func expiryOf(o *v1.TokenOptions, now time.Time) (time.Time, error) {
 	case o.ExpiresAt != nil && o.TTL != nil:
 		return time.Time{}, httpapi.Invalid("ttl", "and expires_at are given: give one of them")
 	case o.TTL != nil && *o.TTL <= 0:
-		return time.Time{}, httpapi.Invalid("ttl", "must be positive: a token that has expired lets nobody in")
+		return time.Time{}, httpapi.Invalid("ttl", "must be positive: an expired token is refused")
 	case o.TTL != nil:
 		return now.Add(time.Duration(*o.TTL)).UTC().Truncate(time.Second), nil
 	case o.ExpiresAt != nil && !o.ExpiresAt.After(now):
-		return time.Time{}, httpapi.Invalid("expires_at", "is in the past: a token that has expired lets nobody in")
+		return time.Time{}, httpapi.Invalid("expires_at", "is in the past: an expired token is refused")
 	case o.ExpiresAt != nil:
 		return *o.ExpiresAt, checkExpiry(*o.ExpiresAt)
 	}

@@ -161,7 +161,7 @@ func TestTokenPages(t *testing.T) {
 	f.as(rootToken, "GET", "/v1/tokens?cursor=x", "").want(http.StatusUnprocessableEntity)
 }
 
-// Nobody cuts off the branch that he sits on without being told.
+// A caller cannot revoke or expire the token of the request itself without force.
 func TestOwnToken(t *testing.T) {
 	t.Parallel()
 	f := newGuarded(t)
@@ -223,7 +223,7 @@ func TestAuditorTriesOut(t *testing.T) {
 	f.as(rootToken, "GET", "/v1/redrives", "").want(http.StatusOK).mustContain(`"items":[]`)
 }
 
-// Without a guard nobody may do anything.
+// Without a guard every request is refused.
 func TestUnguarded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -111,7 +111,7 @@ func (c *capture) request(t *testing.T) *http.Request {
 	return r
 }
 
-// tampered is the request with another body, which nobody may accept.
+// tampered is the request with another body, which no verifier may accept.
 func (c *capture) tampered() *capture {
 	other := *c
 	other.Body = bytes.Replace(c.Body, []byte(`"`), []byte(` "`), 1)

@@ -121,7 +121,7 @@ func TestGoogleClient(t *testing.T) {
 		t.Errorf("the operations are %+v, %v", operations, err)
 	}
 	if _, err := client("jp_nobody").Repositories.Hooks.Get(name).Context(context.WithoutCancel(ctx)).Do(); !isStatus(err, http.StatusUnauthorized) {
-		t.Errorf("somebody is let in: %v", err)
+		t.Errorf("an unauthorized caller is let in: %v", err)
 	}
 }
 

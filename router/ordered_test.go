@@ -103,7 +103,7 @@ func (r *rig) erase(sequences ...uint64) {
 	}
 }
 
-// Two routers take turns in batches, and events of all kinds; every ordered queue is
+// Two routers alternate in batches, and events of all kinds; every ordered queue is
 // in the order of the log.
 func TestOrderedByTwoRouters(t *testing.T) {
 	t.Parallel()
@@ -131,7 +131,7 @@ func TestOrderedRouterDies(t *testing.T) {
 	t.Parallel()
 	const events = 2000
 	r := newRig(t)
-	r.setAckWait(2 * time.Second) // so that events come back which wait for their turn
+	r.setAckWait(2 * time.Second) // so that events are redelivered that wait for their predecessors
 	sub := r.subscribe(ordered(wants("hook", []string{"notes.*"})))
 	r.publishMany(0, events)
 	dies := r.route()
@@ -175,7 +175,7 @@ func TestOrderedWaitsForOthers(t *testing.T) {
 	r.wantQueued(free, upTo(events)...)
 }
 
-// Events that were erased, or are too old, are waited for by nobody: before they were
+// Events that were erased, or are too old, are not waited for: before they were
 // handed out, in the hands of a router, and in front of one that comes back.
 func TestOrderedErasedEvents(t *testing.T) {
 	t.Parallel()
@@ -202,7 +202,7 @@ func TestOrderedErasedEvents(t *testing.T) {
 	r.wantInOrder(sub, want)
 	running.stop()
 
-	// 43 and 44 are erased while somebody has them.
+	// 43 and 44 are erased while a sender has them.
 	r.publishMany(events+2, 4)
 	r.handOut(3)
 	r.erase(43, 44)
@@ -289,13 +289,13 @@ func TestOrderedTrouble(t *testing.T) {
 	r.awaitRouted()
 	r.wantInOrder(inOrder, from(1, 8))
 	r.wantInOrder(full, from(1, 2))
-	letters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), "full", 0, 10)
+	deadLetters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), "full", 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var overflown []string
-	for _, letter := range slices.Backward(letters) {
-		overflown = append(overflown, letter.Event.ID)
+	for _, deadLetter := range slices.Backward(deadLetters) {
+		overflown = append(overflown, deadLetter.Event.ID)
 	}
 	if diff := cmp.Diff([]string{"2", "3", "4", "5", "6", "7"}, overflown); diff != "" {
 		t.Errorf("dead letters (-want +got):\n%s", diff)

@@ -58,13 +58,13 @@ func TestOverflowIsSaid(t *testing.T) {
 	}
 	r.publishMany(0, n)
 	running := r.route()
-	letters := delivery.NewDeadLetters(r.js, r.layout)
+	deadLetters := delivery.NewDeadLetters(r.js, r.layout)
 	ids := map[string]bool{}
 	for _, id := range subs {
 		testkit.Until(t, func() (bool, string) {
-			all, err := letters.Latest(t.Context(), id, 0, n)
-			for _, letter := range all {
-				ids[letter.DeliveryID] = true
+			all, err := deadLetters.Latest(t.Context(), id, 0, n)
+			for _, deadLetter := range all {
+				ids[deadLetter.DeliveryID] = true
 			}
 			return err == nil && len(all) == n-room, fmt.Sprintf("%s has %d dead letters: %v", id, len(all), err)
 		})

@@ -29,7 +29,7 @@ func newProgress() *progress {
 	return &progress{changed: make(chan struct{}, 1), recorded: make(map[uint64]struct{})}
 }
 
-// wake has whoever waits for changed check again.
+// wake makes waiters for changed check again.
 func (p *progress) wake() {
 	select {
 	case p.changed <- struct{}{}:

@@ -84,7 +84,7 @@ func TestReadYourWrites(t *testing.T) {
 	}
 }
 
-// load publishes events that nobody wants, until stop is called.
+// load publishes events that match no subscription, until stop is called.
 func (r *rig) load() (stop func()) {
 	r.t.Helper()
 	js, err := stream.JetStream(r.server.Connect())

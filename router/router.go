@@ -78,15 +78,15 @@ func (c Config) validate() error {
 
 // A Router copies events to the queues of the subscriptions that want them.
 type Router struct {
-	cfg     Config
-	nc      *nats.Conn
-	session *consume.Session
-	js      jetstream.JetStream
-	layout  stream.Layout
-	view    *subscription.View
-	letters *delivery.DeadLetters
-	log     *zap.Logger
-	metrics *metrics
+	cfg         Config
+	nc          *nats.Conn
+	session     *consume.Session
+	js          jetstream.JetStream
+	layout      stream.Layout
+	view        *subscription.View
+	deadLetters *delivery.DeadLetters
+	log         *zap.Logger
+	metrics     *metrics
 
 	overflows, undecided *overflows
 	pulse                *consume.Pulse
@@ -109,7 +109,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 	}
 	return &Router{
 		cfg: cfg, nc: nc, session: consume.NewSession(nc), js: js, layout: layout, view: view,
-		letters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
+		deadLetters: delivery.NewDeadLetters(js, layout), log: log.Named("router"), metrics: metrics,
 		overflows: newOverflows(cfg.Events, operational.Overflowed, overflowPause, overflowEvery),
 		undecided: newOverflows(cfg.Events, operational.OverBudget, overflowPause, overflowEvery),
 		pulse: &consume.Pulse{OnStall: func(d time.Duration) {
@@ -192,7 +192,7 @@ func (r *Router) route(ctx context.Context, domain string) error {
 	publisher := &publisher{js: r.js, session: r.session}
 	progress := newProgress()
 	settler := &settler{
-		domain: domain, ctx: settling, view: r.view, letters: r.letters, publisher: publisher, progress: progress, share: share,
+		domain: domain, ctx: settling, view: r.view, deadLetters: r.deadLetters, publisher: publisher, progress: progress, share: share,
 		overflows: r.overflows, undecided: r.undecided, health: r.cfg.Health, metrics: r.metrics, log: r.log.With(zap.String("domain", domain)),
 	}
 	order := newOrder(r.nc, r.js, r.layout.EventLog(domain), settler)

@@ -145,15 +145,15 @@ func TestUnreadableEvent(t *testing.T) {
 	r.awaitRouted()
 	r.wantQueued(sub, 0, 1)
 
-	letters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), stream.InvalidLetters, 0, 10)
+	deadLetters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), stream.InvalidLetters, 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []delivery.EventRef
-	for _, letter := range letters {
-		got = append(got, letter.Event)
-		if letter.Reason != delivery.ReasonUnreadable || !strings.Contains(letter.Error, "not a valid CloudEvent") {
-			t.Errorf("got reason %s and error %q, want it unreadable and why", letter.Reason, letter.Error)
+	for _, deadLetter := range deadLetters {
+		got = append(got, deadLetter.Event)
+		if deadLetter.Reason != delivery.ReasonUnreadable || !strings.Contains(deadLetter.Error, "not a valid CloudEvent") {
+			t.Errorf("got reason %s and error %q, want it unreadable and why", deadLetter.Reason, deadLetter.Error)
 		}
 	}
 	bySequence := cmpopts.SortSlices(func(a, b delivery.EventRef) bool { return a.Sequence < b.Sequence })
@@ -161,7 +161,7 @@ func TestUnreadableEvent(t *testing.T) {
 		{Stream: "EVENTS_notes", Sequence: 2, Stored: r.storedAt(2)}, {Stream: "EVENTS_notes", Sequence: 3, Stored: r.storedAt(3)},
 	}
 	if diff := cmp.Diff(want, got, bySequence); diff != "" {
-		t.Errorf("letters are about others (-want +got):\n%s", diff)
+		t.Errorf("dead letters are about others (-want +got):\n%s", diff)
 	}
 	if got := testkit.Metric(t, running.reg, "jetpost_router_events_unreadable_total"); got != 2 {
 		t.Errorf("%v events are counted as unreadable, want 2", got)
@@ -205,12 +205,12 @@ func TestEventsOfEarlierVersions(t *testing.T) {
 			t.Errorf("queued %+v", d.Event)
 		}
 	}
-	letters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), stream.InvalidLetters, 0, 10)
+	deadLetters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), stream.InvalidLetters, 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(letters) != 1 || letters[0].Event.Sequence != 2 || !strings.Contains(letters[0].Error, "source is not a URI reference") {
-		t.Errorf("got dead letters %+v, want one of the second message", letters)
+	if len(deadLetters) != 1 || deadLetters[0].Event.Sequence != 2 || !strings.Contains(deadLetters[0].Error, "source is not a URI reference") {
+		t.Errorf("got dead letters %+v, want one of the second message", deadLetters)
 	}
 }
 
@@ -234,31 +234,31 @@ func TestFullQueue(t *testing.T) {
 	r.wantQueued(free, upTo(5)...)
 	r.wantQueued(full, 0, 1)
 
-	letters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), "full", 0, 10)
+	deadLetters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(t.Context(), "full", 0, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(letters) != 3 {
-		t.Fatalf("got %d dead letters, want 3", len(letters))
+	if len(deadLetters) != 3 {
+		t.Fatalf("got %d dead letters, want 3", len(deadLetters))
 	}
-	for _, letter := range letters {
-		n := int(letter.Event.Sequence) - 1 //nolint:gosec // small
+	for _, deadLetter := range deadLetters {
+		n := int(deadLetter.Event.Sequence) - 1 //nolint:gosec // small
 		want := delivery.DeadLetter{
 			DeliveryID: delivery.ID("full", "/notes", fmt.Sprint(n)), SubscriptionID: "full", Reason: delivery.ReasonOverflow,
 			Event: delivery.EventRef{
 				ID: fmt.Sprint(n), Source: "/notes", Type: "notes.added", Subject: note(n).Subject, Stream: "EVENTS_notes", Sequence: uint64(n) + 1, //nolint:gosec // small
-				Stored: r.storedAt(letter.Event.Sequence),
+				Stored: r.storedAt(deadLetter.Event.Sequence),
 			},
 		}
-		if diff := cmp.Diff(want, letter, cmpopts.IgnoreFields(delivery.DeadLetter{}, "At", "Sequence")); diff != "" {
-			t.Errorf("the letter differs (-want +got):\n%s", diff)
+		if diff := cmp.Diff(want, deadLetter, cmpopts.IgnoreFields(delivery.DeadLetter{}, "At", "Sequence")); diff != "" {
+			t.Errorf("the dead letter differs (-want +got):\n%s", diff)
 		}
-		record, err := stream.Get(t.Context(), r.js, r.layout.DeadLetters(), letter.Sequence)
+		record, err := stream.Get(t.Context(), r.js, r.layout.DeadLetters(), deadLetter.Sequence)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if string(record.Data) != string(note(n).Data) {
-			t.Errorf("the letter has data %s, want %s", record.Data, note(n).Data)
+			t.Errorf("the dead letter has data %s, want %s", record.Data, note(n).Data)
 		}
 	}
 	if got := testkit.Metric(t, running.reg, "jetpost_router_overflow_total"); got != 3 {

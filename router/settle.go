@@ -25,18 +25,18 @@ const (
 
 // A settler settles the events of one domain, also those that fail.
 type settler struct {
-	domain    string
-	ctx       context.Context //nolint:containedctx // lives as long as the route: settling outlasts the pull's context
-	view      *subscription.View
-	letters   *delivery.DeadLetters
-	publisher *publisher
-	progress  *progress
-	share     *budget.Share // of the memory for events in work
-	overflows *overflows
-	undecided *overflows
-	health    *stream.Health
-	metrics   *metrics
-	log       *zap.Logger
+	domain      string
+	ctx         context.Context //nolint:containedctx // lives as long as the route: settling outlasts the pull's context
+	view        *subscription.View
+	deadLetters *delivery.DeadLetters
+	publisher   *publisher
+	progress    *progress
+	share       *budget.Share // of the memory for events in work
+	overflows   *overflows
+	undecided   *overflows
+	health      *stream.Health
+	metrics     *metrics
+	log         *zap.Logger
 }
 
 func (s *settler) ack(m *consume.Message) {
@@ -91,7 +91,7 @@ func (s *settler) settleTroubled(r *routed) {
 }
 
 func (s *settler) keepInvalid(ctx context.Context, r *routed) error {
-	if err := s.letters.KeepUnreadable(ctx, r.msg, r.invalid); err != nil {
+	if err := s.deadLetters.KeepUnreadable(ctx, r.msg, r.invalid); err != nil {
 		s.log.Warn("failed to keep unreadable event, will retry", zap.Uint64("seq", r.msg.Sequence), zap.Error(err))
 		return err
 	}
@@ -154,7 +154,7 @@ var errLost = errors.New("the event was held for too long, another router may ha
 func (s *settler) overflow(ctx context.Context, r *routed, t *target) error {
 	sub := t.subscription
 	d := deliveryOf(r, sub)
-	if err := s.letters.GiveUp(ctx, d, delivery.ReasonOverflow, 0, nil); err != nil {
+	if err := s.deadLetters.GiveUp(ctx, d, delivery.ReasonOverflow, 0, nil); err != nil {
 		return err
 	}
 	s.metrics.overflow()
@@ -169,7 +169,7 @@ func (s *settler) overflow(ctx context.Context, r *routed, t *target) error {
 func (s *settler) keepUndecided(ctx context.Context, r *routed, t *target) error {
 	sub := t.subscription
 	d := deliveryOf(r, sub)
-	if err := s.letters.GiveUp(ctx, d, delivery.ReasonMatchBudget, 0, nil); err != nil {
+	if err := s.deadLetters.GiveUp(ctx, d, delivery.ReasonMatchBudget, 0, nil); err != nil {
 		return err
 	}
 	s.metrics.undecided(s.domain)

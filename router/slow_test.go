@@ -66,16 +66,16 @@ func TestFiltersOverBudget(t *testing.T) {
 	for _, sub := range []*subscription.Subscription{slow, plain, plainOrder} {
 		r.wantQueued(sub, all...)
 	}
-	letters := delivery.NewDeadLetters(r.js, r.layout)
+	deadLetters := delivery.NewDeadLetters(r.js, r.layout)
 	for _, sub := range []*subscription.Subscription{expensive, inOrder} {
 		r.wantQueued(sub, short...)
-		kept, err := letters.Latest(t.Context(), sub.ID, 0, 2*n)
+		kept, err := deadLetters.Latest(t.Context(), sub.ID, 0, 2*n)
 		if err != nil || len(kept) != n-len(short) {
 			t.Errorf("%s has %d dead letters, want %d: %v", sub.ID, len(kept), n-len(short), err)
 		}
-		for _, letter := range kept {
-			if letter.Reason != delivery.ReasonMatchBudget || letter.Attempts != 0 || letter.Event.Sequence == 0 {
-				t.Errorf("got %+v", letter)
+		for _, deadLetter := range kept {
+			if deadLetter.Reason != delivery.ReasonMatchBudget || deadLetter.Attempts != 0 || deadLetter.Event.Sequence == 0 {
+				t.Errorf("got %+v", deadLetter)
 			}
 		}
 	}

@@ -26,16 +26,16 @@ func (r *rig) put(m *nats.Msg) {
 	}
 }
 
-// redrive puts a letter back on its queue, as an admin does.
+// redrive puts a dead letter back on its queue, as an admin does.
 func (r *rig) redrive(sub *subscription.Subscription, sequence uint64) {
 	r.t.Helper()
-	letters := delivery.NewDeadLetters(r.js, r.layout)
-	letter, err := letters.Get(r.t.Context(), sequence)
+	deadLetters := delivery.NewDeadLetters(r.js, r.layout)
+	deadLetter, err := deadLetters.Get(r.t.Context(), sequence)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.put(letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now()))
-	if err := letters.Remove(r.t.Context(), sequence); err != nil {
+	r.put(deadLetter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now()))
+	if err := deadLetters.Remove(r.t.Context(), sequence); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -50,17 +50,17 @@ func TestRedrivenSchedule(t *testing.T) {
 	sub = r.subscribe(sub)
 	r.put(queued(sub, newEvent(1), time.Now().Add(-time.Hour))) // too old
 	r.send()
-	letter := r.awaitLetters(sub.ID, 1)[0]
-	if letter.Reason != delivery.ReasonExpired || letter.Attempts != 0 {
-		t.Fatalf("got %+v", letter)
+	deadLetter := r.awaitDeadLetters(sub.ID, 1)[0]
+	if deadLetter.Reason != delivery.ReasonExpired || deadLetter.Attempts != 0 {
+		t.Fatalf("got %+v", deadLetter)
 	}
 	for round := 1; round <= 2; round++ {
-		r.redrive(sub, letter.Sequence)
-		next := r.awaitLetters(sub.ID, 1)[0]
-		if next.Reason != delivery.ReasonExhausted || next.Attempts != 3*round || next.Sequence == letter.Sequence {
+		r.redrive(sub, deadLetter.Sequence)
+		next := r.awaitDeadLetters(sub.ID, 1)[0]
+		if next.Reason != delivery.ReasonExhausted || next.Attempts != 3*round || next.Sequence == deadLetter.Sequence {
 			t.Fatalf("after redrive %d: %+v", round, next)
 		}
-		letter = next
+		deadLetter = next
 	}
 	for i, a := range r.awaitAttempts(sub, 6) {
 		if last := i%3 == 2; a.Attempt != i+1 || (a.Outcome == delivery.Exhausted) != last || (a.NextAttempt == nil) != last {
@@ -84,24 +84,24 @@ func TestRedrivenAndRejected(t *testing.T) {
 	e.DataContentType, e.Data = "text/plain", []byte("no JSON") // which profile standard cannot carry
 	r.put(queued(sub, e, time.Now()))
 	r.send()
-	letter := r.awaitLetters(sub.ID, 1)[0]
-	if letter.Reason != delivery.ReasonRejected || letter.Attempts != 0 {
-		t.Fatalf("got %+v", letter)
+	deadLetter := r.awaitDeadLetters(sub.ID, 1)[0]
+	if deadLetter.Reason != delivery.ReasonRejected || deadLetter.Attempts != 0 {
+		t.Fatalf("got %+v", deadLetter)
 	}
-	r.redrive(sub, letter.Sequence)
+	r.redrive(sub, deadLetter.Sequence)
 	r.awaitSettled(sub)
-	if letters := r.letters(sub.ID); len(letters) != 1 || letters[0].Reason != delivery.ReasonRejected {
-		t.Errorf("after it was redriven: %+v, want one letter", letters)
+	if deadLetters := r.deadLetters(sub.ID); len(deadLetters) != 1 || deadLetters[0].Reason != delivery.ReasonRejected {
+		t.Errorf("after it was redriven: %+v, want one letter", deadLetters)
 	}
-	// One more attempt of it leaves its reason in the log, and no other letter.
+	// One more attempt of it leaves its reason in the log, and no other dead letter.
 	r.manual(sub, e)
 	a := r.awaitAttempts(sub, 1)[0]
 	if !a.Manual || a.Outcome != delivery.Rejected || a.Error == "" || a.Status != 0 {
 		t.Errorf("got %+v", a)
 	}
 	r.awaitSettled(sub)
-	if letters := r.letters(sub.ID); len(letters) != 1 {
-		t.Errorf("letters: %+v, want the one there was", letters)
+	if deadLetters := r.deadLetters(sub.ID); len(deadLetters) != 1 {
+		t.Errorf("dead letters: %+v, want the one there was", deadLetters)
 	}
 }
 
@@ -146,8 +146,8 @@ func TestManualAttempt(t *testing.T) {
 				t.Errorf("got %+v", a)
 			}
 			r.awaitSettled(sub)
-			if letters := r.letters(sub.ID); len(letters) > 0 {
-				t.Errorf("letters: %+v", letters)
+			if deadLetters := r.deadLetters(sub.ID); len(deadLetters) > 0 {
+				t.Errorf("dead letters: %+v", deadLetters)
 			}
 			if got := rc.all(); len(got) != 1 || got[0].Header.Get("Webhook-Id") != a.DeliveryID {
 				t.Errorf("%d requests, want 1", len(got))
@@ -186,8 +186,8 @@ func TestManualAttemptBrokenOff(t *testing.T) {
 		}
 	}
 	r.awaitSettled(sub)
-	if letters := r.letters(sub.ID); len(letters) > 0 {
-		t.Errorf("letters: %+v", letters)
+	if deadLetters := r.deadLetters(sub.ID); len(deadLetters) > 0 {
+		t.Errorf("dead letters: %+v", deadLetters)
 	}
 }
 
@@ -237,8 +237,8 @@ func TestManualSuccessEndsSchedule(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			letter := &delivery.Letter{DeadLetter: delivery.DeadLetter{Sequence: 7, Attempts: first.Attempt}, Delivery: d, Data: d.Event.Data}
-			r.put(letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now()))
+			deadLetter := &delivery.StoredDeadLetter{DeadLetter: delivery.DeadLetter{Sequence: 7, Attempts: first.Attempt}, Delivery: d, Data: d.Event.Data}
+			r.put(deadLetter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now()))
 			r.awaitAttempts(sub, 3)
 			r.awaitSettled(sub)
 		})

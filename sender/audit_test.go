@@ -39,7 +39,7 @@ func TestSenderIsRecorded(t *testing.T) {
 	r.subscribe(asking("asked", asked.URL, subscription.HandshakePreferred, 0))
 	r.send(withOrigin)
 	r.queue(sub, 1, 1)
-	r.awaitLetters("gone", 1)
+	r.awaitDeadLetters("gone", 1)
 	r.awaitConsent("asked", subscription.Allowed)
 	if diff := cmp.Diff([]string{"subscription.disable by sender of jetpost: receiver answered 410 Gone, state"}, r.recorded("gone")); diff != "" {
 		t.Errorf("records differ (-want +got):\n%s", diff)

@@ -39,7 +39,7 @@ func soon(c *sender.Config) {
 	c.Probes = breaker.Timing{Min: 20 * time.Millisecond, Max: 20 * time.Millisecond}
 }
 
-// broken is a receiver that is down until told otherwise.
+// broken is a receiver that is down until the test repairs it.
 type broken struct {
 	*receiver
 	up atomic.Bool
@@ -344,7 +344,7 @@ func TestLeaseIsRenewed(t *testing.T) {
 
 // Each probe is made with the delivery that has waited longest, and one that has
 // probed goes behind the others.
-func TestProbesTakeTurns(t *testing.T) {
+func TestProbesRotate(t *testing.T) {
 	t.Parallel()
 	const n = 6
 	r := newRig(t)
@@ -378,7 +378,7 @@ func TestRefusalsDoNotOpen(t *testing.T) {
 	sub = r.subscribe(sub)
 	r.send(byTest)
 	r.queue(sub, 0, 20)
-	r.awaitLetters("hook", 20)
+	r.awaitDeadLetters("hook", 20)
 	if record, revision, err := breaker.Read(t.Context(), r.state(), "hook"); err != nil || revision != 0 {
 		t.Errorf("got %+v, %v, want none", record, err)
 	}
@@ -528,9 +528,9 @@ func TestExpiredWhileOpen(t *testing.T) {
 	r.queue(sub, old, fresh)
 	r.send(byTest)
 	r.probe("hook")
-	for _, letter := range r.awaitLetters("hook", old) {
-		if letter.Reason != delivery.ReasonExpired {
-			t.Errorf("got dead letter %+v, want one that expired", letter)
+	for _, deadLetter := range r.awaitDeadLetters("hook", old) {
+		if deadLetter.Reason != delivery.ReasonExpired {
+			t.Errorf("got dead letter %+v, want one that expired", deadLetter)
 		}
 	}
 	r.awaitSettled(sub)

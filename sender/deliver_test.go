@@ -196,7 +196,7 @@ func TestRetriedMuchLater(t *testing.T) {
 			t.Errorf("the next attempt is due after %s, want what the receiver asked for", wait)
 		}
 	}
-	r.awaitSettled(sub) // while they wait they are in nobody's way
+	r.awaitSettled(sub) // while they wait they block no other delivery
 	for _, second := range r.awaitAttempts(sub, 4)[2:] {
 		if early := first[second.Event.Sequence].NextAttempt.Sub(second.At); early > 0 {
 			t.Errorf("the second attempt was made %s before it was due", early)
@@ -245,7 +245,7 @@ func TestTimerFired(t *testing.T) {
 			t.Errorf("got attempt %d, %s, want 4, delivered", a.Attempt, a.Outcome)
 		}
 	}
-	r.awaitLetters("_invalid", 1)
+	r.awaitDeadLetters("_invalid", 1)
 	for _, shard := range r.layout.RetryShards() {
 		eventually(t, func() (bool, string) {
 			s, err := r.js.Stream(t.Context(), r.layout.RetryStream(shard))
@@ -273,11 +273,11 @@ func TestGone(t *testing.T) {
 	sub = r.subscribe(sub)
 	service := r.send()
 	r.queue(sub, 1, 5)
-	letter := r.awaitLetters("hook", 1)[0]
-	if letter.Reason != delivery.ReasonGone || letter.Status != http.StatusGone || letter.Attempts != 1 || letter.DeliveryID != delivery.ID("hook", "/notes", "1") {
-		t.Errorf("got letter %+v, want the first delivery, gone", letter)
+	deadLetter := r.awaitDeadLetters("hook", 1)[0]
+	if deadLetter.Reason != delivery.ReasonGone || deadLetter.Status != http.StatusGone || deadLetter.Attempts != 1 || deadLetter.DeliveryID != delivery.ID("hook", "/notes", "1") {
+		t.Errorf("got dead letter %+v, want the first delivery, gone", deadLetter)
 	}
-	r.wantLetterData(letter, newEvent(1))
+	r.wantDeadLetterData(deadLetter, newEvent(1))
 	stored, err := r.store.Get(t.Context(), "hook")
 	if err != nil {
 		t.Fatal(err)
@@ -286,7 +286,7 @@ func TestGone(t *testing.T) {
 		t.Errorf("the subscription is %s because %q, want it disabled by the 410", stored.State, stored.StateReason)
 	}
 	service.stop()
-	// The rest of the queue is kept for the day when somebody enables it again.
+	// The rest of the queue is kept until it is enabled again.
 	if info, err := r.consumer(sub); err != nil || int(info.NumPending)+info.NumAckPending < 4 || len(rc.all()) != 1 { //nolint:gosec // small
 		t.Errorf("%+v wait, error %v, %d requests were made, want 4 kept and 1", info, err, len(rc.all()))
 	}
@@ -308,16 +308,16 @@ func TestExhausted(t *testing.T) {
 	if _, err := r.js.PublishMsg(t.Context(), queued(sub, e, time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	letter := r.awaitLetters("hook", 1)[0]
+	deadLetter := r.awaitDeadLetters("hook", 1)[0]
 	r.awaitSettled(sub)
 	want := delivery.DeadLetter{
 		DeliveryID: delivery.ID("hook", "/notes", "1"), SubscriptionID: "hook", Reason: delivery.ReasonExhausted, Attempts: 3, Status: http.StatusTeapot, ResponseBody: "no\n",
 		Event: delivery.EventRef{ID: "1", Source: "/notes", Type: "notes.added", Subject: "note 1", Stream: "EVENTS_notes", Sequence: 1, Stored: storedAt(1)},
 	}
-	if diff := cmp.Diff(want, letter, cmpopts.IgnoreFields(delivery.DeadLetter{}, "At", "Sequence")); diff != "" {
+	if diff := cmp.Diff(want, deadLetter, cmpopts.IgnoreFields(delivery.DeadLetter{}, "At", "Sequence")); diff != "" {
 		t.Errorf("the dead letter differs (-want +got):\n%s", diff)
 	}
-	r.wantLetterData(letter, e)
+	r.wantDeadLetterData(deadLetter, e)
 	var outcomes []string
 	for _, a := range r.attempts(sub) {
 		outcomes = append(outcomes, a.Outcome.String())
@@ -365,12 +365,12 @@ func TestNeverSent(t *testing.T) {
 	rc.wantOnce(3, 1)
 
 	got := make(map[delivery.Reason]delivery.DeadLetter)
-	for _, letter := range append(r.letters("hook"), r.letters("_invalid")...) {
-		letter.At, letter.Sequence = time.Time{}, 0
-		if letter.Reason == delivery.ReasonUnreadable {
-			letter.Event.Stored = time.Time{} // when the queue has stored it
+	for _, deadLetter := range append(r.deadLetters("hook"), r.deadLetters("_invalid")...) {
+		deadLetter.At, deadLetter.Sequence = time.Time{}, 0
+		if deadLetter.Reason == delivery.ReasonUnreadable {
+			deadLetter.Event.Stored = time.Time{} // when the queue has stored it
 		}
-		got[letter.Reason] = letter
+		got[deadLetter.Reason] = deadLetter
 	}
 	ref := func(n string, sequence uint64) delivery.EventRef {
 		return delivery.EventRef{ID: n, Source: "/notes", Type: "notes.added", Subject: "note " + n, Stream: "EVENTS_notes", Sequence: sequence, Stored: storedAt(sequence)}
@@ -393,7 +393,7 @@ func TestNeverSent(t *testing.T) {
 	}
 }
 
-// A subscription that this version cannot serve waits, and somebody is told.
+// A subscription that this version cannot serve waits, and the log says so.
 func TestUnknownProfile(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -409,7 +409,7 @@ func TestUnknownProfile(t *testing.T) {
 	r.change("hook", func(s *subscription.Subscription) { s.Profile = "standard" })
 	rc.await(1)
 	r.awaitSettled(sub)
-	if n := len(r.letters("hook")); n > 0 {
+	if n := len(r.deadLetters("hook")); n > 0 {
 		t.Errorf("%d dead letters were made of what could be sent later", n)
 	}
 }
@@ -428,13 +428,13 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 	r.send()
 	for _, id := range []string{"hook-a", "hook-b", "hook-c", "hook-d"} {
-		letter := r.awaitLetters(id, 1)[0]
+		deadLetter := r.awaitDeadLetters(id, 1)[0]
 		a := r.attempts(&subscription.Subscription{ID: id})[0]
 		if a.Outcome != delivery.Exhausted || a.Status/100 != 3 || !strings.Contains(a.Error, "redirects are not followed") {
 			t.Errorf("%s: got %s, status %d, error %q, want it recorded as a redirect that was not followed", id, a.Outcome, a.Status, a.Error)
 		}
-		if letter.Status != a.Status || letter.Error != a.Error {
-			t.Errorf("%s: got letter %+v, want the error of the attempt", id, letter)
+		if deadLetter.Status != a.Status || deadLetter.Error != a.Error {
+			t.Errorf("%s: got dead letter %+v, want the error of the attempt", id, deadLetter)
 		}
 	}
 	if n := len(other.all()); n > 0 {

@@ -116,13 +116,13 @@ func TestEchoes(t *testing.T) {
 	}
 	service := r.send(withCallback)
 	for _, sub := range subs {
-		a, letter := r.awaitAttempts(sub, 1)[0], r.awaitLetters(sub.ID, 1)[0]
+		a, deadLetter := r.awaitAttempts(sub, 1)[0], r.awaitDeadLetters(sub.ID, 1)[0]
 		if a.ResponseBody == "" && a.Error == "" {
 			t.Errorf("%s: nothing is kept of the answer", sub.ID)
 		}
 		wantStruck(t, sub.ID+": the answer", a.ResponseBody)
 		wantStruck(t, sub.ID+": the error", a.Error)
-		wantStruck(t, sub.ID+": the dead letter", letter.Error)
+		wantStruck(t, sub.ID+": the dead letter", deadLetter.Error)
 	}
 	denied := r.awaitConsent("asked", subscription.Denied)
 	wantStruck(t, "the reason of the handshake", denied.Reason)

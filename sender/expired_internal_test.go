@@ -43,7 +43,7 @@ func TestUnknownClock(t *testing.T) {
 	c := clock.New(func(context.Context) (time.Time, error) { return time.Time{}, context.DeadlineExceeded })
 	e := &endpoint.Endpoint{Subscription: &subscription.Subscription{Delivery: subscription.Delivery{MaxAge: subscription.Duration(time.Minute)}}}
 	if expired(t.Context(), c, e.Subscription, &delivery.Delivery{Accepted: time.Now().Add(-time.Hour)}) {
-		t.Error("a delivery is given up, and nobody knows how old it is")
+		t.Error("a delivery of unknown age is given up")
 	}
 	if due := time.Now().Add(time.Minute); !planned(t, c, due).Equal(due) {
 		t.Error("without the server's clock a timer is not of this machine's")

@@ -197,8 +197,8 @@ func TestHostileReceivers(t *testing.T) {
 			t.Errorf("%s: the attempt shows URL %s", tt.name, a.URL)
 		}
 		r.awaitSettled(subs[i])
-		if letter := r.awaitLetters(tt.name, 1)[0]; letter.Error != a.Error || letter.Status != a.Status {
-			t.Errorf("%s: got letter with status %d, error %q, want those of the attempt", tt.name, letter.Status, letter.Error)
+		if deadLetter := r.awaitDeadLetters(tt.name, 1)[0]; deadLetter.Error != a.Error || deadLetter.Status != a.Status {
+			t.Errorf("%s: got dead letter with status %d, error %q, want those of the attempt", tt.name, deadLetter.Status, deadLetter.Error)
 		}
 	}
 	close(done)
@@ -261,7 +261,7 @@ func TestNoSecretsOfSuccess(t *testing.T) {
 	r.queue(other, 1, 1)
 	rc.await(2)
 	r.awaitSettled(sub)
-	r.awaitLetters("gone", 1)
+	r.awaitDeadLetters("gone", 1)
 	service.stop()
 	r.wantNoSecrets()
 	for record, err := range stream.Read(t.Context(), r.js, r.layout.Attempts(), stream.Range{}) {

@@ -152,11 +152,11 @@ func TestHandshakeDenied(t *testing.T) {
 	r.awaitSettled(preferred)
 	rc.wantDelivered(20)
 	if info, err := r.consumer(required); err != nil || info.NumPending != 20 || info.NumAckPending != 0 {
-		t.Errorf("got %+v, %v, want 20 deliveries that nobody has touched", info, err)
+		t.Errorf("got %+v, %v, want 20 untouched deliveries", info, err)
 	}
 	for _, d := range rc.deliveries() {
 		if d.Header.Get("Webhook-Request-Origin") != "" {
-			t.Error("a delivery carries an origin that nobody has allowed")
+			t.Error("a delivery carries an origin that no receiver has allowed")
 		}
 	}
 	allowed.Store(true)

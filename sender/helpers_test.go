@@ -372,31 +372,31 @@ func (r *rig) awaitAttempts(sub *subscription.Subscription, n int) []delivery.At
 	return nil
 }
 
-// letters are the dead letters of a subscription, newest first.
-func (r *rig) letters(subscription string) []delivery.DeadLetter {
+// deadLetters are the dead letters of a subscription, newest first.
+func (r *rig) deadLetters(subscription string) []delivery.DeadLetter {
 	r.t.Helper()
-	letters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(r.t.Context(), subscription, 0, 1000)
+	deadLetters, err := delivery.NewDeadLetters(r.js, r.layout).Latest(r.t.Context(), subscription, 0, 1000)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return letters
+	return deadLetters
 }
 
-// awaitLetters waits until a subscription has n dead letters.
-func (r *rig) awaitLetters(subscription string, n int) []delivery.DeadLetter {
+// awaitDeadLetters waits until a subscription has n dead letters.
+func (r *rig) awaitDeadLetters(subscription string, n int) []delivery.DeadLetter {
 	r.t.Helper()
-	var letters []delivery.DeadLetter
+	var deadLetters []delivery.DeadLetter
 	testkit.Until(r.t, func() (bool, string) {
-		letters = r.letters(subscription)
-		return len(letters) >= n, fmt.Sprintf("%s has %d dead letters, want %d", subscription, len(letters), n)
+		deadLetters = r.deadLetters(subscription)
+		return len(deadLetters) >= n, fmt.Sprintf("%s has %d dead letters, want %d", subscription, len(deadLetters), n)
 	})
-	return letters
+	return deadLetters
 }
 
-// wantLetterData checks that a letter has the event's data as it was published.
-func (r *rig) wantLetterData(letter delivery.DeadLetter, e *event.Event) {
+// wantDeadLetterData checks that a dead letter has the event's data as it was published.
+func (r *rig) wantDeadLetterData(deadLetter delivery.DeadLetter, e *event.Event) {
 	r.t.Helper()
-	record, err := stream.Get(r.t.Context(), r.js, r.layout.DeadLetters(), letter.Sequence)
+	record, err := stream.Get(r.t.Context(), r.js, r.layout.DeadLetters(), deadLetter.Sequence)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func TestNotMadeAgain(t *testing.T) {
 			r.put(again(sub, newEvent(1), 3, accepted))
 			r.awaitSettled(sub)
 			redriven := again(sub, newEvent(2), 2, accepted)
-			redriven.Header.Set(stream.HeaderRedrive, delivery.Redrive{Letter: 1, Before: 1, At: time.Now()}.String())
+			redriven.Header.Set(stream.HeaderRedrive, delivery.Redrive{DeadLetter: 1, Before: 1, At: time.Now()}.String())
 			redriven.Header.Set(stream.HeaderMessageID, "redriven")
 			r.put(redriven)
 			r.awaitSettled(sub)

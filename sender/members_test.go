@@ -58,24 +58,24 @@ func gauge(t *testing.T, reg *prometheus.Registry, name string) int {
 	return 0
 }
 
-func (s *running) lanes(t *testing.T) int {
+func (s *running) workers(t *testing.T) int {
 	t.Helper()
 	return gauge(t, s.reg, "jetpost_sender_subscriptions")
 }
 
-// awaitLanes waits until the senders have so many lanes each; -1 is any number but none.
-func awaitLanes(t *testing.T, sum int, senders ...*running) (lanes []int) {
+// awaitWorkers waits until the senders have so many workers each; -1 is any number but none.
+func awaitWorkers(t *testing.T, sum int, senders ...*running) (workers []int) {
 	t.Helper()
 	eventually(t, func() (bool, string) {
-		lanes = lanes[:0]
+		workers = workers[:0]
 		total := 0
 		for _, s := range senders {
-			n := s.lanes(t)
-			lanes, total = append(lanes, n), total+n
+			n := s.workers(t)
+			workers, total = append(workers, n), total+n
 		}
-		return total == sum && !slices.Contains(lanes, 0), fmt.Sprintf("the senders have %v lanes, want %d together", lanes, sum)
+		return total == sum && !slices.Contains(workers, 0), fmt.Sprintf("the senders have %v workers, want %d together", workers, sum)
 	})
-	return lanes
+	return workers
 }
 
 // members are those in the bucket.
@@ -137,10 +137,10 @@ func TestIdleSubscriptionsCostOnePullEach(t *testing.T) {
 	close(ids)
 	making.Wait()
 	senders := []*running{r.send(), r.send(), r.send()}
-	lanes := awaitLanes(t, subscriptions, senders...)
-	for _, n := range lanes {
+	workers := awaitWorkers(t, subscriptions, senders...)
+	for _, n := range workers {
 		if n < subscriptions/3-100 || n > subscriptions/3+100 {
-			t.Errorf("the senders have %v lanes, want about a third each", lanes)
+			t.Errorf("the senders have %v workers, want about a third each", workers)
 		}
 	}
 	eventually(t, func() (bool, string) {
@@ -170,7 +170,7 @@ func TestGainedAtOnceLostLater(t *testing.T) {
 	rc := receive(t, nil)
 	subs := r.subscribeMany(rc, n)
 	first := r.send(clinging)
-	awaitLanes(t, n, first)
+	awaitWorkers(t, n, first)
 	before := r.members()
 	second := r.send(quickly)
 	awaitShare := func(s *running) {
@@ -184,12 +184,12 @@ func TestGainedAtOnceLostLater(t *testing.T) {
 			t.Fatalf("%s owns %d of %d", newcomer.ID, owned, n)
 		}
 		eventually(t, func() (bool, string) {
-			return s.lanes(t) == owned, fmt.Sprintf("the newcomer has %d lanes, want the %d that it owns", s.lanes(t), owned)
+			return s.workers(t) == owned, fmt.Sprintf("the newcomer has %d workers, want the %d that it owns", s.workers(t), owned)
 		})
 	}
 	awaitShare(second)
-	if got := first.lanes(t); got != n {
-		t.Errorf("the first sender has %d lanes, want all %d for as long as it is told to", got, n)
+	if got := first.workers(t); got != n {
+		t.Errorf("the first sender has %d workers, want all %d for as long as it has to", got, n)
 	}
 	if got := counter(t, first.reg, "jetpost_sender_ownership_changes_total", "lost"); got != 0 {
 		t.Errorf("it has given up %v already", got)
@@ -209,19 +209,19 @@ func TestGainedAtOnceLostLater(t *testing.T) {
 	eventually(t, func() (bool, string) {
 		return gauge(t, first.reg, "jetpost_sender_members") == 1, "the first sender does not see that the second has gone"
 	})
-	if got := first.lanes(t); got != n {
-		t.Errorf("the first sender has %d lanes, want %d", got, n)
+	if got := first.workers(t); got != n {
+		t.Errorf("the first sender has %d workers, want %d", got, n)
 	}
 	third := r.send(quickly)
 	awaitShare(third)
 	first.stop()
-	awaitLanes(t, n, third)
+	awaitWorkers(t, n, third)
 	if got := counter(t, third.reg, "jetpost_sender_ownership_changes_total", "gained"); got == 0 {
 		t.Error("the third sender has not counted what it has gained")
 	}
 }
 
-// A sender that is told to stop lets the others begin before it ends.
+// A sender that is stopped lets the others begin before it ends.
 func TestDrainingHandsOver(t *testing.T) {
 	t.Parallel()
 	const n = 20
@@ -240,10 +240,10 @@ func TestDrainingHandsOver(t *testing.T) {
 		subs[i] = r.change(sub.ID, func(s *subscription.Subscription) { s.Endpoint.Timeout = subscription.Duration(30 * time.Second) })
 	}
 	first := r.send(quickly, func(c *sender.Config) { c.Grace = patience })
-	awaitLanes(t, n, first)
+	awaitWorkers(t, n, first)
 	leaving := r.members().All()[0]
 	second := r.send(quickly)
-	awaitLanes(t, n, first, second)
+	awaitWorkers(t, n, first, second)
 	for _, sub := range subs {
 		r.queue(sub, 0, 1)
 	}
@@ -253,7 +253,7 @@ func TestDrainingHandsOver(t *testing.T) {
 		defer close(stopped)
 		first.stop()
 	}()
-	awaitLanes(t, n, second)
+	awaitWorkers(t, n, second)
 	for _, sub := range subs {
 		r.queue(sub, 1, 5)
 	}
@@ -292,10 +292,10 @@ func TestSenderDies(t *testing.T) {
 	// Its record goes sooner here than it would.
 	r.expireMembers(time.Second)
 	first, second := r.send(quickly), r.send(quickly)
-	awaitLanes(t, n, first, second)
+	awaitWorkers(t, n, first, second)
 	first.nc.Close() // as far as anybody else can tell, it was killed
 	eventually(t, func() (bool, string) {
-		return second.lanes(t) == n, fmt.Sprintf("the second sender has %d lanes, want %d", second.lanes(t), n)
+		return second.workers(t) == n, fmt.Sprintf("the second sender has %d workers, want %d", second.workers(t), n)
 	})
 	for _, sub := range subs {
 		r.queue(sub, 0, 3)
@@ -363,7 +363,7 @@ func TestMembersBucketIsDeleted(t *testing.T) {
 	rc := receive(t, nil)
 	subs := r.subscribeMany(rc, n)
 	senders := []*running{r.send(quickly), r.send(quickly)}
-	awaitLanes(t, n, senders...)
+	awaitWorkers(t, n, senders...)
 	if err := r.js.DeleteKeyValue(t.Context(), r.layout.MembersBucket()); err != nil {
 		t.Fatal(err)
 	}
@@ -375,7 +375,7 @@ func TestMembersBucketIsDeleted(t *testing.T) {
 		live := r.members().Live()
 		return len(live) == 2, fmt.Sprintf("in the new bucket are %v", live)
 	})
-	awaitLanes(t, n, senders...)
+	awaitWorkers(t, n, senders...)
 	for _, sub := range subs {
 		r.awaitSettled(sub)
 	}
@@ -390,18 +390,18 @@ func TestFailsOpen(t *testing.T) {
 	rc := receive(t, nil)
 	subs := r.subscribeMany(rc, n)
 	senders := []*running{r.send(quickly), r.send(quickly)}
-	awaitLanes(t, n, senders...)
-	// Somebody else gets a subject of the bucket, so that it cannot be made anew.
+	awaitWorkers(t, n, senders...)
+	// Another stream gets a subject of the bucket, so that it cannot be made anew.
 	eventually(t, func() (bool, string) {
 		if err := r.js.DeleteKeyValue(t.Context(), r.layout.MembersBucket()); err != nil {
 			return false, err.Error()
 		}
-		_, err := r.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "BLOCKER", Subjects: []string{r.layout.MemberKey("nobody")}})
+		_, err := r.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "BLOCKER", Subjects: []string{r.layout.MemberKey("unknown")}})
 		return err == nil, fmt.Sprint("a sender was faster: ", err)
 	})
 	for i, s := range senders {
 		eventually(t, func() (bool, string) {
-			return s.lanes(t) == n, fmt.Sprintf("sender %d has %d lanes, want all %d", i, s.lanes(t), n)
+			return s.workers(t) == n, fmt.Sprintf("sender %d has %d workers, want all %d", i, s.workers(t), n)
 		})
 		if got := gauge(t, s.reg, "jetpost_sender_members"); got != 0 {
 			t.Errorf("sender %d sees %d members, want none", i, got)
@@ -420,7 +420,7 @@ func TestFailsOpen(t *testing.T) {
 	if err := r.js.DeleteStream(t.Context(), "BLOCKER"); err != nil {
 		t.Fatal(err)
 	}
-	awaitLanes(t, n, senders...)
+	awaitWorkers(t, n, senders...)
 }
 
 // How many senders pull for a subscription can be changed while it runs.
@@ -448,7 +448,7 @@ func TestSendersOfOneSubscription(t *testing.T) {
 	}
 }
 
-// After NATS was away for a while nobody pulls what is not his, although the records of
+// After NATS was away for a while no sender pulls what it does not own, although the records of
 // the others come back one after the other.
 func TestMembersOverRestart(t *testing.T) {
 	t.Parallel()
@@ -457,7 +457,7 @@ func TestMembersOverRestart(t *testing.T) {
 	rc := receive(t, nil)
 	subs := r.subscribeMany(rc, n)
 	senders := []*running{r.send(quickly), r.send(quickly)}
-	awaitLanes(t, n, senders...)
+	awaitWorkers(t, n, senders...)
 	r.server.Restart() // which forgets the bucket
 	for _, sub := range subs {
 		eventually(t, func() (bool, string) {
@@ -471,5 +471,5 @@ func TestMembersOverRestart(t *testing.T) {
 		live := r.members().Live()
 		return len(live) == 2, fmt.Sprintf("in the bucket are %v", live)
 	})
-	awaitLanes(t, n, senders...)
+	awaitWorkers(t, n, senders...)
 }

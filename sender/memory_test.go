@@ -79,7 +79,7 @@ func TestMemoryIsShared(t *testing.T) {
 	}
 }
 
-// What waits for its turn, is retried, or becomes a dead letter gives its memory back.
+// What waits for its slot, is retried, or becomes a dead letter gives its memory back.
 func TestMemoryIsGivenBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -98,7 +98,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		r.queueLarge(sub, 12, 200_000)
 	}
 	s := r.send(func(c *sender.Config) { c.Memory = memory })
-	r.awaitLetters("failing", 12)
+	r.awaitDeadLetters("failing", 12)
 	for _, sub := range []*subscription.Subscription{failing, pacedSub, orderedSub} {
 		r.awaitSettled(sub)
 	}

@@ -112,7 +112,7 @@ func (s said) wantFields(t *testing.T, want object) {
 }
 
 // A delivery that fails is spoken of once while there is hope, and once when it is
-// given up. One attempt more that somebody has asked for changes nothing.
+// given up. A manual attempt changes nothing.
 func TestFailingIsSaid(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -123,12 +123,12 @@ func TestFailingIsSaid(t *testing.T) {
 	sub = r.subscribe(sub)
 	r.send(r.withEvents())
 	r.queue(sub, 1, 1)
-	letter := r.awaitLetters("hook", 1)[0]
+	deadLetter := r.awaitDeadLetters("hook", 1)[0]
 	e := object{"id": "1", "source": "/notes", "type": "notes.added", "subject": "note 1", "stream": "EVENTS_notes", "sequence": 1.0}
 	all := r.awaitSaid(2)
 	wantKinds(t, all, "delivery.failing", "delivery.exhausted")
 	common := object{
-		"subscription_id": "hook", "labels": object{"team": "anvil"}, "delivery_id": letter.DeliveryID, "event": e,
+		"subscription_id": "hook", "labels": object{"team": "anvil"}, "delivery_id": deadLetter.DeliveryID, "event": e,
 		"endpoint_host": strings.TrimPrefix(rc.URL, "http://"), "status": 502.0,
 	}
 	for _, one := range all {
@@ -138,7 +138,7 @@ func TestFailingIsSaid(t *testing.T) {
 	all[1].wantFields(t, object{"attempts": 5.0, "reason": "exhausted"})
 
 	manual := &delivery.Delivery{
-		ID: letter.DeliveryID, SubscriptionID: "hook", Event: newEvent(1), Origin: delivery.Origin("EVENTS_notes", 1, time.Unix(1, 0), "hook"), Accepted: time.Now(), Attempt: 1,
+		ID: deadLetter.DeliveryID, SubscriptionID: "hook", Event: newEvent(1), Origin: delivery.Origin("EVENTS_notes", 1, time.Unix(1, 0), "hook"), Accepted: time.Now(), Attempt: 1,
 	}
 	if _, err := r.js.PublishMsg(t.Context(), manual.ManualRetry(sub.Queue.Subject, sub.Queue.Stream, "by hand")); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestFailingIsSaid(t *testing.T) {
 	r.awaitAttempts(sub, 6)
 	r.awaitSettled(sub)
 	r.queue(sub, 2, 1) // and what is said about another delivery is said after it
-	r.awaitLetters("hook", 2)
+	r.awaitDeadLetters("hook", 2)
 	wantKinds(t, r.awaitSaid(4), "delivery.failing", "delivery.exhausted", "delivery.failing", "delivery.exhausted")
 }
 
@@ -170,7 +170,7 @@ func TestBreakerIsSaid(t *testing.T) {
 	r := newRig(t)
 	rc := receiveBroken(t, http.StatusServiceUnavailable)
 	sub := guarded("hook", rc.URL, 5)
-	sub.Delivery.Retry = []subscription.Duration{0, subscription.Duration(time.Millisecond)} // a retry in vain is the last
+	sub.Delivery.Retry = []subscription.Duration{0, subscription.Duration(time.Millisecond)} // a failed retry is the last
 	sub.Delivery.Senders = 2
 	sub = r.subscribe(sub)
 	for range 2 {
@@ -225,7 +225,7 @@ func TestLaggingIsSaid(t *testing.T) {
 		return err == nil
 	}
 	eventually(t, func() (bool, string) { // the other one has noticed, too
-		return r.logged.FilterMessage("deliveries wait too long").Len() >= 1 && lags(), "nobody has written it down"
+		return r.logged.FilterMessage("deliveries wait too long").Len() >= 1 && lags(), "it was not logged"
 	})
 	oldest := func(s *running) int { return gauge(t, s.reg, "jetpost_sender_oldest_waiting_seconds") }
 	eventually(t, func() (bool, string) {
@@ -259,7 +259,7 @@ func TestLaggingIsSaid(t *testing.T) {
 	}
 }
 
-// An episode whose end nobody has seen does not hide the next one.
+// An episode whose end was not seen does not hide the next one.
 func TestLaggingAfterAGap(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -352,13 +352,13 @@ func TestObserversAreNotSpokenOf(t *testing.T) {
 	other = r.subscribe(other)
 	r.send(soon, lagging(time.Millisecond), r.withEvents())
 	r.queue(observer, 1, 10)
-	r.awaitLetters("observer", 10)
+	r.awaitDeadLetters("observer", 10)
 	operationalEvent := newEvent(11)
 	operationalEvent.Type = "jetpost.breaker.opened"
 	if _, err := r.js.PublishMsg(t.Context(), queued(other, operationalEvent, time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	r.awaitLetters("other", 1)
+	r.awaitDeadLetters("other", 1)
 	r.queue(other, 12, 1) // what is said about it comes after all else
 	var kinds []said
 	eventually(t, func() (bool, string) {

@@ -132,7 +132,7 @@ func TestOrderedWaitsLong(t *testing.T) {
 	r.send(oftenRechecked)
 	r.send(oftenRechecked)
 	for n := 2; n <= 4; n++ { // more than the schedule has
-		r.change(sub.ID, func(s *subscription.Subscription) { s.Description = fmt.Sprint("mended, part ", n) })
+		r.change(sub.ID, func(s *subscription.Subscription) { s.Description = fmt.Sprint("repaired, part ", n) })
 		a := r.awaitAttempts(sub, n-1)[n-2]
 		if a.Attempt != n || a.Outcome != delivery.Retry || a.NextAttempt == nil || a.NextAttempt.Sub(*first.NextAttempt).Abs() > 10*time.Minute {
 			t.Errorf("attempt %d: got %+v, want it again at %s", n, a, first.NextAttempt)
@@ -142,7 +142,7 @@ func TestOrderedWaitsLong(t *testing.T) {
 		}
 	}
 	up.Store(true)
-	r.change(sub.ID, func(s *subscription.Subscription) { s.Description = "mended" })
+	r.change(sub.ID, func(s *subscription.Subscription) { s.Description = "repaired" })
 	r.awaitSettled(sub)
 	if diff := cmp.Diff([]int{0, 0, 0, 0, 0, 1, 2}, numbers(t, rc.all())); diff != "" {
 		t.Errorf("notes in the order of their requests (-want +got):\n%s", diff)
@@ -225,8 +225,8 @@ func TestOrderedGivesUp(t *testing.T) {
 		t.Errorf("notes in the order of their requests (-want +got):\n%s", diff)
 	}
 	var got []string
-	for _, letter := range slices.Backward(r.letters(sub.ID)) {
-		got = append(got, fmt.Sprintf("%s %s after %d", letter.Event.ID, letter.Reason, letter.Attempts))
+	for _, deadLetter := range slices.Backward(r.deadLetters(sub.ID)) {
+		got = append(got, fmt.Sprintf("%s %s after %d", deadLetter.Event.ID, deadLetter.Reason, deadLetter.Attempts))
 	}
 	if diff := cmp.Diff([]string{"1 exhausted after 3", "3 expired after 0"}, got); diff != "" {
 		t.Errorf("dead letters (-want +got):\n%s", diff)
@@ -262,8 +262,8 @@ func TestOrderedProbes(t *testing.T) {
 		t.Errorf("notes in the order of their requests: %v", got)
 	}
 	r.wantNumbered(rc.receiver, sub)
-	if letters := r.letters(sub.ID); len(letters) > 0 {
-		t.Errorf("given up: %+v", letters)
+	if deadLetters := r.deadLetters(sub.ID); len(deadLetters) > 0 {
+		t.Errorf("given up: %+v", deadLetters)
 	}
 }
 

@@ -148,9 +148,9 @@ func TestHandedBackByEarlierVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.send()
-	letter := r.awaitLetters(sub.ID, 1)[0]
-	if letter.Attempts != 3 || len(rc.all()) != 2 {
-		t.Errorf("given up after %d attempts, %d of them here, want 3 and 2", letter.Attempts, len(rc.all()))
+	deadLetter := r.awaitDeadLetters(sub.ID, 1)[0]
+	if deadLetter.Attempts != 3 || len(rc.all()) != 2 {
+		t.Errorf("given up after %d attempts, %d of them here, want 3 and 2", deadLetter.Attempts, len(rc.all()))
 	}
 	for i, a := range r.attempts(sub) {
 		if a.Attempt != i+1 {

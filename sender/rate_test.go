@@ -31,7 +31,7 @@ func mostWithin(requests []*request, window time.Duration) int {
 
 // wantTogether checks the rate over all senders, as the receiver has seen it.
 //
-// A sender does not make up for turns that it has missed. But requests that it has
+// A sender does not make up for slots that it has missed. But requests that it has
 // begun are seen late when the machine stands still, so what may come on top of the
 // rate is what each sender has begun by then, a fifth of a second's worth, and as much
 // again from the next reservation.
@@ -44,7 +44,7 @@ func (rc *receiver) wantTogether(rate float64, senders int) {
 	}
 }
 
-// wantSpread checks that requests were not made faster than their rate. n turns
+// wantSpread checks that requests were not made faster than their rate. n slots
 // have n-1 intervals between them, whatever the machine does: only the first request
 // may come late, and a quarter of the time is for that.
 func (rc *receiver) wantSpread(requests []*request, rate float64) {
@@ -114,8 +114,8 @@ func TestSlowRateHolds(t *testing.T) {
 	}
 }
 
-// What waits for its turn is handed back when the sender stops, without waiting
-// for the turn; and turns that were not used are not lost.
+// What waits for its slot is handed back when the sender stops, without waiting
+// for the slot; and slots that were not used are not lost.
 func TestStopWhileWaiting(t *testing.T) {
 	t.Parallel()
 	const n = 10
@@ -131,7 +131,7 @@ func TestStopWhileWaiting(t *testing.T) {
 			return false, err.Error()
 		}
 		e, err := kv.Get(t.Context(), stream.StateRate("hook"))
-		return err == nil && e.Revision() >= 2, "the second turn is not reserved"
+		return err == nil && e.Revision() >= 2, "the second slot is not reserved"
 	})
 	began := time.Now()
 	service.stop()
@@ -148,7 +148,7 @@ func TestStopWhileWaiting(t *testing.T) {
 	}
 }
 
-// A rate that is changed is kept from then on, also when the next turn was far.
+// A rate that is changed is kept from then on, also when the next slot was far.
 func TestRateChanged(t *testing.T) {
 	t.Parallel()
 	const n, fast = 60, 100
@@ -175,7 +175,7 @@ func TestRateChanged(t *testing.T) {
 	rc.wantOnce(0, 3*n)
 }
 
-// Retries take turns like every other request.
+// Retries take slots like every other request.
 func TestRateOfRetries(t *testing.T) {
 	t.Parallel()
 	const n, rate = 20, 25
@@ -229,7 +229,7 @@ func TestRateWithoutState(t *testing.T) {
 		return r.logged.FilterMessageSnippet("failed to reserve").Len() > 0, "nothing is said about the bucket"
 	})
 	if n := len(rc.all()); n > 0 {
-		t.Errorf("%d requests were made without a turn", n)
+		t.Errorf("%d requests were made without a slot", n)
 	}
 	if err := r.layout.Ensure(t.Context(), r.js, nil); err != nil {
 		t.Fatal(err)

@@ -22,9 +22,9 @@ func TestNoRetries(t *testing.T) {
 	}
 	r.queue(sub, 1, 1)
 	r.send()
-	letter := r.awaitLetters(sub.ID, 1)[0]
-	if letter.Reason != delivery.ReasonExhausted || letter.Attempts != 1 {
-		t.Errorf("got %+v, want one attempt, exhausted", letter)
+	deadLetter := r.awaitDeadLetters(sub.ID, 1)[0]
+	if deadLetter.Reason != delivery.ReasonExhausted || deadLetter.Attempts != 1 {
+		t.Errorf("got %+v, want one attempt, exhausted", deadLetter)
 	}
 	r.awaitSettled(sub)
 	if n := len(rc.all()); n != 1 {

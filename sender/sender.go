@@ -61,11 +61,11 @@ type Sender struct {
 	log     *zap.Logger
 	metrics *metrics
 
-	client   *transport.Client
-	attempts *delivery.Log
-	letters  *delivery.DeadLetters
-	reserve  *stream.Reserve
-	disabler *disabler
+	client      *transport.Client
+	attempts    *delivery.Log
+	deadLetters *delivery.DeadLetters
+	reserve     *stream.Reserve
+	disabler    *disabler
 
 	members  *membership.Membership
 	keeper   *clock.Keeper
@@ -109,7 +109,7 @@ func New(cfg Config, nc *nats.Conn, layout stream.Layout, view *subscription.Vie
 		pulse: &consume.Pulse{OnStall: func(d time.Duration) {
 			log.Warn("this process has stood still, deliveries handed to it meanwhile are left to other senders", zap.Duration("duration", d))
 		}},
-		client: client, attempts: delivery.NewLog(js, layout).Report(cfg.Health), letters: delivery.NewDeadLetters(js, layout), reserve: reserve,
+		client: client, attempts: delivery.NewLog(js, layout).Report(cfg.Health), deadLetters: delivery.NewDeadLetters(js, layout), reserve: reserve,
 		disabler: &disabler{store: store, trail: trail, events: cfg.Events, log: log},
 		members:  membership.New(membership.Config{Self: self, Heartbeat: cfg.Heartbeat, Members: metrics.members}, nc, js, layout, log),
 		keeper:   keeper, clock: keeper.Clock(),
@@ -149,7 +149,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	alive.Go(func() { s.members.Run(member) })
 	alive.Go(func() { s.pulse.Run(member) })
 	for _, shard := range s.layout.RetryShards() {
-		pump := timers.NewPump(s.timers, shard, s.view, s.session, s.reserve, s.letters, s.cfg.Health)
+		pump := timers.NewPump(s.timers, shard, s.view, s.session, s.reserve, s.deadLetters, s.cfg.Health)
 		running.Go(func() { pump.Run(pulling, work, s.pulse, s.memoryOfPump()) })
 	}
 	running.Go(func() { s.keeper.Run(pulling) })
@@ -233,7 +233,7 @@ func (s *Sender) runWorkers(ctx, work context.Context) {
 func (s *Sender) newWorker(sub *subscription.Subscription, stop context.CancelFunc) *worker {
 	id, terms := sub.ID, termsOf(sub)
 	settler := &settler{
-		id: id, queue: terms.queue, js: s.js, layout: s.layout, letters: s.letters, timers: s.timers, manual: s.manual, disabler: s.disabler,
+		id: id, queue: terms.queue, js: s.js, layout: s.layout, deadLetters: s.deadLetters, timers: s.timers, manual: s.manual, disabler: s.disabler,
 		events: s.cfg.Events, reserve: s.reserve, health: s.cfg.Health, metrics: s.metrics, log: s.log,
 	}
 	w := &worker{

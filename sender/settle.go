@@ -31,20 +31,20 @@ const (
 // A settler settles the deliveries of one subscription. Whatever has to outlive a delivery (a
 // timer, a dead letter) is stored first.
 type settler struct {
-	id       string
-	queue    stream.Queue
-	js       jetstream.JetStream
-	layout   stream.Layout
-	letters  *delivery.DeadLetters
-	timers   *timers.Timers
-	manual   *manual.Successes
-	order    *order // where the subscription is ordered
-	disabler *disabler
-	events   *operational.Publisher
-	reserve  *stream.Reserve
-	health   *stream.Health
-	metrics  *metrics
-	log      *zap.Logger
+	id          string
+	queue       stream.Queue
+	js          jetstream.JetStream
+	layout      stream.Layout
+	deadLetters *delivery.DeadLetters
+	timers      *timers.Timers
+	manual      *manual.Successes
+	order       *order // where the subscription is ordered
+	disabler    *disabler
+	events      *operational.Publisher
+	reserve     *stream.Reserve
+	health      *stream.Health
+	metrics     *metrics
+	log         *zap.Logger
 }
 
 // settle settles a delivery after its attempt was recorded.
@@ -168,7 +168,7 @@ func (s *settler) giveUp(ctx context.Context, u *underway, reason delivery.Reaso
 		timersBelow = s.timers.Next(ctx, s.queue.RetryShard)
 	}
 	err := s.insist(ctx, d, "dead letter", s.layout.DeadLetters(), func(ctx context.Context) error {
-		return s.letters.GiveUp(ctx, d, reason, attempts, last)
+		return s.deadLetters.GiveUp(ctx, d, reason, attempts, last)
 	})
 	if err != nil { // the sender stops
 		s.nak(m, stoppedDelay)
@@ -196,7 +196,7 @@ func (s *settler) drop(ctx context.Context, u *underway) {
 
 // keepUnreadable keeps a message that is no delivery as a dead letter.
 func (s *settler) keepUnreadable(ctx context.Context, m *consume.Message, cause error) {
-	if err := s.letters.KeepUnreadable(ctx, m, cause); err != nil {
+	if err := s.deadLetters.KeepUnreadable(ctx, m, cause); err != nil {
 		s.log.Warn("failed to keep unreadable delivery, it stays queued", zap.String("subscription_id", s.id), zap.Uint64("seq", m.Sequence), zap.Error(err))
 		s.nak(m, time.Second)
 		return
@@ -273,7 +273,7 @@ func (s *settler) leave(deliveries int) {
 	s.log.Warn("deliveries were held for too long, they are left to other senders", zap.String("subscription_id", s.id), zap.Int("deliveries", deliveries))
 }
 
-// A disabler disables subscriptions whose receivers are gone or down.
+// A disabler disables subscriptions whose receivers answered 410 or are down.
 type disabler struct {
 	store  *subscription.Store
 	trail  *audit.Trail

@@ -93,12 +93,12 @@ func TestInFlightLimitWhileFailing(t *testing.T) {
 			t.Errorf("note %d has attempts %q, want 1, 2 and 3, whichever sender made them", i, got)
 		}
 	}
-	if letters := r.letters("hook"); len(letters) > 0 {
-		t.Errorf("got %d dead letters, want none", len(letters))
+	if deadLetters := r.deadLetters("hook"); len(deadLetters) > 0 {
+		t.Errorf("got %d dead letters, want none", len(deadLetters))
 	}
 }
 
-// A receiver that never answers delays nobody else's deliveries.
+// A receiver that never answers does not delay the deliveries of others.
 func TestHangingReceiverDelaysNobody(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -334,8 +334,8 @@ func TestStopWithHangingReceiver(t *testing.T) {
 				t.Errorf("note %s of %s: the next attempt is due at %v, error %q, want at once", note, s.ID, a.NextAttempt, a.Error)
 			}
 		}
-		if letters := r.letters(s.ID); len(letters) > 0 {
-			t.Errorf("%s has dead letters %+v, want none", s.ID, letters)
+		if deadLetters := r.deadLetters(s.ID); len(deadLetters) > 0 {
+			t.Errorf("%s has dead letters %+v, want none", s.ID, deadLetters)
 		}
 	}
 }

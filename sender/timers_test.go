@@ -142,7 +142,7 @@ func TestRetriedAtOnceAfterKill(t *testing.T) {
 	}
 }
 
-// An attempt that somebody has asked for, and that succeeds, ends the retry that
+// A manual attempt that succeeds ends the retry that
 // waits; one that fails leaves it alone.
 func TestManualSuccessCancelsTimer(t *testing.T) {
 	t.Parallel()
@@ -183,13 +183,13 @@ func TestNothingCanBeStored(t *testing.T) {
 	r.queue(never, 0, 3)
 	eventually(t, func() (bool, string) {
 		timers := r.logged.FilterMessage("failed to store retry timer, its delivery is held and not settled").Len()
-		letters := r.logged.FilterMessage("failed to store dead letter, its delivery is held and not settled").Len()
-		return timers == 3 && letters == 3, fmt.Sprintf("%d timers and %d letters are held, want 3 and 3", timers, letters)
+		deadLetters := r.logged.FilterMessage("failed to store dead letter, its delivery is held and not settled").Len()
+		return timers == 3 && deadLetters == 3, fmt.Sprintf("%d timers and %d dead letters are held, want 3 and 3", timers, deadLetters)
 	})
 	if err := r.layout.Ensure(t.Context(), r.js, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.awaitLetters("never", 3)
+	r.awaitDeadLetters("never", 3)
 	r.awaitSettled(later)
 	r.awaitSettled(never)
 	if got := r.timers(later); got != 3 {
@@ -251,7 +251,7 @@ func TestScheduleOverRestarts(t *testing.T) {
 		r.answers()
 	}
 	r.send()
-	r.awaitLetters("hook", deliveries)
+	r.awaitDeadLetters("hook", deliveries)
 	byDelivery := make(map[string][]delivery.Attempt)
 	for _, a := range r.attempts(sub) {
 		byDelivery[a.DeliveryID] = append(byDelivery[a.DeliveryID], a)

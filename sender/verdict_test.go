@@ -54,15 +54,15 @@ func TestVerdictOfProfile(t *testing.T) {
 			t.Errorf("%s: got %s, status %d, want %s, %d", tt.id, a.Outcome, a.Status, tt.outcome, tt.status)
 		}
 		r.awaitSettled(sub)
-		letters := r.letters(tt.id)
+		deadLetters := r.deadLetters(tt.id)
 		if tt.outcome == delivery.Rejected {
-			if len(letters) != 1 || letters[0].Reason != delivery.ReasonRejected || letters[0].Attempts != 1 || letters[0].Status != tt.status || a.NextAttempt != nil {
-				t.Errorf("%s: got letters %+v, next attempt %v, want it given up", tt.id, letters, a.NextAttempt)
+			if len(deadLetters) != 1 || deadLetters[0].Reason != delivery.ReasonRejected || deadLetters[0].Attempts != 1 || deadLetters[0].Status != tt.status || a.NextAttempt != nil {
+				t.Errorf("%s: got dead letters %+v, next attempt %v, want it given up", tt.id, deadLetters, a.NextAttempt)
 			}
 			continue
 		}
-		if len(letters) != 0 || a.NextAttempt == nil {
-			t.Errorf("%s: got letters %+v, want it to be tried again", tt.id, letters)
+		if len(deadLetters) != 0 || a.NextAttempt == nil {
+			t.Errorf("%s: got dead letters %+v, want it to be tried again", tt.id, deadLetters)
 			continue
 		}
 		wait, want := a.NextAttempt.Sub(a.At), time.Minute
@@ -96,11 +96,11 @@ func TestUnrenderable(t *testing.T) {
 		if _, err := r.js.PublishMsg(t.Context(), queued(sub, e, time.Now())); err != nil {
 			t.Fatal(err)
 		}
-		letter := r.awaitLetters(sub.ID, 1)[0]
-		if letter.Reason != delivery.ReasonRejected || letter.Attempts != 0 || letter.Status != 0 || !strings.HasPrefix(letter.Error, "render: ") || len(letter.Error) < 40 {
-			t.Errorf("%s: got %+v, want it rejected with a reason", profile, letter)
+		deadLetter := r.awaitDeadLetters(sub.ID, 1)[0]
+		if deadLetter.Reason != delivery.ReasonRejected || deadLetter.Attempts != 0 || deadLetter.Status != 0 || !strings.HasPrefix(deadLetter.Error, "render: ") || len(deadLetter.Error) < 40 {
+			t.Errorf("%s: got %+v, want it rejected with a reason", profile, deadLetter)
 		}
-		r.wantLetterData(letter, e)
+		r.wantDeadLetterData(deadLetter, e)
 		r.awaitSettled(sub)
 	}
 	if n := len(rc.all()); n > 0 {
@@ -131,7 +131,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// The names of a vendor's headers arrive in the vendor's letters, also on a retry.
+// The names of a vendor's headers arrive in the vendor's spelling, also on a retry.
 func TestLettersOfHeaders(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -111,11 +111,11 @@ func (in *Installation) Run(run func(context.Context) error) {
 // HeaderRole is the role in which a request is made: see Let.
 const HeaderRole = "Test-Role"
 
-// Let serves every request by next, under the name somebody, with the role that is in
+// Let serves every request by next, under the name test-user, with the role that is in
 // HeaderRole; without it, as an admin.
 func Let(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		role := cmp.Or(access.Role(r.Header.Get(HeaderRole)), access.Admin)
-		next.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: "somebody", Role: role})))
+		next.ServeHTTP(w, r.WithContext(access.With(r.Context(), access.Principal{ID: "test-user", Role: role})))
 	})
 }

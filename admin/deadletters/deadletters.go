@@ -83,37 +83,37 @@ var ErrNotAttempted = errors.New("no attempt and no dead letter of this delivery
 
 // DeadLetters are the deliveries that were given up. Use New.
 type DeadLetters struct {
-	js        jetstream.JetStream
-	letters   *delivery.DeadLetters
-	attempts  *delivery.Log
-	keep      *subscriptions.Keeper
-	catalogue catalogue.Catalogue
-	trail     *audit.Trail
-	timeout   time.Duration // for one request
-	log       *zap.Logger
+	js          jetstream.JetStream
+	deadLetters *delivery.DeadLetters
+	attempts    *delivery.Log
+	keep        *subscriptions.Keeper
+	catalogue   catalogue.Catalogue
+	trail       *audit.Trail
+	timeout     time.Duration // for one request
+	log         *zap.Logger
 }
 
 // New returns the dead letters of an installation. timeout bounds the work for one request.
-func New(js jetstream.JetStream, letters *delivery.DeadLetters, attempts *delivery.Log, keep *subscriptions.Keeper, types catalogue.Catalogue,
+func New(js jetstream.JetStream, deadLetters *delivery.DeadLetters, attempts *delivery.Log, keep *subscriptions.Keeper, types catalogue.Catalogue,
 	trail *audit.Trail, timeout time.Duration, log *zap.Logger,
 ) *DeadLetters {
-	return &DeadLetters{js: js, letters: letters, attempts: attempts, keep: keep, catalogue: types, trail: trail, timeout: timeout, log: log}
+	return &DeadLetters{js: js, deadLetters: deadLetters, attempts: attempts, keep: keep, catalogue: types, trail: trail, timeout: timeout, log: log}
 }
 
 // Register adds the operations to an API.
 func (d *DeadLetters) Register(api *httpapi.API) {
-	const letters = "Newest first. They are kept for 90 days."
+	const deadLetters = "Newest first. They are kept for 90 days."
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/subscriptions/{id}/dead-letters", Tags: []string{"Dead letters"},
-		Summary: "List the deliveries of a subscription that were given up", Description: letters,
+		Summary: "List the deliveries of a subscription that were given up", Description: deadLetters,
 	}, d.list)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-all-dead-letters", Method: http.MethodGet, Path: "/v1/dead-letters", Tags: []string{"Dead letters"},
-		Summary: "List the deliveries of all subscriptions that were given up, and what could not be read", Description: letters,
+		Summary: "List the deliveries of all subscriptions that were given up, and what could not be read", Description: deadLetters,
 	}, d.listAll)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "list-invalid", Method: http.MethodGet, Path: "/v1/dead-letters/" + stream.InvalidLetters, Tags: []string{"Dead letters"},
-		Summary: "List the messages that no router or sender could read", Description: letters,
+		Summary: "List the messages that no router or sender could read", Description: deadLetters,
 	}, d.listInvalid)
 	httpapi.Register(api, huma.Operation{
 		OperationID: "get-dead-letter", Method: http.MethodGet, Path: "/v1/dead-letters/{sequence}", Tags: []string{"Dead letters"},
@@ -185,7 +185,7 @@ func (d *DeadLetters) listInvalid(ctx context.Context, in *invalidLettersRequest
 
 func (d *DeadLetters) page(ctx context.Context, s *delivery.Selection, in httpapi.Paged) (v1.Page[v1.DeadLetter], error) {
 	found, err := httpapi.SequencePage(in, func(before uint64, limit int) ([]delivery.DeadLetter, error) {
-		return d.letters.Page(ctx, s, before, limit)
+		return d.deadLetters.Page(ctx, s, before, limit)
 	}, func(one delivery.DeadLetter) uint64 { return one.Sequence })
 	return show.Page(found, show.DeadLetter), err
 }
@@ -193,25 +193,25 @@ func (d *DeadLetters) page(ctx context.Context, s *delivery.Selection, in httpap
 type oneLetter struct{ Body v1.ShownLetter }
 
 func (d *DeadLetters) get(ctx context.Context, in *PlacedLetter) (*oneLetter, error) {
-	letter, err := d.letters.Get(ctx, in.Sequence)
+	deadLetter, err := d.deadLetters.Get(ctx, in.Sequence)
 	if err != nil {
 		return nil, err
 	}
-	out := &oneLetter{v1.ShownLetter{DeadLetter: show.DeadLetter(&letter.DeadLetter)}}
-	if letter.Delivery != nil {
-		out.Body.Attributes = attributes(letter.Delivery.Event)
+	out := &oneLetter{v1.ShownLetter{DeadLetter: show.DeadLetter(&deadLetter.DeadLetter)}}
+	if deadLetter.Delivery != nil {
+		out.Body.Attributes = attributes(deadLetter.Delivery.Event)
 	} else {
 		out.Body.Headers = map[string][]string{}
-		for name, values := range letter.Header {
+		for name, values := range deadLetter.Header {
 			if name != stream.HeaderDeadLetter && name != stream.HeaderMessageID && name != stream.HeaderExpectedStream {
 				out.Body.Headers[name] = values
 			}
 		}
 	}
-	if utf8.Valid(letter.Data) {
-		out.Body.Data = string(letter.Data)
+	if utf8.Valid(deadLetter.Data) {
+		out.Body.Data = string(deadLetter.Data)
 	} else {
-		out.Body.DataBase64 = base64.StdEncoding.EncodeToString(letter.Data)
+		out.Body.DataBase64 = base64.StdEncoding.EncodeToString(deadLetter.Data)
 	}
 	return out, nil
 }

@@ -30,7 +30,7 @@ func (d *DeadLetters) discardOne(ctx context.Context, in *discardRequest) (*disc
 	if err := httpapi.Decode(in.RawBody, &options); err != nil {
 		return nil, err
 	}
-	letter, err := d.letters.Get(ctx, in.Sequence)
+	deadLetter, err := d.deadLetters.Get(ctx, in.Sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +38,8 @@ func (d *DeadLetters) discardOne(ctx context.Context, in *discardRequest) (*disc
 	out.Body.Discarded = 1
 	ctx = stream.MakesRoom(ctx)
 	return out, d.trail.Around(ctx, audit.Record{
-		Action: actionDiscard, Target: letterTarget(letter.Sequence), Reason: options.Reason, Before: audit.State(stateOf(&letter.DeadLetter)),
-	}, func() error { return d.discard(ctx, &letter.DeadLetter, options.Reason) })
+		Action: actionDiscard, Target: deadLetterTarget(deadLetter.Sequence), Reason: options.Reason, Before: audit.State(stateOf(&deadLetter.DeadLetter)),
+	}, func() error { return d.discard(ctx, &deadLetter.DeadLetter, options.Reason) })
 }
 
 func (d *DeadLetters) discardAll(ctx context.Context, in *httpapi.RawJSON) (*discarded, error) {
@@ -55,7 +55,7 @@ func (d *DeadLetters) discardAll(ctx context.Context, in *httpapi.RawJSON) (*dis
 	if selected.All() != options.All {
 		return nil, httpapi.Invalid("all", "and a selection: give one of them")
 	}
-	last, err := d.letters.Last(ctx)
+	last, err := d.deadLetters.Last(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (d *DeadLetters) discardAll(ctx context.Context, in *httpapi.RawJSON) (*dis
 	return out, nil
 }
 
-// discardOf is the record of a batch that is discarded: which letters these are.
+// discardOf is the record of a batch that is discarded: which dead letters these are.
 func discardOf(batch []delivery.DeadLetter, options *v1.DiscardOptions) audit.Record {
 	state := struct {
 		Selection v1.SelectionOptions `json:"selection"`
@@ -102,17 +102,17 @@ func discardOf(batch []delivery.DeadLetter, options *v1.DiscardOptions) audit.Re
 	return audit.Record{Action: actionDiscard, Target: "dead-letters", Reason: options.Reason, Before: audit.State(state)}
 }
 
-func letterTarget(sequence uint64) string {
+func deadLetterTarget(sequence uint64) string {
 	return "dead-letters/" + strconv.FormatUint(sequence, 10)
 }
 
-func (d *DeadLetters) discard(ctx context.Context, letter *delivery.DeadLetter, why string) error {
-	if err := d.letters.Remove(ctx, letter.Sequence); err != nil {
+func (d *DeadLetters) discard(ctx context.Context, deadLetter *delivery.DeadLetter, why string) error {
+	if err := d.deadLetters.Remove(ctx, deadLetter.Sequence); err != nil {
 		return err
 	}
-	d.log.Info("dead letter discarded", zap.Uint64("seq", letter.Sequence), zap.String("subscription_id", letter.SubscriptionID),
-		zap.String("delivery_id", letter.DeliveryID), zap.String("event_id", letter.Event.ID), zap.String("event_type", letter.Event.Type),
-		zap.String("given_up", string(letter.Reason)), zap.String("reason", why), zap.String("request_id", httpapi.RequestID(ctx)))
+	d.log.Info("dead letter discarded", zap.Uint64("seq", deadLetter.Sequence), zap.String("subscription_id", deadLetter.SubscriptionID),
+		zap.String("delivery_id", deadLetter.DeliveryID), zap.String("event_id", deadLetter.Event.ID), zap.String("event_type", deadLetter.Event.Type),
+		zap.String("given_up", string(deadLetter.Reason)), zap.String("reason", why), zap.String("request_id", httpapi.RequestID(ctx)))
 	return nil
 }
 
@@ -123,11 +123,11 @@ const BatchSize = 64
 // Batch returns the first of a selection with sequences of from to last.
 func (d *DeadLetters) Batch(ctx context.Context, s *delivery.Selection, from, last uint64) ([]delivery.DeadLetter, error) {
 	var batch []delivery.DeadLetter
-	for letter, err := range d.letters.Select(ctx, s, from, last) {
+	for deadLetter, err := range d.deadLetters.Select(ctx, s, from, last) {
 		if err != nil {
 			return nil, err
 		}
-		if batch = append(batch, letter); len(batch) == BatchSize {
+		if batch = append(batch, deadLetter); len(batch) == BatchSize {
 			break
 		}
 	}
@@ -166,9 +166,9 @@ func (d *DeadLetters) DiscardedOf(ctx context.Context, subscriptionID string, si
 		if json.Unmarshal(records[n].Before, &state) != nil {
 			continue // too large for a record: it says how large it was
 		}
-		for _, letter := range append(state.Letters, state.recorded) {
-			if letter.SubscriptionID == subscriptionID {
-				ids = append(ids, letter.DeliveryID)
+		for _, deadLetter := range append(state.Letters, state.recorded) {
+			if deadLetter.SubscriptionID == subscriptionID {
+				ids = append(ids, deadLetter.DeliveryID)
 			}
 		}
 	}

@@ -16,20 +16,20 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// Redrive puts the delivery of a letter on its queue and, when the queue has it,
-// deletes the letter. In between it may be done again: the queue recognises it for
+// Redrive puts the delivery of a dead letter on its queue and, when the queue has it,
+// deletes the dead letter. In between it may be done again: the queue recognises it for
 // stream.Dedupe, and the receiver by its delivery id.
-func (d *DeadLetters) Redrive(ctx context.Context, letter *delivery.Letter, sub *subscription.Subscription) error {
-	if letter.Delivery == nil {
+func (d *DeadLetters) Redrive(ctx context.Context, deadLetter *delivery.StoredDeadLetter, sub *subscription.Subscription) error {
+	if deadLetter.Delivery == nil {
 		return ErrUnreadable
 	}
 	if sub.State == subscription.Disabled {
 		return fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrDisabled)
 	}
-	if err := subscriptions.Enqueue(ctx, d.js, letter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now())); err != nil {
+	if err := subscriptions.Enqueue(ctx, d.js, deadLetter.Redriven(sub.Queue.Subject, sub.Queue.Stream, time.Now())); err != nil {
 		return fmt.Errorf("subscription %s: %w", sub.ID, err)
 	}
-	return d.letters.Remove(ctx, letter.Sequence)
+	return d.deadLetters.Remove(ctx, deadLetter.Sequence)
 }
 
 // queuedAgain is the answer to what puts a delivery on its queue.
@@ -42,28 +42,28 @@ func answerQueued(id string, sub *subscription.Subscription) *queuedAgain {
 }
 
 func (d *DeadLetters) redriveOne(ctx context.Context, in *PlacedLetter) (*queuedAgain, error) {
-	letter, err := d.letters.Get(ctx, in.Sequence)
+	deadLetter, err := d.deadLetters.Get(ctx, in.Sequence)
 	if err != nil {
 		return nil, err
 	}
-	if letter.Delivery == nil {
-		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, ErrUnreadable)
+	if deadLetter.Delivery == nil {
+		return nil, fmt.Errorf("redrive dead letter %d: %w", deadLetter.Sequence, ErrUnreadable)
 	}
-	sub, err := d.keep.Find(ctx, letter.SubscriptionID)
+	sub, err := d.keep.Find(ctx, deadLetter.SubscriptionID)
 	if err == nil && sub.State == subscription.Disabled {
 		err = fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrDisabled)
 	}
 	if err == nil {
 		err = d.trail.Around(ctx, audit.Record{
-			Action: actionRedrive, Target: letterTarget(letter.Sequence), Before: audit.State(stateOf(&letter.DeadLetter)),
-		}, func() error { return d.Redrive(ctx, letter, sub) })
+			Action: actionRedrive, Target: deadLetterTarget(deadLetter.Sequence), Before: audit.State(stateOf(&deadLetter.DeadLetter)),
+		}, func() error { return d.Redrive(ctx, deadLetter, sub) })
 	}
 	if err != nil {
-		return nil, fmt.Errorf("redrive dead letter %d: %w", letter.Sequence, err)
+		return nil, fmt.Errorf("redrive dead letter %d: %w", deadLetter.Sequence, err)
 	}
-	d.log.Info("dead letter redriven", zap.Uint64("seq", letter.Sequence), zap.String("subscription_id", sub.ID),
-		zap.String("delivery_id", letter.DeliveryID), zap.String("request_id", httpapi.RequestID(ctx)))
-	return answerQueued(letter.DeliveryID, sub), nil
+	d.log.Info("dead letter redriven", zap.Uint64("seq", deadLetter.Sequence), zap.String("subscription_id", sub.ID),
+		zap.String("delivery_id", deadLetter.DeliveryID), zap.String("request_id", httpapi.RequestID(ctx)))
+	return answerQueued(deadLetter.DeliveryID, sub), nil
 }
 
 // RedeliverRequest names a delivery.
@@ -100,23 +100,23 @@ func (d *DeadLetters) deliveryOf(ctx context.Context, subscriptionID, id string)
 	if err != nil {
 		return nil, err
 	}
-	gone := ErrNotAttempted
+	missing := ErrNotAttempted
 	if last != nil {
 		again, err := delivery.FromEventLog(ctx, d.js, last)
 		if !errors.Is(err, delivery.ErrEventGone) {
 			return again, err
 		}
-		gone = err
+		missing = err
 	}
-	letter, err := d.letters.OfDelivery(ctx, subscriptionID, id)
-	if errors.Is(err, delivery.ErrNoLetter) {
-		return nil, gone
+	deadLetter, err := d.deadLetters.OfDelivery(ctx, subscriptionID, id)
+	if errors.Is(err, delivery.ErrNoDeadLetter) {
+		return nil, missing
 	}
 	if err != nil {
 		return nil, err
 	}
-	if letter.Delivery == nil {
+	if deadLetter.Delivery == nil {
 		return nil, ErrUnreadable
 	}
-	return letter.Delivery, nil
+	return deadLetter.Delivery, nil
 }

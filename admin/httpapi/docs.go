@@ -81,7 +81,7 @@ func docsHandler(document *huma.OpenAPI) (http.Handler, error) {
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", policy)
 		h.Set("Referrer-Policy", "no-referrer")
-		_, _ = w.Write(page) // a client that has gone away is not our problem
+		_, _ = w.Write(page) // a client that has disconnected is not our problem
 	}), nil
 }
 

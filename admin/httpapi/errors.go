@@ -113,7 +113,7 @@ func (a *API) problemOf(ctx context.Context, err error) *ProblemError {
 	p := NewProblem(status, detail)
 	id := RequestID(ctx)
 	switch {
-	case ctx.Err() != nil: // the client has gone away, and that is all
+	case ctx.Err() != nil: // the client has disconnected, and that is all
 		a.log.Debug("request was given up by its client", zap.String("request_id", id), zap.Error(err))
 	case status == http.StatusServiceUnavailable:
 		p.RequestID = id
@@ -186,7 +186,7 @@ func WriteProblem(w http.ResponseWriter, p *ProblemError) {
 	WriteJSON(w, p.Status, p.ContentType(""), p)
 }
 
-// WriteJSON answers outside of huma. A client that has gone away is not our problem.
+// WriteJSON answers outside of huma. A client that has disconnected is not our problem.
 func WriteJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

@@ -47,7 +47,7 @@ func JSON(body any) *Streamed {
 	return &Streamed{Body: func(ctx huma.Context) {
 		ctx.SetHeader("Content-Type", "application/json")
 		ctx.SetStatus(http.StatusOK)
-		_ = Encode(ctx.BodyWriter(), body) // a client that has gone away is not our problem
+		_ = Encode(ctx.BodyWriter(), body) // a client that has disconnected is not our problem
 	}}
 }
 

@@ -113,7 +113,7 @@ func (a *API) idempotent(w http.ResponseWriter, r *http.Request, next http.Handl
 		held.status = http.StatusOK
 	}
 	w.WriteHeader(held.status)
-	_, _ = w.Write(held.body.Bytes()) // a client that has gone away can ask again
+	_, _ = w.Write(held.body.Bytes()) // a client that has disconnected can ask again
 }
 
 func usableKey(key string) bool {

@@ -35,7 +35,7 @@ func (m maker) names() []any {
 	return names
 }
 
-// any is a value of a member that nobody knows.
+// any is a value of an unknown member.
 func (m maker) any(depth int) any {
 	switch m.IntN(7) {
 	case 0:
@@ -328,7 +328,7 @@ func TestHostileBodies(t *testing.T) {
 		})
 	}
 	const huge = 100 << 20
-	for _, length := range []int64{huge, -1} { // told before, or not
+	for _, length := range []int64{huge, -1} { // announced, or not
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+subscriptions, io.LimitReader(zeros{}, huge))
 		if err != nil {
 			t.Fatal(err)

@@ -84,7 +84,7 @@ func (j *API) fail(ctx context.Context, w http.ResponseWriter, r *http.Request, 
 	Refuse(w, r, j.services.API.RefusalOf(ctx, err))
 }
 
-// writeJSON answers. A client that has gone away is not our problem.
+// writeJSON answers. A client that has disconnected is not our problem.
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	write(w, status, encode(body))
 }

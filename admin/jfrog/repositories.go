@@ -185,7 +185,7 @@ func merge(document, changes json.RawMessage) json.RawMessage {
 		places[m.Name] = i
 	}
 	for _, m := range changed { // whose names are all different
-		if i, there := places[m.Name]; there {
+		if i, exists := places[m.Name]; exists {
 			merged[i] = m
 		} else {
 			merged = append(merged, m)

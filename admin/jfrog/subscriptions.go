@@ -19,7 +19,7 @@ func (j *API) subscriptionRoutes(mux *http.ServeMux) {
 	j.handle(mux, "GET "+subscriptionsPath+"/{key}", j.get)
 	j.handle(mux, "PUT "+subscriptionsPath+"/{key}", j.put)
 	j.handle(mux, "DELETE "+subscriptionsPath+"/{key}", j.delete)
-	mux.HandleFunc("POST "+subscriptionsPath+"/test", j.trial)
+	mux.HandleFunc("POST "+subscriptionsPath+"/test", j.testCall)
 	j.handle(mux, "GET /event/api/v1/troubleshooting", j.troubleshooting)
 }
 

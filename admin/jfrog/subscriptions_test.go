@@ -239,7 +239,7 @@ func TestSeveralHandlers(t *testing.T) {
 	check()
 }
 
-// enabled is what the subscription is, whoever has changed it.
+// enabled is the state of the subscription, through whichever API it was changed.
 func TestEnabled(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -289,7 +289,7 @@ func TestRefusals(t *testing.T) {
 		"an unknown domain":    {strings.Replace(document("k1", "https://example.com/", ""), `"artifact"`, `"curation"`, 1), "invalid input: domain with id 'curation' was not found"},
 		"an unknown event":     {strings.Replace(document("k1", "https://example.com/", ""), `deployed`, `pushed`, 1), "event_filter.event_types: 'pushed' is not an event type of domain 'artifact': use cached, copied, deleted, deployed, moved"},
 		"an event of others":   {strings.Replace(document("k1", "https://example.com/", ""), `deployed`, `x.y`, 1), "event_filter.event_types: 'x.y' is not an event type of domain 'artifact': use cached, copied, deleted, deployed, moved"},
-		"an unknown proxy":     {document("k1", "https://example.com/", `,"proxy":"nobody"`), "proxy with key 'nobody' not found"},
+		"an unknown proxy":     {document("k1", "https://example.com/", `,"proxy":"unknown"`), "proxy with key 'unknown' not found"},
 		"a private address":    {document("k1", "https://10.0.0.1/", ""), "Validation Error - unable to validate subscription"},
 		"a name of this host":  {document("k1", "https://[::1]/", ""), "Validation Error - unable to validate subscription"},
 		"no URL":               {document("k1", "ftp://example.com/", ""), "Validation Error - unable to validate subscription"},
@@ -316,7 +316,7 @@ func TestRefusals(t *testing.T) {
 }
 
 // Secrets are shown by a mask, kept when it comes back, and gone when they are left
-// out; those of custom webhooks by their names. Nobody else gets to see them.
+// out; those of custom webhooks by their names. Other callers do not see them.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -471,16 +471,16 @@ func TestTwoAdmins(t *testing.T) {
 	in := newInstallation(t)
 	sites := []*site{in.site(), in.site()}
 	for n := range 20 {
-		here, there := sites[n%2], sites[1-n%2]
+		one, other := sites[n%2], sites[1-n%2]
 		key := fmt.Sprintf("key-%d", n)
-		here.do("POST", subscriptions, document(key, "https://example.com/1", "")).want(http.StatusCreated)
-		there.do("GET", subscriptions+"/"+key, "").want(http.StatusOK)
-		there.do("PUT", subscriptions+"/"+key, document(key, "https://example.com/2", "")).want(http.StatusNoContent)
-		if got := here.do("GET", subscriptions+"/"+key, "").want(http.StatusOK); !strings.Contains(got.body, "https://example.com/2") {
+		one.do("POST", subscriptions, document(key, "https://example.com/1", "")).want(http.StatusCreated)
+		other.do("GET", subscriptions+"/"+key, "").want(http.StatusOK)
+		other.do("PUT", subscriptions+"/"+key, document(key, "https://example.com/2", "")).want(http.StatusNoContent)
+		if got := one.do("GET", subscriptions+"/"+key, "").want(http.StatusOK); !strings.Contains(got.body, "https://example.com/2") {
 			t.Fatalf("read after write: %s", got.body)
 		}
-		here.do("DELETE", subscriptions+"/"+key, "").want(http.StatusNoContent)
-		there.do("GET", subscriptions+"/"+key, "").want(http.StatusNotFound)
+		one.do("DELETE", subscriptions+"/"+key, "").want(http.StatusNoContent)
+		other.do("GET", subscriptions+"/"+key, "").want(http.StatusNotFound)
 	}
 }
 

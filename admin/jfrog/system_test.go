@@ -34,7 +34,7 @@ func TestSystemCalls(t *testing.T) {
 	s.do("GET", "/artifactory/api/plugins", "").want(http.StatusNotFound)
 }
 
-// Who is not let in is told so in the words of the platform.
+// A refused caller gets the answer in the words of the platform.
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
@@ -45,7 +45,7 @@ func TestDenied(t *testing.T) {
 }
 
 // The base URL is what deliveries name, also those of subscriptions that were there
-// before, whichever admin has been told.
+// before, whichever admin received the change.
 func TestBaseURL(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t)

@@ -54,23 +54,23 @@ type NamedRedrive struct {
 
 // Redrives are the jobs that redrive dead letters. Use NewRedrives.
 type Redrives struct {
-	js      jetstream.JetStream
-	dead    *deadletters.DeadLetters
-	letters *delivery.DeadLetters
-	keep    *subscriptions.Keeper
-	trail   *audit.Trail
-	store   *Store
-	runner  *Runner
-	log     *zap.Logger
+	js          jetstream.JetStream
+	dead        *deadletters.DeadLetters
+	deadLetters *delivery.DeadLetters
+	keep        *subscriptions.Keeper
+	trail       *audit.Trail
+	store       *Store
+	runner      *Runner
+	log         *zap.Logger
 }
 
 // NewRedrives returns the redrive jobs of an installation. lease is for how long a process
 // may write nothing to a job before another one takes it over; timeout bounds looking for
 // jobs.
-func NewRedrives(lease, timeout time.Duration, js jetstream.JetStream, layout stream.Layout, dead *deadletters.DeadLetters, letters *delivery.DeadLetters,
+func NewRedrives(lease, timeout time.Duration, js jetstream.JetStream, layout stream.Layout, dead *deadletters.DeadLetters, deadLetters *delivery.DeadLetters,
 	keep *subscriptions.Keeper, trail *audit.Trail, log *zap.Logger,
 ) *Redrives {
-	r := &Redrives{js: js, dead: dead, letters: letters, keep: keep, trail: trail, store: NewStore(js, layout), log: log}
+	r := &Redrives{js: js, dead: dead, deadLetters: deadLetters, keep: keep, trail: trail, store: NewStore(js, layout), log: log}
 	r.runner = NewRunner(RunnerConfig{Lease: lease, Timeout: timeout, Work: r.work}, r.store, log)
 	return r
 }
@@ -155,21 +155,21 @@ func (r *Redrives) create(ctx context.Context, in *httpapi.RawJSON) (*redriveAns
 // count sets what a job is about.
 func (r *Redrives) count(ctx context.Context, s *delivery.Selection, record *Record) error {
 	var err error
-	if record.Last, err = r.letters.Last(ctx); err != nil {
+	if record.Last, err = r.deadLetters.Last(ctx); err != nil {
 		return err
 	}
 	record.Next = 1
 	record.Reasons, record.Subscriptions = map[string]int{}, map[string]int{}
-	for letter, err := range r.letters.Select(ctx, s, record.Next, record.Last) {
+	for deadLetter, err := range r.deadLetters.Select(ctx, s, record.Next, record.Last) {
 		if err != nil {
 			return err
 		}
 		if record.Total == 0 {
-			record.Next = letter.Sequence
+			record.Next = deadLetter.Sequence
 		}
 		record.Total++
-		record.Reasons[string(letter.Reason)]++
-		record.Subscriptions[cmp.Or(letter.SubscriptionID, stream.InvalidLetters)]++
+		record.Reasons[string(deadLetter.Reason)]++
+		record.Subscriptions[cmp.Or(deadLetter.SubscriptionID, stream.InvalidLetters)]++
 	}
 	return nil
 }

@@ -29,12 +29,12 @@ const (
 
 // A redriveWork redrives the dead letters of one job.
 type redriveWork struct {
-	job      *Claim
-	js       jetstream.JetStream
-	dead     *deadletters.DeadLetters
-	letters  *delivery.DeadLetters
-	keep     *subscriptions.Keeper
-	selected *delivery.Selection
+	job         *Claim
+	js          jetstream.JetStream
+	dead        *deadletters.DeadLetters
+	deadLetters *delivery.DeadLetters
+	keep        *subscriptions.Keeper
+	selected    *delivery.Selection
 
 	subs   *subscription.Snapshot
 	synced time.Time
@@ -45,8 +45,8 @@ type redriveWork struct {
 type room struct {
 	looked time.Time
 	full   bool
-	// hopeless: the time to wait for room has passed.
-	hopeless bool
+	// expired: the time to wait for room has passed.
+	expired bool
 }
 
 // work redrives what is left of a job.
@@ -55,7 +55,7 @@ type room struct {
 //	                         └──────── one goroutine ──────┘    └─ every second ─┘
 func (r *Redrives) work(ctx context.Context, job *Claim) error {
 	w := &redriveWork{
-		job: job, js: r.js, dead: r.dead, letters: r.letters, keep: r.keep, selected: deadletters.Selected(&job.record.Selection), rooms: make(map[string]*room),
+		job: job, js: r.js, dead: r.dead, deadLetters: r.deadLetters, keep: r.keep, selected: deadletters.Selected(&job.record.Selection), rooms: make(map[string]*room),
 	}
 	err := w.run(ctx)
 	if err == nil {
@@ -102,10 +102,10 @@ func (w *redriveWork) run(ctx context.Context) error {
 }
 
 // recount finds out what was done after the job was written last, by one that was
-// killed: those letters are gone.
+// killed: those dead letters are deleted.
 func (w *redriveWork) recount(ctx context.Context) error {
 	left := 0
-	for _, err := range w.letters.Select(ctx, w.selected, w.job.record.Next, w.job.record.Last) {
+	for _, err := range w.deadLetters.Select(ctx, w.selected, w.job.record.Next, w.job.record.Last) {
 		if err != nil {
 			return err
 		}
@@ -115,37 +115,37 @@ func (w *redriveWork) recount(ctx context.Context) error {
 	return nil
 }
 
-func (w *redriveWork) count(letter *delivery.DeadLetter, err error) {
+func (w *redriveWork) count(deadLetter *delivery.DeadLetter, err error) {
 	w.job.progress(func(r *Record) {
-		r.Next = letter.Sequence + 1
+		r.Next = deadLetter.Sequence + 1
 		switch {
 		case err == nil:
 			r.Done++
-		case errors.Is(err, delivery.ErrNoLetter):
+		case errors.Is(err, delivery.ErrNoDeadLetter):
 			r.Gone++
 		default:
 			r.Failed++
 			if len(r.Failures) < maxFailures {
-				r.Failures = append(r.Failures, v1.RedriveFailure{Sequence: letter.Sequence, Error: shorten(err.Error(), maxFailure)})
+				r.Failures = append(r.Failures, v1.RedriveFailure{Sequence: deadLetter.Sequence, Error: shorten(err.Error(), maxFailure)})
 			}
 		}
 	})
 }
 
-// redriveOne redrives a letter, and waits while its queue has no room or NATS does
+// redriveOne redrives a dead letter, and waits while its queue has no room or NATS does
 // not answer. A queue that had no room within the patience is not waited for again before it
 // has room.
-func (w *redriveWork) redriveOne(ctx context.Context, letter *delivery.DeadLetter) error {
+func (w *redriveWork) redriveOne(ctx context.Context, deadLetter *delivery.DeadLetter) error {
 	patience := time.Now().Add(redrivePatience)
 	for try := 1; ; {
-		err := w.tryRedrive(ctx, letter.Sequence)
+		err := w.tryRedrive(ctx, deadLetter.Sequence)
 		switch {
-		case err == nil, errors.Is(err, delivery.ErrNoLetter), errors.Is(err, subscription.ErrNotFound),
+		case err == nil, errors.Is(err, delivery.ErrNoDeadLetter), errors.Is(err, subscription.ErrNotFound),
 			errors.Is(err, subscriptions.ErrDisabled), errors.Is(err, deadletters.ErrUnreadable), errors.Is(err, subscriptions.ErrNoQueue):
 			return err
 		case errors.Is(err, subscriptions.ErrQueueFull):
-			if r := w.room(letter.SubscriptionID); r.hopeless || time.Now().After(patience) {
-				r.hopeless = true
+			if r := w.room(deadLetter.SubscriptionID); r.expired || time.Now().After(patience) {
+				r.expired = true
 				return err
 			}
 		default:
@@ -159,11 +159,11 @@ func (w *redriveWork) redriveOne(ctx context.Context, letter *delivery.DeadLette
 	}
 }
 
-// tryRedrive is not broken off: a letter that is on its queue should be deleted.
+// tryRedrive is not broken off: a dead letter that is on its queue should be deleted.
 func (w *redriveWork) tryRedrive(ctx context.Context, sequence uint64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redriveTimeout)
 	defer cancel()
-	letter, err := w.letters.Get(ctx, sequence)
+	deadLetter, err := w.deadLetters.Get(ctx, sequence)
 	if err != nil {
 		return err
 	}
@@ -173,17 +173,17 @@ func (w *redriveWork) tryRedrive(ctx context.Context, sequence uint64) error {
 		}
 		w.synced = time.Now()
 	}
-	if letter.Delivery == nil {
+	if deadLetter.Delivery == nil {
 		return deadletters.ErrUnreadable
 	}
-	sub, ok := w.subs.Get(letter.SubscriptionID)
+	sub, ok := w.subs.Get(deadLetter.SubscriptionID)
 	if !ok {
-		return fmt.Errorf("subscription %s: %w", letter.SubscriptionID, subscription.ErrNotFound)
+		return fmt.Errorf("subscription %s: %w", deadLetter.SubscriptionID, subscription.ErrNotFound)
 	}
 	if err := w.checkRoom(ctx, sub); err != nil {
 		return err
 	}
-	return w.dead.Redrive(ctx, letter, sub)
+	return w.dead.Redrive(ctx, deadLetter, sub)
 }
 
 // checkRoom looks, once per second, whether a queue is half full: new events need
@@ -207,7 +207,7 @@ func (w *redriveWork) checkRoom(ctx context.Context, sub *subscription.Subscript
 			most = stream.MaxQueued
 		}
 		r.looked, r.full = time.Now(), info.State.Msgs > uint64(most)/2
-		r.hopeless = r.hopeless && r.full
+		r.expired = r.expired && r.full
 	}
 	if r.full {
 		return fmt.Errorf("subscription %s: %w", sub.ID, subscriptions.ErrQueueFull)

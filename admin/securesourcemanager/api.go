@@ -112,7 +112,7 @@ func (a *API) answering(do func(context.Context, *request) (any, error), takes [
 
 func isMissing(err error) bool { return errors.Is(err, subscription.ErrNotFound) }
 
-// retryAfter is what a client is told to wait when NATS does not answer, in seconds.
+// retryAfter is what a client is asked to wait when NATS does not answer, in seconds.
 const retryAfter = "2"
 
 func writeFault(w http.ResponseWriter, r *http.Request, f *fault, requestID string) {

@@ -326,7 +326,7 @@ func TestSecretIsNowhere(t *testing.T) {
 		}
 		seen.Write(record.Data)
 	}
-	if !strings.Contains(seen.String(), "somebody") {
+	if !strings.Contains(seen.String(), "test-user") {
 		t.Error("the audit trail does not say who has done it")
 	}
 	for _, line := range f.Logs.All() {
@@ -512,9 +512,9 @@ func TestOperations(t *testing.T) {
 	f.do("POST", operations+id, "").refuses(404, "NOT_FOUND", "METHOD_NOT_FOUND")
 	f.do("GET", operations+"?filter=done", "").refuses(400, "INVALID_ARGUMENT", "INVALID_FILTER")
 
-	gone, raw := change("DELETE", hooks+"/ci", "")
+	deleted, raw := change("DELETE", hooks+"/ci", "")
 	for _, recreate := range []bool{true, false} {
-		if got := other.do("GET", "/v1/"+gone.Name, "").ok(nil).body; got != raw {
+		if got := other.do("GET", "/v1/"+deleted.Name, "").ok(nil).body; got != raw {
 			t.Errorf("it was\n%s\nand is\n%s", raw, got)
 		}
 		f.do("GET", "/v1/"+created.Name, "").refuses(404, "NOT_FOUND", "NOT_FOUND")

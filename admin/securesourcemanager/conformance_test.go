@@ -51,7 +51,7 @@ func TestClientSequence(t *testing.T) {
 		{"list", "GET", hooks, "", nil},
 		{"list a page", "GET", hooks + "?page_size=1", "", nil},
 		{"list another repository", "GET", other, "", nil},
-		{"list one that nobody has heard of", "GET", "/v1/projects/p/locations/l/repositories/r/hooks?pageSize=100", "", nil},
+		{"list an unknown one", "GET", "/v1/projects/p/locations/l/repositories/r/hooks?pageSize=100", "", nil},
 		{"the project by its number", "GET", other + "/least", "", nil},
 		{"break lines", "GET", ci + "?prettyPrint=true", "", nil},
 		{"a bad body", "PATCH", ci + "?updateMask=targetUri", `{"targetUri":""}`, nil},

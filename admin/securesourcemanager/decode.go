@@ -29,7 +29,7 @@ const (
 	pathQuery    = "sensitiveQueryString"
 )
 
-// outputOnly are the fields that requests may have and nobody reads.
+// outputOnly are the fields that requests may have and that are ignored.
 func outputOnly() []string { return []string{"name", "createTime", "updateTime", "uid"} }
 
 // decodeBody reads a hook by the JSON mapping of protobuf: names in either spelling, null
@@ -153,7 +153,7 @@ type member struct {
 }
 
 // object reads the members of an object, without those that are null. One that is
-// there twice, be it in two spellings, is refused: nobody could say which one counts.
+// given twice, also in two spellings, is refused: it would be ambiguous which one counts.
 func object(value json.RawMessage, field string) ([]member, error) {
 	decoder := json.NewDecoder(bytes.NewReader(value))
 	first, err := decoder.Token()

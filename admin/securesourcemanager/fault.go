@@ -73,7 +73,7 @@ const Domain = "jetpost"
 // A class is what a status of HTTP is called here.
 type class struct {
 	name   string // of google.rpc.Code
-	reason string // where nobody knows better
+	reason string // the default; a caller may give a more precise one
 }
 
 func classOf(code int) class {

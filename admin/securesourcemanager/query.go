@@ -8,7 +8,7 @@ import (
 )
 
 // systemParameters are those that every method of every API of the vendor takes. They
-// say nothing about hooks: nobody reads them, but for prettyPrint.
+// say nothing about hooks and are ignored, except prettyPrint.
 func systemParameters() []string {
 	return []string{
 		"access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint", "pp", "quotaUser", "trace",
@@ -17,7 +17,7 @@ func systemParameters() []string {
 }
 
 // parameters reads a query: the values of the names that the method takes, in the
-// spelling of answers. A name that nobody knows is refused, since a request with
+// spelling of answers. An unknown name is refused, since a request with
 // a mistyped mask does something else.
 func parameters(query string, takes []string) (map[string]string, error) {
 	values, err := url.ParseQuery(query)

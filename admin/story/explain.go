@@ -160,7 +160,7 @@ func (x *explainer) judge(e *event.Event) v1.ExplainedEvent {
 		for _, p := range invalid.Problems {
 			out.Problems = append(out.Problems, v1.FieldProblem{Field: p.Field, Message: p.Message})
 		}
-	case err != nil: // the type has gone meanwhile
+	case err != nil: // the type was deleted meanwhile
 		out.Problems = append(out.Problems, v1.FieldProblem{Field: "/type", Message: err.Error()})
 	}
 	return out

@@ -76,7 +76,7 @@ func (b *builder) settleOne(ctx context.Context, part *storyPart) error {
 	if err := b.findPending(ctx, part); err != nil {
 		return err
 	}
-	if part.Pending == nil && part.delivered() == nil && len(part.letters) == 0 && (part.Matched || part.recorded > 0) {
+	if part.Pending == nil && part.delivered() == nil && len(part.deadLetters) == 0 && (part.Matched || part.recorded > 0) {
 		if err := b.traceAgain(ctx, part); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (p *storyPart) concludeGone() {
 	switch last := p.last(); {
 	case p.delivered() != nil:
 		p.concludeDelivered()
-	case len(p.letters) > 0:
+	case len(p.deadLetters) > 0:
 		p.concludeDead()
 	case p.unread:
 		p.conclude(outcomeUnknown, "what is on record of the subscription, which is deleted, was not read to its end")
@@ -110,8 +110,8 @@ func (p *storyPart) concludeDelivered() {
 }
 
 func (p *storyPart) concludeDead() {
-	letter := p.letters[len(p.letters)-1]
-	p.conclude(outcomeDeadLetter, fmt.Sprintf("given up after %d attempts (%s); dead letter %d can be redriven", letter.Attempts, letter.Reason, letter.Sequence))
+	deadLetter := p.deadLetters[len(p.deadLetters)-1]
+	p.conclude(outcomeDeadLetter, fmt.Sprintf("given up after %d attempts (%s); dead letter %d can be redriven", deadLetter.Attempts, deadLetter.Reason, deadLetter.Sequence))
 }
 
 // concludeWhole is about a delivery whose places were all looked at.
@@ -122,7 +122,7 @@ func (b *builder) concludeWhole(p *storyPart) {
 		p.concludeDelivered()
 	case p.Pending != nil && !p.Pending.Manual:
 		p.concludePending(last)
-	case len(p.letters) > 0:
+	case len(p.deadLetters) > 0:
 		p.concludeDead()
 	case p.Pending != nil: // another attempt of what was given up
 		p.concludePending(last)
@@ -173,7 +173,7 @@ func (p *storyPart) concludePending(last *delivery.Attempt) {
 func (b *builder) findPending(ctx context.Context, part *storyPart) error {
 	origins := delivery.Origins(b.record.Stream, b.record.Sequence, b.record.Time, part.SubscriptionID)
 	last := part.last()
-	ended := part.delivered() != nil || len(part.letters) > 0
+	ended := part.delivered() != nil || len(part.deadLetters) > 0
 	var due time.Time
 	if last != nil && last.Outcome == delivery.Retry && !ended {
 		for _, key := range (&delivery.Delivery{Origin: origins[0]}).TimerKeys() {
@@ -236,12 +236,12 @@ func (b *builder) traceAgain(ctx context.Context, part *storyPart) error {
 	if _, err := b.from.attempts.Trace(ctx, one, from, b.addAttempt); err != nil {
 		return err
 	}
-	known := len(part.letters)
-	part.letters = part.letters[:0]
-	complete, err := b.from.letters.Trace(ctx, one, from, b.addLetter)
+	known := len(part.deadLetters)
+	part.deadLetters = part.deadLetters[:0]
+	complete, err := b.from.deadLetters.Trace(ctx, one, from, b.addDeadLetter)
 	if complete || err != nil {
 		return err
 	}
-	part.letters = part.letters[:known]
+	part.deadLetters = part.deadLetters[:known]
 	return nil
 }

@@ -83,21 +83,21 @@ type findStoryRequest struct {
 
 // Stories assembles what is known of an event. Use NewStories.
 type Stories struct {
-	js        jetstream.JetStream
-	layout    stream.Layout
-	catalogue catalogue.Catalogue
-	logs      *Logs
-	keep      *subscriptions.Keeper
-	attempts  *delivery.Log
-	letters   *delivery.DeadLetters
-	timeout   time.Duration // for one request
+	js          jetstream.JetStream
+	layout      stream.Layout
+	catalogue   catalogue.Catalogue
+	logs        *Logs
+	keep        *subscriptions.Keeper
+	attempts    *delivery.Log
+	deadLetters *delivery.DeadLetters
+	timeout     time.Duration // for one request
 }
 
 // NewStories returns the stories of the events in logs. timeout bounds the work for one
 // request.
-func NewStories(logs *Logs, keep *subscriptions.Keeper, attempts *delivery.Log, letters *delivery.DeadLetters, timeout time.Duration) *Stories {
+func NewStories(logs *Logs, keep *subscriptions.Keeper, attempts *delivery.Log, deadLetters *delivery.DeadLetters, timeout time.Duration) *Stories {
 	return &Stories{
-		js: logs.js, layout: logs.layout, catalogue: logs.catalogue, logs: logs, keep: keep, attempts: attempts, letters: letters, timeout: timeout,
+		js: logs.js, layout: logs.layout, catalogue: logs.catalogue, logs: logs, keep: keep, attempts: attempts, deadLetters: deadLetters, timeout: timeout,
 	}
 }
 
@@ -128,11 +128,11 @@ type story struct{ Body v1.Story }
 type storyPart struct {
 	v1.StoryPart
 
-	attempts []delivery.Attempt         // every request that was made, oldest first
-	letters  []delivery.DeadLetter      // those that are kept, oldest first
-	sub      *subscription.Subscription // nil: deleted
-	recorded uint64                     // messages on record, of whatever delivery
-	unread   bool                       // not all of them were read
+	attempts    []delivery.Attempt         // every request that was made, oldest first
+	deadLetters []delivery.DeadLetter      // those that are kept, oldest first
+	sub         *subscription.Subscription // nil: deleted
+	recorded    uint64                     // messages on record, of whatever delivery
+	unread      bool                       // not all of them were read
 
 	queueUnread bool // not all of its queue was looked at
 }
@@ -246,18 +246,18 @@ func (b *builder) readRouting(ctx context.Context) error {
 
 // findUnreadable looks for what routers make of a message that is not an event.
 func (b *builder) findUnreadable(ctx context.Context) error {
-	letters, err := b.from.letters.Latest(ctx, stream.InvalidLetters, 0, maxInvalidLook)
+	deadLetters, err := b.from.deadLetters.Latest(ctx, stream.InvalidLetters, 0, maxInvalidLook)
 	if err != nil {
 		return err
 	}
-	for i := range letters {
-		if b.isOfEvent(&letters[i].Event) {
-			unreadable := show.DeadLetter(&letters[i])
+	for i := range deadLetters {
+		if b.isOfEvent(&deadLetters[i].Event) {
+			unreadable := show.DeadLetter(&deadLetters[i])
 			b.story.Body.Unreadable = &unreadable
 			return nil
 		}
 	}
-	if len(letters) == maxInvalidLook {
+	if len(deadLetters) == maxInvalidLook {
 		b.missed("of the messages that could not be read, only the newest " + strconv.Itoa(maxInvalidLook))
 	}
 	return nil
@@ -275,7 +275,7 @@ func (b *builder) missed(what string) {
 func (b *builder) add(id string, sub *subscription.Subscription, v v1.Verdict) {
 	part := &storyPart{
 		StoryPart: v1.StoryPart{Verdict: v, DeliveryID: delivery.ID(id, b.event.Source, b.event.ID), Deleted: sub == nil},
-		attempts:  []delivery.Attempt{}, letters: []delivery.DeadLetter{}, sub: sub,
+		attempts:  []delivery.Attempt{}, deadLetters: []delivery.DeadLetter{}, sub: sub,
 	}
 	if sub != nil {
 		part.ChangedSince = sub.UpdatedAt.After(b.record.Time)
@@ -337,27 +337,27 @@ func (b *builder) addRecorded(ctx context.Context, only string) error {
 	if err != nil {
 		return err
 	}
-	letters, err := b.from.letters.Recorded(ctx)
+	deadLetters, err := b.from.deadLetters.Recorded(ctx)
 	if err != nil {
 		return err
 	}
-	var gone []string
-	for _, recorded := range []map[string]uint64{attempts, letters} {
+	var deleted []string
+	for _, recorded := range []map[string]uint64{attempts, deadLetters} {
 		for id := range recorded {
-			if b.parts[id] == nil && subscription.ValidID(id) && (only == "" || only == id) && !slices.Contains(gone, id) {
-				gone = append(gone, id)
+			if b.parts[id] == nil && subscription.ValidID(id) && (only == "" || only == id) && !slices.Contains(deleted, id) {
+				deleted = append(deleted, id)
 			}
 		}
 	}
-	slices.Sort(gone)
-	for _, id := range gone {
+	slices.Sort(deleted)
+	for _, id := range deleted {
 		b.add(id, nil, v1.Verdict{SubscriptionID: id, Because: "deleted", Reason: "it is deleted"})
 	}
 	if only != "" && b.parts[only] == nil {
 		return fmt.Errorf("subscription %s: %w", only, subscription.ErrNotFound)
 	}
 	for _, part := range b.order {
-		part.recorded = attempts[part.SubscriptionID] + letters[part.SubscriptionID]
+		part.recorded = attempts[part.SubscriptionID] + deadLetters[part.SubscriptionID]
 		if part.Matched && attempts[part.SubscriptionID] >= stream.MaxRecorded {
 			b.missed("attempts for subscription " + part.SubscriptionID + " that have made room for newer ones: the log keeps " + strconv.Itoa(stream.MaxRecorded) + " entries of each")
 		}
@@ -382,7 +382,7 @@ func (b *builder) trace(ctx context.Context, _ string) error {
 		}
 		complete, err := b.from.attempts.Trace(ctx, deliveries, b.record.Time, b.addAttempt)
 		if err == nil && complete {
-			complete, err = b.from.letters.Trace(ctx, deliveries, b.record.Time, b.addLetter)
+			complete, err = b.from.deadLetters.Trace(ctx, deliveries, b.record.Time, b.addDeadLetter)
 		}
 		if err != nil && ctx.Err() == nil {
 			return err
@@ -440,10 +440,10 @@ func (b *builder) addAttempt(one delivery.Attempt) {
 	}
 }
 
-func (b *builder) addLetter(one delivery.DeadLetter) {
+func (b *builder) addDeadLetter(one delivery.DeadLetter) {
 	if b.isOfEvent(&one.Event) {
 		part := b.parts[one.SubscriptionID]
-		part.letters = append(part.letters, one)
+		part.deadLetters = append(part.deadLetters, one)
 	}
 }
 
@@ -468,10 +468,10 @@ func (b *builder) finish(only string) {
 // show is the part as the story shows it.
 func (p *storyPart) show() v1.StoryPart {
 	shown := p.StoryPart
-	shown.Attempts, shown.DeadLetters = show.All(p.attempts, show.Attempt), show.All(p.letters, show.DeadLetter)
+	shown.Attempts, shown.DeadLetters = show.All(p.attempts, show.Attempt), show.All(p.deadLetters, show.DeadLetter)
 	return shown
 }
 
 func (p *storyPart) traced() bool {
-	return len(p.attempts) > 0 || len(p.letters) > 0 || p.Pending != nil
+	return len(p.attempts) > 0 || len(p.deadLetters) > 0 || p.Pending != nil
 }

@@ -41,8 +41,8 @@ type backlogPage struct{ Body v1.Page[v1.Backlog] }
 
 // backlogs are the operations that show what waits.
 type backlogs struct {
-	keep    *Keeper
-	letters *delivery.DeadLetters
+	keep        *Keeper
+	deadLetters *delivery.DeadLetters
 }
 
 func (b *backlogs) register(api *httpapi.API) {
@@ -78,13 +78,13 @@ func (b *backlogs) one(ctx context.Context, in *Named) (*oneBacklog, error) {
 // many steps; zero when none was.
 func (b *backlogs) overBudgetAt(ctx context.Context, id string) (time.Time, error) {
 	const newest = 20
-	letters, err := b.letters.Latest(ctx, id, 0, newest)
+	deadLetters, err := b.deadLetters.Latest(ctx, id, 0, newest)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look at the dead letters of subscription %s: %w", id, err)
 	}
-	for i := range letters {
-		if letters[i].Reason == delivery.ReasonMatchBudget {
-			return letters[i].At, nil
+	for i := range deadLetters {
+		if deadLetters[i].Reason == delivery.ReasonMatchBudget {
+			return deadLetters[i].At, nil
 		}
 	}
 	return time.Time{}, nil

@@ -41,7 +41,7 @@ func (k *Keeper) Remove(ctx context.Context, manager, id, tag string) (Removed, 
 	if err != nil {
 		return Removed{}, err
 	}
-	var gone Removed
+	var removed Removed
 	err = k.trail.Around(ctx, removal(retired, broken), func() error {
 		if !broken {
 			err := k.cfg.Reserve.Do(ctx, func() error {
@@ -53,7 +53,7 @@ func (k *Keeper) Remove(ctx context.Context, manager, id, tag string) (Removed, 
 				return err
 			}
 		}
-		if gone.Queued, gone.Retries, err = k.drop(ctx, id, retired.Queue); err != nil {
+		if removed.Queued, removed.Retries, err = k.drop(ctx, id, retired.Queue); err != nil {
 			return err
 		}
 		err := k.cfg.Reserve.Do(ctx, func() error { return k.store.Delete(ctx, id, 0) })
@@ -65,8 +65,8 @@ func (k *Keeper) Remove(ctx context.Context, manager, id, tag string) (Removed, 
 	if err != nil {
 		return Removed{}, err
 	}
-	k.cfg.Events.Publish(operational.Deleted(retired, gone.Queued+gone.Retries, actorOf(ctx)))
-	return gone, nil
+	k.cfg.Events.Publish(operational.Deleted(retired, removed.Queued+removed.Retries, actorOf(ctx)))
+	return removed, nil
 }
 
 func removal(sub *subscription.Subscription, broken bool) audit.Record {

@@ -22,7 +22,7 @@ func newLocks() locks {
 	return l
 }
 
-// lock waits for its turn, or until ctx ends.
+// lock waits until it holds the lock, or until ctx ends.
 func (l locks) lock(ctx context.Context, id string) (unlock func(), err error) {
 	slot := l.slots[maphash.String(l.seed, id)%uint64(len(l.slots))]
 	select {

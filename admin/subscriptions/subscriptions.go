@@ -72,12 +72,12 @@ type putRequest struct {
 type deleted struct{ Body v1.Deleted }
 
 // Register adds the operations of subscriptions to an API.
-func Register(api *httpapi.API, keep *Keeper, tester *Tester, handshakes *Handshakes, letters *delivery.DeadLetters) {
+func Register(api *httpapi.API, keep *Keeper, tester *Tester, handshakes *Handshakes, deadLetters *delivery.DeadLetters) {
 	(&operations{keep}).register(api)
 	(&lifecycle{keep, tester}).register(api)
 	handshakes.register(api)
 	(&breakers{keep}).register(api)
-	(&backlogs{keep, letters}).register(api)
+	(&backlogs{keep, deadLetters}).register(api)
 }
 
 // operations create, list, change and delete subscriptions.
@@ -175,12 +175,12 @@ func (o *operations) change(ctx context.Context, in *putRequest, next Change) (*
 }
 
 func (o *operations) remove(ctx context.Context, in *Named) (*deleted, error) {
-	gone, err := o.keep.Remove(ctx, "", in.ID, "")
+	removed, err := o.keep.Remove(ctx, "", in.ID, "")
 	if err != nil {
 		return nil, err
 	}
 	out := &deleted{}
-	out.Body.Queued, out.Body.Retries, out.Body.Dropped = gone.Queued, gone.Retries, gone.Queued+gone.Retries
+	out.Body.Queued, out.Body.Retries, out.Body.Dropped = removed.Queued, removed.Retries, removed.Queued+removed.Retries
 	return out, nil
 }
 

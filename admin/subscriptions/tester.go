@@ -47,7 +47,7 @@ func NewTester(keep *Keeper, attempts *delivery.Log) *Tester { return &Tester{ke
 // record of the attempt: no retry, no dead letter and no operational event.
 func (te *Tester) Try(ctx context.Context, sub, old *subscription.Subscription, eventType string) (*delivery.Attempt, error) {
 	id := "test-" + NewID()
-	sub.ID, sub.State, sub.Managed = id, subscription.Active, subscription.Managed{By: subscription.ManagedByTrial, Name: id}
+	sub.ID, sub.State, sub.Managed = id, subscription.Active, subscription.Managed{By: subscription.ManagedByTest, Name: id}
 	sub.Filters = []filter.Filter{filter.Exact(map[string]string{"id": NewID()})} // which no event has
 	sub.Handshake = subscription.Handshake{}
 	traits, _ := profile.Traits(sub.Profile)
@@ -127,7 +127,7 @@ func (te *Tester) remove(ctx context.Context, sub *subscription.Subscription) er
 
 // sweep removes sub if an interrupted test has left it.
 func (te *Tester) sweep(ctx context.Context, sub *subscription.Subscription) (removed bool) {
-	if sub.Managed.By != subscription.ManagedByTrial || time.Since(sub.CreatedAt) < leftoverAge {
+	if sub.Managed.By != subscription.ManagedByTest || time.Since(sub.CreatedAt) < leftoverAge {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)

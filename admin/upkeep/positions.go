@@ -54,13 +54,13 @@ const (
 
 // Positions compares consumers with their streams. Use NewPositions.
 type Positions struct {
-	cfg      PositionsConfig
-	js       jetstream.JetStream
-	layout   stream.Layout
-	attempts *delivery.Log
-	letters  *delivery.DeadLetters
-	log      *zap.Logger
-	resets   prometheus.Counter
+	cfg         PositionsConfig
+	js          jetstream.JetStream
+	layout      stream.Layout
+	attempts    *delivery.Log
+	deadLetters *delivery.DeadLetters
+	log         *zap.Logger
+	resets      prometheus.Counter
 
 	mu   sync.Mutex // one check of the logs at a time
 	logs map[string]*logMemory
@@ -86,7 +86,7 @@ type PositionsConfig struct {
 }
 
 // NewPositions returns the positions of the consumers of an installation.
-func NewPositions(cfg PositionsConfig, js jetstream.JetStream, layout stream.Layout, attempts *delivery.Log, letters *delivery.DeadLetters, log *zap.Logger,
+func NewPositions(cfg PositionsConfig, js jetstream.JetStream, layout stream.Layout, attempts *delivery.Log, deadLetters *delivery.DeadLetters, log *zap.Logger,
 	reg prometheus.Registerer,
 ) (*Positions, error) {
 	resets, err := newResets(reg)
@@ -94,7 +94,7 @@ func NewPositions(cfg PositionsConfig, js jetstream.JetStream, layout stream.Lay
 		return nil, fmt.Errorf("register admin metrics: %w", err)
 	}
 	return &Positions{
-		cfg: cfg, js: js, layout: layout, attempts: attempts, letters: letters, log: log, resets: resets, logs: make(map[string]*logMemory),
+		cfg: cfg, js: js, layout: layout, attempts: attempts, deadLetters: deadLetters, log: log, resets: resets, logs: make(map[string]*logMemory),
 	}, nil
 }
 

@@ -218,7 +218,7 @@ func (p *Positions) findSettled(ctx context.Context, found map[string][]*strande
 		}
 	})
 	if err == nil && complete {
-		complete, err = p.letters.Trace(ctx, of, from, func(l delivery.DeadLetter) {
+		complete, err = p.deadLetters.Trace(ctx, of, from, func(l delivery.DeadLetter) {
 			for _, one := range found[l.DeliveryID] {
 				if ref := delivery.RefOf(one.Delivery); ref.Is(l.Event.Stream, l.Event.Sequence, l.Event.Stored) && one.Manual == "" && l.Attempts >= one.Attempt-1 {
 					one.settled = true

@@ -55,26 +55,26 @@ type reconciled struct{ Body v1.Reconciled }
 
 // A Reconciler makes deliveries again that were lost. Use NewReconciler.
 type Reconciler struct {
-	js        jetstream.JetStream
-	layout    stream.Layout
-	store     *subscription.Store
-	keep      *subscriptions.Keeper
-	catalogue catalogue.Catalogue
-	attempts  *delivery.Log
-	letters   *delivery.DeadLetters
-	dead      *deadletters.DeadLetters
-	trail     *audit.Trail
-	inventory *inventory.Inventory
-	log       *zap.Logger
+	js          jetstream.JetStream
+	layout      stream.Layout
+	store       *subscription.Store
+	keep        *subscriptions.Keeper
+	catalogue   catalogue.Catalogue
+	attempts    *delivery.Log
+	deadLetters *delivery.DeadLetters
+	dead        *deadletters.DeadLetters
+	trail       *audit.Trail
+	inventory   *inventory.Inventory
+	log         *zap.Logger
 }
 
 // NewReconciler returns a Reconciler. streams, which may be nil, is the list of what the
 // streams have lost.
 func NewReconciler(js jetstream.JetStream, layout stream.Layout, store *subscription.Store, keep *subscriptions.Keeper, types catalogue.Catalogue,
-	attempts *delivery.Log, letters *delivery.DeadLetters, dead *deadletters.DeadLetters, trail *audit.Trail, streams *inventory.Inventory, log *zap.Logger,
+	attempts *delivery.Log, deadLetters *delivery.DeadLetters, dead *deadletters.DeadLetters, trail *audit.Trail, streams *inventory.Inventory, log *zap.Logger,
 ) *Reconciler {
 	return &Reconciler{
-		js: js, layout: layout, store: store, keep: keep, catalogue: types, attempts: attempts, letters: letters, dead: dead, trail: trail,
+		js: js, layout: layout, store: store, keep: keep, catalogue: types, attempts: attempts, deadLetters: deadLetters, dead: dead, trail: trail,
 		inventory: streams, log: log,
 	}
 }

@@ -213,7 +213,7 @@ func (r *reconciling) traces(ctx context.Context) (*traces, error) {
 	for _, read := range []func() error{
 		timers, queue, timers, // from the queue to a timer, and from a timer to the queue
 		func() error { return r.readAttempts(ctx, known) },
-		func() error { return r.readLetters(ctx, known) },
+		func() error { return r.readDeadLetters(ctx, known) },
 		func() error { return r.readDiscarded(ctx, known) },
 	} {
 		if err := read(); err != nil {
@@ -240,16 +240,16 @@ func (r *reconciling) readAttempts(ctx context.Context, known *traces) error {
 	})
 }
 
-func (r *reconciling) readLetters(ctx context.Context, known *traces) error {
-	last, err := r.with.letters.Last(ctx)
+func (r *reconciling) readDeadLetters(ctx context.Context, known *traces) error {
+	last, err := r.with.deadLetters.Last(ctx)
 	if err != nil {
 		return err
 	}
-	for letter, err := range r.with.letters.Select(ctx, &delivery.Selection{Subscription: r.sub.ID}, 1, last) {
+	for deadLetter, err := range r.with.deadLetters.Select(ctx, &delivery.Selection{Subscription: r.sub.ID}, 1, last) {
 		if err != nil {
 			return err
 		}
-		known.ended[placedAt(letter.Event.Stream, letter.Event.Sequence, letter.Event.Stored, letter.DeliveryID)] = true
+		known.ended[placedAt(deadLetter.Event.Stream, deadLetter.Event.Sequence, deadLetter.Event.Stored, deadLetter.DeliveryID)] = true
 	}
 	return nil
 }

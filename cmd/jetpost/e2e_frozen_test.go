@@ -129,7 +129,7 @@ func TestFrozenSender(t *testing.T) {
 	}
 }
 
-// Deliveries that wait for their turn in a sender that stands still are made by another, and
+// Deliveries that wait in a sender that stands still are made by another, and
 // not by the first when it goes on.
 func TestFrozenSenderWithRate(t *testing.T) {
 	t.Parallel()

@@ -463,7 +463,7 @@ func (o *oracle) routedAgain(e *oEvent) *fault {
 	if requests := o.requests[deliveryID("healthy", e.source, e.id)]; len(requests) > 0 && requests[0].at.After(routed) {
 		routed = requests[0].at
 	}
-	// While it waits for its turn it stays in the router's hands.
+	// While it waits for its predecessors it stays in the router's hands.
 	for _, s := range o.inOrder(e) {
 		if requests := o.requests[deliveryID(s.id, e.source, e.id)]; len(requests) > 0 {
 			routed = later(routed, requests[0].at)

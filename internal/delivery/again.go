@@ -14,14 +14,14 @@ import (
 // A Redrive says that a delivery was a dead letter, and has been put back on its
 // queue. Its attempts are numbered on, and its schedule begins anew.
 type Redrive struct {
-	Letter uint64    // sequence of the dead letter
-	Before int       // attempts made before
-	At     time.Time // when it was put back
+	DeadLetter uint64    // sequence of the dead letter
+	Before     int       // attempts made before
+	At         time.Time // when it was put back
 }
 
 // String is the form in which a redrive travels.
 func (r Redrive) String() string {
-	return strconv.FormatUint(r.Letter, 10) + " " + strconv.Itoa(r.Before) + " " + strconv.FormatInt(r.At.UnixNano(), 10)
+	return strconv.FormatUint(r.DeadLetter, 10) + " " + strconv.Itoa(r.Before) + " " + strconv.FormatInt(r.At.UnixNano(), 10)
 }
 
 func parseRedrive(text string) (Redrive, error) {
@@ -29,7 +29,7 @@ func parseRedrive(text string) (Redrive, error) {
 	if len(parts) != 3 {
 		return Redrive{}, fmt.Errorf("%q has %d parts", text, len(parts))
 	}
-	letter, err := strconv.ParseUint(parts[0], 10, 64)
+	deadLetter, err := strconv.ParseUint(parts[0], 10, 64)
 	if err != nil {
 		return Redrive{}, err
 	}
@@ -41,18 +41,18 @@ func parseRedrive(text string) (Redrive, error) {
 	if err != nil {
 		return Redrive{}, err
 	}
-	return Redrive{Letter: letter, Before: before, At: time.Unix(0, at)}, nil
+	return Redrive{DeadLetter: deadLetter, Before: before, At: time.Unix(0, at)}, nil
 }
 
-// Name tells r from every other redrive, also from one of another letter that has the
+// Name tells r from every other redrive, also from one of another dead letter that has the
 // same sequence: the stream of dead letters may lose its end, and use it again.
-func (r Redrive) Name() string { return placeName(r.Letter, r.At) }
+func (r Redrive) Name() string { return placeName(r.DeadLetter, r.At) }
 
 // Redriven is the message that puts the delivery of a dead letter back on its
 // queue. It is stored once, however often it is published within stream.Dedupe.
-func (l *Letter) Redriven(subject, expected string, now time.Time) *nats.Msg {
+func (l *StoredDeadLetter) Redriven(subject, expected string, now time.Time) *nats.Msg {
 	d := *l.Delivery
-	d.Redrive = Redrive{Letter: l.Sequence, Before: l.Attempts, At: now}
+	d.Redrive = Redrive{DeadLetter: l.Sequence, Before: l.Attempts, At: now}
 	d.Attempt, d.Manual, d.Again = l.Attempts+1, "", false
 	return d.message(subject, expected, d.Origin+":redrive:"+placeName(l.Sequence, l.Stored))
 }

@@ -27,31 +27,31 @@ func numbered(n int) *delivery.Delivery {
 	return d
 }
 
-// A letter that is redriven has the delivery it was made of, numbered on, and is
+// A dead letter that is redriven has the delivery it was made of, numbered on, and is
 // on the queue once however often that is done.
 func TestRedriven(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
-	letters := delivery.NewDeadLetters(js, server.Layout)
+	deadLetters := delivery.NewDeadLetters(js, server.Layout)
 	queue := server.Layout.QueueFor("hook")
 	if err := server.Layout.EnsureQueue(t.Context(), js, "hook", queue, 1); err != nil {
 		t.Fatal(err)
 	}
 	want := retried()
 	last := &delivery.Attempt{Status: http.StatusBadGateway, ResponseBody: strings.Repeat("ö\n", 2000)}
-	if err := letters.GiveUp(t.Context(), want, delivery.ReasonExhausted, 7, last); err != nil {
+	if err := deadLetters.GiveUp(t.Context(), want, delivery.ReasonExhausted, 7, last); err != nil {
 		t.Fatal(err)
 	}
-	letter, err := letters.Get(t.Context(), 1)
+	deadLetter, err := deadLetters.Get(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := letter.ResponseBody; len(got) > 1<<10 || len(got) < 1000 || !strings.HasPrefix(last.ResponseBody, strings.TrimSuffix(got, "…")) {
+	if got := deadLetter.ResponseBody; len(got) > 1<<10 || len(got) < 1000 || !strings.HasPrefix(last.ResponseBody, strings.TrimSuffix(got, "…")) {
 		t.Errorf("the last answer: %q", got)
 	}
 	now := time.Unix(1772364600, 987654321)
 	for range 2 {
-		if _, err := js.PublishMsg(t.Context(), letter.Redriven(queue.Subject, queue.Stream, now)); err != nil {
+		if _, err := js.PublishMsg(t.Context(), deadLetter.Redriven(queue.Subject, queue.Stream, now)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestRedriven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.Attempt, want.Redrive = 8, delivery.Redrive{Letter: 1, Before: 7, At: now}
+	want.Attempt, want.Redrive = 8, delivery.Redrive{DeadLetter: 1, Before: 7, At: now}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the delivery differs (-want +got):\n%s", diff)
 	}
@@ -83,22 +83,22 @@ func TestRedriven(t *testing.T) {
 	if diff := cmp.Diff(got, again); diff != "" {
 		t.Errorf("after a timer it differs (-want +got):\n%s", diff)
 	}
-	// Given up again without another attempt, it is a letter of its own: the first
+	// Given up again without another attempt, it is a dead letter of its own: the first
 	// one will be gone.
-	if err := letters.GiveUp(t.Context(), got, delivery.ReasonRejected, 7, nil); err != nil {
+	if err := deadLetters.GiveUp(t.Context(), got, delivery.ReasonRejected, 7, nil); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(stored(t, js, server.Layout.DeadLetters())); n != 2 {
-		t.Errorf("%d letters, want 2", n)
+		t.Errorf("%d dead letters, want 2", n)
 	}
 }
 
-// An attempt that somebody asks for shares nothing with those of the schedule that
+// A manual attempt shares nothing with those of the schedule that
 // could be taken for them.
 func TestManualRetry(t *testing.T) {
 	t.Parallel()
 	d := retried()
-	d.Redrive, d.Again = delivery.Redrive{Letter: 1, Before: 1, At: time.Unix(1, 0)}, true
+	d.Redrive, d.Again = delivery.Redrive{DeadLetter: 1, Before: 1, At: time.Unix(1, 0)}, true
 	m := d.ManualRetry("deliveries.hook", "DELIVERIES_hook", "one")
 	got, err := delivery.FromMessage("hook", m.Header, m.Data)
 	if err != nil {
@@ -130,22 +130,22 @@ func TestRedriveUnreadable(t *testing.T) {
 func TestSelect(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
-	letters := delivery.NewDeadLetters(js, server.Layout)
+	deadLetters := delivery.NewDeadLetters(js, server.Layout)
 	reasons := []delivery.Reason{delivery.ReasonExhausted, delivery.ReasonOverflow, delivery.ReasonGone}
 	for n := 1; n <= 6; n++ {
 		d := numbered(n)
 		if n == 6 {
 			d.SubscriptionID, d.Event.Type = "other", "artifact.deployed"
 		}
-		if err := letters.GiveUp(t.Context(), d, reasons[n%3], n, nil); err != nil {
+		if err := deadLetters.GiveUp(t.Context(), d, reasons[n%3], n, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	broken := &consume.Message{Msg: &nats.Msg{Data: []byte("?")}, Stream: "EVENTS_git", Sequence: 9}
-	if err := letters.KeepUnreadable(t.Context(), broken, errors.New("not an event")); err != nil {
+	if err := deadLetters.KeepUnreadable(t.Context(), broken, errors.New("not an event")); err != nil {
 		t.Fatal(err)
 	}
-	third, err := letters.Get(t.Context(), 3)
+	third, err := deadLetters.Get(t.Context(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestSelect(t *testing.T) {
 		{"all", delivery.Selection{}, []uint64{1, 2, 3, 4, 5, 6, 7}},
 		{"of a subscription", delivery.Selection{Subscription: "hook"}, []uint64{1, 2, 3, 4, 5}},
 		{"of none", delivery.Selection{Subscription: stream.InvalidLetters}, []uint64{7}},
-		{"of one that has none", delivery.Selection{Subscription: "nobody"}, nil},
+		{"of one that has none", delivery.Selection{Subscription: "unknown"}, nil},
 		{"by reason", delivery.Selection{Reasons: []delivery.Reason{delivery.ReasonOverflow, delivery.ReasonUnreadable}}, []uint64{1, 4, 7}},
 		{"by type", delivery.Selection{Types: []string{"artifact.deployed"}}, []uint64{6}},
 		{"by the beginning of a type", delivery.Selection{Types: []string{"git.*"}}, []uint64{1, 2, 3, 4, 5}},
@@ -166,23 +166,23 @@ func TestSelect(t *testing.T) {
 		{"by place", delivery.Selection{Sequences: []uint64{5, 2, 99, 6, 2}, Subscription: "hook"}, []uint64{2, 5}},
 	} {
 		var got []uint64
-		for letter, err := range letters.Select(t.Context(), &tt.s, 0, 100) {
+		for deadLetter, err := range deadLetters.Select(t.Context(), &tt.s, 0, 100) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got = append(got, letter.Sequence)
+			got = append(got, deadLetter.Sequence)
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 		var paged []uint64
 		for before := uint64(0); ; {
-			page, err := letters.Page(t.Context(), &tt.s, before, 2)
+			page, err := deadLetters.Page(t.Context(), &tt.s, before, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, letter := range page {
-				paged = append([]uint64{letter.Sequence}, paged...)
+			for _, deadLetter := range page {
+				paged = append([]uint64{deadLetter.Sequence}, paged...)
 			}
 			if len(page) < 2 {
 				break
@@ -194,40 +194,40 @@ func TestSelect(t *testing.T) {
 		}
 	}
 	var within []uint64
-	for letter := range letters.Select(t.Context(), &delivery.Selection{}, 2, 4) {
-		within = append(within, letter.Sequence)
+	for deadLetter := range deadLetters.Select(t.Context(), &delivery.Selection{}, 2, 4) {
+		within = append(within, deadLetter.Sequence)
 	}
 	if diff := cmp.Diff([]uint64{2, 3, 4}, within); diff != "" {
 		t.Errorf("from 2 to 4 (-want +got):\n%s", diff)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, err := range letters.Select(ended, &delivery.Selection{}, 1, 7) {
+	for _, err := range deadLetters.Select(ended, &delivery.Selection{}, 1, 7) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("a selection that was broken off: %v", err)
 		}
 	}
 
-	newest, err := letters.OfDelivery(t.Context(), "hook", numbered(4).ID)
+	newest, err := deadLetters.OfDelivery(t.Context(), "hook", numbered(4).ID)
 	if err != nil || newest.Sequence != 4 || newest.Delivery == nil {
-		t.Errorf("the letter of a delivery: %+v, error %v", newest, err)
+		t.Errorf("the dead letter of a delivery: %+v, error %v", newest, err)
 	}
-	if _, err := letters.OfDelivery(t.Context(), "hook", "dlv_none"); !errors.Is(err, delivery.ErrNoLetter) {
-		t.Errorf("the letter of no delivery: %v", err)
+	if _, err := deadLetters.OfDelivery(t.Context(), "hook", "dlv_none"); !errors.Is(err, delivery.ErrNoDeadLetter) {
+		t.Errorf("the dead letter of no delivery: %v", err)
 	}
-	unreadable, err := letters.Get(t.Context(), 7)
+	unreadable, err := deadLetters.Get(t.Context(), 7)
 	if err != nil || unreadable.Delivery != nil || string(unreadable.Data) != "?" {
 		t.Errorf("what cannot be read: %+v, error %v", unreadable, err)
 	}
 	for range 2 { // the second time it is gone
-		if err := letters.Remove(t.Context(), 3); err != nil {
+		if err := deadLetters.Remove(t.Context(), 3); err != nil {
 			t.Errorf("remove: %v", err)
 		}
 	}
-	if _, err := letters.Get(t.Context(), 3); !errors.Is(err, delivery.ErrNoLetter) {
-		t.Errorf("a letter that was removed: %v", err)
+	if _, err := deadLetters.Get(t.Context(), 3); !errors.Is(err, delivery.ErrNoDeadLetter) {
+		t.Errorf("a dead letter that was removed: %v", err)
 	}
-	if err := letters.Remove(t.Context(), 1000); err != nil {
+	if err := deadLetters.Remove(t.Context(), 1000); err != nil {
 		t.Errorf("remove what never was: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ type Attempt struct {
 	// Redelivered marks a request that a crash may have repeated: the stream had
 	// handed out the delivery before.
 	Redelivered bool `json:"redelivered,omitempty"`
-	// Manual marks a request that somebody has asked for, beside those of the
+	// Manual marks a request that was made on demand, beside those of the
 	// schedule: its number counts only the requests made for this one wish.
 	Manual bool `json:"manual,omitempty"`
 	// Sequence is the place of the record in the attempt log: later ones have

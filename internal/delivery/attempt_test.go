@@ -104,13 +104,13 @@ func TestStoredBody(t *testing.T) {
 		{"text as it is", "größe\x00\r\n", "größe\x00\r\n"},
 		{"just fits", long, long},
 		{"one byte more", long + "y", long},
-		{"cut inside a letter of two bytes", long[:limit-1] + "ö", long[:limit-1]},
-		{"cut inside a letter of four bytes", long[:limit-3] + "😀", long[:limit-3]},
+		{"cut inside a character of two bytes", long[:limit-1] + "ö", long[:limit-1]},
+		{"cut inside a character of four bytes", long[:limit-3] + "😀", long[:limit-3]},
 		{"cut behind a letter", long[:limit-4] + "😀y", long[:limit-4] + "😀"},
 		{"not UTF-8", "a\xffb\xc3", "a\ufffdb\ufffd"},
 		{"nothing of it is UTF-8", strings.Repeat("\xff", limit), "\ufffd"},
 		{"not UTF-8, longer as text", strings.Repeat("x\xff", limit), strings.Repeat("x\ufffd", limit/4)},
-		{"a letter cut off by the receiver", "gr\xc3", "gr\ufffd"},
+		{"a character cut off by the receiver", "gr\xc3", "gr\ufffd"},
 	} {
 		if got := delivery.StoredBody([]byte(tt.body)); got != tt.want {
 			t.Errorf("%s: got %d bytes %.40q…%q, want %d bytes", tt.name, len(got), got, got[max(0, len(got)-8):], len(tt.want))
@@ -219,7 +219,7 @@ func verdict(o delivery.Outcome) func(*delivery.Attempt) {
 }
 
 // The record is stored, but the sender does not hear of it: it publishes the
-// record again, and must not take its own for somebody else's.
+// record again, and must not take its own for another writer's.
 func TestRecordUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -367,7 +367,7 @@ func TestLatestAttempts(t *testing.T) {
 	if want := "24 22 20 18 16 14 12 10 8 6 4 2 0"; strings.Join(got, " ") != want {
 		t.Errorf("got attempts %v, want %s", got, want)
 	}
-	if page, err := log.Latest(t.Context(), "nobody", 0, 5); len(page) != 0 || err != nil {
+	if page, err := log.Latest(t.Context(), "unknown", 0, 5); len(page) != 0 || err != nil {
 		t.Errorf("of a subscription without attempts: got %v, %v", page, err)
 	}
 }

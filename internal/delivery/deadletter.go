@@ -50,7 +50,7 @@ type DeadLetter struct {
 	// ResponseBody is the beginning of the last answer, at most 1 KiB, as text.
 	ResponseBody string    `json:"response_body,omitempty"`
 	At           time.Time `json:"at"` // when it was given up
-	// Sequence in the dead letter stream; the id of the letter.
+	// Sequence in the dead letter stream; the id of the dead letter.
 	Sequence uint64 `json:"sequence"`
 }
 
@@ -67,9 +67,9 @@ type verdict struct {
 	Stored   time.Time `json:"stored_at,omitzero"`
 }
 
-// maxLetterBody is how much of the last answer a letter keeps, in bytes. It is in
+// maxDeadLetterBody is how much of the last answer a dead letter keeps, in bytes. It is in
 // a header, whose size is limited, and may be written with six bytes for one.
-const maxLetterBody = 1 << 10
+const maxDeadLetterBody = 1 << 10
 
 // DeadLetters is the stream of deliveries given up.
 type DeadLetters struct {
@@ -91,12 +91,12 @@ func NewDeadLetters(js jetstream.JetStream, layout stream.Layout) *DeadLetters {
 func (l *DeadLetters) GiveUp(ctx context.Context, d *Delivery, reason Reason, attempts int, last *Attempt) error {
 	v := verdict{Reason: reason, Attempts: attempts, At: time.Now().UTC()}
 	if last != nil {
-		v.Status, v.Error, v.Response = last.Status, last.Error, clip(last.ResponseBody, maxLetterBody)
+		v.Status, v.Error, v.Response = last.Status, last.Error, clip(last.ResponseBody, maxDeadLetterBody)
 	}
 	h := make(nats.Header, 16)
 	d.setHeader(h)
 	id := d.Origin + ":dead:" + strconv.Itoa(attempts)
-	if !d.Redrive.At.IsZero() { // without another attempt it would be the id of that letter, which is gone
+	if !d.Redrive.At.IsZero() { // without another attempt it would be the id of that dead letter, which is gone
 		id += ":" + d.Redrive.Name()
 	}
 	return l.store(ctx, d.SubscriptionID, id, h, d.Event.Data, v)
@@ -141,30 +141,30 @@ func (l *DeadLetters) Latest(ctx context.Context, subscription string, before ui
 	if err != nil {
 		return nil, err
 	}
-	letters := make([]DeadLetter, 0, len(records))
+	deadLetters := make([]DeadLetter, 0, len(records))
 	for i := range records {
-		letters = append(letters, decodeDeadLetter(subscription, &records[i]))
+		deadLetters = append(deadLetters, decodeDeadLetter(subscription, &records[i]))
 	}
-	return letters, nil
+	return deadLetters, nil
 }
 
-// decodeDeadLetter never fails: a letter that cannot be read in full is shown as
+// decodeDeadLetter never fails: a dead letter that cannot be read in full is shown as
 // far as it can be.
 func decodeDeadLetter(subscription string, r *stream.Record) DeadLetter {
 	var v verdict
 	if err := json.Unmarshal([]byte(header(r.Header, stream.HeaderDeadLetter)), &v); err != nil {
-		v = verdict{Reason: ReasonUnreadable, Error: "the letter's own header cannot be read", At: r.Time}
+		v = verdict{Reason: ReasonUnreadable, Error: "the dead letter's own header cannot be read", At: r.Time}
 	}
-	letter := DeadLetter{
+	deadLetter := DeadLetter{
 		Reason: v.Reason, Attempts: v.Attempts, Status: v.Status, Error: v.Error, ResponseBody: v.Response, At: v.At, Sequence: r.Sequence,
 		Event: EventRef{Stream: v.Stream, Sequence: v.Sequence, Stored: v.Stored},
 	}
 	if subscription == stream.InvalidLetters {
-		return letter
+		return deadLetter
 	}
-	letter.SubscriptionID = subscription
+	deadLetter.SubscriptionID = subscription
 	if d, err := FromMessage(subscription, r.Header, r.Data); err == nil {
-		letter.DeliveryID, letter.Event = d.ID, RefOf(d)
+		deadLetter.DeliveryID, deadLetter.Event = d.ID, RefOf(d)
 	}
-	return letter
+	return deadLetter
 }

@@ -20,7 +20,7 @@ import (
 func TestGiveUp(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
-	letters := delivery.NewDeadLetters(js, server.Layout)
+	deadLetters := delivery.NewDeadLetters(js, server.Layout)
 	last := func(status int, text string) *delivery.Attempt {
 		return &delivery.Attempt{Status: status, Error: text}
 	}
@@ -40,18 +40,18 @@ func TestGiveUp(t *testing.T) {
 		d := pushDelivery()
 		d.Origin = delivery.Origin("EVENTS_git", uint64(n)+1, pushStored, "hook") //nolint:gosec // small
 		began := time.Now()
-		if err := letters.GiveUp(t.Context(), d, tt.reason, tt.attempts, tt.last); err != nil {
+		if err := deadLetters.GiveUp(t.Context(), d, tt.reason, tt.attempts, tt.last); err != nil {
 			t.Fatal(err)
 		}
-		got, err := letters.Latest(t.Context(), "hook", 0, 1)
+		got, err := deadLetters.Latest(t.Context(), "hook", 0, 1)
 		if err != nil || len(got) != 1 {
-			t.Fatalf("%s: got %d letters, error %v, want 1", tt.reason, len(got), err)
+			t.Fatalf("%s: got %d dead letters, error %v, want 1", tt.reason, len(got), err)
 		}
 		want := tt.want
 		want.DeliveryID, want.SubscriptionID, want.Reason, want.Event = d.ID, "hook", tt.reason, delivery.RefOf(d)
 		want.Sequence = uint64(n) + 1 //nolint:gosec // small
 		if diff := cmp.Diff(want, got[0], cmpopts.IgnoreFields(delivery.DeadLetter{}, "At")); diff != "" {
-			t.Errorf("%s: the letter differs (-want +got):\n%s", tt.reason, diff)
+			t.Errorf("%s: the dead letter differs (-want +got):\n%s", tt.reason, diff)
 		}
 		if at := got[0].At; at.Before(began.Truncate(0)) || at.After(time.Now()) {
 			t.Errorf("%s: given up at %s, want now", tt.reason, at)
@@ -59,17 +59,17 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-// A letter can be sent again: it has the delivery, the bytes of the event, and
+// A dead letter can be sent again: it has the delivery, the bytes of the event, and
 // nothing that would make a stream refuse or forget it.
 func TestDeadLetterKeepsDelivery(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
-	letters := delivery.NewDeadLetters(js, server.Layout)
+	deadLetters := delivery.NewDeadLetters(js, server.Layout)
 	for n, data := range [][]byte{pushEvent().Data, {0, 0xff, '\n'}, nil, bytes.Repeat([]byte("x"), 250<<10)} {
 		want := retried()
 		want.Origin = delivery.Origin("EVENTS_git", uint64(n)+1, pushStored, "hook") //nolint:gosec // small
 		want.Event.Data = data
-		if err := letters.GiveUp(t.Context(), want, delivery.ReasonExhausted, 2, nil); err != nil {
+		if err := deadLetters.GiveUp(t.Context(), want, delivery.ReasonExhausted, 2, nil); err != nil {
 			t.Fatal(err)
 		}
 		records := stored(t, js, server.Layout.DeadLetters())
@@ -104,25 +104,25 @@ func wantServerHeaders(t *testing.T, h nats.Header, id string) {
 	}
 }
 
-// A sender that crashed after it had stored a letter stores it again.
+// A sender that crashed after it had stored a dead letter stores it again.
 func TestGiveUpTwice(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
-	letters := delivery.NewDeadLetters(js, server.Layout)
+	deadLetters := delivery.NewDeadLetters(js, server.Layout)
 	for _, attempts := range []int{3, 3, 4} {
-		if err := letters.GiveUp(t.Context(), pushDelivery(), delivery.ReasonExhausted, attempts, nil); err != nil {
+		if err := deadLetters.GiveUp(t.Context(), pushDelivery(), delivery.ReasonExhausted, attempts, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := len(stored(t, js, server.Layout.DeadLetters())); got != 2 {
-		t.Errorf("got %d letters, want one after 3 attempts and one after 4", got)
+		t.Errorf("got %d dead letters, want one after 3 attempts and one after 4", got)
 	}
 }
 
 func TestKeepUnreadable(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
-	letters := delivery.NewDeadLetters(js, server.Layout)
+	deadLetters := delivery.NewDeadLetters(js, server.Layout)
 	long := strings.Repeat("<ö>", 20_000)
 	for n, tt := range []struct {
 		name  string
@@ -139,24 +139,24 @@ func TestKeepUnreadable(t *testing.T) {
 		{"for a reason that quotes it all", nats.Msg{Header: nats.Header{"ce-time": {long[:40_000]}}}, "attribute time " + long + " is not"},
 	} {
 		m := &consume.Message{Msg: &tt.msg, Stream: "EVENTS_git", Sequence: uint64(n) + 1, Stored: pushStored} //nolint:gosec // small
-		if err := letters.KeepUnreadable(t.Context(), m, errors.New(tt.cause)); err != nil {
+		if err := deadLetters.KeepUnreadable(t.Context(), m, errors.New(tt.cause)); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		got, err := letters.Latest(t.Context(), stream.InvalidLetters, 0, 1)
+		got, err := deadLetters.Latest(t.Context(), stream.InvalidLetters, 0, 1)
 		if err != nil || len(got) != 1 {
-			t.Fatalf("%s: got %d letters, error %v, want 1", tt.name, len(got), err)
+			t.Fatalf("%s: got %d dead letters, error %v, want 1", tt.name, len(got), err)
 		}
-		letter := got[0]
-		if !strings.HasPrefix(tt.cause, strings.TrimSuffix(letter.Error, "…")) || letter.Error == "" {
-			t.Errorf("%s: got error %.80q, want the beginning of %.80q", tt.name, letter.Error, tt.cause)
+		deadLetter := got[0]
+		if !strings.HasPrefix(tt.cause, strings.TrimSuffix(deadLetter.Error, "…")) || deadLetter.Error == "" {
+			t.Errorf("%s: got error %.80q, want the beginning of %.80q", tt.name, deadLetter.Error, tt.cause)
 		}
 		want := delivery.DeadLetter{
 			Reason: delivery.ReasonUnreadable, Event: delivery.EventRef{Stream: "EVENTS_git", Sequence: m.Sequence, Stored: pushStored.UTC()},
-			Error: letter.Error, At: letter.At, Sequence: letter.Sequence,
+			Error: deadLetter.Error, At: deadLetter.At, Sequence: deadLetter.Sequence,
 		}
-		if diff := cmp.Diff(want, letter); diff != "" {
-			t.Errorf("%s: the letter differs (-want +got):\n%s", tt.name, diff)
+		if diff := cmp.Diff(want, deadLetter); diff != "" {
+			t.Errorf("%s: the dead letter differs (-want +got):\n%s", tt.name, diff)
 		}
 		records := stored(t, js, server.Layout.DeadLetters())
 		r := records[len(records)-1]
@@ -175,29 +175,29 @@ func TestKeepUnreadable(t *testing.T) {
 func TestDeadLetterPages(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
-	letters := delivery.NewDeadLetters(js, server.Layout)
+	deadLetters := delivery.NewDeadLetters(js, server.Layout)
 	for n := range 7 {
 		d := pushDelivery()
 		d.Origin = delivery.Origin("EVENTS_git", uint64(n), pushStored, d.SubscriptionID) //nolint:gosec // small
-		if err := letters.GiveUp(t.Context(), d, delivery.ReasonExhausted, 1, nil); err != nil {
+		if err := deadLetters.GiveUp(t.Context(), d, delivery.ReasonExhausted, 1, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var got []uint64
 	for before := uint64(0); ; before = got[len(got)-1] {
-		page, err := letters.Latest(t.Context(), "hook", before, 3)
+		page, err := deadLetters.Latest(t.Context(), "hook", before, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(page) == 0 {
 			break
 		}
-		for _, letter := range page {
-			got = append(got, letter.Sequence)
+		for _, deadLetter := range page {
+			got = append(got, deadLetter.Sequence)
 		}
 	}
 	if diff := cmp.Diff([]uint64{7, 6, 5, 4, 3, 2, 1}, got); diff != "" {
-		t.Errorf("letters differ (-want +got):\n%s", diff)
+		t.Errorf("dead letters differ (-want +got):\n%s", diff)
 	}
 }
 
@@ -205,9 +205,9 @@ func TestDeadLetterPages(t *testing.T) {
 func TestDamagedDeadLetter(t *testing.T) {
 	t.Parallel()
 	server, js := platform(t)
-	letters := delivery.NewDeadLetters(js, server.Layout)
+	deadLetters := delivery.NewDeadLetters(js, server.Layout)
 	d := pushDelivery()
-	if err := letters.GiveUp(t.Context(), d, delivery.ReasonExhausted, 1, nil); err != nil {
+	if err := deadLetters.GiveUp(t.Context(), d, delivery.ReasonExhausted, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	r := stored(t, js, server.Layout.DeadLetters())[0]
@@ -225,9 +225,9 @@ func TestDamagedDeadLetter(t *testing.T) {
 	}
 	publish(func(h nats.Header) { delete(h, stream.HeaderDeadLetter) })
 	publish(func(h nats.Header) { delete(h, "ce-id") })
-	got, err := letters.Latest(t.Context(), "hook", 0, 2)
+	got, err := deadLetters.Latest(t.Context(), "hook", 0, 2)
 	if err != nil || len(got) != 2 {
-		t.Fatalf("got %d letters, error %v, want 2", len(got), err)
+		t.Fatalf("got %d dead letters, error %v, want 2", len(got), err)
 	}
 	noEvent, noVerdict := got[0], got[1]
 	if noVerdict.Reason != delivery.ReasonUnreadable || noVerdict.DeliveryID != d.ID || noVerdict.At.IsZero() {

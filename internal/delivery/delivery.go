@@ -39,7 +39,7 @@ type Delivery struct {
 	// Again says that it may have been put on its queue, and delivered, before a NATS
 	// server crashed that does not know any more. See Made.
 	Again bool
-	// Manual names an attempt that somebody has asked for, one beside those of the
+	// Manual names an attempt that was made on demand, one beside those of the
 	// schedule; empty otherwise. See ManualRetry.
 	Manual string
 }
@@ -265,7 +265,7 @@ func (d *Delivery) Timer(at, due string, when time.Time) *nats.Msg {
 }
 
 // TimerID is the id of the timer's message for the attempt with a number. There is one:
-// whoever stores another has it recognised, or gives it an id of its own.
+// a second one is recognised as a duplicate, or has an id of its own.
 func (d *Delivery) TimerID(attempt int) string { return d.Chain() + ":a" + strconv.Itoa(attempt) }
 
 // Requeued is the message that puts d back on its queue, once for each attempt.

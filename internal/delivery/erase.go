@@ -48,9 +48,9 @@ func (l *DeadLetters) Erase(ctx context.Context, e *Erasable) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		letter := decodeDeadLetter(l.layout.DeadLetterSubscription(record.Subject), &record)
-		if e.Is(letter.Event) {
-			found = append(found, letter.Sequence)
+		deadLetter := decodeDeadLetter(l.layout.DeadLetterSubscription(record.Subject), &record)
+		if e.Is(deadLetter.Event) {
+			found = append(found, deadLetter.Sequence)
 		}
 	}
 	if err := ctx.Err(); err != nil { // the end of ctx ends Read as well

@@ -63,9 +63,9 @@ func (l *DeadLetters) Trace(ctx context.Context, deliveries map[string]string, f
 		if err != nil {
 			return false, err
 		}
-		letter := decodeDeadLetter(l.layout.DeadLetterSubscription(record.Subject), &record)
-		if _, wanted := deliveries[letter.DeliveryID]; wanted {
-			each(letter)
+		deadLetter := decodeDeadLetter(l.layout.DeadLetterSubscription(record.Subject), &record)
+		if _, wanted := deliveries[deadLetter.DeliveryID]; wanted {
+			each(deadLetter)
 		}
 	}
 	return ctx.Err() == nil, nil
@@ -101,7 +101,7 @@ func countBy(subscription func(subject string) string) func(map[string]uint64, e
 }
 
 // OriginOf is the origin of the delivery that a message of a queue carries; manual
-// says that it is one attempt that somebody has asked for. It reads no more of the
+// says that it is a manual attempt. It reads no more of the
 // header than that.
 func OriginOf(h nats.Header) (origin string, manual bool) {
 	return header(h, stream.HeaderOrigin), header(h, stream.HeaderManual) != ""

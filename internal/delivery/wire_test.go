@@ -73,7 +73,7 @@ func (l listener) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// answers passes on what the server says, unless nobody hears it.
+// answers passes on what the server says, unless there is no response.
 type answers struct {
 	*wire
 	to net.Conn

@@ -240,7 +240,7 @@ func TestIDsAreOfFacts(t *testing.T) {
 	next := time.Now()
 	failed := &delivery.Attempt{Attempt: 3, NextAttempt: &next}
 	redriven := *d
-	redriven.Redrive = delivery.Redrive{Letter: 9, Before: 10, At: time.Unix(3, 0)}
+	redriven.Redrive = delivery.Redrive{DeadLetter: 9, Before: 10, At: time.Unix(3, 0)}
 	was := breaker.Record{}.Trip(time.Unix(1, 0), "x", "", 1, breaker.Cause{}, breaker.Timing{})
 	other := breaker.Record{}.Trip(time.Unix(2, 0), "x", "", 1, breaker.Cause{}, breaker.Timing{})
 	for _, tt := range []struct {

@@ -16,7 +16,7 @@ func InboxPrefix(role string) string { return "_INBOX_" + role }
 // section 10). role is one of Roles; it names the
 // connection's inbox.
 //
-// The connection is tried for ever, also the first time, so nats.Connect succeeds
+// The connection is retried without limit, also the first time, so nats.Connect succeeds
 // while the server is away. Nothing is buffered meanwhile: what is published
 // fails at once, and the caller knows. Log gets one line for each change of the
 // connection's state.

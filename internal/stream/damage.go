@@ -16,7 +16,7 @@ const maxUnreadable = 10_000
 // FindDamage reads all messages of a stream from a sequence on, and returns the sequences of
 // those that it should have and cannot be read: their bytes in the file are damaged. A
 // server does not say so. It counts them as there, consumers pass over them without a
-// word, and who asks for one is told that there is none. Messages that go away meanwhile
+// word, and a reader of one gets the answer that there is none. Messages that go away meanwhile
 // are no damage.
 func FindDamage(ctx context.Context, js jetstream.JetStream, name string, from uint64) ([]uint64, error) {
 	fields, err := ask(ctx, js, "STREAM.INFO."+name, []byte(`{"deleted_details":true}`),
@@ -28,12 +28,12 @@ func FindDamage(ctx context.Context, js jetstream.JetStream, name string, from u
 	if fields[2].Uint() == 0 || from > last {
 		return nil, nil
 	}
-	gone := map[uint64]bool{}
-	fields[3].ForEach(func(_, sequence gjson.Result) bool { gone[sequence.Uint()] = true; return true })
+	missing := map[uint64]bool{}
+	fields[3].ForEach(func(_, sequence gjson.Result) bool { missing[sequence.Uint()] = true; return true })
 	var suspects []uint64
 	suspect := func(from, to uint64) { // including to
 		for n := from; n <= to && len(suspects) < maxUnreadable; n++ {
-			if !gone[n] {
+			if !missing[n] {
 				suspects = append(suspects, n)
 			}
 		}
@@ -79,7 +79,7 @@ func confirmUnreadable(ctx context.Context, js jetstream.JetStream, name string,
 	if err != nil {
 		return nil, fmt.Errorf("look up stream %s: %w", name, err)
 	}
-	gone := map[uint64]bool{}
-	fields[1].ForEach(func(_, sequence gjson.Result) bool { gone[sequence.Uint()] = true; return true })
-	return slices.DeleteFunc(unreadable, func(n uint64) bool { return n < fields[0].Uint() || gone[n] }), nil
+	missing := map[uint64]bool{}
+	fields[1].ForEach(func(_, sequence gjson.Result) bool { missing[sequence.Uint()] = true; return true })
+	return slices.DeleteFunc(unreadable, func(n uint64) bool { return n < fields[0].Uint() || missing[n] }), nil
 }

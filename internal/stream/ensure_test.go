@@ -239,7 +239,7 @@ func TestEnsureKeepsLimits(t *testing.T) {
 	})
 	change(q.Stream, func(c *jetstream.StreamConfig) { c.MaxMsgs = 1_000_000 })
 	change(s.Layout.Attempts(), func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject, c.Duplicates = 500_000, time.Minute })
-	change(s.Layout.DeadLetters(), func(c *jetstream.StreamConfig) { c.MaxAge, c.Description = 0, "for ever" })
+	change(s.Layout.DeadLetters(), func(c *jetstream.StreamConfig) { c.MaxAge, c.Description = 0, "without limit" })
 	change(s.Layout.SubscriptionsStream(), func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 20 })
 
 	names := []string{s.Layout.EventLog("git"), q.Stream, s.Layout.Attempts(), s.Layout.DeadLetters(), s.Layout.SubscriptionsStream()}

@@ -30,7 +30,7 @@ func EraseOf(ctx context.Context, s jetstream.Stream, sequence uint64) (bool, er
 	err := s.SecureDeleteMsg(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		// The client library does not say why.
-		if _, gone := s.GetMsg(ctx, sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
+		if _, getErr := s.GetMsg(ctx, sequence); errors.Is(getErr, jetstream.ErrMsgNotFound) {
 			return false, nil
 		}
 	}

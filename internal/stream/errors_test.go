@@ -23,7 +23,7 @@ func TestClassifyPublish(t *testing.T) {
 	}{
 		{"at the limit", api(10077), stream.Full},
 		{"at the limit, wrapped", fmt.Errorf("publish: %w", api(10077)), stream.Full},
-		{"nobody listens", nats.ErrNoResponders, stream.Missing},
+		{"no responders", nats.ErrNoResponders, stream.Missing},
 		{"no stream listens", jetstream.ErrNoStreamResponse, stream.Missing},
 		{"no such stream", jetstream.ErrStreamNotFound, stream.Missing},
 		{"another stream listens", api(10060), stream.Missing},
@@ -59,16 +59,16 @@ func TestClassifyPublishOfServer(t *testing.T) {
 		select {
 		case err = <-future.Err():
 		case <-future.Ok():
-		case <-testkit.Timeout(): // the client library would wait for ever
+		case <-testkit.Timeout(): // the client library would wait without limit
 			t.Fatalf("%s, asynchronously: no answer", what)
 		}
 		if got := stream.ClassifyPublish(err); err == nil || got != want {
 			t.Errorf("%s, asynchronously: got %d of %v, want %d", what, got, err, want)
 		}
 	}
-	nobody := s.Layout.QueueFor("nobody")
-	publish("no stream", stream.Missing, nobody.Subject, jetstream.WithRetryAttempts(0))
-	publish("another stream", stream.Missing, q.Subject, jetstream.WithExpectStream(nobody.Stream))
+	unknown := s.Layout.QueueFor("unknown")
+	publish("no stream", stream.Missing, unknown.Subject, jetstream.WithRetryAttempts(0))
+	publish("another stream", stream.Missing, q.Subject, jetstream.WithExpectStream(unknown.Stream))
 
 	cfg := streamConfig(t, js, q.Stream)
 	cfg.MaxMsgsPerSubject = 1

@@ -20,7 +20,7 @@ const (
 	FaultLeaderless                // the cluster has no leader for it
 	FaultStorage                   // the server, or the account, may store no more
 	FaultLimit                     // the stream has reached a limit of its own
-	FaultMissing                   // nobody answers for the stream
+	FaultMissing                   // no server answers for the stream
 	FaultFiles                     // the server cannot make the files of a stream or consumer
 )
 
@@ -86,7 +86,7 @@ func (f Fault) String() string {
 	case FaultLimit:
 		return "the stream has reached its limit"
 	case FaultMissing:
-		return "nobody answers for the stream: it is missing, has no leader, or JetStream is off"
+		return "no server answers for the stream: it is missing, has no leader, or JetStream is off"
 	case FaultFiles:
 		return "the server cannot make the files that this needs: its disk is full, or fails, or damaged files are in its way"
 	case NoFault:

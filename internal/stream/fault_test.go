@@ -51,7 +51,7 @@ func TestFaultOf(t *testing.T) {
 		{"the stream is gone", api(server.NewJSStreamNotFoundError()), stream.FaultMissing},
 		{"another refusal", api(server.NewJSStreamWrongLastSequenceError(7)), stream.NoFault},
 		{"no stream listens", jetstream.ErrNoStreamResponse, stream.FaultMissing},
-		{"nobody listens", nats.ErrNoResponders, stream.FaultMissing},
+		{"no responders", nats.ErrNoResponders, stream.FaultMissing},
 		{"no answer", errors.Join(errors.New("wait"), context.DeadlineExceeded), stream.FaultSilent},
 		{"no answer to the client library", jetstream.ErrAsyncPublishTimeout, stream.FaultSilent},
 		{"no answer in the end, no leader before", errors.Join(stream.ErrNoAnswer, api(server.NewJSClusterNotAvailError())), stream.FaultLeaderless},
@@ -113,7 +113,7 @@ func TestHealthOfFullServer(t *testing.T) {
 	if err := log.Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// Nobody needs to publish to the log for that: a process that is not ready gets no work.
+	// Nothing needs to be published to the log for that: a process that is not ready gets no work.
 	wait("a server with room again", func(err error) bool { return err == nil })
 }
 

@@ -91,7 +91,7 @@ func TestAckFloor(t *testing.T) {
 			t.Errorf("%d to %d, purged: got %t and error %v, want %t", test.from, test.to, got, err, test.want)
 		}
 	}
-	if _, err := stream.AckFloor(t.Context(), js, name, "nobody"); err == nil {
+	if _, err := stream.AckFloor(t.Context(), js, name, "unknown"); err == nil {
 		t.Error("a consumer that does not exist has settled something")
 	}
 	if _, err := stream.Erased(t.Context(), js, "NOTHING", 1, 2); err == nil {

@@ -13,7 +13,7 @@ const (
 	// On retry timers.
 	HeaderTimer = "jetpost-timer" // <when due, Unix nanoseconds> <by what setting of the clock>: see Mark
 
-	// On deliveries that are made again because somebody asked.
+	// On deliveries that are made again on request.
 	HeaderRedrive = "jetpost-redrive" // <sequence of the dead letter> <attempts before> <when, Unix nanoseconds>
 	HeaderManual  = "jetpost-manual"  // names one attempt beside those of the schedule
 

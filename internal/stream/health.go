@@ -25,7 +25,7 @@ const (
 	// faultPatience is for how long a stream may take nothing before that is a fault:
 	// an election is over by then.
 	faultPatience = 3 * time.Second
-	// faultMemory is for how long a failure counts that nobody has seen again. A process
+	// faultMemory is for how long a failure counts that is not reported again. A process
 	// that gets no work while it is not ready would never find out otherwise.
 	faultMemory = 15 * time.Second
 )
@@ -36,7 +36,7 @@ const (
 //
 // It knows by two ways: services tell it of what they could not store, and when it is
 // asked it stores a few bytes itself, in the bucket state. It is safe for concurrent
-// use. A nil Health knows nothing, and can be told everything.
+// use. A nil Health knows nothing and accepts every report.
 type Health struct {
 	js    jetstream.JetStream
 	probe string // subject

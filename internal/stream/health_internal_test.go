@@ -12,9 +12,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// What services tell a Health is a fault when it lasts, and until it is over or nobody
-// has seen it again.
-func TestHealthIsTold(t *testing.T) {
+// What services report to a Health is a fault when it lasts, until it is over or is no longer
+// reported.
+func TestHealthReports(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	h := NewHealth(nil, Layout{}, "", zap.NewNop())
@@ -60,7 +60,7 @@ func TestHealthIsTold(t *testing.T) {
 	h.roomSince(now.Add(time.Second))
 	check("there is room")
 
-	var nobody *Health
-	nobody.Failed("A", full)
-	nobody.Stored("A")
+	var none *Health
+	none.Failed("A", full)
+	none.Stored("A")
 }

@@ -243,7 +243,7 @@ func record(msg jetstream.Msg, meta *jetstream.MsgMetadata) Record {
 	}
 }
 
-// Get returns one record of a stream, jetstream.ErrMsgNotFound when it is gone.
+// Get returns one record of a stream, jetstream.ErrMsgNotFound when it is deleted.
 func Get(ctx context.Context, js jetstream.JetStream, name string, sequence uint64) (Record, error) {
 	s, err := js.Stream(ctx, name)
 	if err != nil {

@@ -58,7 +58,7 @@ func (h history) publish(t *testing.T, types ...string) {
 		case <-future.Ok():
 		case err := <-future.Err():
 			t.Fatalf("publish: %v", err)
-		case <-testkit.Timeout(): // the client library would wait for ever
+		case <-testkit.Timeout(): // the client library would wait without limit
 			t.Fatal("publish: no answer")
 		}
 	}
@@ -238,7 +238,7 @@ func TestReadStopsWhenAsked(t *testing.T) {
 	}
 }
 
-// The rest of a stream may be erased, or expire, while somebody reads it.
+// The rest of a stream may be erased, or expire, while a client reads it.
 func TestReadEndsWhenTheRestIsGone(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t, slices.Repeat([]string{"push"}, 2_000)...) // more than the client takes ahead
@@ -328,7 +328,7 @@ func TestReadSaysWhenConnectionCloses(t *testing.T) {
 	}
 }
 
-// Follow waits on an empty stream, and ends without a word when it is told to.
+// Follow waits on an empty stream, and ends without an error when it is stopped.
 func TestReadFollowEmptyStream(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)

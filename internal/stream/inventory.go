@@ -16,7 +16,7 @@ import (
 )
 
 // MaxInventory is how large one document of the inventory may be, in bytes. It travels
-// in one message, and servers take 1 MiB unless told otherwise.
+// in one message, and servers take 1 MiB unless configured otherwise.
 const MaxInventory = 900 << 10
 
 // InventoryBuckets are the key-value buckets that hold the list of all streams that an
@@ -217,11 +217,11 @@ type Known struct {
 	// again: a new one begins behind.
 	Last map[string]uint64
 	// Kept reports whether the messages of a stream that is missing are still where the
-	// server finds them when the stream is made anew. One that is told where to begin
+	// server finds them when the stream is made anew. One with a given start
 	// would drop them. Default: there are none.
 	Kept func(name string) bool
-	// Restored is told of consumers of event logs that were missing although the log has
-	// events, and were made anew. Default: nobody is.
+	// Restored is called for consumers of event logs that were missing although the log has
+	// events, and were made anew. Default: none.
 	Restored func(RestoredConsumer)
 }
 

@@ -24,7 +24,7 @@ func ReadKey(ctx context.Context, js jetstream.JetStream, name, subject string) 
 		return Key{}, jetstream.ErrKeyNotFound
 	case err != nil:
 		return Key{}, fmt.Errorf("read stream %s: %w", name, err)
-	case r.Header.Get(headerKVOperation) != "" || r.Header.Get(jetstream.MarkerReasonHeader) != "": // deleted, or gone by its age
+	case r.Header.Get(headerKVOperation) != "" || r.Header.Get(jetstream.MarkerReasonHeader) != "": // deleted, or expired
 		return Key{}, jetstream.ErrKeyNotFound
 	}
 	return Key{Value: r.Data, Revision: r.Sequence}, nil

@@ -289,7 +289,7 @@ func (l Layout) SubscriptionsBucket() string { return l.stream("subscriptions") 
 func (l Layout) SubscriptionsStream() string { return "KV_" + l.SubscriptionsBucket() }
 
 // MaxDomain is how large the record of a registered domain may be, in bytes. It
-// travels in one message, and servers take 1 MiB unless told otherwise.
+// travels in one message, and servers take 1 MiB unless configured otherwise.
 const MaxDomain = 512 << 10
 
 // CatalogBucket is the key-value bucket that holds the domains that were registered
@@ -426,7 +426,7 @@ func (l Layout) stateKey(key string) string { return "$KV." + l.StateBucket() + 
 const IdempotencyTTL = 24 * time.Hour
 
 // MaxIdempotent is how large what is kept of such an answer may be, in bytes. It
-// travels in one message, and servers take 1 MiB unless told otherwise.
+// travels in one message, and servers take 1 MiB unless configured otherwise.
 const MaxIdempotent = 512 << 10
 
 // IdempotencyBucket is the key-value bucket that holds the answers to requests that

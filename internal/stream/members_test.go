@@ -10,7 +10,7 @@ import (
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
-// A record that nobody writes again goes away, and whoever watches is told so.
+// A record that is not written again expires, and watchers are notified.
 func TestMembersExpire(t *testing.T) {
 	t.Parallel()
 	l := newLayout(t, stream.LayoutConfig{})
@@ -61,7 +61,7 @@ func TestMembersExpire(t *testing.T) {
 				return
 			}
 		case <-patience:
-			t.Fatal("nobody says that the record has gone")
+			t.Fatal("no notification that the record has expired")
 		}
 	}
 }

@@ -50,7 +50,7 @@ func TestNoNamesElsewhere(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
 		t.Fatalf("find the repository: %v", err)
 	}
-	here := 0
+	inStream := 0
 	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch name := entry.Name(); {
 		case err != nil:
@@ -66,7 +66,7 @@ func TestNoNamesElsewhere(t *testing.T) {
 		}
 		found := literalsIn(t, path, file)
 		if strings.HasPrefix(filepath.ToSlash(file), "internal/stream/") {
-			here += len(found)
+			inStream += len(found)
 			return nil
 		}
 		for _, f := range found {
@@ -77,8 +77,8 @@ func TestNoNamesElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatalf("walk the repository: %v", err)
 	}
-	if here < 5 {
-		t.Errorf("found %d names in package stream itself: the test looks for the wrong thing", here)
+	if inStream < 5 {
+		t.Errorf("found %d names in package stream itself: the test looks for the wrong thing", inStream)
 	}
 }
 

@@ -1,7 +1,7 @@
 package stream
 
 // OperationalDomain is the domain of the events that jetpost publishes about itself:
-// see package operational. Nobody else may.
+// see package operational. Other producers must not use it.
 const OperationalDomain = "jetpost"
 
 // OperationalSource is the source of these events: the same for all processes of an

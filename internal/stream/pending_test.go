@@ -77,7 +77,7 @@ func TestPendingWatch(t *testing.T) {
 	if meta, err := m.Metadata(); err != nil || meta.Sequence.Stream != 1 || meta.NumDelivered != 2 {
 		t.Fatalf("got %+v, %v, want the first message again", meta, err)
 	}
-	for _, missing := range [][2]string{{"WORK", "nobody"}, {"NOTHING", "worker"}} {
+	for _, missing := range [][2]string{{"WORK", "unknown"}, {"NOTHING", "worker"}} {
 		if err := stream.NewPendingWatch(js, missing[0], missing[1]).Look(ctx); err != nil {
 			t.Errorf("%v: %v", missing, err)
 		}

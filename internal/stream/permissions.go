@@ -37,7 +37,7 @@ type Permissions struct {
 // needs the union of what its roles need.
 //
 // Queues come and go, but a wildcard stands for a whole token and streams are
-// named in one. So who takes messages is told by the name of the consumer, which
+// named in one. So the name of the consumer says which service takes messages, which
 // is fixed (RouterConsumer, SenderConsumer), whatever the stream: the permissions
 // of a role stay the same while subscriptions come and go. In an account that
 // several installations share, the prefix keeps their events, deliveries and
@@ -78,7 +78,7 @@ func (l Layout) Permissions(role Role) Permissions {
 			apiPrefix+"CONSUMER.INFO."+l.Attempts()+".*",
 			apiPrefix+"CONSUMER.MSG.NEXT."+l.Attempts()+".*",
 			apiPrefix+"CONSUMER.DELETE."+l.Attempts()+".*",
-			// The subscription whose receiver is gone is disabled, and what a receiver has
+			// The subscription whose receiver answers 410 is disabled, and what a receiver has
 			// answered to the handshake is written down.
 			apiPrefix+"DIRECT.GET."+l.SubscriptionsStream()+"."+l.SubscriptionKey("*"),
 			l.SubscriptionKey("*"),
@@ -194,7 +194,7 @@ func follow(bucket, keys string) []string {
 	return append(watch(bucket, keys), apiPrefix+"STREAM.INFO."+bucket, apiPrefix+"STREAM.MSG.GET."+bucket)
 }
 
-// watch is to be told of keys of a bucket. The client library makes a name up for each
+// watch is to be notified of keys of a bucket. The client library makes a name up for each
 // watch; the filter is the end of the subject.
 func watch(bucket, keys string) []string {
 	return append(flowControl(bucket), apiPrefix+"CONSUMER.CREATE."+bucket+".*."+keys, apiPrefix+"CONSUMER.DELETE."+bucket+".*")

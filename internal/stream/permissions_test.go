@@ -210,7 +210,7 @@ func TestPermissions(t *testing.T) {
 		{"create a consumer", api + "CONSUMER.CREATE." + queue + ".sender", []stream.Role{control}},
 		{"create a consumer with a filter", api + "CONSUMER.CREATE." + l.RetryStream("00") + ".sender.acme.retries.00.due.>", []stream.Role{control}},
 		{"delete a consumer", api + "CONSUMER.DELETE." + l.EventLog("git") + ".router", []stream.Role{control}},
-		{"answer somebody else", stream.InboxPrefix("control") + ".any", nil},
+		{"answer another service", stream.InboxPrefix("control") + ".any", nil},
 	} {
 		var got []stream.Role
 		for _, role := range stream.Roles() {

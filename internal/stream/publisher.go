@@ -29,7 +29,7 @@ type PublisherConfig struct {
 	Retry func(error) bool
 	// Reserve is room that is used when the store is full. Nil: none.
 	Reserve *Reserve
-	// Health is told whether the stream stores what it is given, each time. Optional.
+	// Health receives whether the stream stores what it is given, each time. Optional.
 	Health *Health
 }
 

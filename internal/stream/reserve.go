@@ -24,7 +24,7 @@ const (
 	trailChunks   = reserveChunks / 2
 )
 
-// reserveRest is for how long nobody asks again for room for settling when none was left.
+// reserveRest is for how long room for settling is not requested again when none was left.
 const reserveRest = 2 * time.Second
 
 // ReserveStream is the stream that keeps room for what makes room.
@@ -74,13 +74,13 @@ func (r *Reserve) Fill(ctx context.Context) error {
 	if err := ensureStream(ctx, r.js, r.layout.reserveConfig()); err != nil {
 		return err
 	}
-	there, err := SubjectCounts(ctx, r.js, r.layout.ReserveStream(), r.layout.reserveSubject("*"))
+	reserved, err := SubjectCounts(ctx, r.js, r.layout.ReserveStream(), r.layout.reserveSubject("*"))
 	if err != nil {
 		return err
 	}
 	for n := range reserveChunks {
 		subject := r.layout.reserveSubject(strconv.Itoa(n))
-		if there[subject] > 0 {
+		if reserved[subject] > 0 {
 			continue
 		}
 		data := make([]byte, reserveChunk)
@@ -150,8 +150,8 @@ func (r *Reserve) Settle(ctx context.Context, write func() error) error {
 func (r *Reserve) spend(ctx context.Context, n, leave int) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	there, err := SubjectCounts(ctx, r.js, r.layout.ReserveStream(), r.layout.reserveSubject("*"))
-	if n = min(n, len(there)-leave); errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && n <= 0 {
+	reserved, err := SubjectCounts(ctx, r.js, r.layout.ReserveStream(), r.layout.reserveSubject("*"))
+	if n = min(n, len(reserved)-leave); errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && n <= 0 {
 		return false, nil
 	}
 	if err != nil {
@@ -161,11 +161,11 @@ func (r *Reserve) spend(ctx context.Context, n, leave int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, subject := range slices.Sorted(maps.Keys(there))[:n] {
+	for _, subject := range slices.Sorted(maps.Keys(reserved))[:n] {
 		if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 			return false, fmt.Errorf("give back room: %w", err)
 		}
 	}
-	r.log.Warn("the storage of NATS is full: a part of what is kept free for the audit trail and for settling is used", zap.Int("left", len(there)-n))
+	r.log.Warn("the storage of NATS is full: a part of what is kept free for the audit trail and for settling is used", zap.Int("left", len(reserved)-n))
 	return true, nil
 }

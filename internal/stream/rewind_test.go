@@ -12,7 +12,7 @@ import (
 	"github.com/jetpost/jetpost/internal/testkit"
 )
 
-// Who follows a stream that loses its end is told so, instead of skipping what comes to
+// A reader that follows a stream that loses its end is notified, instead of skipping what comes to
 // the places that were read; also when the stream has caught up by then.
 func TestFollowedStreamGoesBack(t *testing.T) {
 	t.Parallel()

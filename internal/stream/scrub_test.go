@@ -54,7 +54,7 @@ func TestScrubRetries(t *testing.T) {
 		}
 		return data, ack.Sequence
 	}
-	gone, sequence := timer("gone")
+	deleted, sequence := timer("gone")
 	kept, keptAt := timer("kept")
 	s, err := js.Stream(t.Context(), name)
 	if err != nil {
@@ -63,14 +63,14 @@ func TestScrubRetries(t *testing.T) {
 	if err := s.DeleteMsg(t.Context(), sequence); err != nil {
 		t.Fatal(err)
 	}
-	if !fileHas(t, server.Dir, name, gone) || !fileHas(t, server.Dir, name, kept) {
+	if !fileHas(t, server.Dir, name, deleted) || !fileHas(t, server.Dir, name, kept) {
 		t.Fatal("the server overwrites what is deleted, or keeps it elsewhere")
 	}
 	for range 2 {
 		if err := l.ScrubRetries(t.Context(), js, shard); err != nil {
 			t.Fatal(err)
 		}
-		if fileHas(t, server.Dir, name, gone) {
+		if fileHas(t, server.Dir, name, deleted) {
 			t.Error("the file has what was deleted")
 		}
 		if m, err := s.GetMsg(t.Context(), keptAt); err != nil || !bytes.Equal(m.Data, kept) || m.Header.Get("Nats-Schedule") == "" {

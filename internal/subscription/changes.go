@@ -35,7 +35,7 @@ func same(before, after *Subscription) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(a, b)
 }
 
-// ownFields are those that nobody can wish for.
+// ownFields are those that a caller cannot set.
 func ownFields() []string {
 	return []string{
 		"id", "state", "queue", "created_at", "updated_at", "revision",

@@ -30,7 +30,7 @@ const MaxSize = 256 << 10
 // use). Fields that jetpost sets are accepted, so that what was read can be sent
 // back, and are overruled by Store and Inherit. Defaults are not filled in, except
 // for delivery.retry and delivery.breaker, where a jitter and a time of 0 must be
-// told from none: see SetDefaults.
+// distinguished from none: see SetDefaults.
 // These are the ones that traits has for the profile; nil has those of
 // StandardTraits for all of them.
 func Decode(b []byte, traits func(profile string) (Traits, bool)) (*Subscription, error) {

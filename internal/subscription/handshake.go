@@ -20,7 +20,7 @@ const (
 
 // Modes of a handshake.
 const (
-	HandshakeOff       = "off"       // nobody is asked
+	HandshakeOff       = "off"       // the receiver is not asked
 	HandshakePreferred = "preferred" // asked, and delivered to whatever the answer is
 	HandshakeRequired  = "required"  // deliveries wait until the receiver has consented
 )

@@ -13,8 +13,8 @@ import (
 const (
 	ManagedByJFrog               = "jfrog"
 	ManagedBySecureSourceManager = "securesourcemanager"
-	// ManagedByTrial is for a subscription that exists for one test delivery.
-	ManagedByTrial = "test"
+	// ManagedByTest is for a subscription that exists for one test delivery.
+	ManagedByTest = "test"
 )
 
 // Managed says that a subscription is what a compatible API makes of something of

@@ -14,7 +14,7 @@ import (
 )
 
 // MinSecret is the shortest secret that the native API takes, in bytes. A shorter one
-// cannot be told from ordinary text in what receivers echo.
+// cannot be distinguished from ordinary text in what receivers echo.
 const MinSecret = 6
 
 // TooShort says why the native API does not take a secret; empty: it does.
@@ -60,7 +60,7 @@ func hasKey(keys []SigningKey, secret keyring.Secret) bool {
 // secrets.
 func (s *Subscription) ShortSecrets(old *Subscription) []Problem { return s.newSecrets(old, TooShort) }
 
-// UnfitSecrets are those that are hardly what somebody means, and not in old, or nil: what
+// UnfitSecrets are those that are hardly what was intended, and not in old, or nil: what
 // an editor or a shell has put before or behind a secret is part of it for the receiver.
 func (s *Subscription) UnfitSecrets(old *Subscription) []Problem { return s.newSecrets(old, Unfit) }
 

@@ -19,7 +19,7 @@ import (
 var (
 	ErrNotFound = errors.New("subscription not found")
 	ErrExists   = errors.New("subscription exists already")
-	ErrConflict = errors.New("subscription was changed by somebody else")
+	ErrConflict = errors.New("subscription was changed by another request")
 )
 
 // A Store keeps subscriptions in the key-value bucket, their secrets sealed. Every
@@ -43,8 +43,8 @@ func NewStore(js jetstream.JetStream, layout stream.Layout, keyring *keyring.Key
 }
 
 // ReadingLeader returns the same store, but one that asks the leader of the bucket:
-// what it reads is never older than a write that was answered before, whoever made
-// it. Its connection must be allowed to (stream.RoleControl).
+// what it reads is never older than a write that was answered before, through whichever process
+// it was made. Its connection must be allowed to (stream.RoleControl).
 func (s *Store) ReadingLeader() *Store {
 	return &Store{js: s.js, kv: s.kv, layout: s.layout, keyring: s.keyring, log: s.log, leader: true}
 }

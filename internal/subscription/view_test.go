@@ -505,7 +505,7 @@ func TestViewReportsBrokenRecords(t *testing.T) {
 	create(t, store, example(t, "ci"))
 	snapshot = syncView(t, v)
 	if _, ok := snapshot.Get("ci"); !ok || len(snapshot.Broken()) != 2 {
-		t.Errorf("after it was mended: %+v", snapshot.Broken())
+		t.Errorf("after it was repaired: %+v", snapshot.Broken())
 	}
 }
 

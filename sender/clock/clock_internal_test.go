@@ -9,13 +9,13 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// A clock that nobody has set is read once. (One that was set cannot be made up: a test
+// A clock that was not set is read once. (One that was set cannot be made up: a test
 // has no hold of monotonic readings.)
 func TestClockIsNotSet(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	if got := stream.Step(now, time.Now()).Abs(); got > maxStep {
-		t.Errorf("a clock that nobody has set has stepped by %s", got)
+		t.Errorf("a clock that was not set has stepped by %s", got)
 	}
 	asked := 0
 	c := Clock{read: func(context.Context) (time.Time, error) { asked++; return now, nil }}
@@ -32,7 +32,7 @@ func TestClockWasSet(t *testing.T) {
 	t.Parallel()
 	for _, by := range []time.Duration{-2 * time.Hour, 20 * time.Second, 2 * time.Hour, -time.Second} {
 		start := time.Now()
-		var off, told time.Duration
+		var off, set time.Duration
 		asked, away := 0, false
 		c := Clock{
 			read: func(context.Context) (time.Time, error) { return time.Now().Round(0).Add(off), nil },
@@ -41,14 +41,14 @@ func TestClockWasSet(t *testing.T) {
 					return context.DeadlineExceeded
 				}
 				asked++
-				told = by
+				set = by
 				read.Mark = stream.Mark{Origin: "a", By: read.Mark.By + by}
 				read.At, read.Before = read.server, read.server.Add(-by)
 				return nil
 			},
 		}
-		if read, err := c.atLeast(t.Context(), 0); err != nil || asked != 1 || told != 0 || read.Mark.By != 0 {
-			t.Fatalf("the first reading: asked %d times, told %s, %+v, %v", asked, told, read, err)
+		if read, err := c.atLeast(t.Context(), 0); err != nil || asked != 1 || set != 0 || read.Mark.By != 0 {
+			t.Fatalf("the first reading: asked %d times, set by %s, %+v, %v", asked, set, read, err)
 		}
 		off, away = by, true
 		if read, err := c.atLeast(t.Context(), 0); err != nil || by.Abs() > stream.LeastSet && time.Until(read.Now()).Abs() > stream.LeastSet {
@@ -61,12 +61,12 @@ func TestClockWasSet(t *testing.T) {
 		}
 		if by.Abs() < stream.LeastSet {
 			if asked != 1 {
-				t.Errorf("set by %s: it is said to be set by %s", by, told)
+				t.Errorf("set by %s: it is said to be set by %s", by, set)
 			}
 			continue
 		}
-		if asked != 2 || (told-by).Abs() > time.Second || read.Now().Sub(time.Now().Add(by)).Abs() > time.Second {
-			t.Errorf("set by %s: asked %d times, told %s, it shows %s", by, asked, told, read.Now())
+		if asked != 2 || (set-by).Abs() > time.Second || read.Now().Sub(time.Now().Add(by)).Abs() > time.Second {
+			t.Errorf("set by %s: asked %d times, set by %s, it shows %s", by, asked, set, read.Now())
 		}
 		if age := read.Age(start.Add(-time.Hour)); by > 0 && (age-time.Hour).Abs() > 10*time.Second || age > time.Hour+10*time.Second {
 			t.Errorf("set by %s: what is an hour old is %s old", by, age)
@@ -99,7 +99,7 @@ func TestStoredBeforeClockWasSet(t *testing.T) {
 	}
 }
 
-// Senders whose clocks differ agree about the turns, by the server's clock.
+// Senders whose clocks differ agree about the slots, by the server's clock.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	server, fail := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), true

@@ -12,7 +12,7 @@ func TestRedactor(t *testing.T) {
 	t.Parallel()
 	redact := endpoint.NewRedactor(&subscription.Subscription{
 		Endpoint: subscription.Endpoint{
-			Query: keyring.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|nobody}"),
+			Query: keyring.NewSecret("key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|none}"),
 			SecretHeaders: map[string]keyring.Secret{
 				"X-Auth": keyring.NewSecret("Bearer t0ken-value"),
 				"X-Pin":  keyring.NewSecret("1234"),
@@ -23,7 +23,7 @@ func TestRedactor(t *testing.T) {
 		Template: subscription.Template{Secrets: map[string]keyring.Secret{"token": keyring.NewSecret("t3mplate")}},
 	}, "0ne-time")
 	for _, tt := range []struct{ name, in, want string }{
-		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|nobody}", "GET /?[secret]"},
+		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|none}", "GET /?[secret]"},
 		{"the whole query, as it is sent", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw=%7Btell%7Cnobody%7D", "GET /?[secret]"},
 		{"a value of it, as it is sent", "raw: %7Btell%7Cnobody%7D", "raw: [secret]"},
 		{"a value of it", `{"key":"s3cr3t%2Fkey"}`, `{"key":"[secret]"}`},

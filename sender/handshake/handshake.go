@@ -54,7 +54,7 @@ func waitsForCallback(h *subscription.Handshake) bool {
 type Config struct {
 	// Origin is the name under which receivers are asked, the same for all senders.
 	Origin string
-	// PublicURL is where the API is reached; empty: receivers are not told to call back.
+	// PublicURL is where the API is reached; empty: receivers are not asked to call back.
 	PublicURL string
 	// UserAgent of the requests.
 	UserAgent string

@@ -61,7 +61,7 @@ func TestMembership(t *testing.T) {
 		"all records go while NATS is away": {
 			{"it is read", sees("b", "c", "me"), []string{"b", "c", "me"}},
 			{"it is connected again", reconnected, []string{"b", "c", "me"}},
-			{"nobody is there", sees(), []string{"b", "c", "me"}},
+			{"no other member", sees(), []string{"b", "c", "me"}},
 			{"one has come back, and stops", sees("-b", "me"), []string{"c", "me"}},
 			{"a new one comes", sees("-b", "d", "me"), []string{"c", "d", "me"}},
 			{"one is still missing", settled, []string{"d", "me"}},

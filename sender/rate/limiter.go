@@ -40,7 +40,7 @@ const (
 )
 
 // A Limiter reserves slots of a subscription, spread evenly by its rate over all senders.
-// The last reserved slot is in the state bucket; whoever wants more moves it on by
+// The last reserved slot is in the state bucket; a sender that wants more moves it on by
 // compare-and-set, so no slot is reserved twice:
 //
 //	rate.<id>:  … ─┬─┬─┬─┬─┬─┬─► last ─┬─┬─► the slots of the next reservation

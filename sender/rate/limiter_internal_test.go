@@ -114,7 +114,7 @@ func TestSlots(t *testing.T) {
 	if _, err := a.reserve(t.Context(), 1); err != nil || !a.known.Last.After(behind) || !a.known.Last.After(before.Last) {
 		t.Errorf("got a slot at %s, %v, want one after %s", a.known.Last, err, behind)
 	}
-	// What nobody can read counts as nothing.
+	// An unreadable value counts as nothing.
 	if _, err := kv.Put(t.Context(), stream.StateRate("hook"), []byte("junk")); err != nil {
 		t.Fatal(err)
 	}

@@ -37,14 +37,14 @@ const (
 // is not kept in hand, where it would take the place of retries of other queues: the server
 // hands out only so many at a time.
 type Pump struct {
-	timers   *Timers
-	shard    string
-	view     *subscription.View
-	session  *consume.Session
-	reserve  *stream.Reserve
-	letters  *delivery.DeadLetters
-	health   *stream.Health
-	settling sync.WaitGroup
+	timers      *Timers
+	shard       string
+	view        *subscription.View
+	session     *consume.Session
+	reserve     *stream.Reserve
+	deadLetters *delivery.DeadLetters
+	health      *stream.Health
+	settling    sync.WaitGroup
 
 	mu   sync.Mutex
 	down map[string]outage // by the stream of a queue
@@ -57,8 +57,8 @@ type outage struct {
 }
 
 // NewPump returns the pump of a shard. health is notified of streams that store nothing.
-func NewPump(t *Timers, shard string, view *subscription.View, session *consume.Session, reserve *stream.Reserve, letters *delivery.DeadLetters, health *stream.Health) *Pump {
-	return &Pump{timers: t, shard: shard, view: view, session: session, reserve: reserve, letters: letters, health: health, down: make(map[string]outage)}
+func NewPump(t *Timers, shard string, view *subscription.View, session *consume.Session, reserve *stream.Reserve, deadLetters *delivery.DeadLetters, health *stream.Health) *Pump {
+	return &Pump{timers: t, shard: shard, view: view, session: session, reserve: reserve, deadLetters: deadLetters, health: health, down: make(map[string]outage)}
 }
 
 // Run pumps until ctx ends. It settles what it has in hand by then, or drops it when work
@@ -251,7 +251,7 @@ func (p *Pump) isDown(queue string) (delay time.Duration, is bool) {
 func (p *Pump) keepUnreadable(work context.Context, m *consume.Message, cause error) {
 	ctx, cancel := context.WithTimeout(work, queuePatience)
 	defer cancel()
-	if err := p.letters.KeepUnreadable(ctx, m, cause); err != nil {
+	if err := p.deadLetters.KeepUnreadable(ctx, m, cause); err != nil {
 		p.handBack(m, err)
 		return
 	}

@@ -3,7 +3,7 @@
 //	Send ─► proxy or direct ─► dial (egress rules, bound on connections) ─► write, read ─► Answer
 //
 // It follows no redirects and never shows a URL, which may hold a secret. Failures of
-// this machine (no file descriptors, ports, routes) are told from failures of the
+// this machine (no file descriptors, ports, routes) are distinguished from failures of the
 // receiver: see IsMachineError.
 package transport
 

@@ -51,7 +51,7 @@ func heldFor(t *testing.T, reg *prometheus.Registry) string {
 	return ""
 }
 
-// What this machine has run out of is told from what is wrong with a receiver.
+// What this machine has run out of is distinguished from what is wrong with a receiver.
 func TestWhoseFault(t *testing.T) {
 	t.Parallel()
 	here := "127.0.0.1:9"

@@ -86,7 +86,7 @@ func (p *testProxy) requests() []string {
 }
 
 // behind makes clients with one proxy, "eu", that allow public addresses only, where
-// names resolve as they are told.
+// names resolve as configured.
 func behind(t *testing.T, proxyURL string, names map[string]string) *Client {
 	t.Helper()
 	egress, err := egress.New(egress.Config{AllowHTTP: true, Lookup: func(_ context.Context, host string) (addrs []netip.Addr, err error) {
@@ -156,7 +156,7 @@ func TestThroughProxy(t *testing.T) {
 	proxy = startProxy(t, secured.Listener.Addr().String())
 	c = behind(t, withLogin(proxy.URL), nil)
 	if _, err := post(t, c, "eu", "https://example.com/in"); err == nil || !strings.Contains(err.Error(), "through the proxy eu: tls: failed to verify certificate") {
-		t.Errorf("a certificate that nobody has signed is accepted: %v", err)
+		t.Errorf("a certificate of an unknown authority is accepted: %v", err)
 	}
 	through, _ := c.proxied["eu"].HTTPClient.Transport.(throughProxy)
 	roots := secured.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
@@ -172,7 +172,7 @@ func TestThroughProxy(t *testing.T) {
 	}
 }
 
-// The proxy dials where nobody here sees it, so the target is checked here, before the
+// The proxy dials where this process does not see it, so the target is checked here, before the
 // proxy hears of it.
 func TestProxyIsNoWayAround(t *testing.T) {
 	t.Parallel()
@@ -192,7 +192,7 @@ func TestProxyIsNoWayAround(t *testing.T) {
 			t.Errorf("%s: got %v", target, err)
 		}
 	}
-	// One that nobody has named is not gone around either.
+	// An unnamed one is not bypassed either.
 	for _, key := range []string{"us", "EU"} {
 		if _, err := post(t, c, key, "https://example.com/"); err == nil || !strings.Contains(err.Error(), "proxy with key '"+key+"' not found") {
 			t.Errorf("an unknown proxy: got %v", err)
@@ -224,8 +224,8 @@ func TestProxyErrors(t *testing.T) {
 		{"closed", withLogin(closed.URL), "http://example.com/", "the proxy eu cannot be reached: connection refused"},
 		{"closed, tunnel", withLogin(closed.URL), "https://example.com/", "the proxy eu cannot be reached: connection refused"},
 		{"no such name", "http://" + proxyLogin + "@proxy.invalid:3128", "http://example.com/", "the proxy eu cannot be reached"},
-		{"wrong password", strings.Replace(withLogin(wrong.URL), "operator", "somebody", 1), "http://example.com/", "the proxy eu wants another user name and password"},
-		{"wrong password, tunnel", strings.Replace(withLogin(wrong.URL), "operator", "somebody", 1), "https://example.com/", "the proxy eu wants another user name and password"},
+		{"wrong password", strings.Replace(withLogin(wrong.URL), "operator", "intruder", 1), "http://example.com/", "the proxy eu wants another user name and password"},
+		{"wrong password, tunnel", strings.Replace(withLogin(wrong.URL), "operator", "intruder", 1), "https://example.com/", "the proxy eu wants another user name and password"},
 		{"cannot connect, tunnel", withLogin(wrong.URL), "https://example.com/", "the proxy eu refuses to connect to the endpoint: it answers 502 Bad Gateway"},
 		{"refuses the tunnel", withLogin(answering.URL), "https://example.com/", "it answers 403 Forbidden"},
 		{"breaks off", withLogin(breaking.URL), "http://example.com/", "the connection through the proxy eu broke: it was closed"},
@@ -242,7 +242,7 @@ func TestProxyErrors(t *testing.T) {
 		if parseErr != nil {
 			t.Fatal(parseErr)
 		}
-		for _, secret := range []string{u.Host, u.Port(), "operator", "somebody", "pr0xy", "127.0.0.1", "proxy.invalid"} {
+		for _, secret := range []string{u.Host, u.Port(), "operator", "intruder", "pr0xy", "127.0.0.1", "proxy.invalid"} {
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("%s: the error shows %s: %v", tt.name, secret, err)
 			}

@@ -40,20 +40,20 @@ attempts were used up (exhausted), the receiver answered 410 (gone) or refused i
   jetpost deadletters redrive ci --since 2h    those given up in the last two hours`
 }
 
-// letterFlags select dead letters.
-type letterFlags struct {
+// deadLetterFlags select dead letters.
+type deadLetterFlags struct {
 	Reason []string `env:"-" placeholder:"REASON" enum:"exhausted,rejected,gone,expired,overflow,unreadable,match_budget" help:"Only those given up for this reason. Can be repeated: for one of them."`
 	Type   []string `env:"-" complete:"type" placeholder:"TYPE" help:"Only those with an event of this type, or of types that begin alike: artifact.* Can be repeated."`
 	Since  string   `env:"-" placeholder:"WHEN" help:"Only those given up at this time or later: 2h, for two hours ago, or 2026-01-31T12:00:00Z."`
 	Until  string   `env:"-" placeholder:"WHEN" help:"Only those given up before this time."`
 }
 
-func (f *letterFlags) empty() bool {
+func (f *deadLetterFlags) empty() bool {
 	return len(f.Reason) == 0 && len(f.Type) == 0 && f.Since == "" && f.Until == ""
 }
 
 // times are the bounds; zero where there is none.
-func (f *letterFlags) times(now time.Time) (from, to time.Time, err error) {
+func (f *deadLetterFlags) times(now time.Time) (from, to time.Time, err error) {
 	if from, err = input.Time("--since", f.Since, now); err != nil {
 		return from, to, err
 	}
@@ -61,7 +61,7 @@ func (f *letterFlags) times(now time.Time) (from, to time.Time, err error) {
 	return from, to, err
 }
 
-func (f *letterFlags) reasons() []v1.Reason {
+func (f *deadLetterFlags) reasons() []v1.Reason {
 	var reasons []v1.Reason
 	for _, reason := range f.Reason {
 		reasons = append(reasons, v1.Reason(reason))
@@ -70,7 +70,7 @@ func (f *letterFlags) reasons() []v1.Reason {
 }
 
 // filter is the selection as a list takes it.
-func (f *letterFlags) filter(now time.Time) (client.LetterFilter, error) {
+func (f *deadLetterFlags) filter(now time.Time) (client.LetterFilter, error) {
 	from, to, err := f.times(now)
 	return client.LetterFilter{Reasons: f.reasons(), Types: f.Type, From: from, To: to}, err
 }
@@ -79,7 +79,7 @@ func (f *letterFlags) filter(now time.Time) (client.LetterFilter, error) {
 type deadlettersListCmd struct {
 	connect.Flags
 	output.Flag
-	letterFlags
+	deadLetterFlags
 
 	ID      string `arg:"" optional:"" complete:"subscription" help:"Subscription. Default: all."`
 	Invalid bool   `env:"-" help:"Messages that no router or sender could read, instead of a subscription's."`
@@ -116,22 +116,22 @@ func (c *deadlettersListCmd) Run(e *terminal.Env) error {
 	if c.ID != "" {
 		list = api.DeadLetters.PagesOf
 	}
-	letters, err := connect.ReadPages(func(p client.Paging, o client.Option) iter.Seq2[*v1.Page[v1.DeadLetter], error] {
+	deadLetters, err := connect.ReadPages(func(p client.Paging, o client.Option) iter.Seq2[*v1.Page[v1.DeadLetter], error] {
 		selected.Paging = p
 		return list(e.Ctx, selected, o)
 	}, c.Limit)
 	if err != nil {
 		return err
 	}
-	return output.List(e, c.Flag, letters, "no dead letters", func(letters []v1.DeadLetter) error {
-		return printLetters(e.Stdout, letters)
+	return output.List(e, c.Flag, deadLetters, "no dead letters", func(deadLetters []v1.DeadLetter) error {
+		return printDeadLetters(e.Stdout, deadLetters)
 	})
 }
 
-func printLetters(w io.Writer, letters []v1.DeadLetter) error {
+func printDeadLetters(w io.Writer, deadLetters []v1.DeadLetter) error {
 	t := output.NewTable(w, "NUMBER", "GIVEN UP", "SUBSCRIPTION", "REASON", "ATTEMPTS", "STATUS", "EVENT", "DELIVERY", "ERROR")
-	for i := range letters {
-		l := &letters[i]
+	for i := range deadLetters {
+		l := &deadLetters[i]
 		status := ""
 		if l.Status != 0 {
 			status = strconv.Itoa(l.Status)

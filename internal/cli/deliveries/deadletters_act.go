@@ -43,10 +43,10 @@ func (c *deadlettersShowCmd) Run(e *terminal.Env) error {
 	if err != nil {
 		return err
 	}
-	return c.Show(e, answer, func() error { return printLetter(e.Stdout, l) })
+	return c.Show(e, answer, func() error { return printDeadLetter(e.Stdout, l) })
 }
 
-func printLetter(w io.Writer, l *v1.ShownLetter) error {
+func printDeadLetter(w io.Writer, l *v1.ShownLetter) error {
 	status := ""
 	if l.Status != 0 {
 		status = strconv.Itoa(l.Status) + " " + http.StatusText(l.Status)
@@ -89,7 +89,7 @@ const shownData = 4096
 type deadlettersDiscardCmd struct {
 	connect.Flags
 	output.Flag
-	letterSelection
+	deadLetterSelection
 
 	Why string `env:"-" placeholder:"TEXT" help:"Why, for the audit trail."`
 }
@@ -133,16 +133,16 @@ func (c *deadlettersDiscardCmd) Run(e *terminal.Env) error {
 	})
 }
 
-// letterSelection says which dead letters something is done to.
-type letterSelection struct {
-	letterFlags
+// deadLetterSelection says which dead letters something is done to.
+type deadLetterSelection struct {
+	deadLetterFlags
 
 	Which []string `arg:"" optional:"" complete:"subscription" name:"number|subscription" help:"Numbers of dead letters, or one subscription."`
 	All   bool     `env:"-" help:"All of them."`
 }
 
 // numbers are the dead letters that are named one by one; nil when they are not.
-func (s *letterSelection) numbers() []uint64 {
+func (s *deadLetterSelection) numbers() []uint64 {
 	var found []uint64
 	for _, text := range s.Which {
 		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
@@ -156,7 +156,7 @@ func (s *letterSelection) numbers() []uint64 {
 }
 
 // body is the selection as the API takes it. That nothing is selected must be meant.
-func (s *letterSelection) body(now time.Time) (v1.SelectionOptions, error) {
+func (s *deadLetterSelection) body(now time.Time) (v1.SelectionOptions, error) {
 	body := v1.SelectionOptions{Reasons: s.reasons(), Types: s.Type}
 	var err error
 	if body.From, body.To, err = s.times(now); err != nil {

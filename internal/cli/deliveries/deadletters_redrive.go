@@ -24,7 +24,7 @@ import (
 type deadlettersRedriveCmd struct {
 	connect.Flags
 	output.Flag
-	letterSelection
+	deadLetterSelection
 
 	Rate   float64 `env:"-" default:"100" placeholder:"N" help:"How many per second, at most: 0.01 to 10000."`
 	DryRun bool    `env:"-" help:"Only count them."`

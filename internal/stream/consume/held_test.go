@@ -163,7 +163,7 @@ func TestHeldLostAck(t *testing.T) {
 func TestHeldIsNotHandedBack(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: time.Minute})
-	nc, told := p.server.Connect(), p.acks()
+	nc, acks := p.server.Connect(), p.acks()
 	pull, came := consume.Pull{Held: consume.NewHeld(time.Minute, 4)}, make(chan *consume.Message, 2)
 	pull.Handle = func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
@@ -184,7 +184,7 @@ func TestHeldIsNotHandedBack(t *testing.T) {
 	if err := m.Ack(); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(receive(t, told, "ack").Data); got != "+ACK" {
-		t.Errorf("the server is told %s, want the ack only", got)
+	if got := string(receive(t, acks, "ack").Data); got != "+ACK" {
+		t.Errorf("the server gets %s, want the ack only", got)
 	}
 }

@@ -15,11 +15,11 @@ import (
 //
 // What ends within HoldAfter costs nothing.
 const (
-	// HoldAfter is from when on the server is told that a message is in work.
+	// HoldAfter is from when on the server is notified that a message is in progress.
 	HoldAfter = 2 * time.Second
-	// HoldEvery is how often it is told from then on.
+	// HoldEvery is how often it is notified from then on.
 	HoldEvery = 2500 * time.Millisecond
-	// lostAfter is from when on a message that the server was told nothing of is taken for
+	// lostAfter is from when on a message of which the server was not notified is taken for
 	// lost: others may get it any moment.
 	lostAfter = 6 * time.Second
 )

@@ -16,14 +16,14 @@ import (
 // acks are what clients tell the server of the messages in their hands.
 func (p *pulled) acks() <-chan *nats.Msg {
 	p.t.Helper()
-	nc, told := p.server.Connect(), make(chan *nats.Msg, 1000)
-	if _, err := nc.ChanSubscribe("$JS.ACK.Q.c.>", told); err != nil {
+	nc, acks := p.server.Connect(), make(chan *nats.Msg, 1000)
+	if _, err := nc.ChanSubscribe("$JS.ACK.Q.c.>", acks); err != nil {
 		p.t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {
 		p.t.Fatal(err)
 	}
-	return told
+	return acks
 }
 
 // What is in work for long is held, for as long as it takes; what was settled is not, and
@@ -31,7 +31,7 @@ func (p *pulled) acks() <-chan *nats.Msg {
 func TestKeepHolding(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: stream.AckWait})
-	told := p.acks()
+	acks := p.acks()
 	arrived := make(chan *consume.Message, 10)
 	p.run(p.server.Connect(), consume.Pull{Handle: func(_ context.Context, msgs []*consume.Message) {
 		release := consume.KeepHolding(msgs...)
@@ -52,15 +52,15 @@ func TestKeepHolding(t *testing.T) {
 	p.publish(0, 2)
 	for range 2 {
 		receive(t, arrived, "message")
-		if got := string(receive(t, told, "ack").Data); got != "+ACK" {
-			t.Errorf("the server is told %s, want the ack only", got)
+		if got := string(receive(t, acks, "ack").Data); got != "+ACK" {
+			t.Errorf("the server gets %s, want the ack only", got)
 		}
 	}
 	p.publish(2, 1)
 	m := receive(t, arrived, "message")
 	for range 4 { // longer than AckWait in all
-		if got := string(receive(t, told, "sign of life").Data); got != "+WPI" {
-			t.Fatalf("the server is told %s, want that it is in progress", got)
+		if got := string(receive(t, acks, "sign of life").Data); got != "+WPI" {
+			t.Fatalf("the server gets %s, want that it is in progress", got)
 		}
 		if m.Lost() {
 			t.Fatal("it is lost although it is held")
@@ -69,8 +69,8 @@ func TestKeepHolding(t *testing.T) {
 	if err := m.Ack(); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(receive(t, told, "ack").Data); got != "+ACK" {
-		t.Errorf("the server is told %s, want the ack", got)
+	if got := string(receive(t, acks, "ack").Data); got != "+ACK" {
+		t.Errorf("the server gets %s, want the ack", got)
 	}
 	if err := m.Hold(); err != nil {
 		t.Fatal(err)
@@ -79,17 +79,17 @@ func TestKeepHolding(t *testing.T) {
 	if again := receive(t, arrived, "message"); again.Delivered != 1 {
 		t.Errorf("message %d was handed out for the %d. time", again.Sequence, again.Delivered)
 	}
-	if len(told) > 0 {
-		t.Errorf("the server was told %s of what was settled", (<-told).Data)
+	if len(acks) > 0 {
+		t.Errorf("the server got %s of what was settled", (<-acks).Data)
 	}
 }
 
-// What the server was told nothing of for too long may be with others: it is not handed
-// back, and stays lost although the server is told again.
+// What the server was not notified of for too long may be with others: it is not handed
+// back, and stays lost although the server is notified again.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: time.Minute})
-	told := p.acks()
+	acks := p.acks()
 	arrived := make(chan *consume.Message, 10)
 	p.run(p.server.Connect(), consume.Pull{Handle: func(_ context.Context, msgs []*consume.Message) {
 		for _, m := range msgs {
@@ -108,8 +108,8 @@ func TestLost(t *testing.T) {
 	if err := m.Hold(); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(receive(t, told, "sign of life").Data); got != "+WPI" || !m.Lost() {
-		t.Errorf("told %s, lost %v, want it to be lost for good", got, m.Lost())
+	if got := string(receive(t, acks, "sign of life").Data); got != "+WPI" || !m.Lost() {
+		t.Errorf("got %s, lost %v, want it to be lost for good", got, m.Lost())
 	}
 	if err := m.Nak(0); err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestHoldWaiting(t *testing.T) {
 func TestPullAfterStall(t *testing.T) {
 	t.Parallel()
 	p := newPulled(t, jetstream.ConsumerConfig{AckWait: time.Second})
-	told := p.acks()
+	acks := p.acks()
 	arrived := make(chan *consume.Message, 10)
 	pulse := new(consume.Pulse)
 	p.run(p.server.Connect(), consume.Pull{Pulse: pulse, Handle: func(_ context.Context, msgs []*consume.Message) {
@@ -165,7 +165,7 @@ func TestPullAfterStall(t *testing.T) {
 	if err := receive(t, arrived, "message").Ack(); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, told, "ack")
+	receive(t, acks, "ack")
 	pulse.Stall()
 	p.publish(1, 1)
 	m := receive(t, arrived, "message")
@@ -175,7 +175,7 @@ func TestPullAfterStall(t *testing.T) {
 	if err := m.Ack(); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(receive(t, told, "ack").Data); got != "+ACK" {
-		t.Errorf("the server was told %s of what was dropped", got)
+	if got := string(receive(t, acks, "ack").Data); got != "+ACK" {
+		t.Errorf("the server got %s of what was dropped", got)
 	}
 }

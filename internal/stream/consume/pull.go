@@ -47,7 +47,7 @@ type Pull struct {
 	// Pulse says when this process has stood still. What has come meanwhile is dropped, not
 	// handled and not handed back: others have it, or will soon. Optional.
 	Pulse *Pulse
-	// OnError is told why a request failed, once per kind of failure until one
+	// OnError is called with why a request failed, once per kind of failure until one
 	// succeeds again. Optional.
 	OnError func(error)
 	// Held recognizes messages that are handed out again although this process has them,
@@ -299,7 +299,7 @@ func (p Pull) handBack(nc *nats.Conn, sub *nats.Subscription, arrivals <-chan *n
 	closed := sub.StatusChanged(nats.SubscriptionClosed)
 	if !nc.IsConnected() || sub.Drain() != nil {
 		_ = sub.Unsubscribe()
-		return // the connection is gone, and with it the deliveries: AckWait brings them back
+		return // the connection is lost, and with it the deliveries: AckWait brings them back
 	}
 	back := func(m *nats.Msg) {
 		if isStatus, _ := statusOf(m); !isStatus {

@@ -195,7 +195,7 @@ func TestPublishingPastAStalledStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	silent, err := nc.SubscribeSync("silent") // takes publishes and answers none before it is told to
+	silent, err := nc.SubscribeSync("silent") // takes publishes and answers none before the test lets it
 	if err != nil {
 		t.Fatal(err)
 	}

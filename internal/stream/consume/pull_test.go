@@ -175,7 +175,7 @@ func receive[T any](t *testing.T, from <-chan T, what string) T {
 	return testkit.Receive(t, from, what)
 }
 
-// A failures collects what OnError was told.
+// A failures collects the calls of OnError.
 type failures struct {
 	mu  sync.Mutex
 	all []error
@@ -561,7 +561,7 @@ func TestPullIdleCost(t *testing.T) {
 	}
 }
 
-// A script plays the server: it answers requests as it is told to.
+// A script plays the server: it answers requests as configured.
 type script struct {
 	requests chan *nats.Msg
 	nc       *nats.Conn
@@ -610,7 +610,7 @@ func TestPullStatuses(t *testing.T) {
 		{"404", "No Messages", ""},
 		{"409", "Message Size Exceeds MaxBytes", ""},
 		{"409", "Exceeded MaxWaiting", "server: 409 Exceeded MaxWaiting"},
-		{"409", "Exceeded MaxWaiting", ""}, // told already
+		{"409", "Exceeded MaxWaiting", ""}, // reported already
 		{"409", "Leadership Change", "server: 409 Leadership Change"},
 		{"503", "", consume.ErrConsumerMissing.Error()},
 		{"409", "Consumer Deleted", ""}, // the same

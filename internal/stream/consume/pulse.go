@@ -18,11 +18,11 @@ const (
 // A Pulse notices that the process has stood still: that it was stopped and continued, or
 // that its machine slept. The server went on handing out messages meanwhile, to requests
 // that it made before, and when it saw none of them settled handed them to others. How
-// old those are that are read afterwards cannot be told from the messages.
+// old those are that are read afterwards cannot be derived from the messages.
 //
 // One is enough for a service. The nil Pulse notices nothing.
 type Pulse struct {
-	// OnStall is told for how long the process has stood still, once each time. Optional.
+	// OnStall is called with how long the process has stood still, once each time. Optional.
 	OnStall func(time.Duration)
 
 	last    atomic.Int64 // beat, since started; 0: it does not run

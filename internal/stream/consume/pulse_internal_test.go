@@ -27,8 +27,8 @@ func TestPulse(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			told := 0
-			p := &Pulse{OnStall: func(time.Duration) { told++ }}
+			calls := 0
+			p := &Pulse{OnStall: func(time.Duration) { calls++ }}
 			at := time.Since(started)
 			if tt.last > 0 {
 				p.last.Store(int64(at - tt.last))
@@ -40,8 +40,8 @@ func TestPulse(t *testing.T) {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 			p.look()
-			if isNew := tt.last > longStall; (told == 1) != isNew || told > 1 {
-				t.Errorf("it is told %d times", told)
+			if isNew := tt.last > longStall; (calls == 1) != isNew || calls > 1 {
+				t.Errorf("it is called %d times", calls)
 			}
 		})
 	}

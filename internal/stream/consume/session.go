@@ -11,7 +11,7 @@ import (
 // asked to do before may have been forgotten in a crash.
 //
 // It counts reconnections, which the client library does before anything can arrive over
-// the new connection. Listeners are told later, when messages may have come already.
+// the new connection. Listeners are notified later, when messages may have come already.
 type Session struct {
 	nc    *nats.Conn
 	began atomic.Pointer[sessionStart]

@@ -57,13 +57,13 @@ type Config struct {
 	// loopback. NoPort implies it. The pipe is faster for one publish at a time,
 	// TCP for a saturated pipeline.
 	InProcess bool
-	// Damaged is told the names of streams of which the server says that their files are
-	// damaged. It must not take long. Default: nobody is told; the server's log has it.
+	// Damaged is called with the names of streams of which the server reports that their files are
+	// damaged. It must not take long. Default: only the server's log has it.
 	Damaged func(stream string)
 	// DiscardConsumer says whether a consumer may begin anew of which the server cannot
 	// read how far it is. Default: none may, and it is missing.
 	DiscardConsumer func(stream, consumer string) bool
-	// Discarded is told of each consumer that begins anew for that reason. Default: nobody is.
+	// Discarded is called for each consumer that begins anew for that reason. Default: none.
 	Discarded func(stream, consumer string)
 	// Adjust changes the server's options before it starts, for what has no field
 	// here, such as routes to other servers. Default: nothing is changed.

@@ -62,14 +62,14 @@ func TestSetAside(t *testing.T) {
 	} {
 		s.noticed(line)
 	}
-	gone := []string{files[0], files[1], files[3]}
+	removed := []string{files[0], files[1], files[3]}
 	for _, name := range files {
-		if _, err := os.Stat(name); (err != nil) != slices.Contains(gone, name) {
+		if _, err := os.Stat(name); (err != nil) != slices.Contains(removed, name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	aside, err := os.ReadDir(AsideDir(dir))
-	if err != nil || len(aside) != len(gone) || !strings.HasPrefix(aside[0].Name(), "Q-") {
+	if err != nil || len(aside) != len(removed) || !strings.HasPrefix(aside[0].Name(), "Q-") {
 		t.Errorf("set aside: %v, %v", aside, err)
 	}
 }

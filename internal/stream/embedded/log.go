@@ -17,7 +17,7 @@ type serverLog struct {
 	log   *zap.Logger
 	fatal atomic.Pointer[string] // the first reason why the server gave up
 
-	noticed func(line string) // told of warnings and errors; may be nil
+	noticed func(line string) // called for warnings and errors; may be nil
 	rebuilt atomic.Bool       // that streams are read again was said
 }
 

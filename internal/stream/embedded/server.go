@@ -104,7 +104,7 @@ func (s *Server) announce() error {
 }
 
 // URLFile is the file in a data directory that holds the URL of the server that
-// runs there, with its token, mode 0600. It is gone after a clean stop.
+// runs there, with its token, mode 0600. It is removed by a clean stop.
 func URLFile(dir string) string { return filepath.Join(dir, "nats.url") }
 
 // URL is where clients connect, with the token in it: treat it as a secret. It is
@@ -188,7 +188,7 @@ func (s *Server) Health(ctx context.Context) error {
 }
 
 // unhealthy are the streams that the server reports. What has files and no description is
-// no stream, and nobody writes to it: its description was damaged and set aside, and its loss
+// no stream, and nothing is written to it: its description was damaged and set aside, and its loss
 // is on the list of what is lost.
 func (s *Server) unhealthy() (streams []string) {
 	for _, found := range s.nats.Healthz(&server.HealthzOptions{Details: true}).Errors {

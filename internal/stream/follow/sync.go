@@ -114,7 +114,7 @@ func (f *Follower) startOver(head stream.Head) {
 	f.mu.Lock()
 	f.log.Warn("the bucket was replaced or has lost changes, reading it again", zap.Uint64("seq", head.Last), zap.Uint64("applied", f.applied))
 	f.epoch++
-	f.loaded = false // so that nobody takes the old state for the new revision
+	f.loaded = false // so that no reader takes the old state for the new revision
 	f.mu.Unlock()
 	f.openAgain()
 }

@@ -276,7 +276,7 @@ func (w *following) complete() bool {
 
 // settled reports whether the entries so far are the whole truth up to the last
 // one. When a key changes more often than the bucket keeps history before the
-// watch has read it, the watch skips what is gone: it has passed that revision,
+// watch has read it, the watch skips what is deleted: it has passed that revision,
 // and what took its place comes later. Where the server had nothing more to send
 // that cannot be. The time limit keeps an endless stream of changes from holding
 // up every Sync.

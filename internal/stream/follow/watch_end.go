@@ -38,11 +38,11 @@ func isWatchEnd(ctx context.Context, js jetstream.JetStream, name string, last, 
 func mayCome(ctx context.Context, js jetstream.JetStream, name string, sequence uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, watchSilence)
 	defer cancel()
-	there, err := stream.GetFromLeader(ctx, js, name, sequence)
+	stored, err := stream.GetFromLeader(ctx, js, name, sequence)
 	if err != nil {
 		return !errors.Is(err, jetstream.ErrMsgNotFound)
 	}
-	newest, err := stream.NewestFromLeader(ctx, js, name, there.Subject)
+	newest, err := stream.NewestFromLeader(ctx, js, name, stored.Subject)
 	if err != nil {
 		return !errors.Is(err, jetstream.ErrMsgNotFound)
 	}

@@ -57,7 +57,7 @@ func (i *Inventory) findDamage(ctx context.Context, name string) error {
 		return err
 	}
 	n := uint64(len(unreadable))
-	if n < was.Unreadable { // they are gone
+	if n < was.Unreadable { // they are deleted
 		return i.markUnreadable(ctx, Loss{Stream: name, Unreadable: n})
 	}
 	if n == was.Unreadable {
@@ -83,7 +83,7 @@ func (i *Inventory) unread(ctx context.Context, name string) uint64 {
 	return routing.Settled + 1
 }
 
-// Suspect has a stream read soon. It is for who is told of damage by the server.
+// Suspect has a stream read soon. It is called when the server reports damage.
 func (i *Inventory) Suspect(name string) {
 	if kind, _ := i.layout.KindOf(name); kind == stream.KindOther || kind == stream.KindMemory {
 		return

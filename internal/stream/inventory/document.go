@@ -62,7 +62,7 @@ type Loss struct {
 	Found time.Time `json:"found" doc:"When it was noticed."`
 	// Unreadable is how many messages are damaged, those that were known before included.
 	Unreadable uint64 `json:"-"`
-	// Accepted is when somebody has said to go on without, and By who that was.
+	// Accepted is when the loss was accepted, and By the principal that accepted it.
 	Accepted time.Time `json:"accepted,omitzero" doc:"When it was accepted; missing while it is not."`
 	By       string    `json:"by,omitempty" doc:"Who has accepted it."`
 	// Reconciled is when the deliveries that were lost with it were made again.

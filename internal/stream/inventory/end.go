@@ -22,7 +22,7 @@ import (
 //	                                jetpost was connected: until it starts again, nothing
 //	                                takes messages from them
 //
-// After a kill the latter are not told from what was settled.
+// After a kill the latter are not distinguished from what was settled.
 
 // isLog reports whether nothing takes messages from the end of a stream.
 func (i *Inventory) isLog(name string) bool {

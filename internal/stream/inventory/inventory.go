@@ -73,7 +73,7 @@ func (c Config) withDefaults() Config {
 }
 
 // An Inventory is the list of the streams of an installation. It is safe for concurrent
-// use. A nil Inventory knows nothing, and can be told everything. Use New.
+// use. A nil Inventory knows nothing and accepts every report. Use New.
 type Inventory struct {
 	cfg    Config
 	js     jetstream.JetStream
@@ -92,7 +92,7 @@ type Inventory struct {
 	opened       time.Time // when Open has begun
 	stored       time.Time // when the list in NATS has last got what the streams have
 	written      string    // the file as it was written
-	told         map[string]bool
+	notified     map[string]bool
 	tell         func(Loss)
 	unowned      []Unowned
 	suspects     map[string]bool // streams that are to be read soon
@@ -111,7 +111,7 @@ type Unowned struct {
 func New(cfg Config, js jetstream.JetStream, layout stream.Layout, log *zap.Logger) *Inventory {
 	return &Inventory{
 		cfg: cfg.withDefaults(), js: js, layout: layout, log: log.Named("inventory"),
-		docs: map[string]*document{}, told: map[string]bool{}, suspects: map[string]bool{}, wake: make(chan struct{}, 1),
+		docs: map[string]*document{}, notified: map[string]bool{}, suspects: map[string]bool{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -383,7 +383,7 @@ func (i *Inventory) SetUnowned(queues []Unowned) {
 	}
 }
 
-// UnownedQueues are those that SetUnowned was last told.
+// UnownedQueues are those that SetUnowned was last given.
 func (i *Inventory) UnownedQueues() []Unowned {
 	if i == nil {
 		return nil
@@ -411,8 +411,8 @@ func (i *Inventory) announce() {
 	tell := i.tell
 	var fresh []Loss
 	for _, l := range open {
-		if fact := l.Stream + l.Found.String(); tell != nil && !i.told[fact] {
-			i.told[fact] = true
+		if fact := l.Stream + l.Found.String(); tell != nil && !i.notified[fact] {
+			i.notified[fact] = true
 			fresh = append(fresh, l)
 		}
 	}

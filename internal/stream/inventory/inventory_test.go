@@ -128,7 +128,7 @@ func TestStreamIsMissing(t *testing.T) {
 			if blocking := i.Blocking(); len(blocking) != 1 {
 				t.Errorf("blocking: %v", blocking)
 			}
-			// Also at the start after that, when nobody has accepted it.
+			// Also at the start after that, when it was not accepted.
 			i = n.open(t)
 			wantKinds(t, i, map[string]string{name: inventory.Missing})
 
@@ -535,20 +535,20 @@ func TestForeignFolder(t *testing.T) {
 	}
 }
 
-// Losses are told once, also those that were noticed before anybody listened.
+// Losses are reported once, also those that were noticed before anybody listened.
 func TestTell(t *testing.T) {
 	t.Parallel()
 	n := newInstallation(t)
 	n.open(t)
 	n.delete(t, n.Layout.Attempts())
 	i := n.open(t)
-	told := make(chan inventory.Loss, 10)
-	i.Tell(func(l inventory.Loss) { told <- l })
+	reported := make(chan inventory.Loss, 10)
+	i.Tell(func(l inventory.Loss) { reported <- l })
 	n.delete(t, n.Layout.DeadLetters())
 	n.check(t, i)
 	n.check(t, i)
-	if a, b := <-told, <-told; a.Stream != n.Layout.Attempts() || b.Stream != n.Layout.DeadLetters() || len(told) > 0 {
-		t.Errorf("told %+v and %+v, and %d more", a, b, len(told))
+	if a, b := <-reported, <-reported; a.Stream != n.Layout.Attempts() || b.Stream != n.Layout.DeadLetters() || len(reported) > 0 {
+		t.Errorf("reported %+v and %+v, and %d more", a, b, len(reported))
 	}
 }
 

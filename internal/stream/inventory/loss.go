@@ -126,8 +126,8 @@ const acceptedBefore = time.Minute
 // covers reports whether l, which was accepted a moment ago, is the loss of the same stream:
 // of one that was missing, and in whose place another one is now.
 func (l *Loss) covers(loss *Loss) bool {
-	gone := func(kind string) bool { return kind == Missing || kind == Replaced }
-	return l.Stream == loss.Stream && gone(l.Kind) && gone(loss.Kind) && !loss.Made.IsZero() && l.Made.Equal(loss.Made) &&
+	isLost := func(kind string) bool { return kind == Missing || kind == Replaced }
+	return l.Stream == loss.Stream && isLost(l.Kind) && isLost(loss.Kind) && !loss.Made.IsZero() && l.Made.Equal(loss.Made) &&
 		!l.Open() && loss.Found.Sub(l.Accepted).Abs() < acceptedBefore
 }
 

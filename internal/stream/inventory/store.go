@@ -66,12 +66,12 @@ func (i *Inventory) put(ctx context.Context, which int, key string, d *document)
 		return err
 	}
 	for {
-		there, revision, err := i.read(ctx, which, key)
+		stored, revision, err := i.read(ctx, which, key)
 		if err != nil {
 			return err
 		}
-		if there != nil && there.Installation == d.Installation && there.Version > d.Version {
-			return nil // somebody was faster
+		if stored != nil && stored.Installation == d.Installation && stored.Version > d.Version {
+			return nil // another process was faster
 		}
 		if _, err = i.layout.WriteInventory(ctx, i.js, which, key, data, revision); !stream.IsWrongSequence(err) {
 			return err
@@ -85,11 +85,11 @@ func (i *Inventory) change(ctx context.Context, key string, f func(*document) bo
 	i.writing.Lock()
 	defer i.writing.Unlock()
 	for {
-		there, revision, err := i.read(ctx, 0, key)
+		stored, revision, err := i.read(ctx, 0, key)
 		if err != nil {
 			return err
 		}
-		d := i.base(key, there)
+		d := i.base(key, stored)
 		if !f(d) {
 			i.keep(key, d)
 			return nil
@@ -116,19 +116,19 @@ func (i *Inventory) change(ctx context.Context, key string, f func(*document) bo
 }
 
 // base is the document that a change begins with.
-func (i *Inventory) base(key string, there *document) *document {
+func (i *Inventory) base(key string, stored *document) *document {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {
-	case there != nil && (i.installation == "" || i.unsettled): // another process was faster
-		i.installation, i.unsettled = there.Installation, false
+	case stored != nil && (i.installation == "" || i.unsettled): // another process was faster
+		i.installation, i.unsettled = stored.Installation, false
 	case i.installation == "":
 		i.installation, i.unsettled = newID(), true
 	}
-	if there != nil && there.Installation != i.installation {
-		there = nil
+	if stored != nil && stored.Installation != i.installation {
+		stored = nil
 	}
-	d := newest(there, i.docs[key])
+	d := newest(stored, i.docs[key])
 	if d == nil {
 		d = &document{Installation: i.installation}
 	}
@@ -150,7 +150,7 @@ func (i *Inventory) keep(key string, d *document) {
 
 // refresh reads a document again, which another process may have changed.
 func (i *Inventory) refresh(ctx context.Context, key string) error {
-	there, _, err := i.read(ctx, 0, key)
+	stored, _, err := i.read(ctx, 0, key)
 	if err != nil {
 		if i.cfg.Reader && errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil // made by an admin of this version
@@ -159,12 +159,12 @@ func (i *Inventory) refresh(ctx context.Context, key string) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.cfg.Reader && there != nil {
-		i.docs[key] = there
+	if i.cfg.Reader && stored != nil {
+		i.docs[key] = stored
 		return nil
 	}
-	if there != nil && there.Installation == i.installation {
-		i.docs[key] = newest(i.docs[key], there)
+	if stored != nil && stored.Installation == i.installation {
+		i.docs[key] = newest(i.docs[key], stored)
 	}
 	return nil
 }
@@ -250,12 +250,12 @@ func (i *Inventory) storeHead(ctx context.Context, key string) error {
 	i.writing.Lock()
 	defer i.writing.Unlock()
 	for which := range len(i.inventoryStreams()) {
-		there, revision, err := i.read(ctx, which, key)
+		stored, revision, err := i.read(ctx, which, key)
 		if err != nil {
 			return err
 		}
-		d := i.base(key, there)
-		if d.same(there) {
+		d := i.base(key, stored)
+		if d.same(stored) {
 			continue
 		}
 		data, err := d.encode()

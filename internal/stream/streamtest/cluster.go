@@ -184,7 +184,7 @@ func (c *Cluster) awaitAPI() {
 }
 
 // eventually repeats try until it succeeds. It is for what a cluster does in its
-// own time and announces to nobody.
+// own time and does not announce.
 func (c *Cluster) eventually(what string, try func(context.Context) error) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

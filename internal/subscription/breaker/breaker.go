@@ -13,7 +13,7 @@
 // 2 and 4 requests through while all succeed, and fewer when some fail. An endpoint
 // that fails now and then would not have opened the breaker: so it closes it.
 //
-// The record is in the bucket state. Whoever changes it does so by compare-and-set,
+// The record is in the bucket state. It is changed by compare-and-set,
 // with the functions of this package, which take the time and return the next
 // record. A closed breaker that has never opened has no record.
 package breaker

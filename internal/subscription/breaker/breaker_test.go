@@ -212,7 +212,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// How long a delay may be is told by the backoff, and the receiver.
+// The backoff, and the receiver, say how long a delay may be.
 func TestWait(t *testing.T) {
 	t.Parallel()
 	now := start()
@@ -266,7 +266,7 @@ func TestLease(t *testing.T) {
 }
 
 // The server's clock is set back by an hour, or its breaker was written by one that was
-// ahead: nobody waits for that hour. Set forward, a probe comes early, which is all.
+// ahead: no delivery waits for that hour. Set forward, a probe comes early, which is all.
 func TestClockIsSet(t *testing.T) {
 	t.Parallel()
 	now := start()

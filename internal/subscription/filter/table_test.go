@@ -194,11 +194,11 @@ func TestTableAgainstNaive(t *testing.T) {
 	table, model := newTable(t), map[string]*subscriber{}
 	for step := range 2000 {
 		var put []*subscriber
-		var gone []string
+		var removed []string
 		for range r.IntN(4) {
 			id := "s" + strconv.Itoa(r.IntN(60))
 			if r.IntN(3) == 0 {
-				gone = append(gone, id)
+				removed = append(removed, id)
 				continue
 			}
 			s := wish(id, nil)
@@ -212,10 +212,10 @@ func TestTableAgainstNaive(t *testing.T) {
 			put = append(put, s)
 		}
 		var err error
-		if table, err = table.Without(gone...).With(put...); err != nil {
+		if table, err = table.Without(removed...).With(put...); err != nil {
 			t.Fatal(err)
 		}
-		for _, id := range gone {
+		for _, id := range removed {
 			delete(model, id)
 		}
 		for _, s := range put {

@@ -7,10 +7,10 @@
 //	sender ── Put, every 3 s ──► bucket members ── watch ──► Set ──► Owns(subscription)?
 //
 // Ownership saves pulls that would wait for nothing. It is no lock: the durable consumer
-// hands each delivery to one sender, whoever pulls. So everything here may be a little
-// wrong as long as nobody takes a sender for alive that is not: one that does not know
+// hands each delivery to one sender, whichever pulls. So everything here may be a little
+// wrong as long as no sender takes a dead one for alive: one that does not know
 // of others pulls too much, and one that believes in the dead too little. A sender that
-// always counts itself in makes sure of the rest: whoever is the best of all that live is
+// always counts itself in makes sure of the rest: the best of all that live is
 // also the best of those it knows.
 package members
 
@@ -55,7 +55,7 @@ type Set struct {
 
 // NewSet is the set of these members. Those that are draining own nothing, nor do those
 // whose record is older than the one written last by more than stream.MembersTTL: it should
-// have gone away by itself, and has not. One that is as much younger was written before the
+// have expired, and has not. One that is as much younger was written before the
 // server's clock was set back: a sender that lives writes its own again.
 func NewSet(all []Member) *Set {
 	s := &Set{all: slices.SortedFunc(slices.Values(all), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })}

@@ -71,7 +71,7 @@ func TestOwners(t *testing.T) {
 		want    int // how many owners
 		never   string
 	}{
-		{"nobody", nil, 1, 0, ""},
+		{"no member", nil, 1, 0, ""},
 		{"one alone", []members.Member{alive("a")}, 1, 1, ""},
 		{"one of three", []members.Member{alive("a"), alive("b"), alive("c")}, 1, 1, ""},
 		{"two of three", []members.Member{alive("a"), alive("b"), alive("c")}, 2, 2, ""},
@@ -97,7 +97,7 @@ func TestOwners(t *testing.T) {
 					t.Errorf("%s owns it: %t, but the owners are %v", m.ID, owns, got)
 				}
 			}
-			if set.Owns("somebody else", sub) {
+			if set.Owns("not-a-member", sub) {
 				t.Error("one that is no member owns it")
 			}
 			if all := set.All(); len(all) != len(tt.members) {
@@ -199,7 +199,7 @@ func TestWithMissing(t *testing.T) {
 	}
 }
 
-// Whatever each sender knows of the others, as long as it knows nobody who is dead: every
+// Whatever each sender knows of the others, as long as it knows no dead one: every
 // subscription has an owner that takes itself for one.
 func FuzzNobodyIsLeftOut(f *testing.F) {
 	f.Add("ci", uint8(3), uint64(0b101_011_110), uint8(1))
@@ -278,7 +278,7 @@ func TestReadWhileWritten(t *testing.T) {
 }
 
 // What is written is read back, by a reader and a follower alike, and a record that
-// nobody can read is that of a member.
+// cannot be read is that of a member.
 func TestReadBack(t *testing.T) {
 	t.Parallel()
 	s := streamtest.New(t)

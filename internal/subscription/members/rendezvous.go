@@ -11,7 +11,7 @@ import (
 // and when one comes or goes only what it gains or has lost moves.
 //
 // The scores are part of what versions of jetpost have to agree on while they run side
-// by side: two that differ could each take the other for the owner, and nobody would
+// by side: two that differ could each take the other for the owner, and no sender would
 // pull.
 
 // score is that of a member for a subscription, from their hashes.

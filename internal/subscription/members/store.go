@@ -57,7 +57,7 @@ func Read(ctx context.Context, js jetstream.JetStream, layout stream.Layout) (*S
 	for subject := range info.State.Subjects {
 		m, err := s.GetLastMsgForSubject(ctx, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue // it has gone meanwhile
+			continue // it has expired meanwhile
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read bucket %s: %w", bucket, err)

@@ -124,7 +124,7 @@ func decodeValue(dec *json.Decoder, depth int) (any, error) {
 			return nil, err
 		}
 		name, _ := token.(string) // the key of an object is always a string
-		if _, there := members[name]; there {
+		if _, exists := members[name]; exists {
 			return nil, twice(name)
 		}
 		if members[name], err = decodeValue(dec, depth+1); err != nil {

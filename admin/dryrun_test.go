@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestTrialOfCreate(t *testing.T) {
+func TestDryRunOfCreate(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	r := f.do("POST", "/v1/subscriptions?dry_run=true", ci).want(http.StatusOK).mustContain(`"max_in_flight":64`, `"dry_run":{"changes":[]}`).mustNotContain("whsec_")
@@ -27,7 +27,7 @@ func TestTrialOfCreate(t *testing.T) {
 	f.do("POST", "/v1/subscriptions?dry_run=true", ci).want(http.StatusConflict)
 }
 
-func TestTrialOfChange(t *testing.T) {
+func TestDryRunOfChange(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	with := func(extra string) string { return strings.Replace(ci, `"profile":"cloudevents"`, extra, 1) }
@@ -63,7 +63,7 @@ func TestTrialOfChange(t *testing.T) {
 	f.do("GET", "/v1/subscriptions/nope", "").want(http.StatusNotFound)
 	f.do("PATCH", "/v1/subscriptions/ci?dry_run=true", `{"types":[]}`).want(http.StatusUnprocessableEntity)
 	if got := f.do("GET", "/v1/subscriptions/ci", "").want(http.StatusOK).header.Get("ETag"); got != etag {
-		t.Errorf("a trial has changed the subscription: ETag %s, was %s", got, etag)
+		t.Errorf("a dry run has changed the subscription: ETag %s, was %s", got, etag)
 	}
 }
 

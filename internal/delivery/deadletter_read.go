@@ -15,18 +15,18 @@ import (
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
-// ErrNoLetter is returned where a dead letter is not there: it never was, was
+// ErrNoDeadLetter is returned where a dead letter is not there: it never was, was
 // redriven or discarded, or has aged out.
-var ErrNoLetter = errors.New("dead letter not found")
+var ErrNoDeadLetter = errors.New("dead letter not found")
 
-// A Letter is a dead letter with all that was kept.
-type Letter struct {
+// A StoredDeadLetter is a dead letter with all that was kept.
+type StoredDeadLetter struct {
 	DeadLetter
 
-	// Stored is when the stream stored it. With Sequence it names the letter: a stream
+	// Stored is when the stream stored it. With Sequence it names the dead letter: a stream
 	// that has lost its end gives the same sequences again.
 	Stored time.Time
-	// Delivery can be made again; nil when the letter is not a readable one.
+	// Delivery can be made again; nil when the dead letter is not a readable one.
 	Delivery *Delivery
 	// Header and Data of the message that was kept; Data is that of the event.
 	Header nats.Header
@@ -80,28 +80,28 @@ func (s *Selection) subject(layout stream.Layout) string {
 	return layout.DeadLetterSubject(s.Subscription)
 }
 
-// Get returns the dead letter at sequence, or ErrNoLetter.
-func (l *DeadLetters) Get(ctx context.Context, sequence uint64) (*Letter, error) {
+// Get returns the dead letter at sequence, or ErrNoDeadLetter.
+func (l *DeadLetters) Get(ctx context.Context, sequence uint64) (*StoredDeadLetter, error) {
 	s, err := l.handle(ctx)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := s.GetMsg(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || sequence == 0 {
-		return nil, fmt.Errorf("dead letter %d: %w", sequence, ErrNoLetter)
+		return nil, fmt.Errorf("dead letter %d: %w", sequence, ErrNoDeadLetter)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read dead letter %d: %w", sequence, err)
 	}
 	of := l.layout.DeadLetterSubscription(raw.Subject)
 	record := stream.Record{Sequence: raw.Sequence, Time: raw.Time, Header: raw.Header, Data: raw.Data}
-	letter := &Letter{DeadLetter: decodeDeadLetter(of, &record), Stored: raw.Time, Header: raw.Header, Data: raw.Data}
+	deadLetter := &StoredDeadLetter{DeadLetter: decodeDeadLetter(of, &record), Stored: raw.Time, Header: raw.Header, Data: raw.Data}
 	if of != stream.InvalidLetters {
 		if d, err := FromMessage(of, raw.Header, raw.Data); err == nil {
-			letter.Delivery = d
+			deadLetter.Delivery = d
 		}
 	}
-	return letter, nil
+	return deadLetter, nil
 }
 
 // Remove deletes the dead letter at sequence, and overwrites what was kept of its event.
@@ -140,8 +140,8 @@ func (l *DeadLetters) Select(ctx context.Context, s *Selection, from, last uint6
 			if record.Sequence > last {
 				return
 			}
-			letter := decodeDeadLetter(l.layout.DeadLetterSubscription(record.Subject), &record)
-			if s.Wants(&letter) && !yield(letter, nil) {
+			deadLetter := decodeDeadLetter(l.layout.DeadLetterSubscription(record.Subject), &record)
+			if s.Wants(&deadLetter) && !yield(deadLetter, nil) {
 				return
 			}
 		}
@@ -158,14 +158,14 @@ func (l *DeadLetters) selectByPlace(ctx context.Context, s *Selection, from, las
 			if sequence < from || sequence > last {
 				continue
 			}
-			letter, err := l.Get(ctx, sequence)
+			deadLetter, err := l.Get(ctx, sequence)
 			switch {
-			case errors.Is(err, ErrNoLetter):
+			case errors.Is(err, ErrNoDeadLetter):
 			case err != nil:
 				yield(DeadLetter{}, err)
 				return
-			case s.Wants(&letter.DeadLetter):
-				if !yield(letter.DeadLetter, nil) {
+			case s.Wants(&deadLetter.DeadLetter):
+				if !yield(deadLetter.DeadLetter, nil) {
 					return
 				}
 			}
@@ -173,7 +173,7 @@ func (l *DeadLetters) selectByPlace(ctx context.Context, s *Selection, from, las
 	}
 }
 
-// Chunks of a page of what is selected: how many letters are looked at first, and
+// Chunks of a page of what is selected: how many dead letters are looked at first, and
 // at most, at a time.
 const (
 	firstChunk = 256
@@ -183,44 +183,44 @@ const (
 // Page returns up to limit dead letters of a selection, newest first, older than
 // the one at sequence before (0: from the newest).
 func (l *DeadLetters) Page(ctx context.Context, s *Selection, before uint64, limit int) ([]DeadLetter, error) {
-	var letters []DeadLetter
+	var deadLetters []DeadLetter
 	for chunk := max(firstChunk, min(limit, lastChunk)); ; chunk = min(4*chunk, lastChunk) {
 		records, err := stream.LatestHeaders(ctx, l.js, l.layout.DeadLetters(), s.subject(l.layout), before, chunk)
 		if err != nil {
 			return nil, err
 		}
 		for i := range records {
-			letter := decodeDeadLetter(l.layout.DeadLetterSubscription(records[i].Subject), &records[i])
-			if !s.Wants(&letter) {
+			deadLetter := decodeDeadLetter(l.layout.DeadLetterSubscription(records[i].Subject), &records[i])
+			if !s.Wants(&deadLetter) {
 				continue
 			}
-			if letters = append(letters, letter); len(letters) == limit {
-				return letters, nil
+			if deadLetters = append(deadLetters, deadLetter); len(deadLetters) == limit {
+				return deadLetters, nil
 			}
 		}
 		if len(records) < chunk {
-			return letters, nil
+			return deadLetters, nil
 		}
 		before = records[len(records)-1].Sequence
 		if before <= 1 {
-			return letters, nil
+			return deadLetters, nil
 		}
 	}
 }
 
-// OfDelivery returns the newest dead letter of a delivery, or ErrNoLetter.
-func (l *DeadLetters) OfDelivery(ctx context.Context, subscription, id string) (*Letter, error) {
+// OfDelivery returns the newest dead letter of a delivery, or ErrNoDeadLetter.
+func (l *DeadLetters) OfDelivery(ctx context.Context, subscription, id string) (*StoredDeadLetter, error) {
 	last, err := l.Last(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var newest uint64
-	for letter, err := range l.Select(ctx, &Selection{Subscription: subscription}, 1, last) {
+	for deadLetter, err := range l.Select(ctx, &Selection{Subscription: subscription}, 1, last) {
 		if err != nil {
 			return nil, err
 		}
-		if letter.DeliveryID == id {
-			newest = letter.Sequence
+		if deadLetter.DeliveryID == id {
+			newest = deadLetter.Sequence
 		}
 	}
 	return l.Get(ctx, newest)

@@ -14,22 +14,22 @@ import (
 	"github.com/jetpost/jetpost/internal/subscription"
 )
 
-// trialResult is the answer to the test call. The word for failure is assumed.
-type trialResult struct {
+// testResult is the answer to the test call. The word for failure is assumed.
+type testResult struct {
 	Result  string `json:"result"`
 	Message string `json:"message"`
 }
 
 const (
-	trialSuccess = "success"
-	trialFailure = "failure"
-	trialMessage = "Test is successful"
+	testSuccess = "success"
+	testFailure = "failure"
+	testMessage = "Test is successful"
 )
 
-// trial sends the platform's test data to every handler of a document, which need not
+// testCall sends the platform's test data to every handler of a document, which need not
 // be stored, and answers what came of it: with 200 also when a receiver does not
 // accept it.
-func (j *API) trial(w http.ResponseWriter, r *http.Request) {
+func (j *API) testCall(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), j.cfg.Timeout+j.cfg.TestTimeout)
 	defer cancel()
 	result, err := j.try(ctx, bodyOf(r))
@@ -40,25 +40,25 @@ func (j *API) trial(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, result)
 }
 
-func (j *API) try(ctx context.Context, body []byte) (trialResult, error) {
+func (j *API) try(ctx context.Context, body []byte) (testResult, error) {
 	var found problems
 	d := parse(body, "", &found)
 	if err := found.err(); err != nil {
-		return trialResult{}, err
+		return testResult{}, err
 	}
 	p, err := j.webhooks.parts(ctx, d.key)
 	if err != nil {
-		return trialResult{}, err
+		return testResult{}, err
 	}
 	var before *state // whose secrets the masks stand for
 	if p.first != nil {
 		if before, err = stateOf(p.first); err != nil {
-			return trialResult{}, err
+			return testResult{}, err
 		}
 	}
 	next, wanted, err := j.webhooks.plan(ctx, d, before)
 	if err != nil {
-		return trialResult{}, err
+		return testResult{}, err
 	}
 	origin := j.webhooks.origin()
 	failures := make([]error, len(d.handlers))
@@ -69,11 +69,11 @@ func (j *API) try(ctx context.Context, body []byte) (trialResult, error) {
 		})
 	}
 	waiting.Wait()
-	result := trialResult{trialSuccess, trialMessage}
+	result := testResult{testSuccess, testMessage}
 	for n, err := range failures {
 		if _, invalid := errors.AsType[*subscription.ValidationError](err); invalid {
 			if err := found.addAll(err, n, d); err != nil {
-				return trialResult{}, err
+				return testResult{}, err
 			}
 			continue
 		}
@@ -81,9 +81,9 @@ func (j *API) try(ctx context.Context, body []byte) (trialResult, error) {
 		switch {
 		case err == nil:
 		case !refused && !errors.Is(err, subscriptions.ErrNoAttempt):
-			return trialResult{}, err
-		case result.Result == trialSuccess:
-			result = trialResult{trialFailure, "handlers[" + strconv.Itoa(n) + "]: " + err.Error()}
+			return testResult{}, err
+		case result.Result == testSuccess:
+			result = testResult{testFailure, "handlers[" + strconv.Itoa(n) + "]: " + err.Error()}
 		}
 	}
 	return result, found.err()

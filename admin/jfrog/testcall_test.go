@@ -38,13 +38,13 @@ func TestTestCallWithoutSender(t *testing.T) {
 
 // What a process that was killed in a test has left is removed, but not what another
 // one is about.
-func TestTrialsAreSwept(t *testing.T) {
+func TestTestSubscriptionsAreSwept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	for _, id := range []string{"test-old", "test-new"} {
 		if _, err := s.admin.Subscriptions().Create(t.Context(), &subscription.Subscription{
 			ID: id, Types: []string{"git.push"}, Endpoint: subscription.Endpoint{URL: "https://example.com/"},
-			Managed: subscription.Managed{By: subscription.ManagedByTrial, Name: id},
+			Managed: subscription.Managed{By: subscription.ManagedByTest, Name: id},
 		}); err != nil {
 			t.Fatal(err)
 		}
