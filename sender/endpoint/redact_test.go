@@ -24,8 +24,8 @@ func TestRedactor(t *testing.T) {
 	}, "0ne-time")
 	for _, tt := range []struct{ name, in, want string }{
 		{"the whole query", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw={tell|none}", "GET /?[secret]"},
-		{"the whole query, as it is sent", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw=%7Btell%7Cnobody%7D", "GET /?[secret]"},
-		{"a value of it, as it is sent", "raw: %7Btell%7Cnobody%7D", "raw: [secret]"},
+		{"the whole query, as it is sent", "GET /?key=s3cr3t%2Fkey&v=1&flag-of-mine&raw=%7Btell%7Cnone%7D", "GET /?[secret]"},
+		{"a value of it, as it is sent", "raw: %7Btell%7Cnone%7D", "raw: [secret]"},
 		{"a value of it", `{"key":"s3cr3t%2Fkey"}`, `{"key":"[secret]"}`},
 		{"a value of it, decoded", `{"key":"s3cr3t/key","flag-of-mine":1}`, `{"key":"[secret]","[secret]":1}`},
 		{"a header", "authorization: Bearer t0ken-value", "authorization: [secret]"},
