@@ -33,7 +33,10 @@ type pipeline struct {
 	order    *order // where the subscription is ordered
 	settler  *settler
 	// serves reports whether the subscription is still as it is in an endpoint, and sends.
-	serves  func(*endpoint.Endpoint) bool
+	serves func(*endpoint.Endpoint) bool
+	// current reports whether the subscription is still as it is in an endpoint, in a view
+	// that holds every change answered by now.
+	current func(context.Context, *endpoint.Endpoint) bool
 	metrics *metrics
 	log     *zap.Logger
 }
@@ -48,8 +51,9 @@ type underway struct {
 	observe func(*probe.Evidence)
 
 	// Of take.
-	again   bool // the queue has handed it out before
-	certain bool // d.Attempt is right; it may be too low after a crash, see delivery.Log
+	taken   time.Time // when it began
+	again   bool      // the queue has handed it out before
+	certain bool      // d.Attempt is right; it may be too low after a crash, see delivery.Log
 	// Of the head of an ordered subscription that was attempted before: when this attempt is
 	// due, and how many were made before they were. See ordered.Record.
 	planned time.Time
@@ -81,7 +85,7 @@ func (p *pipeline) deliver(ctx context.Context, e *endpoint.Endpoint, m *consume
 	defer m.Leave()
 	defer consume.KeepHolding(m)()
 	u := &underway{m: m, e: e, observe: observe}
-	if p.take(ctx, u) && p.render(ctx, u) && p.attempt(ctx, u) && p.judge(ctx, u) && p.record(ctx, u) {
+	if p.take(ctx, u) && p.stillCurrent(ctx, u) && p.render(ctx, u) && p.attempt(ctx, u) && p.judge(ctx, u) && p.record(ctx, u) {
 		p.settler.settle(ctx, u)
 	}
 	return u.evidence
@@ -89,6 +93,7 @@ func (p *pipeline) deliver(ctx context.Context, e *endpoint.Endpoint, m *consume
 
 // take reads the delivery, and settles one for which no request is to be made.
 func (p *pipeline) take(ctx context.Context, u *underway) bool {
+	u.taken = time.Now()
 	d, err := delivery.FromMessage(p.id, u.m.Header, u.m.Data)
 	if err != nil {
 		p.settler.keepUnreadable(ctx, u.m, err)
@@ -112,6 +117,20 @@ func (p *pipeline) take(ctx context.Context, u *underway) bool {
 		return false
 	}
 	return true
+}
+
+// slowTake is from when on take has lasted so long that the subscription may have changed.
+const slowTake = time.Second
+
+// stillCurrent reports whether the subscription is still as it was when the delivery was
+// taken. That is looked up again where taking it was slow: what take reads may not answer for
+// many seconds, while a cluster has no quorum, and the subscription may have been paused.
+func (p *pipeline) stillCurrent(ctx context.Context, u *underway) bool {
+	if time.Since(u.taken) < slowTake || p.current(ctx, u.e) {
+		return true
+	}
+	p.settler.nak(u.m, time.Second)
+	return false
 }
 
 // expired reports whether d has waited longer than the subscription allows, since its event

@@ -261,7 +261,7 @@ func (s *Sender) newWorker(sub *subscription.Subscription, stop context.CancelFu
 	}
 	w.pipeline = &pipeline{
 		id: id, shard: terms.queue.RetryShard, session: s.session, clock: s.clock, client: s.client, manual: s.manual, timers: s.timers,
-		attempts: s.attempts, recorder: s.attempts.Recorder(id), order: w.order, settler: settler, serves: w.serves, metrics: s.metrics, log: s.log,
+		attempts: s.attempts, recorder: s.attempts.Recorder(id), order: w.order, settler: settler, serves: w.serves, current: w.current, metrics: s.metrics, log: s.log,
 	}
 	return w
 }

@@ -99,6 +99,17 @@ func (w *worker) serves(e *endpoint.Endpoint) bool {
 	return ok && sub.Revision == e.Subscription.Revision && w.maySend(sub) && w.breaker.Admits()
 }
 
+// current reports whether the subscription is still as it is in an endpoint, in a view that
+// holds every change answered by now.
+func (w *worker) current(ctx context.Context, e *endpoint.Endpoint) bool {
+	snapshot, err := w.view.Sync(ctx)
+	if err != nil {
+		return false
+	}
+	sub, ok := snapshot.Get(w.id)
+	return ok && sub.Revision == e.Subscription.Revision && w.maySend(sub)
+}
+
 // run pulls until ctx ends; requests under way continue until work ends.
 func (w *worker) run(ctx, work context.Context) {
 	var requests sync.WaitGroup

@@ -292,7 +292,7 @@ func (o *oracle) checkDelivery(f *findings, s *oSub, e *oEvent, d string, record
 			repeated = repeated || success >= 0
 			continue
 		}
-		by, again := o.interrupted(requests[:i], s, (*fault).repeats), o.routedAgain(e)
+		by, again := o.interrupted(madeBefore(requests, i), s, (*fault).repeats), o.routedAgain(e)
 		switch {
 		case unseen > 0:
 			unseen--
@@ -401,6 +401,17 @@ const routesAgain = 25 * time.Second
 
 func (f *fault) repeats() bool      { return f.requests }
 func (f *fault) losesRecords() bool { return f.records }
+
+// madeBefore returns the requests that request i of those that have arrived may repeat: those
+// that arrived before it. Where one of them was signed later, it is that which repeats
+// request i, whose process was killed while the network still held it: then i is one of them.
+func madeBefore(requests []*oRequest, i int) []*oRequest {
+	overtaken := slices.ContainsFunc(requests[:i], func(r *oRequest) bool { return r.sent.After(requests[i].sent) })
+	if overtaken {
+		i++
+	}
+	return requests[:i]
+}
 
 // interrupted returns a fault of a kind that happened while one of the requests was
 // made, or had just been made and may not have been settled; of several the one that
