@@ -69,7 +69,7 @@ Examples:
 func (c *Cmd) Validate() error {
 	switch {
 	case !c.NDJSON && c.Type == "":
-		return errors.New("--type is missing: what kind of event is it?")
+		return errors.New("--type is missing: name the event type, such as git.push")
 	case !c.NDJSON && (c.IDFrom != "" || c.Rejects != ""):
 		return errors.New("--id-from and --rejects go with --ndjson")
 	case c.NDJSON && (c.ID != "" || c.Data != "" || c.DataFile != ""):
