@@ -24,6 +24,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/jetpost/jetpost/internal/schema/cost"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -94,7 +95,7 @@ type Type struct {
 
 	validation Validation
 	compiled   *jsonschema.Schema
-	weight     weights // of compiled
+	weight     cost.Weights // of compiled
 }
 
 // An Example is data that its type's schema accepts.

@@ -10,6 +10,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/schema/cost"
 )
 
 // A Verdict is what Check found out about an event that may be stored.
@@ -75,9 +76,9 @@ func (t *Type) check(contentType string, data []byte) *ValidationError {
 // validate applies the schema of a type to a decoded value of a size in bytes. No problems
 // mean that the value is valid. One that takes too many steps to validate is not.
 func (t *Type) validate(value any, size int, prefix string) description {
-	if tooCostly(t.compiled, t.weight, value, size) {
+	if cost.TooCostly(t.compiled, t.weight, value, size) {
 		return description{costly: true, problems: []Problem{{Field: prefix, Message: fmt.Sprintf(
-			"takes more than the %d steps that data of this size may take to check against the schema: the schema leads to the same schemas in too many ways", budgetOf(size))}}}
+			"takes more than the %d steps that data of this size may take to check against the schema: the schema leads to the same schemas in too many ways", cost.Budget(size))}}}
 	}
 	return validate(t.compiled, value, prefix)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/jetpost/jetpost/internal/schema/cost"
 	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
@@ -38,14 +39,14 @@ func (s *source) compile(ctx context.Context, found *problems) map[string]*jsons
 	compiler.AssertFormat()
 	compiler.RegisterFormat(&jsonschema.Format{Name: "date-time", Validate: validateTime})
 	compiler.UseLoader(s.references(names, found))
-	engine := compileBoundedPattern
+	engine := cost.CompileBoundedPattern
 	if s.stored {
-		engine = compilePattern
+		engine = cost.CompilePattern
 	}
 	compiler.UseRegexpEngine(engine)
 
 	compiled := map[string]*jsonschema.Schema{}
-	costs := newCostSearch()
+	costs := cost.NewSearch()
 	var reported []string // files may share a broken reference
 	for _, name := range names {
 		if ctx.Err() != nil {
@@ -62,9 +63,9 @@ func (s *source) compile(ctx context.Context, found *problems) map[string]*jsons
 			}
 			compiled[name] = schema
 		}
-		if worst := costs.costliest(compiled[name]); worst != nil && !s.stored {
+		if worst := costs.Costliest(compiled[name]); worst != nil && !s.stored {
 			found.add(s.file(name), "%s needs more than %d evaluations of schemas to check one value: have $ref, allOf, anyOf and oneOf lead to each schema in fewer ways",
-				strings.TrimPrefix(worst.Location, scheme), maxStepsPerValue)
+				strings.TrimPrefix(worst.Location, scheme), cost.MaxPerValue)
 			delete(compiled, name)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/jetpost/jetpost/internal/schema/cost"
 )
 
 // A description turns the validator's tree of failures into one problem per
@@ -138,7 +140,7 @@ func message(k jsonschema.ErrorKind) string {
 	case *kind.Const:
 		return "must be " + show(k.Want)
 	case *kind.Format:
-		if large, ok := errors.AsType[*patternSizeError](k.Err); ok {
+		if large, ok := errors.AsType[*cost.PatternSizeError](k.Err); ok {
 			return large.Error()
 		}
 		return "is not a valid " + k.Want

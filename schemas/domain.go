@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jetpost/jetpost/internal/schema/cost"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -80,7 +81,7 @@ func (s *source) build(ctx context.Context, found *problems) *loaded {
 	}
 	schemas := s.compile(ctx, found)
 	examples := s.examples(found)
-	work := weighing{}
+	work := cost.Weighing{}
 	for _, event := range s.events(m, found) {
 		name := event + schemaSuffix
 		t := Type{
@@ -88,7 +89,7 @@ func (s *source) build(ctx context.Context, found *problems) *loaded {
 			Schema: s.files[name], Examples: examples[event], validation: m.Validation, compiled: schemas[name],
 		}
 		if t.compiled != nil {
-			t.weight = weigh(work, t.compiled)
+			t.weight = cost.Weigh(work, t.compiled)
 		}
 		if t.Description == "" {
 			t.Description = annotation(s.docs[name])

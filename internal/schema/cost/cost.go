@@ -1,4 +1,5 @@
-package schemas
+// Package cost bounds what validating data against a JSON Schema may take, before it is done.
+package cost
 
 import (
 	"encoding/json"
@@ -19,15 +20,16 @@ const (
 	// each of the values that can be in it.
 	baseSteps    = 10_000
 	stepsPerByte = 2
-	// maxStepsPerValue is how many schemas may be evaluated for one value, whatever is in
+	// MaxPerValue is how many schemas may be evaluated for one value, whatever is in
 	// it. A domain with a schema that can need more cannot be registered.
-	maxStepsPerValue = 1000
+	MaxPerValue = 1000
 	// Of a pattern, so many instructions are run, or so many bytes read, in one step.
 	instructionsPerStep = 64
 	maxSteps            = math.MaxInt32
 )
 
-func budgetOf(size int) int { return baseSteps + stepsPerByte*size }
+// Budget is how many steps data of a size, in bytes, may take.
+func Budget(size int) int { return baseSteps + stepsPerByte*size }
 
 // A weight is what a schema can cost at most, by which most data is known to be within
 // the budget without counting.
@@ -50,20 +52,20 @@ func (w weight) or(other weight) weight {
 // maxWeighedDepth is up to which depth of data a schema that refers to itself is weighed.
 const maxWeighedDepth = 16
 
-// weights are what a schema can cost for data of a depth; the last one is for all that is
+// Weights are what a schema can cost for data of a depth; the last one is for all that is
 // deeper.
-type weights []weight
+type Weights []weight
 
 // fits reports whether a value of a size is within its budget, without counting what each
 // schema takes.
-func (w weights) fits(value any, size int) bool {
+func (w Weights) fits(value any, size int) bool {
 	values, depth := extent(value)
 	if depth >= len(w) {
 		depth = len(w) - 1
 	}
 	at := w[depth]
 	return at.steps < maxSteps && at.patterns < maxSteps &&
-		at.steps*values+at.patterns*size/instructionsPerStep+at.patterns*values <= budgetOf(size)
+		at.steps*values+at.patterns*size/instructionsPerStep+at.patterns*values <= Budget(size)
 }
 
 // extent counts the values that there are in one, it and the names of members included,
@@ -88,28 +90,28 @@ func extent(value any) (values, depth int) {
 	return values, depth
 }
 
-// weigh weighs a schema with all that it refers to. Schemas of a domain share work.
-func weigh(work weighing, s *jsonschema.Schema) weights {
+// Weigh weighs a schema with all that it refers to. Schemas of a domain share work.
+func Weigh(work Weighing, s *jsonschema.Schema) Weights {
 	if whole := work.of(math.MaxInt, s); whole.steps < maxSteps {
-		return weights{whole}
+		return Weights{whole}
 	}
-	var found weights
+	var found Weights
 	for depth := range maxWeighedDepth {
 		found = append(found, work.of(depth, s))
 	}
 	return append(found, weight{maxSteps, maxSteps})
 }
 
-// A weighing has what was weighed, for data of a depth; what is being weighed leads to
+// A Weighing has what was weighed, for data of a depth; what is being weighed leads to
 // itself.
-type weighing map[weighed]weight
+type Weighing map[weighed]weight
 
 type weighed struct {
 	schema *jsonschema.Schema
 	depth  int
 }
 
-func (w weighing) of(depth int, schemas ...*jsonschema.Schema) weight {
+func (w Weighing) of(depth int, schemas ...*jsonschema.Schema) weight {
 	var total weight
 	for _, s := range schemas {
 		if s == nil || depth < 0 {
@@ -127,7 +129,7 @@ func (w weighing) of(depth int, schemas ...*jsonschema.Schema) weight {
 	return total
 }
 
-func (w weighing) weigh(depth int, s *jsonschema.Schema) weight {
+func (w Weighing) weigh(depth int, s *jsonschema.Schema) weight {
 	total := weight{steps: ownSteps(s)}
 	if s.Pattern != nil {
 		total.patterns = sizeOfPattern(s.Pattern)
@@ -188,7 +190,7 @@ func ownSteps(s *jsonschema.Schema) int {
 func add(a, b int) int { return min(a+b, maxSteps) }
 
 // perValue counts the schemas that are evaluated for one value, whatever is in it. The
-// worst is the innermost one that takes more than maxStepsPerValue, nil where none does.
+// worst is the innermost one that takes more than MaxPerValue, nil where none does.
 func perValue(s *jsonschema.Schema, known map[*jsonschema.Schema]int) (steps int, worst *jsonschema.Schema) {
 	if s == nil {
 		return 0, nil
@@ -206,7 +208,7 @@ func perValue(s *jsonschema.Schema, known map[*jsonschema.Schema]int) (steps int
 		steps = add(steps, inner)
 	}
 	known[s] = steps
-	if steps > maxStepsPerValue {
+	if steps > MaxPerValue {
 		worst = s
 	}
 	return steps, worst
@@ -231,18 +233,19 @@ func inside(s *jsonschema.Schema) []*jsonschema.Schema {
 	return found
 }
 
-// A costSearch looks through the schemas of a domain, through each once.
-type costSearch struct {
+// A Search looks through the schemas of a domain, through each once.
+type Search struct {
 	known map[*jsonschema.Schema]int
 	seen  map[*jsonschema.Schema]bool
 }
 
-func newCostSearch() costSearch {
-	return costSearch{map[*jsonschema.Schema]int{}, map[*jsonschema.Schema]bool{}}
+// NewSearch begins a search.
+func NewSearch() Search {
+	return Search{map[*jsonschema.Schema]int{}, map[*jsonschema.Schema]bool{}}
 }
 
-// costliest is a schema of those that s leads to for which perValue finds too many.
-func (c costSearch) costliest(s *jsonschema.Schema) *jsonschema.Schema {
+// Costliest is a schema of those that s leads to for which perValue finds too many.
+func (c Search) Costliest(s *jsonschema.Schema) *jsonschema.Schema {
 	for left := []*jsonschema.Schema{s}; len(left) > 0; {
 		next := left[len(left)-1]
 		left = left[:len(left)-1]
@@ -258,14 +261,14 @@ func (c costSearch) costliest(s *jsonschema.Schema) *jsonschema.Schema {
 	return nil
 }
 
-// tooCostly reports whether validating a value takes more steps than data of its size
+// TooCostly reports whether validating a value takes more steps than data of its size
 // may. What it takes to find out is bounded by the budget as well.
-func tooCostly(s *jsonschema.Schema, w weights, value any, size int) bool {
+func TooCostly(s *jsonschema.Schema, w Weights, value any, size int) bool {
 	if w.fits(value, size) {
 		return false
 	}
-	m := measure{left: budgetOf(size), size: size, known: map[measured]int{}, schemas: map[*jsonschema.Schema]*measuredSchema{}}
-	return m.steps(s, value) > budgetOf(size) || m.left < 0
+	m := measure{left: Budget(size), size: size, known: map[measured]int{}, schemas: map[*jsonschema.Schema]*measuredSchema{}}
+	return m.steps(s, value) > Budget(size) || m.left < 0
 }
 
 // A measure counts the steps of validating a value. What was counted for a schema and a

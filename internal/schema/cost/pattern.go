@@ -1,4 +1,4 @@
-package schemas
+package cost
 
 import (
 	"fmt"
@@ -20,8 +20,8 @@ type pattern struct {
 	size int
 }
 
-// compilePattern is a [jsonschema.RegexpEngine].
-func compilePattern(text string) (jsonschema.Regexp, error) {
+// CompilePattern is a [jsonschema.RegexpEngine].
+func CompilePattern(text string) (jsonschema.Regexp, error) {
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
 		return nil, err
@@ -34,22 +34,23 @@ func compilePattern(text string) (jsonschema.Regexp, error) {
 	return pattern{compiled, size}, nil
 }
 
-// compileBoundedPattern is compilePattern for schemas that are not stored yet.
-func compileBoundedPattern(text string) (jsonschema.Regexp, error) {
+// CompileBoundedPattern is CompilePattern for schemas that are not stored yet.
+func CompileBoundedPattern(text string) (jsonschema.Regexp, error) {
 	parsed, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
 		return nil, err
 	}
 	if size := sizeOf(parsed); size > maxPatternSize {
-		return nil, &patternSizeError{size}
+		return nil, &PatternSizeError{size}
 	}
-	return compilePattern(text)
+	return CompilePattern(text)
 }
 
-// A patternSizeError refuses a regular expression that is too large.
-type patternSizeError struct{ size int }
+// A PatternSizeError refuses a regular expression that is too large.
+type PatternSizeError struct{ size int }
 
-func (e *patternSizeError) Error() string {
+// Error says how large it is, and may be.
+func (e *PatternSizeError) Error() string {
 	return fmt.Sprintf("is a regular expression of %d instructions with its repetitions, at most %d are allowed: repeat less", e.size, maxPatternSize)
 }
 
@@ -65,7 +66,7 @@ func sizeOf(re *syntax.Regexp) int {
 	return size
 }
 
-// sizeOfPattern is the size that compilePattern has found.
+// sizeOfPattern is the size that CompilePattern has found.
 func sizeOfPattern(re jsonschema.Regexp) int {
 	if p, ok := re.(pattern); ok {
 		return p.size
