@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/schema/compare"
 )
 
 // An Incompatibility is one reason why a new version of a domain would refuse
@@ -75,7 +77,7 @@ func Compare(old, next *Domain) Comparison {
 		refuse(domainFile, "/validation", "is %s, before %s: data was not held to the schemas so far", next.Validation, old.Validation)
 	}
 	before, after := newVersion(old), newVersion(next)
-	definitions := before.sameDefinitions(after)
+	definitions := sameDefinitions(before, after)
 	for _, event := range events(old, next) {
 		was, had := old.event(event)
 		is, has := next.event(event)
@@ -94,7 +96,7 @@ func Compare(old, next *Domain) Comparison {
 			}
 			continue
 		}
-		if definitions && sameJSON(before.docs[file], after.docs[file]) {
+		if definitions && compare.SameJSON(before.Docs[file], after.Docs[file]) {
 			continue
 		}
 		c.Changed = append(c.Changed, is.Name)
@@ -112,19 +114,20 @@ func Compare(old, next *Domain) Comparison {
 }
 
 // compareSchemas compares one file of both versions, with all that it refers to.
-func (c *Comparison) compareSchemas(before, after *version, file string) {
-	work := comparison{before: before, after: after, visited: map[string]bool{}}
-	work.compare(before.fieldOf(rootNode(file, before.docs[file])), after.fieldOf(rootNode(file, after.docs[file])))
-	for _, found := range work.found {
-		if !slices.Contains(c.Incompatible, found) { // files share definitions
-			c.Incompatible = append(c.Incompatible, found)
+func (c *Comparison) compareSchemas(before, after *compare.Version, file string) {
+	refused, warned := compare.Schemas(before, after, file)
+	c.Incompatible = appendNew(c.Incompatible, refused)
+	c.Warnings = appendNew(c.Warnings, warned)
+}
+
+// appendNew appends what is not in all: files share definitions.
+func appendNew(all []Incompatibility, found []compare.Finding) []Incompatibility {
+	for _, f := range found {
+		if one := Incompatibility(f); !slices.Contains(all, one) {
+			all = append(all, one)
 		}
 	}
-	for _, warning := range work.warnings {
-		if !slices.Contains(c.Warnings, warning) {
-			c.Warnings = append(c.Warnings, warning)
-		}
-	}
+	return all
 }
 
 // checkExamples holds the examples of the old version against the new schema.
@@ -169,17 +172,9 @@ func events(old, next *Domain) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// A version is the schemas of a domain, decoded.
-type version struct {
-	docs map[string]any    // of *.schema.json and *.defs.json, by file name
-	ids  map[string]string // files by their $id
-	// nested are files with an $id below their root, which changes what references
-	// mean. They are not followed.
-	nested map[string]bool
-}
-
-func newVersion(d *Domain) *version {
-	v := &version{docs: map[string]any{}, ids: map[string]string{}, nested: map[string]bool{}}
+// newVersion decodes the schemas of a domain.
+func newVersion(d *Domain) *compare.Version {
+	docs := map[string]any{}
 	for name, data := range d.files {
 		if k := kindOf(name); k != schemaKind && k != defsKind {
 			continue
@@ -188,20 +183,14 @@ func newVersion(d *Domain) *version {
 		if f != nil {
 			continue // it was loaded before
 		}
-		v.docs[name] = doc
-		if schema, ok := doc.(map[string]any); ok {
-			if id, ok := schema["$id"].(string); ok {
-				v.ids[strings.TrimSuffix(id, "#")] = name
-			}
-			v.nested[name] = anyMember(schema, func(key string, _ any, depth int) bool { return key == "$id" && depth > 0 })
-		}
+		docs[name] = doc
 	}
-	return v
+	return compare.NewVersion(docs)
 }
 
 // sameDefinitions reports whether all that schemas can refer to, beside each other,
 // is the same. A schema that another one refers to counts as changed with it.
-func (v *version) sameDefinitions(other *version) bool {
+func sameDefinitions(old, next *compare.Version) bool {
 	shared := func(docs map[string]any) map[string]any {
 		found := map[string]any{}
 		for name, doc := range docs {
@@ -211,39 +200,16 @@ func (v *version) sameDefinitions(other *version) bool {
 		}
 		return found
 	}
-	a, b := shared(v.docs), shared(other.docs)
-	return len(a) == len(b) && sameJSON(any(a), any(b))
+	a, b := shared(old.Docs), shared(next.Docs)
+	return len(a) == len(b) && compare.SameJSON(any(a), any(b))
 }
 
 // refersToSchemas reports whether any file refers to a schema of another event. It
 // is a guess on the safe side.
 func refersToSchemas(docs map[string]any) bool {
-	return anyMember(docs, func(key string, value any, _ int) bool {
+	return compare.AnyMember(docs, func(key string, value any, _ int) bool {
 		text, ok := value.(string)
 		name, _, _ := strings.Cut(text, "#")
 		return ok && (key == "$ref" || key == "$dynamicRef") && name != "" && !strings.HasSuffix(name, defsSuffix)
 	})
-}
-
-// anyMember reports whether is holds for any member of any object in value.
-func anyMember(value any, is func(key string, value any, depth int) bool) bool {
-	var walk func(value any, depth int) bool
-	walk = func(value any, depth int) bool {
-		switch v := value.(type) {
-		case map[string]any:
-			for key, member := range v {
-				if is(key, member, depth) || walk(member, depth+1) {
-					return true
-				}
-			}
-		case []any:
-			for _, item := range v {
-				if walk(item, depth+1) {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	return walk(value, 0)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/jetpost/jetpost/internal/schema/cost"
+	"github.com/jetpost/jetpost/internal/schema/wording"
 	"github.com/jetpost/jetpost/internal/timestamp"
 )
 
@@ -53,7 +54,7 @@ func (s *source) compile(ctx context.Context, found *problems) map[string]*jsons
 			break
 		}
 		for _, target := range targets(name, s.docs[name]) {
-			schema, err := compiler.Compile(address(name) + target)
+			schema, err := compiler.Compile(wording.Address(name) + target)
 			if err != nil {
 				if text := err.Error(); !slices.Contains(reported, text) {
 					reported = append(reported, text)
@@ -65,7 +66,7 @@ func (s *source) compile(ctx context.Context, found *problems) map[string]*jsons
 		}
 		if worst := costs.Costliest(compiled[name]); worst != nil && !s.stored {
 			found.add(s.file(name), "%s needs more than %d evaluations of schemas to check one value: have $ref, allOf, anyOf and oneOf lead to each schema in fewer ways",
-				strings.TrimPrefix(worst.Location, scheme), cost.MaxPerValue)
+				strings.TrimPrefix(worst.Location, wording.Scheme), cost.MaxPerValue)
 			delete(compiled, name)
 		}
 	}
@@ -92,7 +93,7 @@ func (s *source) schemas(found *problems) []string {
 			return true
 		}
 		if dialect, given := schema["$schema"]; given && dialect != draft {
-			found.add(s.file(name), "/$schema is %s: use %q", show(dialect), draft)
+			found.add(s.file(name), "/$schema is %s: use %q", wording.Show(dialect), draft)
 			return true
 		}
 		return false
@@ -109,16 +110,10 @@ func targets(name string, doc any) []string {
 	schema, _ := doc.(map[string]any)
 	defs, _ := schema["$defs"].(map[string]any)
 	for _, def := range slices.Sorted(maps.Keys(defs)) {
-		fragments = append(fragments, "#"+(&url.URL{Path: pointer([]string{"$defs", def})}).EscapedPath())
+		fragments = append(fragments, "#"+(&url.URL{Path: wording.Pointer([]string{"$defs", def})}).EscapedPath())
 	}
 	return fragments
 }
-
-// address is the name under which the compiler knows a file. Nothing can be
-// fetched from it.
-func address(file string) string { return scheme + file }
-
-const scheme = "jetpost:///"
 
 // siblings answers references from the files of one domain: what they refer to
 // by address, nil if that file is broken. It takes the place of the library's
@@ -146,17 +141,17 @@ func (s *source) references(names []string, found *problems) siblings {
 	refs := siblings{}
 	for name := range s.files {
 		if k := kindOf(name); k == schemaKind || k == defsKind {
-			refs[address(name)] = nil
+			refs[wording.Address(name)] = nil
 		}
 	}
 	owners := map[string]string{} // of each $id, by file
 	var bases []*url.URL
 	for _, name := range names {
-		refs[address(name)] = s.docs[name]
+		refs[wording.Address(name)] = s.docs[name]
 		schema, _ := s.docs[name].(map[string]any)
 		text, _ := schema["$id"].(string)
 		id, err := url.Parse(text)
-		if err != nil || !id.IsAbs() || strings.HasPrefix(text, scheme) {
+		if err != nil || !id.IsAbs() || strings.HasPrefix(text, wording.Scheme) {
 			continue // the compiler complains, or it is our own address
 		}
 		id.Fragment = ""
@@ -183,7 +178,7 @@ func (s siblings) addBeside(ids []*url.URL) {
 		}
 		dirs[dir] = true
 		for at, doc := range own {
-			name, ok := strings.CutPrefix(at, scheme)
+			name, ok := strings.CutPrefix(at, wording.Scheme)
 			if !ok {
 				continue
 			}
@@ -209,7 +204,7 @@ func (s *source) compileProblem(name string, err error, found *problems) {
 	case errors.As(err, &invalid):
 		s.invalidSchema(name, invalid, found)
 	case errors.As(err, &unloaded):
-		file, ours := strings.CutPrefix(unloaded.URL, scheme)
+		file, ours := strings.CutPrefix(unloaded.URL, wording.Scheme)
 		switch {
 		case errors.Is(unloaded.Err, errBroken):
 		case ours:
@@ -218,11 +213,11 @@ func (s *source) compileProblem(name string, err error, found *problems) {
 			found.add(s.file(name), "refers to %s, which is no file of this domain, and nothing is fetched: put it beside this file and refer to it by its file name", unloaded.URL)
 		}
 	case errors.As(err, &missing):
-		found.add(s.file(name), notThere, strings.TrimPrefix(missing.URL, scheme))
+		found.add(s.file(name), notThere, strings.TrimPrefix(missing.URL, wording.Scheme))
 	case errors.As(err, &anchor):
-		found.add(s.file(name), notThere, strings.TrimPrefix(anchor.Reference, scheme))
+		found.add(s.file(name), notThere, strings.TrimPrefix(anchor.Reference, wording.Scheme))
 	default:
-		found.add(s.file(name), "is not a usable JSON Schema: %s", strings.ReplaceAll(err.Error(), scheme, ""))
+		found.add(s.file(name), "is not a usable JSON Schema: %s", strings.ReplaceAll(err.Error(), wording.Scheme, ""))
 	}
 }
 

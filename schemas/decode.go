@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/jetpost/jetpost/internal/schema/wording"
 )
 
 // Bounds of the JSON that is accepted, beyond its syntax. They keep the work an
@@ -31,7 +33,7 @@ type fault struct {
 func (f *fault) pointer() string {
 	path := slices.Clone(f.path)
 	slices.Reverse(path)
-	return pointer(path)
+	return wording.Pointer(path)
 }
 
 // decode reads one JSON text as the validator wants it: numbers as json.Number,

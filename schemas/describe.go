@@ -1,10 +1,8 @@
 package schemas
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"strconv"
 	"strings"
 
@@ -12,6 +10,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
 	"github.com/jetpost/jetpost/internal/schema/cost"
+	"github.com/jetpost/jetpost/internal/schema/wording"
 )
 
 // A description turns the validator's tree of failures into one problem per
@@ -41,13 +40,13 @@ func (d *description) add(err *jsonschema.ValidationError) {
 	case *kind.Required:
 		d.members(err, k.Missing, "is required")
 	case *kind.DependentRequired:
-		d.members(err, k.Missing, "is required when "+strconv.Quote(cut(k.Prop))+" is given")
+		d.members(err, k.Missing, "is required when "+strconv.Quote(wording.Cut(k.Prop))+" is given")
 	case *kind.AdditionalProperties:
 		d.members(err, k.Properties, "is not a known property")
 	case *kind.PropertyNames:
 		// The library shares the location's memory with fields it looks at later,
 		// so it may be any: say what is certain.
-		d.value(nil, "has, at some depth, a member with a name that is not allowed: "+strconv.Quote(cut(k.Property)))
+		d.value(nil, "has, at some depth, a member with a name that is not allowed: "+strconv.Quote(wording.Cut(k.Property)))
 	case *kind.Schema, *kind.Group, *kind.Reference, *kind.AllOf:
 		for _, cause := range err.Causes {
 			d.add(cause)
@@ -80,7 +79,7 @@ func (d *description) full(problems int) bool {
 // value reports a value that is there.
 func (d *description) value(path []string, message string) {
 	if !d.full(1) {
-		d.problems = append(d.problems, Problem{Field: d.prefix + pointer(path), Message: message})
+		d.problems = append(d.problems, Problem{Field: d.prefix + wording.Pointer(path), Message: message})
 	}
 }
 
@@ -89,9 +88,9 @@ func (d *description) members(err *jsonschema.ValidationError, names []string, m
 	if d.full(len(names)) {
 		return
 	}
-	object := d.prefix + pointer(err.InstanceLocation)
+	object := d.prefix + wording.Pointer(err.InstanceLocation)
 	for _, name := range names {
-		d.problems = append(d.problems, Problem{Field: object + pointer([]string{name}), Message: message})
+		d.problems = append(d.problems, Problem{Field: object + wording.Pointer([]string{name}), Message: message})
 	}
 }
 
@@ -138,7 +137,7 @@ func message(k jsonschema.ErrorKind) string {
 	case *kind.Enum:
 		return enumMessage(k)
 	case *kind.Const:
-		return "must be " + show(k.Want)
+		return "must be " + wording.Show(k.Want)
 	case *kind.Format:
 		if large, ok := errors.AsType[*cost.PatternSizeError](k.Err); ok {
 			return large.Error()
@@ -154,15 +153,15 @@ func message(k jsonschema.ErrorKind) string {
 	case *kind.MaxLength:
 		return fmt.Sprintf("must have at most %s, has %d", count(k.Want, "character"), k.Got)
 	case *kind.Minimum:
-		return "must be at least " + number(k.Want)
+		return "must be at least " + wording.Number(k.Want)
 	case *kind.Maximum:
-		return "must be at most " + number(k.Want)
+		return "must be at most " + wording.Number(k.Want)
 	case *kind.ExclusiveMinimum:
-		return "must be more than " + number(k.Want)
+		return "must be more than " + wording.Number(k.Want)
 	case *kind.ExclusiveMaximum:
-		return "must be less than " + number(k.Want)
+		return "must be less than " + wording.Number(k.Want)
 	case *kind.MultipleOf:
-		return "must be a multiple of " + number(k.Want)
+		return "must be a multiple of " + wording.Number(k.Want)
 	case *kind.FalseSchema:
 		return "is not allowed"
 	case *kind.RefCycle:
@@ -201,22 +200,13 @@ func collectionMessage(k jsonschema.ErrorKind) string {
 func enumMessage(k *kind.Enum) string {
 	shown := make([]string, len(k.Want))
 	for i, v := range k.Want {
-		shown[i] = show(v)
+		shown[i] = wording.Show(v)
 	}
 	m := "must be one of " + strings.Join(shown, ", ")
 	if got, ok := k.Got.(string); ok && len(got) <= maxValue {
 		m += ", is " + strconv.Quote(got)
 	}
 	return m
-}
-
-// show writes a value of a schema.
-func show(v any) string {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprintf("a certain %T", v)
-	}
-	return string(text)
 }
 
 func anyOf(types []string) string {
@@ -243,11 +233,4 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return strconv.Itoa(n) + " " + noun + "s"
-}
-
-func number(r *big.Rat) string {
-	if r.IsInt() {
-		return r.Num().String()
-	}
-	return r.FloatString(6)
 }

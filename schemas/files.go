@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jetpost/jetpost/internal/schema/wording"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -94,7 +95,7 @@ func newDomain(ctx context.Context, name string, files Files, stored bool, found
 // add takes the text of a file that is not read from a folder.
 func (s *source) add(name string, data []byte, found *problems) {
 	if kindOf(name) == unknownFile {
-		found.unknownFile(cut(name))
+		found.unknownFile(wording.Cut(name))
 		return
 	}
 	if len(data) > maxFile {

@@ -6,15 +6,12 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/jetpost/jetpost/internal/schema/wording"
 )
 
-// Bounds of an error, so that a hostile event can't make a long one.
-const (
-	maxProblems = 20  // problems that are listed, more are counted
-	maxField    = 256 // bytes of a field
-	maxValue    = 32  // bytes of a value that is quoted, longer ones are not
-)
+// maxValue is how many bytes a value may have that is quoted.
+const maxValue = 32
 
 // A Problem is one thing wrong with an event.
 type Problem struct {
@@ -59,9 +56,9 @@ func (e *ValidationError) Error() string {
 func newValidationError(eventType string, problems []Problem, more int) *ValidationError {
 	problems = ordered(problems)
 	e := &ValidationError{Type: eventType, Problems: problems, More: more}
-	if len(problems) > maxProblems {
-		e.Problems = slices.Clip(problems[:maxProblems])
-		e.More += len(problems) - maxProblems
+	if len(problems) > wording.MaxProblems {
+		e.Problems = slices.Clip(problems[:wording.MaxProblems])
+		e.More += len(problems) - wording.MaxProblems
 	}
 	return e
 }
@@ -79,32 +76,6 @@ func ordered(problems []Problem) []Problem {
 		return strings.Compare(a.Message, b.Message)
 	})
 	return slices.Compact(problems)
-}
-
-// pointer writes a path as a JSON pointer. A path with an overlong name is cut:
-// it can no longer be followed, but it can still be read.
-func pointer(path []string) string {
-	var b strings.Builder
-	for _, token := range path {
-		b.WriteByte('/')
-		b.WriteString(strings.ReplaceAll(strings.ReplaceAll(token, "~", "~0"), "/", "~1"))
-		if b.Len() > maxField {
-			return cut(b.String()) + "…"
-		}
-	}
-	return b.String()
-}
-
-// cut shortens s to at most maxField bytes, between characters.
-func cut(s string) string {
-	if len(s) <= maxField {
-		return s
-	}
-	n := maxField
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }
 
 // printable is s, quoted if it contains what could disturb a terminal or a log.

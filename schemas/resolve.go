@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/schema/wording"
 )
 
 // ErrUnknownType is wrapped by the errors of Resolve and Check when no domain has
@@ -64,7 +66,7 @@ func (c *Catalogue) noDomain(eventType string) error {
 		domains[i] = d.Name + " (" + d.TypePrefix + "*)"
 	}
 	return fmt.Errorf("%w %s: no domain has a type prefix that fits%s; domains are %s; to add one use jetpost schemas push, or give its folder with --schemas",
-		ErrUnknownType, quote(eventType), suggestion(eventType, names), list(domains))
+		ErrUnknownType, quote(eventType), suggestion(eventType, names), wording.List(domains))
 }
 
 func (d *Domain) noEvent(eventType string) error {
@@ -80,32 +82,20 @@ func (d *Domain) noEvent(eventType string) error {
 		how += ", and push it again with jetpost schemas push"
 	}
 	return fmt.Errorf("%w %s: domain %s does not have it%s; its types are %s; %s",
-		ErrUnknownType, quote(eventType), d.Name, suggestion(eventType, names), list(names), how)
+		ErrUnknownType, quote(eventType), d.Name, suggestion(eventType, names), wording.List(names), how)
 }
 
 // quote keeps a hostile type from filling a log.
 func quote(eventType string) string {
-	if len(eventType) > maxField {
-		return strconv.Quote(cut(eventType)) + "…"
+	if len(eventType) > wording.MaxField {
+		return strconv.Quote(wording.Cut(eventType)) + "…"
 	}
 	return strconv.Quote(eventType)
 }
 
-// list joins names, as many as a person wants to read.
-func list(names []string) string {
-	const most = 20
-	if len(names) == 0 {
-		return "none"
-	}
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
-	}
-	return strings.Join(names, ", ")
-}
-
 // suggestion names the type that was probably meant, if one is close.
 func suggestion(eventType string, names []string) string {
-	if len(eventType) > maxField {
+	if len(eventType) > wording.MaxField {
 		return ""
 	}
 	slices.Sort(names) // of equally near names always the same one

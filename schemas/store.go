@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/jetpost/jetpost/internal/schema/wording"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -122,7 +123,7 @@ func (s *Store) Put(ctx context.Context, name string, files Files, options PutOp
 	for try := 1; ; try++ {
 		catalogue, err := s.live.Sync(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("register domain %s: %w", cut(name), err)
+			return nil, fmt.Errorf("register domain %s: %w", wording.Cut(name), err)
 		}
 		change, value, err := catalogue.plan(ctx, name, files, &options)
 		if err != nil {
@@ -196,7 +197,7 @@ func (c *Catalogue) plan(ctx context.Context, name string, files Files, options 
 		}
 	}
 	if options.Revision != nil && *options.Revision != current {
-		return nil, nil, fmt.Errorf("register domain %s: %w: it has revision %d, not %d", cut(name), ErrConflict, current, *options.Revision)
+		return nil, nil, fmt.Errorf("register domain %s: %w: it has revision %d, not %d", wording.Cut(name), ErrConflict, current, *options.Revision)
 	}
 	if options.May != nil {
 		if err := options.May(current); err != nil {
@@ -284,7 +285,7 @@ func (s *Store) write(ctx context.Context, name string, value []byte, revision u
 func (s *Store) Get(ctx context.Context, name string) (Domain, error) {
 	c, err := s.live.Sync(ctx)
 	if err != nil {
-		return Domain{}, fmt.Errorf("get domain %s: %w", cut(name), err)
+		return Domain{}, fmt.Errorf("get domain %s: %w", wording.Cut(name), err)
 	}
 	if d, ok := c.Domain(name); ok {
 		return d, nil
@@ -294,7 +295,7 @@ func (s *Store) Get(ctx context.Context, name string) (Domain, error) {
 			return Domain{}, fmt.Errorf("get domain %s: %w", name, b.Err)
 		}
 	}
-	return Domain{}, fmt.Errorf("get domain %s: %w", cut(name), ErrNotFound)
+	return Domain{}, fmt.Errorf("get domain %s: %w", wording.Cut(name), ErrNotFound)
 }
 
 // List returns all domains, registered or not, sorted by name, with every change

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/jetpost/jetpost/event"
+	"github.com/jetpost/jetpost/internal/schema/wording"
 	"github.com/jetpost/jetpost/internal/stream"
 )
 
@@ -82,7 +83,7 @@ func (c *Comparison) checkEvent(was, is *Type, e *event.Event, sequence uint64) 
 		return
 	}
 	c.Stored.Refused++
-	if c.Stored.Refused > maxProblems {
+	if c.Stored.Refused > wording.MaxProblems {
 		return
 	}
 	p := refused.Problems[0]

@@ -1,4 +1,4 @@
-package schemas
+package compare
 
 import (
 	"maps"
@@ -26,7 +26,7 @@ const (
 )
 
 // fieldOf puts together what schemas that all hold for a value say about it.
-func (v *version) fieldOf(schemas ...node) field {
+func (v *Version) fieldOf(schemas ...node) field {
 	f := field{forms: []form{nil}}
 	if len(schemas) > 0 {
 		f.at = schemas[0]
@@ -38,7 +38,7 @@ func (v *version) fieldOf(schemas ...node) field {
 }
 
 // add adds a schema to every form. It reports false where that is too much.
-func (v *version) add(forms *[]form, n node, depth int) bool {
+func (v *Version) add(forms *[]form, n node, depth int) bool {
 	if depth > maxFormParts || len(*forms) > maxForms || len((*forms)[0]) > maxFormParts {
 		return false
 	}
@@ -187,7 +187,7 @@ func (f field) closed() (where node, keyword string, ok bool) {
 // member puts together what is said about one member: under properties, by the patterns
 // of names, and where there are none of both about all other members. There is nothing
 // where no form says anything.
-func (v *version) member(f field, name string) (field, bool) {
+func (v *Version) member(f field, name string) (field, bool) {
 	return v.choice(f.objects(), func(n node) []node {
 		var found []node
 		if child, ok := n.members("properties")[name]; ok {
@@ -206,7 +206,7 @@ func (v *version) member(f field, name string) (field, bool) {
 }
 
 // under puts together what is said under a keyword that has one schema.
-func (v *version) under(f field, k kinds, keyword string) (field, bool) {
+func (v *Version) under(f field, k kinds, keyword string) (field, bool) {
 	return v.choice(f.of(k), func(n node) []node {
 		if child, ok := n.child(keyword); ok && !child.never {
 			return []node{child}
@@ -216,7 +216,7 @@ func (v *version) under(f field, k kinds, keyword string) (field, bool) {
 }
 
 // choice puts together what schemas of each of several forms say.
-func (v *version) choice(forms []form, of func(node) []node) (field, bool) {
+func (v *Version) choice(forms []form, of func(node) []node) (field, bool) {
 	var found field
 	said := false
 	for _, each := range forms {

@@ -1,4 +1,4 @@
-package schemas
+package compare
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package schemas
+package compare
 
 import (
 	"maps"
@@ -6,16 +6,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/schema/wording"
 )
 
 // A comparison holds two versions of a schema against each other, field by field, by
 // rules that are plain to see: see Compare. What they say nothing about is left to the
 // examples and the stored events.
 type comparison struct {
-	before, after *version
+	before, after *Version
 
-	found    []Incompatibility
-	warnings []Incompatibility
+	found    []Finding
+	warnings []Finding
 
 	visited map[string]bool // schemas may refer to themselves
 	steps   int
@@ -30,7 +32,7 @@ func (c *comparison) refuse(n node, keyword, message string) {
 	if keyword != "" {
 		at += exactPointer(keyword)
 	}
-	c.found = noted(c.found, Incompatibility{n.file, cut(at), message})
+	c.found = noted(c.found, Finding{n.file, wording.Cut(at), message})
 }
 
 // warn notes what is no reason to refuse.
@@ -39,11 +41,11 @@ func (c *comparison) warn(n node, keyword, message string) {
 	if keyword != "" {
 		at += exactPointer(keyword)
 	}
-	c.warnings = noted(c.warnings, Incompatibility{n.file, cut(at), message})
+	c.warnings = noted(c.warnings, Finding{n.file, wording.Cut(at), message})
 }
 
-func noted(all []Incompatibility, one Incompatibility) []Incompatibility {
-	if len(all) < maxProblems && !slices.Contains(all, one) {
+func noted(all []Finding, one Finding) []Finding {
+	if len(all) < wording.MaxProblems && !slices.Contains(all, one) {
 		return append(all, one)
 	}
 	return all
@@ -52,7 +54,7 @@ func noted(all []Incompatibility, one Incompatibility) []Incompatibility {
 // compare holds what is said now about a field against what was said before.
 func (c *comparison) compare(was, is field) {
 	if c.steps++; c.steps > maxCompareSteps {
-		c.found = noted(c.found, Incompatibility{is.at.file, "", "is too large to be compared with the version before"})
+		c.found = noted(c.found, Finding{is.at.file, "", "is too large to be compared with the version before"})
 		return
 	}
 	key := was.id() + "|" + is.id()
@@ -117,12 +119,12 @@ func (c *comparison) compareValues(was, is field) {
 	}
 	var removed []string
 	for _, v := range before {
-		if is.kinds()&kindOfValue(v) != 0 && !slices.ContainsFunc(now, func(a any) bool { return sameJSON(a, v) }) {
-			removed = append(removed, cut(show(v)))
+		if is.kinds()&kindOfValue(v) != 0 && !slices.ContainsFunc(now, func(a any) bool { return SameJSON(a, v) }) {
+			removed = append(removed, wording.Cut(wording.Show(v)))
 		}
 	}
 	if len(removed) > 0 {
-		c.refuse(n, keyword, "no longer accepts "+list(removed))
+		c.refuse(n, keyword, "no longer accepts "+wording.List(removed))
 	}
 }
 
@@ -151,7 +153,7 @@ func (c *comparison) compareLimits(was, is field) {
 			trivial = trivial || now.at.Cmp(new(big.Rat).SetInt64(int64(len(was.required())))) <= 0
 		}
 		if now.narrower(before, l.direction) && !trivial {
-			c.refuse(now.where, now.name, "is "+number(now.at)+l.message)
+			c.refuse(now.where, now.name, "is "+wording.Number(now.at)+l.message)
 		}
 	}
 }
@@ -162,7 +164,7 @@ func (c *comparison) compareMembers(was, is field) {
 	now := is.required()
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		if _, before := required[name]; !before {
-			c.refuse(now[name], "required", "requires "+strconv.Quote(cut(name))+", which was not required before")
+			c.refuse(now[name], "required", "requires "+strconv.Quote(wording.Cut(name))+", which was not required before")
 		}
 	}
 	_, _, wasClosed := was.closed()
@@ -176,7 +178,7 @@ func (c *comparison) compareMembers(was, is field) {
 			continue
 		}
 		if _, said := c.after.member(is, name); !said {
-			c.refuse(is.at, "properties", "no longer has "+strconv.Quote(cut(name))+", which was described before")
+			c.refuse(is.at, "properties", "no longer has "+strconv.Quote(wording.Cut(name))+", which was described before")
 		}
 	}
 	names := maps.Clone(described)
@@ -258,7 +260,7 @@ func (c *comparison) compareItems(was, is field) {
 }
 
 // item puts together what is said about the item at a place.
-func (v *version) item(f field, i int) (field, bool) {
+func (v *Version) item(f field, i int) (field, bool) {
 	return v.choice(f.of(kindArray), func(n node) []node {
 		if listed := n.list("prefixItems"); i < len(listed) {
 			return []node{listed[i]}
@@ -347,7 +349,7 @@ func (f field) says(keyword string, value any) bool {
 	return slices.ContainsFunc(f.forms, func(each form) bool {
 		return slices.ContainsFunc(each, func(n node) bool {
 			own, ok := n.schema[keyword]
-			return ok && sameJSON(own, value)
+			return ok && SameJSON(own, value)
 		})
 	})
 }

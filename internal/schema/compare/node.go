@@ -1,4 +1,4 @@
-package schemas
+package compare
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jetpost/jetpost/internal/schema/wording"
 )
 
 // A node is one schema within a version of a domain.
@@ -44,7 +46,7 @@ func (n node) child(keyword string) (node, bool) {
 	if !ok {
 		return node{}, false
 	}
-	return newNode(n.file, n.at+pointer([]string{keyword}), value), true
+	return newNode(n.file, n.at+wording.Pointer([]string{keyword}), value), true
 }
 
 // members are the schemas under a keyword that holds a map of them.
@@ -113,7 +115,7 @@ func (n node) values() ([]any, bool) {
 	switch {
 	case !constant:
 		return items, limited
-	case limited && !slices.ContainsFunc(items, func(item any) bool { return sameJSON(item, only) }):
+	case limited && !slices.ContainsFunc(items, func(item any) bool { return SameJSON(item, only) }):
 		return nil, true // they contradict each other
 	}
 	return []any{only}, true
@@ -150,7 +152,7 @@ func (n node) accepting() bool {
 
 // follow finds what a reference in n means. It reports false for what this package
 // does not follow: anchors, and files that it does not know.
-func (v *version) follow(n node) (node, bool) {
+func (v *Version) follow(n node) (node, bool) {
 	text, ok := n.text("$ref")
 	if !ok || v.nested[n.file] {
 		return node{}, false
@@ -164,7 +166,7 @@ func (v *version) follow(n node) (node, bool) {
 	if err != nil || path != "" && path[0] != '/' {
 		return node{}, false
 	}
-	value := v.docs[file]
+	value := v.Docs[file]
 	if path != "" {
 		for token := range strings.SplitSeq(path[1:], "/") {
 			if value, ok = step(value, strings.NewReplacer("~1", "/", "~0", "~").Replace(token)); !ok {
@@ -192,12 +194,12 @@ func step(value any, token string) (any, bool) {
 }
 
 // fileOf finds a file as the compiler does: by $id, then by name.
-func (v *version) fileOf(from, name string) (string, bool) {
+func (v *Version) fileOf(from, name string) (string, bool) {
 	if name == "" {
 		return from, true
 	}
-	base := address(from)
-	if schema, ok := v.docs[from].(map[string]any); ok {
+	base := wording.Address(from)
+	if schema, ok := v.Docs[from].(map[string]any); ok {
 		if id, ok := schema["$id"].(string); ok {
 			base = id
 		}
@@ -209,13 +211,13 @@ func (v *version) fileOf(from, name string) (string, bool) {
 			}
 		}
 	}
-	name = strings.TrimPrefix(name, scheme)
-	_, ok := v.docs[name]
+	name = strings.TrimPrefix(name, wording.Scheme)
+	_, ok := v.Docs[name]
 	return name, ok
 }
 
-// sameJSON compares decoded values: numbers by what they say, not by how.
-func sameJSON(a, b any) bool {
+// SameJSON compares decoded values: numbers by what they say, not by how.
+func SameJSON(a, b any) bool {
 	switch x := a.(type) {
 	case map[string]any:
 		y, ok := b.(map[string]any)
@@ -224,7 +226,7 @@ func sameJSON(a, b any) bool {
 		}
 		for key, value := range x {
 			other, ok := y[key]
-			if !ok || !sameJSON(value, other) {
+			if !ok || !SameJSON(value, other) {
 				return false
 			}
 		}
@@ -235,7 +237,7 @@ func sameJSON(a, b any) bool {
 			return false
 		}
 		for i := range x {
-			if !sameJSON(x[i], y[i]) {
+			if !SameJSON(x[i], y[i]) {
 				return false
 			}
 		}
