@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 )
 
+// Bounds of a problem, so that a hostile event cannot make a long one.
 const (
 	MaxProblems = 20  // problems that are listed, more are counted
 	MaxField    = 256 // bytes of a field
